@@ -1,0 +1,123 @@
+"""What an algorithm is: a way to learn on a client, a round protocol, and a citation.
+
+Adding one takes a file in this folder and a row in `ALGORITHMS`; shared code asks an algorithm for what it needs
+and never compares its name.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from heron.algorithms.local import LocalNetwork
+from heron.algorithms.servers import FedServer, MainServer
+from heron.comms import Link
+from heron.data import Batch
+from heron.zo import Estimator, derive_seed
+
+OptimizerName = Literal["sgd", "momentum", "adam"]
+
+ClientState = dict[str, Tensor]
+"""What a client keeps between its rounds, serialisable: optimiser state by name; empty before the first round."""
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """Hyperparameters of a client's learning.
+
+    Attributes:
+        optimizer: update rule of theta_l.
+        learning_rate: its step size eta_l, > 0.
+        keep_state: whether the optimiser state survives from one round of the client to its next.
+        estimator: probes of a zeroth-order client; first-order clients ignore it.
+    """
+
+    optimizer: OptimizerName = "adam"
+    learning_rate: float = 1e-3
+    keep_state: bool = True
+    estimator: Estimator = field(default_factory=Estimator)
+
+
+@dataclass(frozen=True)
+class StepKey:
+    """Where a local step stands in a run: everything random in it is a function of this.
+
+    Attributes:
+        run_seed: seed of the run.
+        round_index: from 0.
+        client_id: from 0.
+        local_step: from 0 within the round.
+    """
+
+    run_seed: int
+    round_index: int
+    client_id: int
+    local_step: int
+
+    def seed(self, domain: str, *fields: int) -> int:
+        """Seed for one purpose within this step, e.g. `key.seed("direction", probe)`."""
+        return derive_seed(domain, self.run_seed, self.round_index, self.client_id, self.local_step, *fields)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Outcome of one local step.
+
+    Attributes:
+        loss: clean local loss l(f_a(f_c(x)), y), shape (), on the device; None where the client computes none.
+    """
+
+    loss: Tensor | None
+
+
+StepGenerator = Generator[Tensor, None, StepResult]
+"""Yields the step's smashed data once, as early as it can be handed over, then learns and returns the result."""
+
+
+class ClientLearner(Protocol):
+    """A client's learning. One learner is resident per worker; clients are swapped in with `load`."""
+
+    def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
+        """Become the client that received `model` and kept `state`; takes ownership of the state's tensors."""
+        ...
+
+    def step(self, batch: Batch, key: StepKey) -> StepGenerator:
+        """One local step."""
+        ...
+
+    def model(self) -> dict[str, Tensor]:
+        """The tensors this algorithm sends to the Fed Server, by name; views that the next step changes."""
+        ...
+
+    def state(self) -> ClientState:
+        """What the client keeps for its next round."""
+        ...
+
+    def resident(self) -> dict[str, list[Tensor]]:
+        """Tensors held between steps, under the keys `parameters`, `buffers` and `optimizer_state`."""
+        ...
+
+
+RoundProtocol = Callable[[Link, FedServer, MainServer, int, list[int]], None]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One row of the registry.
+
+    Attributes:
+        name: key in `ALGORITHMS` and on the command line.
+        summary: one line for a person.
+        citation: authors, venue or arXiv number.
+        make_client: builds the learner.
+        run_round: the round protocol, `decoupled_round` or `coupled_round`.
+        needs_auxiliary: whether clients hold the auxiliary network.
+    """
+
+    name: str
+    summary: str
+    citation: str
+    make_client: Callable[[LocalNetwork, ClientSettings], ClientLearner]
+    run_round: RoundProtocol
+    needs_auxiliary: bool

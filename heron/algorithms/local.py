@@ -1,0 +1,155 @@
+"""The network a client holds and its local loss, with or without micro-batches.
+
+`B` examples of a batch, `b` of a micro-batch.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from heron.data import Batch
+from heron.errors import MessageError
+from heron.split import SplitModel, is_stochastic, seeded_randomness
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""Mean loss over the examples of a batch: (outputs of B examples, labels of B examples) -> shape ()."""
+
+
+class LocalNetwork:
+    """theta_l = (theta_c, theta_a): the client part, the auxiliary network and the local loss.
+
+    Args:
+        split: the cut network; its client part and auxiliary network are used in place.
+        criterion: mean loss over a batch.
+        with_auxiliary: False for clients that hold the client part only.
+        micro_batch: examples per forward pass; None computes the batch in one. The loss is the same up to rounding,
+            because it is additive over examples.
+    """
+
+    def __init__(
+        self, split: SplitModel, criterion: Criterion, *, with_auxiliary: bool, micro_batch: int | None = None
+    ) -> None:
+        parts: dict[str, nn.Module] = {"client": split.client}
+        if with_auxiliary and split.auxiliary is not None:
+            parts["auxiliary"] = split.auxiliary
+        self.module = nn.ModuleDict(parts)
+        self.criterion = criterion
+        self.micro_batch = micro_batch
+        self._stochastic = is_stochastic(self.module)
+
+    def smash(self, inputs: Tensor) -> Tensor:
+        """Smashed data of b inputs: z = f_c(x), shape (b, ...)."""
+        smashed: Tensor = self.module["client"](inputs)
+        return smashed
+
+    def auxiliary_loss(self, smashed: Tensor, labels: Tensor) -> Tensor:
+        """Mean of l(f_a(z), y) over b examples, shape ()."""
+        return self.criterion(self.module["auxiliary"](smashed), labels)
+
+    def pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Micro-batches with their share of the batch: (inputs, labels, b / B)."""
+        size = self.micro_batch or len(batch)
+        for start in range(0, len(batch), size):
+            labels = batch.labels[start : start + size]
+            yield batch.inputs[start : start + size], labels, len(labels) / len(batch)
+
+    def clean_pass(
+        self, batch: Batch, seed: int, each_loss: Callable[[Tensor], None] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """One forward pass for both the upload and the clean loss.
+
+        Args:
+            batch: B examples.
+            seed: seed of the Dropout masks.
+            each_loss: called with every micro-batch's share of the loss before the next one is computed, so that a
+                first-order client can backpropagate with one micro-batch's activations alive.
+
+        Returns:
+            Smashed data, detached, shape (B, ...), and the local loss, shape ().
+        """
+        smashed = _Collector(batch)
+        with self.randomness(seed):
+            loss = self._loss(batch, smashed.add, each_loss)
+        return smashed.result(), loss
+
+    def probe_pass(self, batch: Batch, seed: int) -> Tensor:
+        """The local loss at the present parameters, shape (); keeps no smashed data."""
+        with self.randomness(seed):
+            return self._loss(batch)
+
+    def smash_pass(self, batch: Batch, seed: int) -> Tensor:
+        """Smashed data of a batch, without a loss."""
+        smashed = _Collector(batch)
+        with self.randomness(seed):
+            for inputs, _, _ in self.pieces(batch):
+                smashed.add(self.smash(inputs))
+        return smashed.result()
+
+    def randomness(self, seed: int) -> AbstractContextManager[None]:
+        """Dropout masks as a function of the seed, so that every pass of a step draws the same ones."""
+        if not self._stochastic:
+            return nullcontext()
+        return seeded_randomness(seed, next(self.module.parameters()).device)
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Buffers by name: they travel with the parameters and are averaged by the Fed Server."""
+        return dict(self.module.named_buffers())
+
+    @torch.no_grad()
+    def load_buffers_(self, model: Mapping[str, Tensor]) -> None:
+        """Copy every buffer from a received model.
+
+        Raises:
+            MessageError: if one is absent or has another shape.
+        """
+        for name, buffer in self.module.named_buffers():
+            received = model.get(name)
+            if received is None or received.shape != buffer.shape:
+                found = None if received is None else tuple(received.shape)
+                raise MessageError(f"buffer {name!r}: expected shape {tuple(buffer.shape)}, found {found}")
+            buffer.copy_(received)
+
+    def _loss(
+        self,
+        batch: Batch,
+        each_smashed: Callable[[Tensor], None] | None = None,
+        each_loss: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        total: Tensor | None = None
+        for inputs, labels, share in self.pieces(batch):
+            smashed = self.smash(inputs)
+            loss = self.auxiliary_loss(smashed, labels) * share
+            if each_smashed is not None:
+                each_smashed(smashed)
+            del smashed
+            if each_loss is not None:
+                each_loss(loss)
+                loss = loss.detach()
+            total = loss if total is None else total + loss
+        assert total is not None  # a batch holds at least one example
+        return total
+
+
+class _Collector:
+    """Joins the smashed data of micro-batches in a buffer made once, so that it is never held twice."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._num_examples = len(batch)
+        self._filled = 0
+        self._smashed: Tensor | None = None
+
+    def add(self, piece: Tensor) -> None:
+        piece = piece.detach()
+        if len(piece) == self._num_examples:
+            self._smashed = piece
+            return
+        if self._smashed is None:
+            self._smashed = piece.new_empty((self._num_examples, *piece.shape[1:]))
+        self._smashed[self._filled : self._filled + len(piece)] = piece
+        self._filled += len(piece)
+
+    def result(self) -> Tensor:
+        assert self._smashed is not None  # every batch has been through add
+        return self._smashed

@@ -1,0 +1,31 @@
+"""`heron recipes` and `heron algorithms`: what exists, one line each."""
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from heron.algorithms import ALGORITHMS
+from heron.config import RECIPES, recipe_config, to_toml
+
+
+def list_recipes() -> None:
+    """One line per recipe."""
+    _print({name: recipe.summary for name, recipe in RECIPES.items()})
+
+
+def show_recipe(name: str) -> None:
+    """A recipe complete, as TOML: every key that `--set` takes."""
+    sys.stdout.write(to_toml(recipe_config(name, "heron", [])))
+
+
+def list_algorithms() -> None:
+    """One line per algorithm, with its source."""
+    _print({name: f"{algorithm.summary} [{algorithm.citation}]" for name, algorithm in ALGORITHMS.items()})
+
+
+def _print(lines: dict[str, str]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, text in lines.items():
+        table.add_row(f"[bold]{name}[/bold]", text.replace("[", r"\["))
+    Console().print(table)

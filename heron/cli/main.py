@@ -1,0 +1,153 @@
+"""The `heron` command: parse, dispatch, and turn every mistake into one line and exit code 2."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from heron.errors import ConfigError, HeronError
+
+_EXAMPLES = """examples:
+  heron compare digits --algorithms heron,cse_fsl,frozen --seeds 0,1,2
+  heron train digits --set rounds=20 --set client.learning_rate=3e-3 --out runs/mine
+  heron train --resume runs/mine
+  heron profile cifar10-resnet18 --algorithms heron,cse_fsl,frozen --json costs.json
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: words after `heron`; those of the process by default.
+
+    Returns:
+        Exit code: 0, 2 for a caller's mistake, 130 for Ctrl-C.
+    """
+    try:
+        options = _parser().parse_args(arguments)
+        _dispatch(options)
+    except HeronError as error:
+        _say(f"heron: {' '.join(str(error).split())}")
+        return 2
+    except KeyboardInterrupt as interrupt:
+        _say(f"heron: interrupted{f'; {interrupt}' if str(interrupt) else ''}")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _dispatch(options: argparse.Namespace) -> None:
+    # Each command imports what it needs: `heron --help` and typing mistakes do not wait for torch.
+    if options.command == "train":
+        from heron.cli.train import resume_command, train_command
+
+        if options.resume is not None:
+            if options.recipe is not None or options.set or options.out is not None or options.algorithm is not None:
+                raise ConfigError("--resume takes everything from the run's config.toml; drop the other arguments")
+            resume_command(options.resume, save_model=options.save_model)
+        elif options.recipe is None:
+            raise ConfigError("expected a recipe or --resume DIR; `heron recipes` lists the recipes")
+        else:
+            train_command(
+                options.recipe, options.algorithm or "heron", options.set, options.out, save_model=options.save_model
+            )
+    elif options.command == "compare":
+        from heron.cli.compare import compare_command
+
+        compare_command(options.recipe, options.algorithms, options.seeds, options.set, options.out)
+    elif options.command == "profile":
+        from heron.cli.profile import profile_command
+
+        profile_command(options.recipe, options.algorithms, options.set, options.json)
+    elif options.command == "recipes":
+        from heron.cli.listing import list_recipes, show_recipe
+
+        list_recipes() if options.recipe is None else show_recipe(options.recipe)
+    else:
+        from heron.cli.listing import list_algorithms
+
+        list_algorithms()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="heron",
+        description="Split federated learning with backprop-free clients.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    train = commands.add_parser("train", help="train one algorithm on a recipe")
+    train.add_argument("recipe", nargs="?", metavar="RECIPE", help="see `heron recipes`")
+    train.add_argument("--algorithm", metavar="NAME", help="see `heron algorithms`; default heron")
+    _add_set(train)
+    train.add_argument("--out", type=Path, metavar="DIR", help="run directory; default below runs/")
+    train.add_argument("--resume", type=Path, metavar="DIR", help="continue an interrupted run")
+    train.add_argument("--save-model", action="store_true", help="write the joined model as model.safetensors")
+
+    compare = commands.add_parser("compare", help="train several algorithms on the same data and cut, in one table")
+    compare.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
+    _add_algorithms(compare)
+    compare.add_argument("--seeds", type=_seeds, default=[0], metavar="0,1,2", help="one run per seed; default 0")
+    _add_set(compare)
+    compare.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the runs; given again, finished runs are kept"
+    )
+
+    profile = commands.add_parser("profile", help="measure the cost of one client step; trains nothing")
+    profile.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
+    _add_algorithms(profile)
+    _add_set(profile)
+    profile.add_argument("--json", type=Path, metavar="FILE", help="write the costs as JSON, too")
+
+    recipes = commands.add_parser("recipes", help="list the recipes, or show one complete with all its keys")
+    recipes.add_argument("recipe", nargs="?", metavar="RECIPE", help="show this one as TOML")
+    commands.add_parser("algorithms", help="list the algorithms")
+    return parser
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one key of the recipe, e.g. client.learning_rate=3e-3; may be repeated",
+    )
+
+
+def _add_algorithms(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--algorithms", type=_names, required=True, metavar="A,B,C", help="comma-separated; see `heron algorithms`"
+    )
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"expected different names separated by commas, found {text!r}")
+    return names
+
+
+def _seeds(text: str) -> list[int]:
+    names = _names(text)
+    if not all(name.isdigit() for name in names):
+        raise argparse.ArgumentTypeError(f"expected whole numbers from 0, separated by commas, found {text!r}")
+    return [int(name) for name in names]
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""From a configuration to the objects it describes; only this file knows both."""
+
+from pathlib import Path
+
+import torch
+
+from heron.algorithms import ALGORITHMS, ClientSettings
+from heron.config.overrides import check_choice, fingerprint, override
+from heron.config.recipes import RECIPES
+from heron.config.schema import DigitsCnnConfig, DigitsConfig, RunConfig
+from heron.data import Splits, labels_of, load_cifar10, load_digits, partition
+from heron.engines.federation import Federation, FederationSettings
+from heron.engines.run_directory import RunDirectory
+from heron.engines.run_loop import Run
+from heron.errors import ConfigError
+from heron.split import SplitModel, build_seeded, digits_cnn, resnet18
+from heron.zo import Estimator, derive_seed
+
+
+def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunConfig:
+    """The configuration of a recipe for an algorithm, with changes.
+
+    Raises:
+        ConfigError: if a name, key or value is not known or not in range.
+    """
+    check_choice("recipe", recipe, RECIPES)
+    check_choice("algorithm", algorithm, ALGORITHMS)
+    return override(RECIPES[recipe].build(algorithm), assignments)
+
+
+def build_run(config: RunConfig, directory: Path | None) -> Run:
+    """Everything a run needs, ready for `restore` and `train`.
+
+    Sets torch's number of threads for this process, because results are bit-identical for one value of it.
+
+    Raises:
+        HeronError: if the data, the partition, the cut or the device does not work out.
+    """
+    use_threads_and_device(config)
+    splits = load_splits(config)
+    return Run(
+        build_federation(config, splits),
+        splits,
+        rounds=config.rounds,
+        directory=None if directory is None else RunDirectory(directory),
+        fingerprint=fingerprint(config),
+        evaluation_period=config.evaluation_period,
+    )
+
+
+def load_splits(config: RunConfig) -> Splits:
+    """The data of a run; the validation split depends on the seed, the test split does not."""
+    data = config.data
+    if isinstance(data, DigitsConfig):
+        return load_digits(validation=data.validation, seed=config.seed)
+    return load_cifar10(
+        validation=data.validation,
+        seed=config.seed,
+        train_limit=data.train_limit or None,
+        test_limit=data.test_limit or None,
+    )
+
+
+def build_federation(config: RunConfig, splits: Splits) -> Federation:
+    """The parties of a run, with initial weights that depend on the seed alone."""
+    shares = partition(
+        config.clients.partition,
+        labels_of(splits.train),
+        num_clients=config.clients.total,
+        alpha=config.clients.alpha,
+        seed=derive_seed("partition", config.seed),
+    )
+    settings = federation_settings(config)
+    return Federation(build_split(config), ALGORITHMS[config.algorithm], splits.train, shares, settings)
+
+
+def build_split(config: RunConfig) -> SplitModel:
+    """The cut network of a run."""
+    split = config.split
+    seed = derive_seed("init", config.seed)
+    if isinstance(split, DigitsCnnConfig):
+        return build_seeded(lambda: digits_cnn(cut_layer=split.cut), seed)
+    return build_seeded(
+        lambda: resnet18(
+            width=split.width,
+            norm=split.norm,
+            cut_layer=split.cut,
+            bottleneck_channels=split.bottleneck_channels,
+            bottleneck_stride=split.bottleneck_stride,
+        ),
+        seed,
+    )
+
+
+def federation_settings(config: RunConfig) -> FederationSettings:
+    """The engine's settings; zeros of the configuration file become None."""
+    client, estimator = config.client, config.estimator
+    return FederationSettings(
+        seed=config.seed,
+        clients_per_round=config.clients.per_round or None,
+        batch_size=client.batch_size,
+        micro_batch=client.micro_batch or None,
+        local_steps=client.local_steps or None,
+        upload_period=client.upload_period,
+        client=ClientSettings(
+            optimizer=client.optimizer,
+            learning_rate=client.learning_rate,
+            keep_state=client.keep_state,
+            estimator=Estimator(estimator.mu, estimator.probes, estimator.distribution, estimator.scheme),
+        ),
+        server_optimizer=config.server.optimizer,
+        server_learning_rate=config.server.learning_rate,
+        wire=config.wire,
+        device=config.device,
+    )
+
+
+def use_threads_and_device(config: RunConfig) -> None:
+    """Set the process's torch threads; refuse a device that is not there.
+
+    Raises:
+        ConfigError: if the device is unknown or absent.
+    """
+    torch.set_num_threads(config.threads)
+    try:
+        torch.zeros(1, device=config.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {config.device!r} cannot be used ({reason}); try device=cpu") from error
+    if torch.device(config.device).type == "cuda":
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False

@@ -1,0 +1,139 @@
+"""Configurations from and to TOML, and changes to single keys, with errors a person can act on."""
+
+import difflib
+import hashlib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from heron.algorithms import ALGORITHMS
+from heron.config.schema import RunConfig
+from heron.errors import ConfigError
+
+
+def override(config: RunConfig, assignments: Sequence[str]) -> RunConfig:
+    """Apply `key=value` assignments, e.g. `client.learning_rate=1e-3`.
+
+    Args:
+        config: the configuration to start from.
+        assignments: dotted keys and TOML values; a bare word is a string.
+
+    Raises:
+        ConfigError: if a key does not exist or a value is out of range.
+    """
+    values = config.model_dump()
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator:
+            raise ConfigError(f"expected --set key=value, found {assignment!r}")
+        _assign(values, key.strip(), _parse(text.strip()))
+    return validate(values)
+
+
+def validate(values: Mapping[str, Any]) -> RunConfig:
+    """Build a configuration from plain values.
+
+    Raises:
+        ConfigError: naming the first key that is unknown, absent or out of range.
+    """
+    try:
+        config = RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error, values)) from error
+    check_choice("algorithm", config.algorithm, ALGORITHMS)
+    return config
+
+
+def check_choice(what: str, found: str, choices: Mapping[str, object]) -> None:
+    """Refuse a name that is not one of the choices, with the nearest one.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    if found not in choices:
+        raise ConfigError(f"unknown {what} {found!r}{_nearest(found, choices)}; known: {', '.join(choices)}")
+
+
+def to_toml(config: RunConfig) -> str:
+    """The complete configuration as TOML."""
+    return tomli_w.dumps(config.model_dump())
+
+
+def from_toml(text: str) -> RunConfig:
+    """Read a complete configuration.
+
+    Raises:
+        ConfigError: if it is not TOML, or not a configuration.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"expected a TOML configuration: {error}") from error
+    return validate(values)
+
+
+def fingerprint(config: RunConfig) -> str:
+    """Hash of the configuration: two runs with equal fingerprints compute the same."""
+    return hashlib.blake2b(to_toml(config).encode(), digest_size=8).hexdigest()
+
+
+def _assign(values: dict[str, Any], key: str, value: Any) -> None:
+    known = list(_keys(values))
+    if key not in known:
+        raise ConfigError(f"unknown key {key!r}{_nearest(key, known)}; `heron recipes NAME` lists all keys")
+    *sections, name = key.split(".")
+    for section in sections:
+        values = values[section]
+    values[name] = value
+
+
+def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _parse(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _nearest(found: str, choices: Sequence[str] | Mapping[str, object]) -> str:
+    """The closest key; a bare last part counts, so that `lr` is not the only typo that is understood."""
+    candidates = list(choices)
+    near = difflib.get_close_matches(found, candidates, n=1, cutoff=0.5)
+    if not near:
+        last = found.rpartition(".")[2]
+        near = [candidate for candidate in candidates if candidate.rpartition(".")[2] == last]
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
+    problem = error.errors()[0]
+    # The discriminator of a union is not part of the key.
+    location = [str(part) for part in problem["loc"] if part not in {"digits_cnn", "resnet18"}]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        known = list(_schema_keys())
+        return f"unknown key {key!r}{_nearest(key, known)}"
+    if problem["type"] == "missing":
+        return f"missing key {key!r}: a saved configuration holds every key"
+    found = problem.get("input")
+    shown = "" if isinstance(found, Mapping) else f", found {found!r}"
+    return f"{key}: {problem['msg'].lower()}{shown}"
+
+
+def _schema_keys(model: Any = RunConfig, prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if hasattr(annotation, "model_fields"):
+            yield from _schema_keys(annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"

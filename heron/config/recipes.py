@@ -1,0 +1,129 @@
+"""Complete configurations by name. A recipe is a function of the algorithm; variants derive in a few lines.
+
+Learning rates of `digits` were chosen for every algorithm on the validation split from one grid
+(`benchmarks/tune_digits.py`, `benchmarks/results/tune_digits.json`).
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from heron.config.schema import (
+    Cifar10Config,
+    ClientConfig,
+    ClientsConfig,
+    DigitsCnnConfig,
+    DigitsConfig,
+    EstimatorConfig,
+    ResNet18Config,
+    RunConfig,
+    ServerConfig,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named configuration.
+
+    Attributes:
+        name: what the command line calls it.
+        summary: one line for a person.
+        build: the configuration for an algorithm.
+    """
+
+    name: str
+    summary: str
+    build: Callable[[str], RunConfig]
+
+
+# (client.learning_rate, server.learning_rate) by algorithm; others take heron's.
+_DIGITS_RATES = {"heron": (1e-2, 3e-3), "cse_fsl": (1e-2, 3e-3), "frozen": (1e-2, 3e-3)}
+
+
+def _digits(algorithm: str) -> RunConfig:
+    client_rate, server_rate = _DIGITS_RATES.get(algorithm, _DIGITS_RATES["heron"])
+    return RunConfig(
+        recipe="digits",
+        algorithm=algorithm,
+        seed=0,
+        rounds=40,
+        device="cpu",
+        threads=1,
+        wire=False,
+        evaluation_period=1,
+        data=DigitsConfig(name="digits", validation=0.2),
+        clients=ClientsConfig(total=5, per_round=0, partition="iid", alpha=0.5),
+        client=ClientConfig(
+            batch_size=32,
+            micro_batch=0,
+            local_steps=0,
+            upload_period=1,
+            optimizer="adam",
+            learning_rate=client_rate,
+            keep_state=True,
+        ),
+        estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
+        server=ServerConfig(optimizer="adam", learning_rate=server_rate),
+        split=DigitsCnnConfig(model="digits_cnn", cut="relu3"),
+    )
+
+
+def _cifar10_resnet18(algorithm: str) -> RunConfig:
+    return RunConfig(
+        recipe="cifar10-resnet18",
+        algorithm=algorithm,
+        seed=0,
+        rounds=100,
+        device="cpu",
+        threads=_available_cores(),
+        wire=False,
+        evaluation_period=1,
+        data=Cifar10Config(name="cifar10", validation=0.1, train_limit=0, test_limit=0),
+        clients=ClientsConfig(total=5, per_round=0, partition="iid", alpha=0.5),
+        client=ClientConfig(
+            batch_size=256,
+            micro_batch=0,
+            local_steps=0,
+            upload_period=1,
+            optimizer="adam",
+            learning_rate=1e-4,
+            keep_state=True,
+        ),
+        estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
+        server=ServerConfig(optimizer="adam", learning_rate=1e-4),
+        split=ResNet18Config(
+            model="resnet18", cut="norm2", width=64, norm="batch", bottleneck_channels=0, bottleneck_stride=1
+        ),
+    )
+
+
+def _cifar10_resnet18_small(algorithm: str) -> RunConfig:
+    full = _cifar10_resnet18(algorithm)
+    return full.model_copy(
+        update={
+            "recipe": "cifar10-resnet18-small",
+            "rounds": 15,
+            "data": full.data.model_copy(update={"train_limit": 10_000, "test_limit": 2_000}),
+            "client": full.client.model_copy(update={"batch_size": 64, "learning_rate": 1e-3}),
+            "server": full.server.model_copy(update={"learning_rate": 1e-3}),
+            "split": full.split.model_copy(update={"width": 16}),
+        }
+    )
+
+
+def _available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("digits", "8x8 digits, small CNN, narrow cut of 16 floats, 5 clients: seconds on a laptop", _digits),
+        Recipe("cifar10-resnet18", "the paper's vision task at its real size: ResNet-18, batch 256", _cifar10_resnet18),
+        Recipe(
+            "cifar10-resnet18-small",
+            "width 16, 10,000 training images, 15 rounds: fits two CPU cores",
+            _cifar10_resnet18_small,
+        ),
+    )
+}

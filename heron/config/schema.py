@@ -1,0 +1,171 @@
+"""The configuration of a run: typed, complete, strict. Values come from a recipe; nothing here has a default."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from heron.zo import Distribution, Scheme
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DigitsConfig(_Section):
+    """scikit-learn's 8x8 digits.
+
+    Attributes:
+        name: `digits`.
+        validation: share of the training examples kept for validation, in [0, 1).
+    """
+
+    name: Literal["digits"]
+    validation: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Cifar10Config(_Section):
+    """CIFAR-10, from local parquet files or the hub.
+
+    Attributes:
+        name: `cifar10`.
+        validation: share of the training examples kept for validation, in [0, 1).
+        train_limit: training examples used, a random sample; 0 for all.
+        test_limit: test examples used; 0 for all.
+    """
+
+    name: Literal["cifar10"]
+    validation: Annotated[float, Field(ge=0, lt=1)]
+    train_limit: NonNegativeInt
+    test_limit: NonNegativeInt
+
+
+class ClientsConfig(_Section):
+    """The population of clients.
+
+    Attributes:
+        total: number of clients, N.
+        per_round: participants of a round; 0 for all.
+        partition: `iid` or `dirichlet` (label skew).
+        alpha: concentration of the Dirichlet partition, > 0; small is skewed.
+    """
+
+    total: PositiveInt
+    per_round: NonNegativeInt
+    partition: Literal["iid", "dirichlet"]
+    alpha: PositiveFloat
+
+
+class ClientConfig(_Section):
+    """What each client does.
+
+    Attributes:
+        batch_size: examples per local step, B.
+        micro_batch: examples per forward pass; 0 for the whole batch.
+        local_steps: local steps per round, h; 0 for one pass over the client's data.
+        upload_period: local steps per upload of smashed data, k.
+        optimizer: update rule.
+        learning_rate: eta_l.
+        keep_state: whether the optimiser state survives from round to round.
+    """
+
+    batch_size: PositiveInt
+    micro_batch: NonNegativeInt
+    local_steps: NonNegativeInt
+    upload_period: PositiveInt
+    optimizer: Literal["sgd", "momentum", "adam"]
+    learning_rate: PositiveFloat
+    keep_state: bool
+
+
+class EstimatorConfig(_Section):
+    """How zeroth-order clients probe.
+
+    Attributes:
+        mu: smoothing radius per coordinate.
+        probes: directions per step, q.
+        distribution: `rademacher` or `gaussian`.
+        scheme: `one_sided` or `central`.
+    """
+
+    mu: PositiveFloat
+    probes: PositiveInt
+    distribution: Distribution
+    scheme: Scheme
+
+
+class ServerConfig(_Section):
+    """The Main Server.
+
+    Attributes:
+        optimizer: `adam` or `sgd`.
+        learning_rate: eta_s.
+    """
+
+    optimizer: Literal["adam", "sgd"]
+    learning_rate: PositiveFloat
+
+
+class DigitsCnnConfig(_Section):
+    """Small CNN for 8x8 digits with a narrow cut.
+
+    Attributes:
+        model: `digits_cnn`.
+        cut: layer after which the network is cut.
+    """
+
+    model: Literal["digits_cnn"]
+    cut: str
+
+
+class ResNet18Config(_Section):
+    """CIFAR ResNet-18.
+
+    Attributes:
+        model: `resnet18`.
+        cut: layer after which the network is cut; `norm2` is the paper's.
+        width: channels of the first stage; 64 is the paper's.
+        norm: `batch` or `group`.
+        bottleneck_channels: channels of a 1x1 bottleneck at the cut; 0 for none.
+        bottleneck_stride: its stride.
+    """
+
+    model: Literal["resnet18"]
+    cut: str
+    width: PositiveInt
+    norm: Literal["batch", "group"]
+    bottleneck_channels: NonNegativeInt
+    bottleneck_stride: PositiveInt
+
+
+class RunConfig(_Section):
+    """Everything a run depends on.
+
+    Attributes:
+        recipe: name of the recipe it came from.
+        algorithm: key of the registry.
+        seed: seed of everything random, >= 0.
+        rounds: number of rounds, T.
+        device: torch device, e.g. `cpu` or `cuda:0`.
+        threads: CPU threads of torch; results are bit-identical for one value of it.
+        wire: encode and decode every message as a network would.
+        evaluation_period: rounds from one evaluation to the next.
+    """
+
+    recipe: str
+    algorithm: str
+    seed: NonNegativeInt
+    rounds: PositiveInt
+    device: str
+    threads: PositiveInt
+    wire: bool
+    evaluation_period: PositiveInt
+    data: Annotated[DigitsConfig | Cifar10Config, Field(discriminator="name")]
+    clients: ClientsConfig
+    client: ClientConfig
+    estimator: EstimatorConfig
+    server: ServerConfig
+    split: Annotated[DigitsCnnConfig | ResNet18Config, Field(discriminator="model")]

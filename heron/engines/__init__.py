@@ -1,0 +1,26 @@
+"""Engines that run the algorithms, and the loop around them: metrics, checkpoints, evaluation, costs."""
+
+from heron.engines.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from heron.engines.evaluation import Evaluation, evaluate
+from heron.engines.federation import Federation, FederationSettings, RoundResult
+from heron.engines.profile import ClientCost, profile_client
+from heron.engines.run_directory import Metrics, RunDirectory, read_json, write_json
+from heron.engines.run_loop import Run
+
+__all__ = [
+    "ClientCost",
+    "Evaluation",
+    "Federation",
+    "FederationSettings",
+    "Metrics",
+    "RoundResult",
+    "Run",
+    "RunDirectory",
+    "evaluate",
+    "load_checkpoint",
+    "profile_client",
+    "read_json",
+    "save_checkpoint",
+    "write_atomically",
+    "write_json",
+]

@@ -1,0 +1,38 @@
+"""Mistakes of the caller, each told in one line: what was expected, what was found, what to do."""
+
+
+class HeronError(Exception):
+    """Base of every error that `heron` raises for a caller's mistake; the command line prints it and exits 2."""
+
+
+class ConfigError(HeronError):
+    """A configuration, recipe, algorithm or option that cannot be run."""
+
+
+class SplitError(HeronError):
+    """A network that cannot be cut, or a part that cannot be trained without backpropagation."""
+
+
+class DataError(HeronError):
+    """A data set, partition or example that cannot be used."""
+
+
+class MessageError(HeronError):
+    """Bytes or a message that a role refuses."""
+
+
+class CheckpointError(HeronError):
+    """A checkpoint or run directory that is absent, truncated, foreign or not writable."""
+
+
+class TrainingError(HeronError):
+    """A run that cannot go on: a loss or an update that is not finite."""
+
+
+class MissingExtraError(HeronError):
+    """An optional library that the request needs and that is not installed."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(
+            f"this needs the library {library!r}, which is not installed; run: pip install 'heron-sfl[{extra}]'"
+        )

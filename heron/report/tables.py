@@ -1,0 +1,102 @@
+"""Tables of results on stdout."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from heron.report.units import bytes_text, flops_text, percent_text
+
+Row = Mapping[str, Any]
+# A pipe has no width: wide enough that no cell is folded.
+_PIPE_WIDTH = 160
+
+
+def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int]) -> None:
+    """Accuracy and client costs of every algorithm, then traffic by kind."""
+    seeds_text = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean ± standard error of {len(seeds)} seeds"
+    table = Table(title=f"{recipe}: {seeds_text}", title_justify="left")
+    table.add_column("algorithm")
+    for heading in ("test accuracy %", "gain recovered %", "client peak memory", "client compute / step"):
+        table.add_column(heading, justify="right")
+    table.add_column("uplink", justify="right")
+    table.add_column("downlink", justify="right")
+    table.add_column("time / run", justify="right")
+    for row in rows:
+        cost = row["client_cost"]
+        table.add_row(
+            row["algorithm"],
+            percent_text(row["test_accuracy"], row["test_accuracy_standard_error"]),
+            percent_text(row["gain_recovered"]),
+            bytes_text(cost["peak_memory_bytes"]),
+            flops_text(cost["flops_per_step"]),
+            bytes_text(sum(row["uplink_bytes_by_kind"].values())),
+            bytes_text(sum(row["downlink_bytes_by_kind"].values())),
+            f"{row['elapsed_s']:.1f} s",
+        )
+    console = _console()
+    console.print(table)
+    console.print(_traffic_table(rows))
+    if any(row["gain_recovered"] is not None for row in rows):
+        console.print("gain recovered = (accuracy - frozen) / (cse_fsl - frozen)", style="dim", highlight=False)
+
+
+def print_comparison_note(folder: Path, note: str) -> None:
+    """Where the results are."""
+    _console().print(f"results in {folder} (comparison.json; {note})", highlight=False, markup=False)
+
+
+def print_run(recipe: str, summary: Row, folder: Path) -> None:
+    """The outcome of one run."""
+    table = Table(title=f"{recipe}: {summary['algorithm']}, {summary['round']} rounds", title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.show_header = False
+    table.add_row("test accuracy %", percent_text(summary.get("test_accuracy")))
+    table.add_row("validation accuracy %", percent_text(summary.get("validation_accuracy")))
+    for direction in ("uplink", "downlink"):
+        for kind, count in summary[f"{direction}_bytes_by_kind"].items():
+            table.add_row(f"{direction} {kind}", bytes_text(count))
+    table.add_row("time", f"{summary['elapsed_s']:.1f} s")
+    console = _console()
+    console.print(table)
+    console.print(f"results in {folder}", highlight=False, markup=False)
+
+
+def print_costs(recipe: str, rows: Sequence[Row]) -> None:
+    """What one client step costs, by algorithm, with the memory broken down."""
+    table = Table(title=f"{recipe}: one client step", title_justify="left")
+    table.add_column("")
+    for row in rows:
+        table.add_column(row["algorithm"], justify="right")
+    table.add_row("peak memory", *(bytes_text(row["peak_memory_bytes"]) for row in rows))
+    for category in rows[0]["memory_breakdown_bytes"]:
+        table.add_row(f"  {category}", *(bytes_text(row["memory_breakdown_bytes"][category]) for row in rows))
+    table.add_row("compute", *(flops_text(row["flops_per_step"]) for row in rows))
+    table.add_row("forward passes", *(str(row["forwards_per_step"]) for row in rows))
+    table.add_row("smashed data", *(bytes_text(row["smashed_bytes_per_step"]) for row in rows))
+    table.add_row("time", *(f"{1000 * row['seconds_per_step']:.3g} ms" for row in rows))
+    _console().print(table)
+
+
+def _traffic_table(rows: Sequence[Row]) -> Table:
+    kinds = [
+        (direction, kind)
+        for direction in ("uplink", "downlink")
+        for kind in sorted({kind for row in rows for kind in row[f"{direction}_bytes_by_kind"]})
+    ]
+    table = Table(title="traffic by kind, all clients and rounds of one run", title_justify="left")
+    table.add_column("algorithm")
+    for direction, kind in kinds:
+        table.add_column(f"{direction} {kind}", justify="right")
+    for row in rows:
+        counts = (row[f"{direction}_bytes_by_kind"].get(kind, 0) for direction, kind in kinds)
+        table.add_row(row["algorithm"], *(bytes_text(count) if count else "-" for count in counts))
+    return table
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPE_WIDTH)

@@ -1,0 +1,30 @@
+"""Numbers as a person reads them."""
+
+_KIB = 1024
+
+
+def bytes_text(count: float) -> str:
+    """`count` bytes with a binary unit and three digits or so: 532 B, 1.5 KiB, 244 MiB."""
+    value, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):  # noqa: B007 - the last unit is used after the loop
+        if value < _KIB or unit == "TiB":
+            break
+        value /= _KIB
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def flops_text(count: float) -> str:
+    """`count` floating-point operations with a decimal prefix: 1.2 MFLOP, 39.9 GFLOP."""
+    value, prefix = float(count), ""
+    for prefix in ("", "k", "M", "G", "T"):  # noqa: B007 - the last prefix is used after the loop
+        if value < 1000 or prefix == "T":
+            break
+        value /= 1000
+    return f"{value:.0f} {prefix}FLOP" if value >= 100 else f"{value:.1f} {prefix}FLOP"
+
+
+def percent_text(share: float | None, error: float | None = None) -> str:
+    """A share in percent with one decimal, and its standard error where known."""
+    if share is None:
+        return "-"
+    return f"{100 * share:.1f}" + ("" if error is None else f" ± {100 * error:.1f}")

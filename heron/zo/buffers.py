@@ -1,0 +1,23 @@
+"""Keep a module's buffers out of probes: running statistics follow the clean pass and nothing else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def preserved_buffers(module: nn.Module) -> Iterator[None]:
+    """Run the body, then put every buffer back bit for bit, also when the body raises.
+
+    BatchNorm in training mode normalises by the statistics of its own batch and updates its running statistics in
+    passing; under this context only the first of the two lasts (ALGORITHMS 1, "BatchNorm trap").
+    """
+    saved = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in saved:
+                buffer.copy_(value)

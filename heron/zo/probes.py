@@ -1,0 +1,126 @@
+"""Finite-difference probes: one projected gradient per direction, from losses alone.
+
+    one-sided   s_p = [ l(theta + mu u_p) - l(theta) ] / mu                 1 + P forwards
+    central     s_p = [ l(theta + mu u_p) - l(theta - mu u_p) ] / (2 mu)     2 P forwards
+
+`s_p` approximates the directional derivative `<u_p, grad l>`; the gradient estimate is `mean_p s_p u_p`
+(HERON-SFL, Kou et al., arXiv 2601.09076, Eq. 2, whose factor d belongs to directions on the unit sphere; the
+directions here have E[u u^T] = I and need none).
+
+`P` probes.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from heron.errors import ConfigError
+from heron.zo.buffers import preserved_buffers
+from heron.zo.flat import FlatParameters
+from heron.zo.stream import DISTRIBUTIONS, Distribution
+
+Scheme = Literal["one_sided", "central"]
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+LossFunction = Callable[[], Tensor]
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """How losses become projected gradients.
+
+    Attributes:
+        mu: smoothing radius per coordinate, > 0.
+        num_probes: directions per step (q), >= 1.
+        distribution: distribution of the directions.
+        scheme: `"one_sided"` or `"central"`.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    mu: float = 1e-3
+    num_probes: int = 1
+    distribution: Distribution = "rademacher"
+    scheme: Scheme = "one_sided"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.mu) and self.mu > 0):
+            raise ConfigError(f"expected a smoothing radius mu > 0, found {self.mu}; 1e-3 is a good start")
+        if self.num_probes < 1:
+            raise ConfigError(f"expected at least 1 probe, found {self.num_probes}")
+        if self.distribution not in DISTRIBUTIONS:
+            raise ConfigError(f"expected a distribution of {DISTRIBUTIONS}, found {self.distribution!r}")
+        if self.scheme not in SCHEMES:
+            raise ConfigError(f"expected a scheme of {SCHEMES}, found {self.scheme!r}")
+
+    @property
+    def num_probe_forwards(self) -> int:
+        """Forwards at perturbed parameters in one step; the clean forward comes on top."""
+        return self.num_probes if self.scheme == "one_sided" else 2 * self.num_probes
+
+    def projected_gradients(
+        self,
+        flat: FlatParameters,
+        loss_fn: LossFunction,
+        seeds: Sequence[int],
+        clean_loss: Tensor | None = None,
+    ) -> Tensor:
+        """Probe the loss along the directions of `seeds` and leave parameters and buffers as they were.
+
+        Args:
+            flat: parameters that `loss_fn` depends on.
+            loss_fn: returns the scalar loss at the module's present parameters; called under `torch.no_grad`.
+            seeds: one seed per probe, `num_probes` of them.
+            clean_loss: loss at `theta`, shape (); needed by the one-sided scheme.
+
+        Returns:
+            Projected gradients, shape (P,), float32 (float64 where the loss is).
+
+        Raises:
+            ConfigError: if the number of seeds is wrong, or the one-sided scheme lacks its clean loss.
+        """
+        try:
+            return self.projected_gradients_(flat, loss_fn, seeds, clean_loss)
+        finally:
+            flat.restore_()
+
+    @torch.no_grad()
+    def projected_gradients_(
+        self,
+        flat: FlatParameters,
+        loss_fn: LossFunction,
+        seeds: Sequence[int],
+        clean_loss: Tensor | None = None,
+    ) -> Tensor:
+        """Like `projected_gradients`, but leaves `work` at the last probe for the update to overwrite.
+
+        This is what makes a step cost P + 1 passes over the parameters. When the loss raises, `work` is restored.
+        """
+        if len(seeds) != self.num_probes:
+            raise ConfigError(f"expected {self.num_probes} probe seeds, found {len(seeds)}")
+        if self.scheme == "one_sided" and clean_loss is None:
+            raise ConfigError("expected the clean loss, found none: the one-sided scheme differences against it")
+        try:
+            with preserved_buffers(flat.module):
+                return torch.stack([self._probe_(flat, loss_fn, seed, clean_loss) for seed in seeds])
+        except BaseException:
+            flat.restore_()
+            raise
+
+    def _probe_(self, flat: FlatParameters, loss_fn: LossFunction, seed: int, clean_loss: Tensor | None) -> Tensor:
+        flat.perturb_(seed, self.mu, self.distribution)
+        forward = _as_scalar(loss_fn())
+        if self.scheme == "one_sided":
+            assert clean_loss is not None  # checked by the caller
+            return (forward - _as_scalar(clean_loss)) / self.mu
+        flat.perturb_(seed, -self.mu, self.distribution)
+        return (forward - _as_scalar(loss_fn())) / (2.0 * self.mu)
+
+
+def _as_scalar(loss: Tensor) -> Tensor:
+    """Differences of half-precision losses would be all rounding: at least float32."""
+    return loss.detach().to(torch.promote_types(loss.dtype, torch.float32))

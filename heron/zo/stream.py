@@ -1,0 +1,102 @@
+"""Direction stream, version 1: any stretch of a random direction, regenerated from its seed.
+
+A direction is never stored. Entry `i` of the direction of `seed` is a function of (seed, i) alone, so any range
+can be made anywhere, in any order, on any device. The specification is frozen; a change is a new version.
+
+    word(seed, n)      = n-th output of SplitMix64 started at `seed` (Steele, Lea and Flood, OOPSLA 2014)
+    Rademacher, i      = +1 where bit (i mod 64) of word(seed, i div 64) is 0, -1 where it is 1
+    Gaussian, 2j, 2j+1 = Box-Muller of word(seed, j): radius from its high 32 bits, angle from its low 32 bits
+
+Rademacher signs are the same bits on every device; Gaussian entries agree to float tolerance.
+Both have E[u u^T] = I, so the two-point estimate needs no factor d (ALGORITHMS 1, "normalisation trap").
+"""
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Distribution = Literal["rademacher", "gaussian"]
+DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MIX_1 = 0xBF58476D1CE4E5B9
+_MIX_2 = 0x94D049BB133111EB
+_TWO_POW_32 = 2.0**32
+
+
+def direction(
+    seed: int,
+    start: int,
+    stop: int,
+    *,
+    distribution: Distribution = "rademacher",
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Entries `start` to `stop - 1` of the direction of `seed`.
+
+    Args:
+        seed: integer in [0, 2**64).
+        start: first entry, >= 0.
+        stop: one past the last entry, >= start.
+        distribution: `"rademacher"` (signs) or `"gaussian"` (standard normal).
+        dtype: floating type of the result.
+        device: where the result lives.
+
+    Returns:
+        Tensor of shape (stop - start,).
+
+    Examples:
+        >>> direction(7, 0, 100)[40:60].equal(direction(7, 40, 60))
+        True
+    """
+    if distribution == "rademacher":
+        return scaled_signs(seed, start, stop, sign_table(1.0, dtype, torch.device(device)))
+    words = _words(seed, start // 2, (stop + 1) // 2, torch.device(device))
+    # (0, 1], so that the logarithm is finite; float64 keeps the 32 bits.
+    uniform = ((words >> 32 & 0xFFFFFFFF).double() + 1.0) / _TWO_POW_32
+    radius = torch.sqrt(-2.0 * torch.log(uniform))
+    angle = (words & 0xFFFFFFFF).double() * (2.0 * math.pi / _TWO_POW_32)
+    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
+    offset = start % 2
+    return pairs.view(-1)[offset : offset + stop - start].to(dtype)
+
+
+def sign_table(scale: Tensor | float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`scale` times the eight signs of every byte, bit 0 first: shape (256, 8).
+
+    Looking bytes up in a table that already holds the scale costs one pass over the result, and `scale * (+-1)`
+    is exact, so the sum that follows is rounded once.
+    """
+    byte = torch.arange(256, device=device).unsqueeze(1)
+    signs = (1 - 2 * (byte >> torch.arange(8, device=device) & 1)).to(dtype)
+    return signs * scale
+
+
+def scaled_signs(seed: int, start: int, stop: int, table: Tensor) -> Tensor:
+    """Entries `start` to `stop - 1` of `scale * direction`, for the scale that `table` was made with."""
+    first_word = start // 64
+    words = _words(seed, first_word, (stop + 63) // 64, table.device)
+    # Little-endian bytes of a word hold its bits in order, eight at a time.
+    signs = table.index_select(0, words.view(torch.uint8).int()).view(-1)
+    offset = start - 64 * first_word
+    return signs[offset : offset + stop - start]
+
+
+def _words(seed: int, first: int, last: int, device: torch.device) -> Tensor:
+    """SplitMix64 outputs `first` to `last - 1` as int64 bit patterns (integer products wrap modulo 2**64)."""
+    counters = torch.arange(first + 1, last + 1, dtype=torch.int64, device=device)
+    state = counters * _signed(_GOLDEN) + _signed(seed)
+    state = (state ^ _shift_right(state, 30)) * _signed(_MIX_1)
+    state = (state ^ _shift_right(state, 27)) * _signed(_MIX_2)
+    return state ^ _shift_right(state, 31)
+
+
+def _shift_right(words: Tensor, bits: int) -> Tensor:
+    return words >> bits & ((1 << (64 - bits)) - 1)
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 64) if word >= 1 << 63 else word
