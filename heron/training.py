@@ -127,6 +127,4 @@ def train(
     run.restore()
     metrics = run.train(observe)
     ledger = federation.ledger
-    return TrainResult(
-        federation.load_global_model(), metrics, ledger.by_kind("uplink"), ledger.by_kind("downlink")
-    )
+    return TrainResult(federation.load_global_model(), metrics, ledger.by_kind("uplink"), ledger.by_kind("downlink"))

@@ -27,9 +27,7 @@ class CseFslClient:
     def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
         self._local = local
         self._settings = settings
-        self._parameters = {
-            name: tensor for name, tensor in local.module.named_parameters() if tensor.requires_grad
-        }
+        self._parameters = {name: tensor for name, tensor in local.module.named_parameters() if tensor.requires_grad}
         self._optimizer = self._new_optimizer()
 
     def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:

@@ -60,7 +60,9 @@ class MainServer:
         """
         mean = float(torch.stack(self._losses).mean())
         self._losses.clear()
-        if not math.isfinite(mean) or not all(bool(torch.isfinite(tensor).all()) for tensor in self.module.parameters()):
+        if not math.isfinite(mean) or not all(
+            bool(torch.isfinite(tensor).all()) for tensor in self.module.parameters()
+        ):
             raise TrainingError(
                 f"expected a finite loss on the Main Server, found {mean}; lower server.learning_rate or "
                 f"client.learning_rate, or check the data for NaN"

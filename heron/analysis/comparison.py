@@ -8,7 +8,9 @@ from typing import Any
 Summary = Mapping[str, Any]
 
 
-def summarise(summaries: Mapping[str, Sequence[Summary]], costs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def summarise(
+    summaries: Mapping[str, Sequence[Summary]], costs: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """One row per algorithm: accuracy with its standard error, gain recovered, traffic, time and client costs.
 
     Args:

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from heron.analysis import summarise
 from heron.cli.profile import profile_algorithms
 from heron.cli.train import free_folder, read_config, train_run, write_config
 from heron.config import RunConfig, build_run, recipe_config
 from heron.engines import Metrics, RunDirectory, read_json, write_json
 from heron.errors import CheckpointError, MissingExtraError
-from heron.analysis import summarise
 from heron.report import plot_learning_curves, print_comparison, print_comparison_note
 
 
@@ -51,4 +51,6 @@ def _run_if_needed(directory: RunDirectory, config: RunConfig, label: str, folde
     try:
         train_run(run, label)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"finished runs are kept in {folder}; give the same command with --out {folder}") from None
+        raise KeyboardInterrupt(
+            f"finished runs are kept in {folder}; give the same command with --out {folder}"
+        ) from None

@@ -28,10 +28,10 @@ from heron.algorithms import (
     client_round,
 )
 from heron.comms import Channel, ClientReply, Ledger, ModelBroadcast, SmashedData
+from heron.data import fetch
 from heron.engines.packing import pack, unpack
 from heron.errors import ConfigError
 from heron.split import SplitModel, check_trainable
-from heron.data import fetch
 from heron.zo import derive_seed
 
 Examples = Dataset[tuple[Tensor, Tensor]]

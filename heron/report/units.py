@@ -6,7 +6,7 @@ _KIB = 1024
 def bytes_text(count: float) -> str:
     """`count` bytes with a binary unit and three digits or so: 532 B, 1.5 KiB, 244 MiB."""
     value, unit = float(count), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):  # noqa: B007 - the last unit is used after the loop
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if value < _KIB or unit == "TiB":
             break
         value /= _KIB
@@ -16,7 +16,7 @@ def bytes_text(count: float) -> str:
 def flops_text(count: float) -> str:
     """`count` floating-point operations with a decimal prefix: 1.2 MFLOP, 39.9 GFLOP."""
     value, prefix = float(count), ""
-    for prefix in ("", "k", "M", "G", "T"):  # noqa: B007 - the last prefix is used after the loop
+    for prefix in ("", "k", "M", "G", "T"):
         if value < 1000 or prefix == "T":
             break
         value /= 1000

@@ -1,0 +1,68 @@
+"""Choose the learning rates of `digits` for every algorithm on the validation split, from one grid.
+
+    python benchmarks/tune_digits.py [--seeds 0,1,2]
+
+Every (client rate, server rate) pair of the grid is run for every algorithm; the mean validation accuracy after the
+last round decides. The frozen client has no client rate, so only the server rates are run. The test split is not read.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import statistics
+from pathlib import Path
+
+from hardware import describe
+from torch.utils.data import TensorDataset
+
+from heron.config import build_run, recipe_config
+
+CLIENT_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+SERVER_RATES = (1e-3, 3e-3, 1e-2)
+ALGORITHMS = ("heron", "cse_fsl", "frozen")
+RESULT = Path(__file__).parent / "results" / "tune_digits.json"
+
+
+def validation_accuracy(algorithm: str, client_rate: float, server_rate: float, seed: int) -> float:
+    """Validation accuracy after the last round."""
+    rates = [f"client.learning_rate={client_rate}", f"server.learning_rate={server_rate}"]
+    config = recipe_config("digits", algorithm, [f"seed={seed}", "evaluation_period=1000", *rates])
+    run = build_run(config, None)
+    # The test split is out of reach while tuning.
+    run.splits = dataclasses.replace(run.splits, test=TensorDataset(*(t[:0] for t in run.splits.test.tensors)))
+    return run.train()[-1]["validation_accuracy"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="0,1,2", help="default 0,1,2")
+    seeds = [int(seed) for seed in parser.parse_args().seeds.split(",")]
+    rows = []
+    for algorithm in ALGORITHMS:
+        client_rates = CLIENT_RATES[:1] if algorithm == "frozen" else CLIENT_RATES
+        for client_rate, server_rate in itertools.product(client_rates, SERVER_RATES):
+            scores = [validation_accuracy(algorithm, client_rate, server_rate, seed) for seed in seeds]
+            rows.append(
+                {
+                    "algorithm": algorithm,
+                    "client_learning_rate": client_rate,
+                    "server_learning_rate": server_rate,
+                    "validation_accuracy": statistics.fmean(scores),
+                    "validation_accuracies": scores,
+                }
+            )
+            print(f"{algorithm:8} client {client_rate:g} server {server_rate:g}: {100 * statistics.fmean(scores):.1f}%")
+    best = {
+        algorithm: max(
+            (row for row in rows if row["algorithm"] == algorithm), key=lambda row: row["validation_accuracy"]
+        )
+        for algorithm in ALGORITHMS
+    }
+    RESULT.write_text(json.dumps({"hardware": describe(), "seeds": seeds, "best": best, "grid": rows}, indent=2) + "\n")
+    for algorithm, row in best.items():
+        print(f"best {algorithm}: client {row['client_learning_rate']:g} server {row['server_learning_rate']:g}")
+
+
+if __name__ == "__main__":
+    main()

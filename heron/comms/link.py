@@ -1,0 +1,42 @@
+"""How servers reach clients, and what a message passes on the way."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from heron.comms.codec import decode, encode, encoded_sizes
+from heron.comms.ledger import Direction, Ledger
+from heron.comms.messages import ClientReply, Message, ModelBroadcast, SmashedData
+
+
+class Link(Protocol):
+    """Reaches clients; engines implement it, round protocols use it."""
+
+    def exchange(self, broadcast: ModelBroadcast) -> Iterator[SmashedData | ClientReply]:
+        """Open a client's round and receive what it sends.
+
+        Yields the client's uploads in step order as they arrive, its reply last. The consumer drops each message
+        before it asks for the next, so that one z is alive at a time. Every message is counted once, encoded.
+
+        Args:
+            broadcast: the message to the client it names.
+        """
+        ...
+
+
+class Channel:
+    """What every message passes: counted always; encoded and decoded in wire mode.
+
+    Args:
+        ledger: where bytes are counted.
+        wire: hand over a decoded copy, as a network would, instead of the message itself. Passing by reference is
+            faster and hides bugs; both must compute the same.
+    """
+
+    def __init__(self, ledger: Ledger, *, wire: bool) -> None:
+        self._ledger = ledger
+        self._wire = wire
+
+    def pass_through(self, message: Message, direction: Direction) -> Message:
+        """Count a message and hand it over."""
+        self._ledger.record(direction, encoded_sizes(message))
+        return decode(encode(message)) if self._wire else message

@@ -1,0 +1,67 @@
+"""The messages between Client, Main Server and Fed Server. Plain frozen records; no transport, no bytes.
+
+`B` examples of a batch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBroadcast:
+    """Fed Server to client: the model that opens the client's round (HERON-SFL, round step 1).
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: receiver, from 0.
+        model: tensors by name: theta_l and its buffers, as far as the algorithm trains them.
+    """
+
+    round_index: int
+    client_id: int
+    model: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class SmashedData:
+    """Client to Main Server: the activations at the cut and the labels of one local step (round step 2).
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: sender, from 0.
+        local_step: from 0 within the round.
+        smashed: z = f_c(x), shape (B, ...).
+        labels: y, shape (B, ...).
+    """
+
+    round_index: int
+    client_id: int
+    local_step: int
+    smashed: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ClientReply:
+    """Client to Fed Server: what the client has become after its local steps (round step 4).
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: sender, from 0.
+        num_examples: size of the client's data set.
+        num_steps: local steps made, h.
+        train_loss: mean local loss, shape (), float32; NaN where the client computes none.
+        model: tensors by name, like the broadcast's.
+    """
+
+    round_index: int
+    client_id: int
+    num_examples: int
+    num_steps: int
+    train_loss: Tensor
+    model: Mapping[str, Tensor]
+
+
+Message = ModelBroadcast | SmashedData | ClientReply

@@ -1,0 +1,21 @@
+"""Data sets, partitions among clients, and batches. Optional libraries are imported when they are needed."""
+
+from heron.data.batches import Batch, batch_indices, fetch, labels_of, num_examples, num_local_steps
+from heron.data.cifar10 import load_cifar10
+from heron.data.digits import load_digits
+from heron.data.partition import PARTITIONS, partition
+from heron.data.splits import Splits
+
+__all__ = [
+    "PARTITIONS",
+    "Batch",
+    "Splits",
+    "batch_indices",
+    "fetch",
+    "labels_of",
+    "load_cifar10",
+    "load_digits",
+    "num_examples",
+    "num_local_steps",
+    "partition",
+]

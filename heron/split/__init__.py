@@ -1,0 +1,25 @@
+"""Networks cut in two: the split model, how to cut, auxiliary heads, checks, and one file per model family."""
+
+from heron.split.cut import cut
+from heron.split.digits_cnn import digits_cnn
+from heron.split.equivalence import check_equivalence
+from heron.split.heads import linear_head, pooled_linear_head
+from heron.split.model import SplitModel
+from heron.split.randomness import build_seeded, has_batchnorm, is_stochastic, seeded_randomness
+from heron.split.resnet18 import resnet18
+from heron.split.validate import check_trainable
+
+__all__ = [
+    "SplitModel",
+    "build_seeded",
+    "check_equivalence",
+    "check_trainable",
+    "cut",
+    "digits_cnn",
+    "has_batchnorm",
+    "is_stochastic",
+    "linear_head",
+    "pooled_linear_head",
+    "resnet18",
+    "seeded_randomness",
+]

@@ -1,0 +1,125 @@
+"""The plan of the house, enforced: imports go down, optional libraries have one home, files and functions stay small."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "heron"
+FLOORS = {
+    "errors": 0,
+    "zo": 0,
+    "metering": 0,
+    "comms": 1,
+    "split": 1,
+    "data": 1,
+    "algorithms": 2,
+    "engines": 3,
+    "analysis": 3,
+    "config": 4,
+    "report": 5,
+    "cli": 5,
+    "training": 5,
+}
+# Optional libraries and the one folder that may import each.
+HOMES = {"datasets": "data", "flwr_datasets": "data", "sklearn": "data", "PIL": "data", "matplotlib": "report"}
+OPTIONAL = (*HOMES, "flwr", "transformers", "peft", "pandas", "pydantic", "rich", "tomli_w")
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[tuple[str, int]]:
+    """Modules that a file imports, with the column of the statement (0 = at import time)."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.col_offset) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            assert node.module is not None
+            found.append((node.module, node.col_offset))
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down(path: Path) -> None:
+    here = room(path)
+    if here == "__init__":
+        return
+    assert here in FLOORS, f"{here} has no floor: add it to FLOORS and to docs/ARCHITECTURE.md"
+    for module, _ in imports(path):
+        if not module.startswith("heron."):
+            continue
+        there = module.split(".")[1]
+        same_room = there == here
+        assert same_room or FLOORS[there] < FLOORS[here] or (here == "cli" and there == "report"), (
+            f"{path.relative_to(ROOT)} imports {module}: floor {FLOORS[here]} may import lower floors only"
+        )
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_optional_libraries_are_imported_late_and_in_one_folder(path: Path) -> None:
+    for module, column in imports(path):
+        top = module.split(".")[0]
+        if top in HOMES:
+            assert room(path) == HOMES[top], f"{path.relative_to(ROOT)}: {top} belongs in heron/{HOMES[top]}"
+            assert column > 0, f"{path.relative_to(ROOT)}: import {top} inside the function that needs it"
+
+
+def test_algorithms_do_not_import_each_other() -> None:
+    shared = {"base", "decoupled", "local", "servers"}
+    for path in (PACKAGE / "algorithms").glob("*.py"):
+        if path.stem in {*shared, "__init__"}:
+            continue
+        for module, _ in imports(path):
+            if module.startswith("heron.algorithms."):
+                assert module.split(".")[2] in shared, f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_small(path: Path) -> None:
+    source = path.read_text()
+    limit = 200 if room(path) == "algorithms" else 300
+    assert len(source.splitlines()) <= limit, f"{path.relative_to(ROOT)} has more than {limit} lines: split it"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            docstring = ast.get_docstring(node)
+            length = (node.end_lineno or 0) - node.lineno + 1 - (len(docstring.splitlines()) if docstring else 0)
+            assert length <= 50, f"{path.relative_to(ROOT)}: {node.name} has {length} lines without its docstring"
+
+
+def test_median_file_is_short() -> None:
+    lengths = sorted(len(path.read_text().splitlines()) for path in SOURCES)
+    assert lengths[len(lengths) // 2] <= 150
+
+
+def test_import_heron_is_light() -> None:
+    """No optional library, and nothing that takes time beyond torch and numpy."""
+    code = (
+        "import sys, time, torch, numpy; start = time.perf_counter(); import heron, heron.zo; "
+        "spent = time.perf_counter() - start; "
+        f"loaded = [name for name in {OPTIONAL!r} if name in sys.modules]; "
+        "assert not loaded, loaded; assert spent < 1.0, spent"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_every_folder_mirrors_in_tests() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    missing = sorted(name for name in rooms if not (ROOT / "tests" / name).is_dir())
+    assert not missing, f"no tests for {missing}"
+
+
+def test_documents_name_paths_that_exist() -> None:
+    """A path in backticks in README or docs/ exists; documents rot otherwise."""
+    import re
+
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for name in re.findall(r"`((?:heron|tests|benchmarks|examples|docs)/[\w./-]+)`", document.read_text()):
+            assert (ROOT / name).exists(), f"{document.name} names {name}, which does not exist"
