@@ -35,6 +35,7 @@ def validation_accuracy(algorithm: str, client_rate: float, server_rate: float, 
 
 
 def main() -> None:
+    """Run the grid and save it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2", help="default 0,1,2")
     seeds = [int(seed) for seed in parser.parse_args().seeds.split(",")]

@@ -17,9 +17,9 @@ from heron.data import Splits, labels_of, partition
 from heron.engines import Federation, FederationSettings, Metrics, Run, RunDirectory
 from heron.errors import ConfigError
 from heron.split import SplitModel
-from heron.zo import Estimator, derive_seed
+from heron.zo import Estimator
 
-Examples = Dataset[tuple[Tensor, Tensor]]
+Examples = Dataset[tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,10 @@ def train(
     check_choice("algorithm", algorithm, ALGORITHMS)
     if rounds < 1 or batch_size < 1 or upload_period < 1:
         raise ConfigError(
-            f"expected rounds, batch_size and upload_period of at least 1, found {rounds}, {batch_size}, {upload_period}"
+            f"expected rounds, batch_size and upload_period of at least 1, found {rounds}, {batch_size} and "
+            f"{upload_period}"
         )
-    shares = partition(
-        partition_kind, labels_of(dataset), num_clients=clients, alpha=alpha, seed=derive_seed("partition", seed)
-    )
+    shares = partition(partition_kind, labels_of(dataset), num_clients=clients, alpha=alpha, seed=seed)
     settings = FederationSettings(
         seed=seed,
         batch_size=batch_size,

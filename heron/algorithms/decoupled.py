@@ -47,7 +47,7 @@ class ClientData:
         indices: the client's examples in it, shape (n,).
     """
 
-    dataset: Dataset[tuple[Tensor, Tensor]]
+    dataset: Dataset[tuple[Tensor, ...]]
     indices: np.ndarray
 
 

@@ -1,7 +1,7 @@
 """`heron train`: one run, resumable."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from heron.cli.progress import round_progress
@@ -79,10 +79,8 @@ def _train_and_show(run: Run, config: RunConfig, *, save_model: bool) -> None:
     train_run(run, config.algorithm)
     if save_model:
         run.save_model()
-    try:
+    with suppress(MissingExtraError):  # a plot is a bonus of the extra `plots`
         plot_learning_curves({config.algorithm: [run.metrics]}, run.directory.path / "learning_curve.png")
-    except MissingExtraError:
-        pass  # a plot is a bonus of the extra `plots`
     print_run(config.recipe, run.summary(), run.directory.path)
 
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from heron.comms.messages import ClientReply, Message, ModelBroadcast, SmashedData
+from heron.errors import MessageError
 
 INTEGERS = "integers"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # rows are compared by identity, so that they can be keys of a cache
 class Layout:
     """One message type.
 
@@ -54,23 +55,53 @@ LAYOUTS = (
         scalars=("train_loss",),
     ),
 )
-BY_TAG = {layout.tag: layout for layout in LAYOUTS}
-BY_TYPE = {layout.message: layout for layout in LAYOUTS}
+_BY_TYPE = {layout.message: layout for layout in LAYOUTS}
 
 
-def named_tensors(message: Message) -> dict[str, Tensor]:
+def layout_of(message: Message) -> Layout:
+    """The row of a message's type.
+
+    Raises:
+        MessageError: if the type has none.
+    """
+    layout = _BY_TYPE.get(type(message))
+    if layout is None:
+        expected = ", ".join(layout.message.__name__ for layout in LAYOUTS)
+        raise MessageError(f"expected one of {expected}, found {type(message).__name__}; give it a row in LAYOUTS")
+    return layout
+
+
+def named_tensors(layout: Layout, message: Message) -> dict[str, Tensor]:
     """Every tensor of a message but its integers, under its name on the wire; no copies."""
-    layout = BY_TYPE[type(message)]
     tensors = {field: getattr(message, field) for field in layout.tensors}
     for field in layout.mappings:
         tensors |= {f"{field}/{name}": tensor for name, tensor in getattr(message, field).items()}
     return tensors
 
 
-def integer_tensor(message: Message) -> Tensor:
-    """The message's integers, int64."""
-    layout = BY_TYPE[type(message)]
-    return torch.tensor([getattr(message, field) for field in layout.integers], dtype=torch.int64)
+def integer_tensor(layout: Layout, message: Message) -> Tensor:
+    """The message's integers, int64, shape (number of integers,).
+
+    Raises:
+        MessageError: if one is not an int from 0 to 2^63 - 1.
+    """
+    values = [getattr(message, field) for field in layout.integers]
+    for field, value in zip(layout.integers, values, strict=True):
+        if not isinstance(value, int) or not 0 <= value < 2**63:
+            raise MessageError(f"{layout.tag}: expected {field} as an int from 0 to 2^63 - 1, found {value!r}")
+    return torch.tensor(values, dtype=torch.int64)
+
+
+def check_scalars(layout: Layout, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse scalars that are anything else than one float32.
+
+    Raises:
+        MessageError: naming the field.
+    """
+    for field in layout.scalars:
+        dtype, shape = tensors[field].dtype, tuple(tensors[field].shape)
+        if dtype != torch.float32 or shape != ():
+            raise MessageError(f"{layout.tag}: expected {field} as one float32 of shape (), found {dtype} {shape[:8]}")
 
 
 def kind_of(layout: Layout, name: str) -> str:

@@ -8,6 +8,7 @@ from heron.errors import CheckpointError
 Direction = Literal["uplink", "downlink"]
 """`uplink` is from clients to servers."""
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+_ENTRIES = ("messages", "bytes")
 
 
 class Ledger:
@@ -66,22 +67,32 @@ class Ledger:
         """Inverse of `to_dict`.
 
         Raises:
-            CheckpointError: if the values are not a ledger's.
+            CheckpointError: if the values are not a ledger's: directions or entries absent or unknown, counts that are
+                not integers >= 0, bytes without a message.
         """
         ledger = cls()
-        try:
-            if set(values) != set(DIRECTIONS):
-                raise ValueError(f"directions {sorted(values)}")
-            for direction in DIRECTIONS:
-                ledger._messages[direction] = _count(values[direction]["messages"])
-                sizes = values[direction]["bytes"]
-                ledger._bytes[direction] = {str(kind): _count(size) for kind, size in sizes.items()}
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise CheckpointError(f"expected a ledger with counts by direction and kind, found {error}") from error
+        entries = _mapping(values, DIRECTIONS)
+        for direction in DIRECTIONS:
+            entry = _mapping(entries[direction], _ENTRIES)
+            ledger._messages[direction] = _count(entry["messages"])
+            ledger._bytes[direction] = {kind: _count(size) for kind, size in _mapping(entry["bytes"]).items()}
+            if ledger._bytes[direction] and not ledger._messages[direction]:
+                raise CheckpointError(f"expected a ledger, found {direction} bytes without a message")
         return ledger
 
 
+def _mapping(values: Any, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """A mapping from text, with exactly these keys."""
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise CheckpointError(f"expected a ledger's mapping from text, found {type(values).__name__}")
+    if keys is not None and set(values) != set(keys):
+        raise CheckpointError(f"expected a ledger's mapping with the keys {', '.join(keys)}, found others")
+    return values
+
+
 def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"count {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise CheckpointError(f"expected a ledger's count as an integer, found {type(value).__name__}")
+    if value < 0:
+        raise CheckpointError("expected a ledger's count >= 0, found a negative one")
     return value

@@ -68,7 +68,7 @@ def build_federation(config: RunConfig, splits: Splits) -> Federation:
         labels_of(splits.train),
         num_clients=config.clients.total,
         alpha=config.clients.alpha,
-        seed=derive_seed("partition", config.seed),
+        seed=config.seed,
     )
     settings = federation_settings(config)
     return Federation(build_split(config), ALGORITHMS[config.algorithm], splits.train, shares, settings)

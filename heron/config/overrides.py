@@ -42,7 +42,7 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_first_problem(error, values)) from error
+        raise ConfigError(_first_problem(error)) from error
     check_choice("algorithm", config.algorithm, ALGORITHMS)
     return config
 
@@ -115,7 +115,7 @@ def _nearest(found: str, choices: Sequence[str] | Mapping[str, object]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
+def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     # The discriminator of a union is not part of the key.
     location = [str(part) for part in problem["loc"] if part not in {"digits_cnn", "resnet18"}]

@@ -1,6 +1,6 @@
 """Data sets, partitions among clients, and batches. Optional libraries are imported when they are needed."""
 
-from heron.data.batches import Batch, batch_indices, fetch, labels_of, num_examples, num_local_steps
+from heron.data.batches import Batch, batch_indices, fetch, labels_of, num_examples, num_local_steps, shape_of_example
 from heron.data.cifar10 import load_cifar10
 from heron.data.digits import load_digits
 from heron.data.partition import PARTITIONS, partition
@@ -18,4 +18,5 @@ __all__ = [
     "num_examples",
     "num_local_steps",
     "partition",
+    "shape_of_example",
 ]

@@ -1,11 +1,11 @@
 """Batches of a client's examples, in an order that depends on a seed alone.
 
-`B` examples of a batch.
+`B` examples of a batch, `n` examples of a client or data set.
 """
 
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -39,27 +39,31 @@ def batch_indices(num_examples: int, batch_size: int, num_steps: int | None, see
     Args:
         num_examples: n, >= 1.
         batch_size: B, >= 1; the last batch of a pass may be smaller.
-        num_steps: number of batches, newly shuffled passes following one another; None for exactly one pass.
-        seed: the order is a function of it; callers derive it from (run seed, client, round).
+        num_steps: number of batches, >= 1, newly shuffled passes following one another; None for exactly one pass.
+        seed: >= 0; the order is a function of it; callers derive it from (run seed, client, round).
 
-    Yields:
-        Positions in [0, n), shape (B,) or less.
+    Returns:
+        Iterator over positions in [0, n), int64, shape (B,) or less.
+
+    Raises:
+        DataError: if a number is out of range; at the call, not at the first batch.
     """
-    generator = np.random.default_rng(seed)
-    served = 0
-    while num_steps is None or served < num_steps:
-        order = generator.permutation(num_examples)
-        for start in range(0, num_examples, batch_size):
-            if served == num_steps:
-                return
-            yield order[start : start + batch_size]
-            served += 1
-        if num_steps is None:
-            return
+    _check_plan(num_examples, batch_size, num_steps)
+    return _passes(num_examples, batch_size, num_steps, seed)
 
 
 def num_local_steps(num_examples: int, batch_size: int, num_steps: int | None) -> int:
-    """How many batches `batch_indices` yields."""
+    """How many batches `batch_indices` yields: ceil(n / B) for a pass, else `num_steps`.
+
+    Args:
+        num_examples: n, >= 1.
+        batch_size: B, >= 1.
+        num_steps: number of batches, >= 1; None for one pass.
+
+    Raises:
+        DataError: if a number is out of range.
+    """
+    _check_plan(num_examples, batch_size, num_steps)
     return -(-num_examples // batch_size) if num_steps is None else num_steps
 
 
@@ -68,31 +72,38 @@ def fetch(dataset: Examples, indices: np.ndarray, device: torch.device | None = 
 
     Args:
         dataset: map-style data set of (input, label) pairs.
-        indices: positions, shape (B,).
+        indices: positions, int64, shape (B,), B >= 1.
         device: where the batch goes; None leaves it where it is.
 
     Raises:
         DataError: if items are not (input, label) pairs of tensors or numbers that stack.
     """
-    if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
-        index = torch.from_numpy(indices)
-        inputs, labels = (tensor[index.to(tensor.device)] for tensor in dataset.tensors)
+    # The exact type: a subclass may augment or otherwise change what it returns.
+    if type(dataset) is Subset:
+        return fetch(dataset.dataset, np.array([dataset.indices[int(i)] for i in indices], dtype=np.int64), device)
+    if (tensors := _pair_of_tensors(dataset)) is not None:
+        positions = torch.from_numpy(indices)
+        inputs, labels = (tensor[positions.to(tensor.device)] for tensor in tensors)
     else:
-        inputs, labels = _collate(dataset, indices)
+        pairs = [_pair(dataset[int(position)]) for position in indices]
+        inputs = _stack([item for item, _ in pairs], "inputs")
+        labels = _stack([label for _, label in pairs], "labels")
     return Batch(inputs, labels) if device is None else Batch(inputs.to(device), labels.to(device))
 
 
 def labels_of(dataset: Examples) -> np.ndarray:
-    """The label of every example, shape (n,).
+    """The label of every example, shape (n,) for one number an example.
 
     Raises:
-        DataError: if items are not (input, label) pairs.
+        DataError: if the data set has no length, or items are not (input, label) pairs with labels that stack.
     """
-    if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
-        return np.asarray(dataset.tensors[1].cpu().numpy())
-    if isinstance(dataset, Subset):
+    if type(dataset) is Subset:
         return labels_of(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
-    return _collate(dataset, np.arange(num_examples(dataset)), labels_only=True)[1].numpy()
+    if (tensors := _pair_of_tensors(dataset)) is not None:
+        return np.asarray(tensors[1].cpu().numpy())
+    # One input is alive at a time: a data set may be larger than memory.
+    labels = [_pair(dataset[position])[1] for position in range(num_examples(dataset))]
+    return _stack(labels, "labels").cpu().numpy() if labels else np.empty(0, dtype=np.int64)
 
 
 def num_examples(dataset: Examples) -> int:
@@ -104,16 +115,66 @@ def num_examples(dataset: Examples) -> int:
     try:
         return len(cast("Sized", dataset))
     except TypeError as error:
-        raise DataError(f"expected a map-style data set with a length, found {type(dataset).__name__}") from error
+        raise DataError(
+            f"expected a map-style data set with a length, found {type(dataset).__name__}; give it __len__"
+        ) from error
 
 
-def _collate(dataset: Examples, indices: np.ndarray, *, labels_only: bool = False) -> tuple[Tensor, Tensor]:
+def shape_of_example(dataset: Examples) -> torch.Size:
+    """Shape of one input, without the batch dimension.
+
+    Raises:
+        DataError: if the data set is empty or its items are not (input, label) pairs.
+    """
+    if num_examples(dataset) == 0:
+        raise DataError("expected a data set with at least one example, found an empty one; give it examples")
+    return fetch(dataset, np.zeros(1, dtype=np.int64)).inputs.shape[1:]
+
+
+def _passes(num_examples: int, batch_size: int, num_steps: int | None, seed: int) -> Iterator[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    served = 0
+    while True:
+        order = generator.permutation(num_examples)
+        for start in range(0, num_examples, batch_size):
+            yield order[start : start + batch_size]
+            served += 1
+            if served == num_steps:
+                return
+        if num_steps is None:
+            return
+
+
+def _check_plan(num_examples: int, batch_size: int, num_steps: int | None) -> None:
+    if num_examples < 1:
+        raise DataError(f"expected a client with at least 1 example, found {num_examples}; lower clients.total")
+    if batch_size < 1:
+        raise DataError(f"expected batches of at least 1 example, found {batch_size}; raise client.batch_size")
+    if num_steps is not None and num_steps < 1:
+        raise DataError(f"expected at least 1 local step, found {num_steps}; raise client.local_steps")
+
+
+def _pair_of_tensors(dataset: Examples) -> tuple[Tensor, ...] | None:
+    return dataset.tensors if type(dataset) is TensorDataset and len(dataset.tensors) == 2 else None
+
+
+def _pair(item: object) -> tuple[Any, Any]:
+    if isinstance(item, tuple | list) and len(item) == 2:
+        return item[0], item[1]
+    size = f" of length {len(item)}" if isinstance(item, tuple | list) else ""
+    raise DataError(
+        f"expected items (input, label), found {type(item).__name__}{size}; wrap the data set so that it returns pairs"
+    )
+
+
+def _stack(values: list[Any], what: str) -> Tensor:
+    if not values:
+        raise DataError("expected at least one position to fetch, found none; ask for one or more examples")
     try:
-        items = [dataset[int(position)] for position in indices]
-        pairs = [(0 if labels_only else item[0], item[1]) for item in items if len(item) == 2]
-        inputs, labels = default_collate(pairs) if len(pairs) == len(items) else (None, None)
-    except (TypeError, IndexError, KeyError, RuntimeError) as error:
-        raise DataError(f"expected items (input, label) that stack into a batch: {error}") from error
-    if not (isinstance(inputs, Tensor) and isinstance(labels, Tensor)):
-        raise DataError(f"expected items (input tensor, label), found {type(items[0]).__name__} items of other shape")
-    return inputs, labels
+        stacked = default_collate(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{what} do not stack: {reason}; return tensors of one shape, or numbers") from error
+    if not isinstance(stacked, Tensor):
+        raise DataError(f"expected {what} that stack, found {type(values[0]).__name__}; return tensors or numbers")
+    return stacked

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
+from heron.errors import DataError
 from heron.zo import derive_seed
 
-Examples = Dataset[tuple[Tensor, Tensor]]
+Examples = Dataset[tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,48 @@ class Splits:
 
 
 def library_seed(domain: str, seed: int) -> int:
-    """A seed for libraries that take 32 bits, derived from the run's seed."""
-    return derive_seed(domain, seed) % 2**32
+    """A seed for libraries that take 32 bits.
+
+    Args:
+        domain: what the seed is for.
+        seed: a run's seed, or one that `derive_seed` made: in [-2**63, 2**64).
+
+    Returns:
+        An integer in [0, 2**32).
+    """
+    # The fields of `derive_seed` are signed, its results are not: read the upper half as two's complement.
+    signed = seed - 2**64 if seed >= 2**63 else seed
+    return derive_seed(domain, signed) % 2**32
 
 
 def stratified(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the larger and of the smaller part of a stratified split, both ascending.
+    """Positions of the two parts of a stratified split, both ascending.
 
     Args:
         labels: class of every example, shape (n,).
-        share: share of the second part, in [0, 1).
+        share: share of the second part, in [0, 1); 0 leaves it empty.
         seed: 32-bit seed.
+
+    Returns:
+        Positions of the first and of the second part; disjoint, and together all of them.
+
+    Raises:
+        DataError: if the share is out of range, or too small or large for every class to be in both parts.
     """
     from sklearn.model_selection import train_test_split
 
+    if not 0 <= share < 1:
+        raise DataError(f"expected a validation share in [0, 1), found {share}; set data.validation in that range")
     everyone = np.arange(len(labels))
     if share == 0:
         return everyone, everyone[:0]
-    kept, held_out = train_test_split(everyone, test_size=share, stratify=labels, random_state=seed)
+    try:
+        kept, held_out = train_test_split(everyone, test_size=float(share), stratify=labels, random_state=seed)
+    except ValueError as error:
+        raise DataError(
+            f"a share of {share} of {len(labels)} examples does not split every class; change data.validation (0 for "
+            f"no validation set) or use more examples"
+        ) from error
     return np.sort(kept), np.sort(held_out)
 
 

@@ -27,7 +27,7 @@ class Evaluation:
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
-    dataset: Dataset[tuple[Tensor, Tensor]],
+    dataset: Dataset[tuple[Tensor, ...]],
     criterion: Criterion,
     *,
     device: torch.device,

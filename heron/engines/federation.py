@@ -34,7 +34,7 @@ from heron.errors import ConfigError
 from heron.split import SplitModel, check_trainable
 from heron.zo import derive_seed
 
-Examples = Dataset[tuple[Tensor, Tensor]]
+Examples = Dataset[tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,7 @@ class Federation:
     def exchange(self, broadcast: ModelBroadcast) -> Iterator[SmashedData | ClientReply]:
         """The link to a client (`heron.comms.Link`): its uploads as they come, its reply last."""
         received = self._channel.pass_through(broadcast, "downlink")
+        assert isinstance(received, ModelBroadcast)  # the channel keeps a message's type
         # `map` keeps no message in a variable, so smashed data dies with its consumer's.
         yield from map(self._receive, self._client(received))
 

@@ -1,7 +1,8 @@
 """What a piece of work costs: peak memory by category, FLOPs, wall time, forward passes."""
 
 from heron.metering.compute import ForwardCount, count_forwards, measure_flops, measure_seconds
-from heron.metering.memory import CATEGORIES, MemoryProfile, measure_memory
+from heron.metering.memory import MemoryProfile, measure_memory
+from heron.metering.storages import CATEGORIES
 
 __all__ = [
     "CATEGORIES",

@@ -1,21 +1,27 @@
 """Live tensor bytes of a piece of work, at their peak, by what they are.
 
-Every storage counts once, however many views it has: those given by the caller from the start, those made by an
-operation from its return until the storage is freed. Kernels' internal scratch space is not seen; the cross-check
-is the peak RSS of a process. Works on any device and on fake tensors (`torch._subclasses.FakeTensorMode`), whose
-storages have a size and no memory.
+Every storage counts once, however many views it has, with all its bytes: those that exist before the step from its
+start, those made by an operation from its return until their memory is freed, on all devices together. Not seen:
+scratch space inside a kernel, memory of NumPy, what other threads than autograd's compute, and how an allocator
+rounds. While any dispatch mode is on, autograd joins gradients of a branch out of place, one map more for an instant
+of the backward pass than without (docs/decisions/0003).
 """
 
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
+import torch
+from torch import Tensor, UntypedStorage, nn
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 
-CATEGORIES = ("parameters", "buffers", "inputs", "activations", "gradients", "optimizer_state", "temporaries")
+from heron.metering.storages import StorageLedger
+
+# They wrap memory that Python has just made: it did not exist before.
+_WRAPS_NEW_MEMORY = frozenset({torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default})
+
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class MemoryProfile:
 
     Attributes:
         peak_bytes: the largest sum at any instant.
-        breakdown_bytes: what was alive at that instant, by category; sums to the peak.
+        breakdown_bytes: what was alive at the first such instant, by category; sums to the peak.
     """
 
     peak_bytes: int
@@ -36,115 +42,144 @@ def measure_memory(
     *,
     parameters: Iterable[Tensor],
     buffers: Iterable[Tensor] = (),
-    optimizer_state: Iterable[Tensor] = (),
+    optimizer_state: Iterable[Tensor] | Callable[[], Iterable[Tensor]] = (),
     inputs: Iterable[Tensor] = (),
     modules: Iterable[nn.Module] = (),
 ) -> MemoryProfile:
     """Run a step once and measure.
 
+    A storage named twice keeps its first name, in the order of the arguments below. What the step reads without its
+    being named here counts from the start too, among the `temporaries`.
+
+    For a model too large to run, make model, inputs and optimiser inside `with FakeTensorMode() as mode:` and measure
+    there: same bytes, no memory. A model that exists already, or whose constructor reads values, becomes fake with
+    `model._apply(mode.from_tensor)`, views of a flat buffer still being views. The mode goes around this call, not into
+    the step, and the step must not read values (`.item()`).
+
     Args:
-        step: the work.
-        parameters: tensors held before the step that are parameters.
-        buffers: likewise, buffers.
-        optimizer_state: likewise, optimiser state.
-        inputs: likewise, the batch.
-        modules: what is made while one of them is in `forward` counts as activations.
+        step: the work; forward and backward passes, with or without gradients.
+        parameters: parameters that exist before the step, views of a flat buffer included.
+        buffers: buffers that exist before the step.
+        optimizer_state: optimiser state that exists before the step, or a function that lists the present state, read
+            again at the end, so that state made by the step has its name.
+        inputs: the batch.
+        modules: what is made while one of them, or a layer of them, is in `forward` is `activations`, in a
+            recomputing forward too.
 
     Returns:
-        The profile. `gradients` are the `.grad` of the parameters at the end of the step's backward pass or during it;
-        `temporaries` is everything made outside a forward pass.
+        The profile. `gradients` are what was or became a `.grad` of the parameters; `temporaries` are the rest: the
+        loss, gradients of activations, work space of the optimiser.
+
+    Examples:
+        >>> layers = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)).requires_grad_(False)
+        >>> x_BD = torch.zeros(2, 8)
+        >>> profile = measure_memory(lambda: layers(x_BD), parameters=layers.parameters(), modules=[layers])
+        >>> profile.breakdown_bytes["activations"] == 2 * x_BD.nbytes
+        True
     """
     parameters = list(parameters)
-    meter = _Meter()
-    # First come, first named: a parameter that is also optimiser state stays a parameter.
-    groups = {"parameters": parameters, "buffers": buffers, "optimizer_state": optimizer_state, "inputs": inputs}
-    for category, tensors in groups.items():
-        for tensor in tensors:
-            meter.add(tensor, category)
-    hooks = [hook for module in modules for hook in meter.watch(module)]
-    hooks += [
-        parameter.register_post_accumulate_grad_hook(meter.name_gradient)
-        for parameter in parameters
-        if parameter.is_leaf and parameter.requires_grad
-    ]
-    try:
+    ledger = StorageLedger()
+    _record(ledger, "parameters", parameters)
+    _record(ledger, "buffers", buffers)
+    _record(ledger, "optimizer_state", _present(optimizer_state))
+    _record(ledger, "inputs", inputs)
+    _record(ledger, "gradients", _gradients(parameters))
+    meter = _Meter(ledger)
+    with ExitStack() as cleanup:
+        for hook in _hooks(meter, modules, parameters):
+            cleanup.callback(hook.remove)
         with meter:
             step()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return MemoryProfile(meter.peak_bytes, meter.breakdown())
+        _rename(ledger, "gradients", _gradients(parameters))
+        _rename(ledger, "optimizer_state", _present(optimizer_state))
+        return MemoryProfile(ledger.peak_bytes, ledger.breakdown())
 
 
-class _Meter(TorchDispatchMode):
-    """Sees the result of every operation, backward ones included, and follows its storage until it dies."""
+class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Shows the ledger the operands and results of every operation; autograd's threads inherit the mode."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.peak_bytes = 0
-        self._live_bytes = 0
-        self._live: dict[int, _Block] = {}
-        self._at_peak: list[_Block] = []
+    def __init__(self, ledger: StorageLedger) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._ledger = ledger
         self._depth = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_flatten(result)[0]:
-            if isinstance(leaf, Tensor):
-                self.add(leaf, "activations" if self._depth else "temporaries")
+        kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled() and _is_composite(func):
+            # In that mode alone operations made of others arrive whole, and would hide what their parts allocate.
+            with self:
+                return func._op_dk(_COMPOSITE, *args, **kwargs)
+        if func not in _WRAPS_NEW_MEMORY:
+            _record(self._ledger, "temporaries", (args, kwargs))
+        result = func(*args, **kwargs)
+        category = "activations" if self._depth else "temporaries"
+        for storage in _storages(result):
+            self._ledger.created(storage, category)
         return result
 
-    def add(self, tensor: Tensor, category: str) -> None:
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key in self._live:
-            return
-        block = _Block(storage.nbytes(), category)
-        self._live[key] = block
-        self._live_bytes += block.num_bytes
-        weakref.finalize(storage, self._remove, key)
-        if self._live_bytes > self.peak_bytes:
-            self.peak_bytes = self._live_bytes
-            self._at_peak = list(self._live.values())
+    def enter_forward(self, *_: object) -> None:
+        self._depth += 1
 
-    def watch(self, module: nn.Module) -> list[Any]:
-        """Count depth of the module's forward passes; also when one raises."""
-
-        def enter(*_: Any) -> None:
-            self._depth += 1
-
-        def leave(*_: Any) -> None:
-            self._depth -= 1
-
-        return [
-            hook
-            for layer in module.modules()
-            for hook in (
-                layer.register_forward_pre_hook(enter),
-                layer.register_forward_hook(leave, always_call=True),
-            )
-        ]
+    def leave_forward(self, *_: object) -> None:
+        self._depth -= 1
 
     def name_gradient(self, parameter: Tensor) -> None:
-        """A block that turned out to be a gradient was one all along."""
-        if parameter.grad is not None:
-            block = self._live.get(parameter.grad.untyped_storage()._cdata)
-            if block is not None:
-                block.category = "gradients"
-
-    def breakdown(self) -> dict[str, int]:
-        sizes = dict.fromkeys(CATEGORIES, 0)
-        for block in self._at_peak:
-            sizes[block.category] += block.num_bytes
-        return sizes
-
-    def _remove(self, key: int) -> None:
-        self._live_bytes -= self._live.pop(key).num_bytes
+        """A storage that turned out to be a gradient was one all along, whatever becomes of it before the end."""
+        _rename(self._ledger, "gradients", parameter.grad)
 
 
-@dataclass
-class _Block:
-    num_bytes: int
-    category: str
+def _is_composite(func: Any) -> bool:
+    if not isinstance(func, torch._ops.OpOverload):
+        return False
+    name = func.name()  # type: ignore[no-untyped-call]
+    return torch._C._dispatch_has_kernel_for_dispatch_key(name, _COMPOSITE)
+
+
+# Functions of their own, because a loop variable would hold its last tensor for the rest of the step.
+def _record(ledger: StorageLedger, category: str, tree: object) -> None:
+    for storage in _storages(tree):
+        ledger.existed(storage, category)
+
+
+def _rename(ledger: StorageLedger, category: str, tree: object) -> None:
+    for storage in _storages(tree):
+        ledger.rename(storage, category)
+
+
+def _hooks(meter: _Meter, modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> Iterator[Any]:
+    # A step may call a part of a module, so every layer tells; a layer within a layer counts as depth 2.
+    for module in modules:
+        for layer in module.modules():
+            yield layer.register_forward_pre_hook(meter.enter_forward, prepend=True)
+            yield layer.register_forward_hook(meter.leave_forward, always_call=True)
+    for parameter in parameters:
+        if parameter.is_leaf and parameter.requires_grad:
+            yield parameter.register_post_accumulate_grad_hook(meter.name_gradient)  # type: ignore[no-untyped-call]
+
+
+def _present(state: Iterable[Tensor] | Callable[[], Iterable[Tensor]]) -> Iterable[Tensor]:
+    return state if isinstance(state, Iterable) else state()
+
+
+def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
+    # An inner tensor of an autograd graph has no `.grad`, and says so with a warning when asked.
+    return [leaf.grad for leaf in parameters if leaf.is_leaf and leaf.grad is not None]
+
+
+def _storages(tree: object) -> Iterator[UntypedStorage]:
+    """The storages of all tensors in nested containers: the arguments or results of an operation."""
+    if isinstance(tree, Tensor):
+        if tree.is_sparse:
+            yield from _storages((tree._indices(), tree._values()))
+        elif is_traceable_wrapper_subclass(tree):
+            yield from _storages([getattr(tree, name) for name in tree.__tensor_flatten__()[0]])
+        else:
+            yield tree.untyped_storage()
+    elif isinstance(tree, dict):
+        for leaf in tree.values():
+            yield from _storages(leaf)
+    elif isinstance(tree, Iterable) and not isinstance(tree, str):
+        for leaf in tree:
+            yield from _storages(leaf)

@@ -1,4 +1,8 @@
-"""Networks cut in two: the split model, how to cut, auxiliary heads, checks, and one file per model family."""
+"""A network cut in two: how to cut it, what clients learn with, and whether it can be trained that way.
+
+Knows nothing of transport, metering or algorithms. Read in this order: `model`, `cut`, `traced`, `heads`,
+`equivalence`, `validate`, `trial`, `randomness`; then one file per model family: `digits_cnn`, `resnet18`.
+"""
 
 from heron.split.cut import cut
 from heron.split.digits_cnn import digits_cnn

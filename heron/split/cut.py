@@ -1,172 +1,195 @@
-"""Cut a network after one of its layers.
+"""Cut a network after a named layer.
 
-An `nn.Sequential` is cut between children, at any depth of nesting. Any other module is traced with `torch.fx` and its
-graph divided: what the cut layer depends on is the client's, the rest is the server's.
+An `nn.Sequential`, nested ones included, is cut by taking its children apart; any other module by its traced graph
+(`heron.split.traced`). Either way the parts hold the very modules and parameters of the network.
 """
 
 import difflib
+from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from heron.errors import SplitError
+from heron.split.equivalence import check_equivalence
 from heron.split.model import SplitModel
-from heron.zo import preserved_buffers
+from heron.split.sharing import check_disjoint
+from heron.split.traced import cut_graph
+from heron.split.untouched import attempt, untouched
 
-AuxiliaryFactory = Callable[[torch.Size], nn.Module]
-"""Builds an auxiliary network from the shape of ONE example's smashed data."""
-
-_CLIENT, _SERVER = 0, 1
+_Children = OrderedDict[str, nn.Module]
 
 
 def cut(
-    model: nn.Module, after: str, *, example: Tensor, auxiliary: nn.Module | AuxiliaryFactory | None = None
+    model: nn.Module,
+    after: str,
+    *,
+    example: Tensor,
+    auxiliary: nn.Module | Callable[[torch.Size], nn.Module] | None = None,
 ) -> SplitModel:
-    """Cut a network after a named layer.
+    """Cut a network after a layer into a client and a server part.
 
-    The parts own the very parameters of `model`, which should not be used any more.
+    Nothing is copied: the parts are made of the network's own modules, so training one trains the other (use
+    `copy.deepcopy(model)` to keep the original). Layers keep their names, so the parts' state dicts together are the
+    network's. The network, its modes and torch's generators are left as they were; only an `auxiliary` callable may
+    draw (initial weights).
+
+    A network that is not an `nn.Sequential` must call the layer once, and the code around the layer (not inside other
+    submodules) must be free of control flow that depends on data or on `self.training`.
 
     Args:
-        model: the network.
-        after: name of the last layer of the client, as in `model.named_modules()`.
-        example: a batch of inputs that the network accepts, shape (B, ...).
-        auxiliary: the auxiliary network, or a function that builds it from the shape of one example's smashed data, e.g.
-            `lambda shape: linear_head(shape, num_classes=10)`.
+        model: the network; maps one tensor (B, ...) to one tensor.
+        after: name of the last layer of the client part, as in `model.named_modules()`, e.g. `"features.3"`.
+        example: one batch of inputs, shape (B, ...), B >= 1, on the network's device; it is run through network and
+            parts.
+        auxiliary: the auxiliary network, or a function from the shape of ONE example's smashed data (no batch
+            dimension) to it, e.g. `lambda shape: linear_head(shape, 10)`.
 
     Returns:
-        The cut network; cut and joined again it computes what `model` computed.
+        The cut network, with `smashed_shape` set; it computes exactly what the uncut one does on the example.
 
     Raises:
-        SplitError: if there is no such layer, the cut is crossed by more than one tensor, the parts share
-            parameters, the server would have nothing to train, or the network cannot be traced or run.
+        SplitError: if the layer does not exist, is not called exactly once, more than one tensor crosses the cut, the
+            server is left without trainable parameters, a parameter or buffer is on both sides, the code around the
+            layer cannot be traced, layers are uninitialised, or the example does not run.
 
     Examples:
-        >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
         >>> split = cut(network, after="1", example=torch.zeros(1, 4))
-        >>> split.client(torch.zeros(5, 4)).shape
-        torch.Size([5, 8])
+        >>> split.smashed_shape, list(split.server)
+        (torch.Size([3]), [Linear(in_features=3, out_features=2, bias=True)])
     """
-    _check_name(model, after)
-    client, server = _cut_sequential(model, after) or _cut_graph(model, after)
-    _check_parts(client, server, after)
-    smashed = _smash(client, example)
-    if auxiliary is not None and not isinstance(auxiliary, nn.Module):
-        auxiliary = auxiliary(smashed.shape[1:])
-    return SplitModel(client, server, auxiliary)
-
-
-def _check_name(model: nn.Module, after: str) -> None:
-    names = [name for name, _ in model.named_modules() if name]
-    if after not in names:
-        near = difflib.get_close_matches(after, names, n=3, cutoff=0.4) or names[:8]
-        raise SplitError(f"no layer {after!r} to cut after; near: {', '.join(near)}")
-
-
-def _cut_sequential(model: nn.Module, after: str) -> tuple[nn.Module, nn.Module] | None:
-    """Cut between the children of a Sequential, at any depth; None where the layer lies elsewhere."""
-    if type(model) is not nn.Sequential:
-        return None
-    name, _, rest = after.partition(".")
-    client, server = nn.Sequential(), nn.Sequential()
-    target = client
-    for child_name, child in model.named_children():
-        if child_name != name:
-            target.add_module(child_name, child)
-            continue
-        if rest:
-            parts = _cut_sequential(child, rest)
-            if parts is None:
-                return None
-            client.add_module(child_name, parts[_CLIENT])
-            if len(list(parts[_SERVER].children())) > 0:
-                server.add_module(child_name, parts[_SERVER])
-        else:
-            client.add_module(child_name, child)
-        target = server
-    return client, server
-
-
-def _cut_graph(model: nn.Module, after: str) -> tuple[nn.Module, nn.Module]:
-    graph_module = _trace(model)
-    calls = [node for node in graph_module.graph.nodes if node.op == "call_module" and node.target == after]
-    if len(calls) != 1:
-        reason = "is called more than once" if calls else "is not called as a layer of its own"
-        raise SplitError(f"cannot cut after {after!r}: it {reason}; cut elsewhere or write a SplitModel by hand")
-    client_nodes = _ancestors(calls[0])
-    crossing = [
-        node.name
-        for node in graph_module.graph.nodes
-        if node in client_nodes and node is not calls[0] and any(user not in client_nodes for user in node.users)
-    ]
-    if crossing:
-        raise SplitError(
-            f"cut after {after!r} is crossed by {', '.join(crossing)} as well (a skip connection?); smashed data is one "
-            f"tensor, cut before or after the block"
-        )
-    rest = [node for node in graph_module.graph.nodes if node not in client_nodes]
-    client = _graph_part(graph_module, [node for node in graph_module.graph.nodes if node in client_nodes], calls[0])
-    return client, _graph_part(graph_module, rest, None, given=calls[0])
-
-
-def _graph_part(
-    traced: fx.GraphModule, nodes: list[fx.Node], result: fx.Node | None, given: fx.Node | None = None
-) -> fx.GraphModule:
-    """A module of some nodes of a graph, layers under their own names; `given` becomes its input."""
-    graph = fx.Graph()
-    copies: dict[fx.Node, fx.Node] = {} if given is None else {given: graph.placeholder("smashed")}
-    for node in nodes:
-        copies[node] = graph.node_copy(node, lambda original: copies[original])
-    if result is not None:
-        graph.output(copies[result])
-    return fx.GraphModule(traced, graph)
-
-
-def _trace(model: nn.Module) -> fx.GraphModule:
-    try:
-        return fx.symbolic_trace(model)
-    except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError) as error:
-        raise SplitError(
-            f"cannot trace {type(model).__name__}: {error}; write client and server as two modules and join them in a "
-            f"SplitModel"
-        ) from error
-
-
-def _ancestors(node: fx.Node) -> set[fx.Node]:
-    found: set[fx.Node] = set()
-    waiting = [node]
-    while waiting:
-        current = waiting.pop()
-        if current not in found:
-            found.add(current)
-            waiting.extend(current.all_input_nodes)
-    return found
-
-
-def _check_parts(client: nn.Module, server: nn.Module, after: str) -> None:
+    _check_layer(model, after)
+    check_initialised(model)
+    check_example(example)
+    with untouched(model, example.device):
+        outputs = attempt("network", model.eval(), example.clone())
+    path = after.split(".")
+    client, server = _cut_sequential(model, path) if _is_nested_sequential(model, path) else cut_graph(model, after)
     if not any(parameter.requires_grad for parameter in server.parameters()):
-        raise SplitError(f"cut after {after!r} leaves nothing to train on the server; cut earlier")
-    theirs = {id(tensor) for tensor in [*server.parameters(), *server.buffers()]}
-    mine = [*client.named_parameters(), *client.named_buffers()]
-    shared = [name for name, tensor in mine if id(tensor) in theirs]
-    if shared:
+        raise SplitError(f"a cut after {after!r} leaves the server nothing to train; cut after an earlier layer")
+    check_disjoint("client part", client, "server part", server)
+    split = SplitModel(client, server, smashed_shape=smashed_shape(client, example))
+    split.training = model.training
+    # On a GPU two runs of one network may differ by rounding; a cut that went wrong differs by far more.
+    tolerance = 0.0 if example.device.type == "cpu" else 1e-3 * float(outputs.abs().max())
+    check_equivalence(model, split, example, tolerance=tolerance)
+    split.auxiliary = _build_auxiliary(auxiliary, split.smashed_shape)
+    return split
+
+
+def smashed_shape(client: nn.Module, example: Tensor) -> torch.Size:
+    """Shape of one example's smashed data, found by running the client part in evaluation mode.
+
+    Args:
+        client: f_c; left as it was.
+        example: inputs, shape (B, ...).
+
+    Raises:
+        SplitError: if the client part does not run, or its output is not one tensor with the batch dimension first.
+    """
+    with untouched(client, example.device):
+        smashed = attempt("client part", client.eval(), example.clone())
+    check_batch_dimension(smashed, len(example))
+    return smashed.shape[1:]
+
+
+def check_example(example: Tensor) -> None:
+    """Refuse an example that is not a batch of at least one input.
+
+    Raises:
+        SplitError: saying what was found.
+    """
+    if not isinstance(example, Tensor) or example.dim() == 0 or len(example) == 0:
+        found = f"a tensor of shape {tuple(example.shape)}" if isinstance(example, Tensor) else type(example).__name__
+        raise SplitError(f"expected an example batch, a tensor of shape (B, ...) with B >= 1, found {found}")
+
+
+def check_batch_dimension(smashed: Tensor, num_examples: int) -> None:
+    """Refuse smashed data whose first dimension is not the batch.
+
+    Raises:
+        SplitError: saying the shape.
+    """
+    if smashed.dim() < 2 or len(smashed) != num_examples:
         raise SplitError(
-            f"cut after {after!r}: {shared[0]!r} is shared by client and server, which train apart; untie it"
+            f"expected smashed data of shape (batch, ...) with at least one more dimension, found "
+            f"{tuple(smashed.shape)} for {num_examples} examples; cut after a layer whose output has the batch first"
         )
 
 
-def _smash(client: nn.Module, example: Tensor) -> Tensor:
-    was_training = client.training
-    try:
-        with torch.no_grad(), preserved_buffers(client):
-            smashed = client.eval()(example)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        raise SplitError(f"the client part does not run on inputs of shape {tuple(example.shape)}: {error}") from error
-    finally:
-        client.train(was_training)
-    if not isinstance(smashed, Tensor) or smashed.dim() < 1 or len(smashed) != len(example):
-        found = tuple(smashed.shape) if isinstance(smashed, Tensor) else type(smashed).__name__
-        raise SplitError(
-            f"expected smashed data as one tensor with the batch of {len(example)} first, found {found}; cut elsewhere"
-        )
-    return smashed
+def check_initialised(module: nn.Module) -> None:
+    """Refuse lazy layers that have not seen an input.
+
+    Raises:
+        SplitError: naming the first one's tensor.
+    """
+    for store in (module.named_parameters(), module.named_buffers()):
+        for name, tensor in store:
+            if is_lazy(tensor):
+                raise SplitError(
+                    f"expected initialised layers, found the lazy {name!r}; run the network once on an example before"
+                )
+
+
+def _check_layer(model: nn.Module, after: str) -> None:
+    names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    if after in names:
+        return
+    near = difflib.get_close_matches(after, names, n=3, cutoff=0.4) or names[:5]
+    raise SplitError(
+        f"expected the name of a layer to cut after, found {after!r}; did you mean {' or '.join(map(repr, near))}?"
+        if near
+        else f"expected a network made of layers, found a {type(model).__name__} without any; use SplitModel"
+    )
+
+
+def _is_nested_sequential(model: nn.Module, path: list[str]) -> bool:
+    """Whether every module on the way to the layer calls its children one after the other and does nothing else."""
+    containers = [model.get_submodule(".".join(path[:depth])) for depth in range(len(path))]
+    return all(type(container).forward is nn.Sequential.forward for container in containers)
+
+
+def _cut_sequential(model: nn.Module, path: list[str]) -> tuple[nn.Module, nn.Module]:
+    head, tail = _take_apart(model, path)
+    return _sequential(head, model), _sequential(tail, model)
+
+
+def _take_apart(container: nn.Module, path: list[str]) -> tuple[_Children, _Children]:
+    """Children up to the layer and children after it; a container around the cut has a half in each."""
+    # Not named_children(): it skips the second place of a layer that is there twice, e.g. a ReLU used again.
+    names = list(
+        dict.fromkeys(name.split(".")[0] for name, _ in container.named_modules(remove_duplicate=False) if name)
+    )
+    children = OrderedDict((name, container.get_submodule(name)) for name in names)
+    position = names.index(path[0])
+    head = OrderedDict((name, children[name]) for name in names[: position + 1])
+    tail = OrderedDict((name, children[name]) for name in names[position + 1 :])
+    if len(path) > 1:
+        nested = children[path[0]]
+        inner_head, inner_tail = _take_apart(nested, path[1:])
+        head[path[0]] = _sequential(inner_head, nested)
+        if inner_tail:
+            tail[path[0]] = _sequential(inner_tail, nested)
+            tail.move_to_end(path[0], last=False)
+    return head, tail
+
+
+def _sequential(children: _Children, like: nn.Module) -> nn.Sequential:
+    part = nn.Sequential(children)
+    part.training = like.training
+    return part
+
+
+def _build_auxiliary(
+    auxiliary: nn.Module | Callable[[torch.Size], nn.Module] | None, shape: torch.Size | None
+) -> nn.Module | None:
+    if auxiliary is None or isinstance(auxiliary, nn.Module):
+        return auxiliary
+    assert shape is not None  # set just before
+    built = auxiliary(shape)
+    if not isinstance(built, nn.Module):
+        raise SplitError(f"expected the auxiliary function to return an nn.Module, found {type(built).__name__}")
+    return built

@@ -1,31 +1,101 @@
-"""A network cut in two, with an auxiliary network beside the server part."""
+"""The cut network: client part f_c, auxiliary network f_a, server part f_s.
 
+    z = f_c(x; theta_c)        smashed data, ONE tensor with the batch dimension first
+    f_a(z; theta_a)            what the client's local loss is computed from
+    f_s(z; theta_s)            the rest of the network, on the Main Server
+
+The global model of HERON-SFL (Kou et al., arXiv 2601.09076, Alg. 1) is {theta_c, theta_s}: f_s(f_c(x)).
+"""
+
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor, nn
+
+from heron.errors import SplitError
 
 
 class SplitModel(nn.Module):
-    """Client part, auxiliary network and server part; called as a whole it is the global model.
+    """A network in two parts, with the auxiliary network beside them.
 
-    The client holds `client` and `auxiliary`, the Main Server `server`. Smashed data is one tensor with the batch as
-    its first dimension: z = f_c(x).
+    The parts are held, not copied: whoever else holds them sees them train.
 
     Args:
-        client: f_c, from inputs (B, ...) to smashed data (B, ...).
-        server: f_s, from smashed data to outputs.
-        auxiliary: f_a, from smashed data to outputs; None for algorithms that need none.
+        client: f_c, maps inputs (B, ...) to smashed data (B, *smashed_shape).
+        server: f_s, maps smashed data to outputs.
+        auxiliary: f_a, maps smashed data to outputs; None for algorithms whose clients have none.
+        smashed_shape: shape of one example's smashed data, where known.
+
+    Attributes:
+        client: f_c.
+        auxiliary: f_a or None.
+        server: f_s.
+        smashed_shape: shape of one example's smashed data, or None.
+
+    Raises:
+        SplitError: if a part is not an `nn.Module`.
     """
 
-    def __init__(self, client: nn.Module, server: nn.Module, auxiliary: nn.Module | None = None) -> None:
+    client: nn.Module
+    auxiliary: nn.Module | None
+    server: nn.Module
+
+    def __init__(
+        self,
+        client: nn.Module,
+        server: nn.Module,
+        auxiliary: nn.Module | None = None,
+        *,
+        smashed_shape: torch.Size | None = None,
+    ) -> None:
         super().__init__()
+        for name, part in (("client", client), ("auxiliary", auxiliary), ("server", server)):
+            if not isinstance(part, nn.Module) and not (part is None and name == "auxiliary"):
+                raise SplitError(f"expected an nn.Module as {name} part, found {type(part).__name__}; wrap it in one")
         self.client = client
-        self.auxiliary = auxiliary
+        self.register_module("auxiliary", auxiliary)
         self.server = server
+        self.smashed_shape = smashed_shape
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """f_s(f_c(x)): what a user of the trained network calls, shape (B, C)."""
+        """The global model: f_s(f_c(x)), inputs of shape (B, ...)."""
         outputs: Tensor = self.server(self.client(inputs))
         return outputs
 
     def joined_state_dict(self) -> dict[str, Tensor]:
-        """Parameters and buffers of the global model; the auxiliary network is left behind."""
-        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("auxiliary.")}
+        """Parameters and buffers of the global model, without the auxiliary network.
+
+        Names are those of the uncut network where the model comes from `heron.split.cut`, so that
+        `uncut.load_state_dict(split.joined_state_dict())` works. Where the two parts use one name for different
+        tensors (parts written by hand), all names carry the prefix `client.` or `server.` instead.
+
+        Returns:
+            Tensors by name; they share memory with the model.
+        """
+        client, server = self.client.state_dict(), self.server.state_dict()
+        if client.keys().isdisjoint(server):
+            return {**client, **server}
+        prefixed = {f"client.{name}": tensor for name, tensor in client.items()}
+        return prefixed | {f"server.{name}": tensor for name, tensor in server.items()}
+
+    def load_joined_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Inverse of `joined_state_dict`: copy the tensors into both parts.
+
+        Args:
+            state: tensors by the names that `joined_state_dict` gives.
+
+        Raises:
+            SplitError: if a name or shape does not fit; nothing is changed then.
+        """
+        own = self.joined_state_dict()
+        expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
+        found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        if expected != found:
+            odd = min(set(expected.items()) ^ set(found.items()))[0]
+            raise SplitError(
+                f"state does not fit at {odd!r}: expected shape {expected.get(odd)}, found {found.get(odd)}; load "
+                f"what the same network saved"
+            )
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])

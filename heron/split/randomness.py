@@ -1,47 +1,101 @@
-"""Randomness inside a network as a function of a seed, with the process-wide generator left as it was found."""
+"""Randomness inside modules as a function of a seed, and which modules have any.
+
+torch's layers draw Dropout masks and initial weights from a process-wide generator. Here that generator is borrowed:
+seeded for the duration of a block and put back as it was found.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-Built = TypeVar("Built")
+from heron.errors import SplitError
 
-
-def is_stochastic(module: nn.Module) -> bool:
-    """Whether a forward pass in training mode draws random numbers: any Dropout that drops something."""
-    return any(isinstance(layer, _DropoutNd) and layer.p > 0 for layer in module.modules())
+_ModuleT = TypeVar("_ModuleT", bound=nn.Module)
 
 
 def has_batchnorm(module: nn.Module) -> bool:
-    """Whether the examples of a batch are coupled by BatchNorm."""
-    return any(isinstance(layer, _BatchNorm) for layer in module.modules())
+    """Whether a batch normalisation of any kind is inside: it couples the examples of a batch in training mode."""
+    return any(isinstance(child, _BatchNorm) for child in module.modules())
+
+
+def is_stochastic(module: nn.Module) -> bool:
+    """Whether a forward pass in training mode draws random numbers, judged by the layers' types.
+
+    Known are every Dropout of `torch.nn` with p > 0 (`AlphaDropout` and its like included), recurrent layers and
+    attention with a dropout > 0, `RReLU` and fractional max pooling. A layer of one's own that draws is known by
+    deriving from `torch.nn.Dropout`; `check_trainable` refuses one that is not known.
+    """
+    return any(_draws(child) for child in module.modules())
 
 
 @contextmanager
 def seeded_randomness(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Run the body with torch's generators started at a seed; they continue afterwards as if it had not run.
+    """Run the body with torch's generators seeded, then put them back as they were, also when the body raises.
 
-    Every pass of a step under the same seed draws the same Dropout masks.
+    Covers the CPU generator and, for a CUDA device, that device's. Generators of other devices, of NumPy and of
+    Python are neither seeded nor restored.
 
     Args:
-        seed: in [0, 2**64).
-        device: device of the body's work; its generator is seeded beside the CPU's.
+        seed: integer in [0, 2**64), e.g. of `heron.zo.derive_seed`.
+        device: where the body computes.
+
+    Raises:
+        SplitError: if the device is neither a CPU nor a CUDA device.
     """
-    where = torch.device(device)
-    cuda = [where.index if where.index is not None else torch.cuda.current_device()] if where.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
-        for index in cuda:
-            torch.cuda.default_generators[index].manual_seed(seed)
+    generators = _generators(torch.device(device))
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            # Not torch.manual_seed: it reseeds the generators of all devices, also of those not restored here.
+            generator.manual_seed(seed)
         yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
-def build_seeded(factory: Callable[[], Built], seed: int) -> Built:
-    """Build a module whose initial weights depend on the seed alone."""
-    with seeded_randomness(seed):
+def build_seeded(factory: Callable[[], _ModuleT], seed: int) -> _ModuleT:
+    """Build a module whose initial weights depend on the seed alone.
+
+    Args:
+        factory: builds the module, e.g. `lambda: digits_cnn()`.
+        seed: integer in [0, 2**64).
+
+    Returns:
+        What the factory returned; the process-wide generator is as it was.
+    """
+    with seeded_randomness(seed, torch.get_default_device()):
         return factory()
+
+
+def generator_states(device: torch.device) -> list[Tensor]:
+    """States of the generators that layers on a device draw from: equal before and after if nothing was drawn."""
+    return [generator.get_state() for generator in _generators(device)]
+
+
+def _generators(device: torch.device) -> list[torch.Generator]:
+    if device.type not in ("cpu", "cuda"):
+        raise SplitError(f"expected a cpu or cuda device, found {device}: randomness there cannot be seeded; use one")
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        index = torch.cuda.current_device() if device.index is None else device.index
+        generators.append(torch.cuda.default_generators[index])
+    return generators
+
+
+def _draws(module: nn.Module) -> bool:
+    if isinstance(module, _DropoutNd):
+        return module.p > 0
+    if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
+        return module.dropout > 0
+    if isinstance(module, nn.RReLU):
+        return module.lower != module.upper
+    if isinstance(module, nn.FractionalMaxPool2d | nn.FractionalMaxPool3d):
+        return "_random_samples" not in dict(module.named_buffers())
+    return False

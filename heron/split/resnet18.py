@@ -1,53 +1,31 @@
-"""The CIFAR ResNet-18 of the paper's vision task (He et al., CVPR 2016; 3x3 stem, no max-pooling), ready to be cut.
+"""ResNet-18 for 32x32 images (He et al., CVPR 2016, in its CIFAR form: 3x3 stem with stride 1, no max pooling), cut.
 
-The paper cuts after the second BatchNorm2d (conv-bn-relu-conv-bn) and sends one 64x32x32 tensor. In a standard ResNet
-that cut lies inside the first block, whose shortcut would have to be sent too. Here the shortcut of the first
-block starts at the cut tensor instead: same layers, parameters and FLOPs, one tensor (docs/decisions/0004).
+HERON-SFL (Kou et al., arXiv 2601.09076, Sec. 5) cuts it after the second BatchNorm2d: conv-bn-relu-conv-bn, z is
+(B, 64, 32, 32). That is in the middle of the first residual block, whose shortcut would cross the cut as a second
+tensor. Here the first block's shortcut starts at the cut tensor instead, so that one tensor crosses
+(docs/decisions/0004-resnet-cut.md):
+
+    relu(norm(conv(relu(z))) + z)     in place of     relu(norm(conv(relu(z))) + x)     with z = norm(conv(x))
+
+`B` examples, `W` width.
 """
 
 from collections import OrderedDict
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from heron.errors import SplitError
+from heron.split.arguments import check_count
 from heron.split.cut import cut
 from heron.split.heads import linear_head, pooled_linear_head
 from heron.split.model import SplitModel
 
 Norm = Literal["batch", "group"]
 
-
-class _SecondHalf(nn.Module):
-    """The rest of the first block: relu-conv-norm of z, plus z."""
-
-    def __init__(self, channels: int, norm: Norm) -> None:
-        super().__init__()
-        self.conv = _conv3x3(channels, channels)
-        self.norm = _norm(norm, channels)
-
-    def forward(self, smashed: Tensor) -> Tensor:
-        # Not in place: the smashed data belongs to the client and the wire as well.
-        return torch.relu_(self.norm(self.conv(torch.relu(smashed))) + smashed)
-
-
-class _BasicBlock(nn.Module):
-    def __init__(self, channels_in: int, channels: int, stride: int, norm: Norm) -> None:
-        super().__init__()
-        self.conv1 = _conv3x3(channels_in, channels, stride)
-        self.norm1 = _norm(norm, channels)
-        self.conv2 = _conv3x3(channels, channels)
-        self.norm2 = _norm(norm, channels)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or channels_in != channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels_in, channels, 1, stride=stride, bias=False), _norm(norm, channels)
-            )
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        outputs = self.norm2(self.conv2(torch.relu_(self.norm1(self.conv1(inputs)))))
-        return torch.relu_(outputs + self.shortcut(inputs))
+# (channels as a multiple of the width, stride) of block2 to block8
+_BLOCKS = ((1, 1), (2, 2), (2, 1), (4, 2), (4, 1), (8, 2), (8, 1))
 
 
 def resnet18(
@@ -59,90 +37,136 @@ def resnet18(
     bottleneck_stride: int = 1,
     num_classes: int = 10,
 ) -> SplitModel:
-    """ResNet-18 for 32x32 images, cut after one of its layers.
+    """CIFAR ResNet-18, cut, with the paper's auxiliary network: 2x2 average pooling and one fully connected layer.
+
+    Layers in order: conv1, norm1, relu1, conv2, norm2, block1 (the rest of the first residual block), block2 to
+    block8, pool, flatten, fc. At width 64 and 10 classes it has the 11,173,962 parameters of the CIFAR ResNet-18.
 
     Args:
-        width: channels of the first stage, >= 1; later stages have 2, 4 and 8 times as many.
-        norm: `"batch"`, or `"group"` where micro-batches are wanted.
-        cut_layer: `conv1`, `norm1`, `relu1`, `conv2`, `norm2` (the paper's), `block1` to `block8`, or `pool`.
-        bottleneck_channels: channels of a 1x1 convolution that ends the client and is undone by one that begins the
-            server, so that smashed data is narrow; 0 for none.
-        bottleneck_stride: stride of the narrowing convolution, >= 1.
-        num_classes: C.
+        width: channels of the first stage (W), at least 1; 64 is the paper's.
+        norm: `"batch"`, or `"group"` for GroupNorm, which does not couple the examples of a batch.
+        cut_layer: last layer of the client part, conv1 to flatten; `"norm2"` is the paper's.
+        bottleneck_channels: if not 0, a 1x1 convolution to so many channels ends the client part (`narrow`) and one
+            back begins the server part (`widen`), for small smashed data.
+        bottleneck_stride: stride of `narrow`, at least 1; the server goes on with the smaller map.
+        num_classes: C, at least 1.
 
     Returns:
-        Inputs (3, 32, 32); the auxiliary network is 2x2 pooling and one fully connected layer.
+        The cut network; inputs of shape (B, 3, 32, 32), outputs (B, C).
 
     Raises:
-        SplitError: if a value is out of range or the cut layer does not exist.
+        SplitError: if an argument is out of range, or a bottleneck is asked for where there is no map.
     """
-    if width < 1 or bottleneck_channels < 0 or bottleneck_stride < 1 or norm not in {"batch", "group"}:
-        raise SplitError(
-            f"expected width >= 1, bottleneck_channels >= 0, bottleneck_stride >= 1 and norm batch or group, found "
-            f"{width}, {bottleneck_channels}, {bottleneck_stride}, {norm!r}"
-        )
-    example = torch.zeros(1, 3, 32, 32)
-    network = _network(width, norm, num_classes)
+    _check(width, norm, bottleneck_channels, bottleneck_stride, num_classes)
+    layers, channels = _layers(width, norm, cut_layer, num_classes)
+    last = cut_layer
     if bottleneck_channels:
-        network = _with_bottleneck(network, cut_layer, bottleneck_channels, bottleneck_stride, example)
-        cut_layer = "narrow"
-    return cut(network, cut_layer, example=example, auxiliary=lambda shape: _head(shape, num_classes))
+        if cut_layer not in channels:
+            raise SplitError(
+                f"expected a cut_layer with a map for the bottleneck, one of {', '.join(channels)}, found {cut_layer!r}"
+            )
+        layers = _with_bottleneck(layers, cut_layer, channels[cut_layer], bottleneck_channels, bottleneck_stride)
+        last = "narrow"
+
+    def auxiliary(shape: torch.Size) -> nn.Module:
+        is_map = len(shape) == 3 and min(shape[1:]) > 1
+        return pooled_linear_head(shape, num_classes) if is_map else linear_head(shape, num_classes)
+
+    return cut(nn.Sequential(layers), after=last, example=torch.zeros(1, 3, 32, 32), auxiliary=auxiliary)
 
 
-def _network(width: int, norm: Norm, num_classes: int) -> nn.Sequential:
+def _layers(
+    width: int, norm: Norm, cut_layer: str, num_classes: int
+) -> tuple[OrderedDict[str, nn.Module], dict[str, int]]:
+    """All layers in order, and the number of channels after each that puts out a map."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv1=_conv3x3(3, width),
+        conv1=_conv(3, width),
         norm1=_norm(norm, width),
-        relu1=nn.ReLU(inplace=True),
-        conv2=_conv3x3(width, width),
+        # In place wherever its input is nobody else's: with 64 channels a map is the largest thing a client holds.
+        relu1=nn.ReLU(inplace=cut_layer != "norm1"),
+        conv2=_conv(width, width),
         norm2=_norm(norm, width),
-        block1=_SecondHalf(width, norm),
+        block1=_RestOfFirstBlock(width, norm),
     )
-    channels_in = width
-    for number in range(2, 9):
-        channels = width * 2 ** ((number - 1) // 2)
-        stride = 2 if number in {3, 5, 7} else 1
-        layers[f"block{number}"] = _BasicBlock(channels_in, channels, stride, norm)
-        channels_in = channels
-    layers |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(channels_in, num_classes)}
-    return nn.Sequential(layers)
+    channels = dict.fromkeys(layers, width)
+    for number, (multiple, stride) in enumerate(_BLOCKS, start=2):
+        name, before = f"block{number}", channels[f"block{number - 1}"]
+        layers[name] = _BasicBlock(before, multiple * width, stride, norm)
+        channels[name] = multiple * width
+    layers["pool"] = nn.AdaptiveAvgPool2d(1)
+    layers["flatten"] = nn.Flatten()
+    layers["fc"] = nn.Linear(8 * width, num_classes)
+    return layers, channels
 
 
 def _with_bottleneck(
-    network: nn.Sequential, cut_layer: str, channels: int, stride: int, example: Tensor
-) -> nn.Sequential:
-    wide = cut(network, cut_layer, example=example)
-    with torch.no_grad():
-        shape = wide.client.eval()(example).shape
-    wide.client.train()
-    if len(shape) != 4:
-        raise SplitError(
-            f"a bottleneck needs a cut at a feature map, found shape {tuple(shape[1:])} after {cut_layer!r}"
-        )
-    narrow = nn.Conv2d(shape[1], channels, 1, stride=stride)
-    widen = nn.Conv2d(channels, shape[1], 1)
-    return nn.Sequential(
-        OrderedDict(
-            [*wide.client.named_children(), ("narrow", narrow), ("widen", widen), *wide.server.named_children()]
-        )
-    )
+    layers: OrderedDict[str, nn.Module], after: str, channels: int, channels_narrow: int, stride: int
+) -> OrderedDict[str, nn.Module]:
+    all_layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, layer in layers.items():
+        all_layers[name] = layer
+        if name == after:
+            all_layers["narrow"] = nn.Conv2d(channels, channels_narrow, 1, stride=stride)
+            all_layers["widen"] = nn.Conv2d(channels_narrow, channels, 1)
+    return all_layers
 
 
-def _head(shape: torch.Size, num_classes: int) -> nn.Module:
-    if len(shape) == 3 and min(shape[1:]) >= 2:
-        return pooled_linear_head(shape, num_classes)
-    return linear_head(shape, num_classes)
+class _RestOfFirstBlock(nn.Module):
+    """relu(norm(conv(relu(z))) + z): (B, W, H, H) to the same shape; its input is only read."""
+
+    def __init__(self, channels: int, norm: Norm) -> None:
+        super().__init__()
+        self.conv = _conv(channels, channels)
+        self.norm = _norm(norm, channels)
+
+    def forward(self, smashed: Tensor) -> Tensor:
+        outputs: Tensor = self.norm(self.conv(smashed.relu()))
+        # Neither BatchNorm nor GroupNorm nor an addition needs its output for its gradient: in place is safe.
+        outputs += smashed
+        return outputs.relu_()
 
 
-def _conv3x3(channels_in: int, channels: int, stride: int = 1) -> nn.Conv2d:
+class _BasicBlock(nn.Module):
+    """Two convolutions and a shortcut: (B, channels_in, H, H) to (B, channels, H / stride, H / stride)."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int, norm: Norm) -> None:
+        super().__init__()
+        self.conv1 = _conv(channels_in, channels, stride)
+        self.norm1 = _norm(norm, channels)
+        self.conv2 = _conv(channels, channels)
+        self.norm2 = _norm(norm, channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels:
+            projection = nn.Conv2d(channels_in, channels, 1, stride=stride, bias=False)
+            self.shortcut = nn.Sequential(OrderedDict(conv=projection, norm=_norm(norm, channels)))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.norm1(self.conv1(inputs)).relu_()
+        outputs = self.norm2(self.conv2(outputs))
+        outputs += self.shortcut(inputs)
+        return outputs.relu_()
+
+
+def _conv(channels_in: int, channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
 
 
 def _norm(norm: Norm, channels: int) -> nn.Module:
     if norm == "batch":
         return nn.BatchNorm2d(channels)
-    if channels < 4:
-        return nn.GroupNorm(1, channels)
-    # As many groups as possible, up to 32, of at least four channels each.
-    groups = max(count for count in range(1, min(32, channels // 4) + 1) if channels % count == 0)
+    most = max(1, min(32, channels // 4))
+    groups = max(divisor for divisor in range(1, most + 1) if channels % divisor == 0)
     return nn.GroupNorm(groups, channels)
+
+
+def _check(width: int, norm: Norm, bottleneck_channels: int, bottleneck_stride: int, num_classes: int) -> None:
+    check_count("width", width)
+    check_count("bottleneck_channels", bottleneck_channels, minimum=0)
+    check_count("bottleneck_stride", bottleneck_stride)
+    check_count("num_classes", num_classes)
+    if norm not in get_args(Norm):
+        raise SplitError(f"expected norm to be one of {', '.join(map(repr, get_args(Norm)))}, found {norm!r}")
+    if bottleneck_stride > 1 and bottleneck_channels == 0:
+        raise SplitError(
+            f"bottleneck_stride = {bottleneck_stride} has no effect without a bottleneck; set bottleneck_channels too"
+        )

@@ -1,91 +1,103 @@
-"""Refuse, before anything runs, what cannot be trained by split federated learning with backprop-free clients."""
+"""Can this cut network be trained with forward passes on the client? Refused up front, with what to do about it."""
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
 
 from heron.errors import SplitError
+from heron.split.cut import check_example, check_initialised
 from heron.split.model import SplitModel
-from heron.split.randomness import has_batchnorm, seeded_randomness
-from heron.zo import preserved_buffers
+from heron.split.randomness import has_batchnorm
+from heron.split.sharing import check_disjoint
+from heron.split.trial import Trial
 
 
 def check_trainable(
     split: SplitModel, example: Tensor, *, micro_batch: int | None = None, needs_auxiliary: bool = True
-) -> None:
-    """Check a cut network on a batch of inputs; parameters, buffers, modes and generators stay as they are.
+) -> tuple[str, ...]:
+    """Refuse a cut network that clients and servers could not train, or would train wrongly without a word.
 
-    Runs, without gradients and in training mode: the client part once, then auxiliary network and server part once
-    each on a copy of its smashed data.
+    First the parts are looked at, then they are run, without gradients, on two examples a and b (b = a if there is
+    only one): client, then auxiliary network and server on its smashed data, in training and in evaluation mode; then
+    the client on a, b, b in evaluation mode; with micro-batches and without Dropout, client and auxiliary network in
+    training mode on a, b, b, b together and in pieces of one or two. Parameters, buffers, modes, `requires_grad` flags
+    and torch's generators are as before when it returns or raises.
 
     Args:
-        split: the cut network.
-        example: inputs of at least one example, shape (B, ...).
-        micro_batch: examples per forward pass, if batches are to be computed in pieces.
-        needs_auxiliary: whether the algorithm trains clients on an auxiliary loss.
+        split: the cut network; the auxiliary network is ignored where it is not needed.
+        example: a batch of inputs, shape (B, ...), B >= 1, on the network's device.
+        micro_batch: examples per forward pass on the client; None for the whole batch.
+        needs_auxiliary: whether clients hold and train the auxiliary network.
+
+    Returns:
+        What was run, one line per forward pass, in order.
 
     Raises:
-        SplitError: with the reason and what to do.
+        SplitError: if the auxiliary network is missing; layers are uninitialised; a part has nothing to train;
+            trainable parameters of what the client trains differ in dtype or device or are not real floating point; a
+            SyncBatchNorm, or a BatchNorm with micro-batches, is found; the server shares tensors with the client or
+            the auxiliary network; a part does not run, changes its input or its parameters, returns something else
+            than one finite tensor, or draws random numbers that no seed reaches; smashed data lacks the batch
+            dimension; examples of a batch depend on each other where micro-batches take them apart.
     """
-    if needs_auxiliary and split.auxiliary is None:
-        raise SplitError("expected an auxiliary network, found none: give `auxiliary=` to the cut, e.g. linear_head")
-    _check_parameters(split)
-    if micro_batch is not None and has_batchnorm(split.client):
+    check_example(example)
+    auxiliary = split.auxiliary if needs_auxiliary else None
+    if needs_auxiliary and auxiliary is None:
         raise SplitError(
-            "micro-batches and BatchNorm exclude each other, because BatchNorm couples the examples of a batch; use "
-            "GroupNorm (split.norm=group) or client.micro_batch=0"
+            "expected an auxiliary network for the client's local loss, found none; pass one, e.g. "
+            "cut(..., auxiliary=lambda shape: linear_head(shape, num_classes))"
         )
-    if len(example) == 1:  # BatchNorm in training mode needs two values per channel
-        example = torch.cat([example, example])
-    with torch.no_grad(), preserved_buffers(split), seeded_randomness(0, example.device):
-        smashed = _run("client part", split.client, example)
-        if smashed.dim() < 1 or len(smashed) != len(example):
+    held = nn.ModuleDict(
+        {"client": split.client} if auxiliary is None else {"client": split.client, "auxiliary": auxiliary}
+    )
+    check_initialised(split)
+    _check_parameters(split, held, needs_auxiliary=needs_auxiliary)
+    _check_normalisation(split, held, micro_batch)
+    for name, part in held.items():
+        check_disjoint(name, part, "server", split.server)
+    return Trial(split, auxiliary, example).run(micro_batch)
+
+
+def _check_parameters(split: SplitModel, held: nn.Module, *, needs_auxiliary: bool) -> None:
+    if next(_trainable(split.server), None) is None:
+        raise SplitError("expected trainable parameters in the server part, found none; cut earlier or unfreeze some")
+    if needs_auxiliary and next(_trainable(split.client), None) is None:
+        raise SplitError("expected trainable parameters in the client part, found none; cut later or unfreeze some")
+    first = next(_trainable(held), None)
+    if first is None:
+        return
+    first_name, reference = first
+    for name, parameter in _trainable(held):
+        if not parameter.dtype.is_floating_point:
             raise SplitError(
-                f"expected smashed data with the batch of {len(example)} first, found shape {tuple(smashed.shape)}"
+                f"expected real floating-point parameters, found {parameter.dtype} in {name!r}; freeze or convert it"
             )
-        if split.auxiliary is not None:
-            _check_consumer("auxiliary network", split.auxiliary, smashed)
-        _check_consumer("server part", split.server, smashed)
+        if (parameter.dtype, parameter.device) != (reference.dtype, reference.device):
+            raise SplitError(
+                f"expected the client's trainable parameters in one dtype on one device, found {reference.dtype} on "
+                f"{reference.device} in {first_name!r} and {parameter.dtype} on {parameter.device} in {name!r}; "
+                f"convert or freeze one"
+            )
 
 
-def _check_parameters(split: SplitModel) -> None:
-    for name, tensor in [*split.named_parameters(), *split.named_buffers()]:
-        if isinstance(tensor, UninitializedTensorMixin):
-            raise SplitError(f"{name!r} is not initialised; run the network once before it is trained")
-    for name, parameter in split.named_parameters():
-        if parameter.requires_grad and not parameter.dtype.is_floating_point:
-            raise SplitError(f"expected real floating parameters, found {parameter.dtype} in {name!r}")
-    for name, layer in split.client.named_modules():
-        if isinstance(layer, nn.SyncBatchNorm):
-            raise SplitError(f"client layer {name!r} is SyncBatchNorm, which talks between processes; use BatchNorm")
-    mine = {id(parameter) for parameter in split.client.parameters()}
-    shared = [name for name, parameter in split.server.named_parameters() if id(parameter) in mine]
-    if shared:
-        raise SplitError(f"server parameter {shared[0]!r} is the client's too; they train apart, untie it")
-
-
-def _check_consumer(what: str, module: nn.Module, smashed: Tensor) -> None:
-    """The same smashed data goes to the auxiliary network, the server and the wire: nobody may change it."""
-    given = smashed.clone()
-    version = given._version
-    outputs = _run(what, module, given)
-    if given._version != version:
+def _check_normalisation(split: SplitModel, held: nn.Module, micro_batch: int | None) -> None:
+    for name, module in split.named_modules():
+        if isinstance(module, nn.SyncBatchNorm):
+            raise SplitError(
+                f"expected layers that work within one process, found the SyncBatchNorm {name!r}; use BatchNorm or "
+                f"GroupNorm"
+            )
+    if micro_batch is None:
+        return
+    if micro_batch < 1:
+        raise SplitError(f"expected micro-batches of at least 1 example, found {micro_batch}; use None for none")
+    if has_batchnorm(held):
         raise SplitError(
-            f"the {what} changes its input in place (its first layer, e.g. ReLU(inplace=True)); use inplace=False there"
+            f"expected no BatchNorm on the client with micro-batches (of {micro_batch}), found one: it couples the "
+            f"examples of a batch; use GroupNorm (resnet18: norm='group') or leave micro-batches out"
         )
-    if not bool(torch.isfinite(outputs).all()):
-        raise SplitError(f"the {what} gives NaN or infinity on the first examples; check the data and the weights")
 
 
-def _run(what: str, module: nn.Module, inputs: Tensor) -> Tensor:
-    modes = {layer: layer.training for layer in module.modules()}
-    try:
-        outputs = module.train()(inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        raise SplitError(f"the {what} does not run on inputs of shape {tuple(inputs.shape)}: {error}") from error
-    finally:
-        for layer, mode in modes.items():
-            layer.training = mode
-    if not isinstance(outputs, Tensor):
-        raise SplitError(f"expected one tensor from the {what}, found {type(outputs).__name__}")
-    return outputs
+def _trainable(module: nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    return ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)

@@ -1,4 +1,4 @@
-"""The plan of the house, enforced: imports go down, optional libraries have one home, files and functions stay small."""
+"""The plan of the house, enforced: imports go down, optional libraries have one home, files stay small."""
 
 import ast
 import subprocess

@@ -1,0 +1,33 @@
+"""Keeps other libraries' progress bars, log lines and warnings off the user's terminal."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_LOGGERS = ("datasets", "huggingface_hub")
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Silence `datasets`, `huggingface_hub` and warnings within a block, then restore what was set before it.
+
+    What goes wrong in the block still raises; only talk is suppressed. `datasets` must be installed.
+    """
+    import datasets
+
+    bars_were_on = not datasets.are_progress_bars_disabled()
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            datasets.disable_progress_bars()
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL)
+            yield
+        finally:
+            if bars_were_on:
+                datasets.enable_progress_bars()
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

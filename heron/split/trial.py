@@ -1,0 +1,132 @@
+"""The forward passes of `check_trainable`: run the parts as training will, and look at what comes out."""
+
+import torch
+from torch import Tensor, nn
+
+from heron.errors import SplitError
+from heron.split.cut import check_batch_dimension
+from heron.split.model import SplitModel
+from heron.split.randomness import generator_states, is_stochastic
+from heron.split.untouched import attempt, same_bits, untouched
+
+# Kernels may sum in another order for another batch size; examples that see each other differ by far more.
+_COUPLING_TOLERANCE = 1e-3
+_COUPLING_ROUNDINGS = 8
+
+
+class Trial:
+    """Runs the parts of a cut network on two examples and refuses what training could not bear.
+
+    Args:
+        split: the cut network.
+        auxiliary: its auxiliary network where clients hold it, else None.
+        example: inputs, shape (B, ...), B >= 1.
+    """
+
+    def __init__(self, split: SplitModel, auxiliary: nn.Module | None, example: Tensor) -> None:
+        self._split = split
+        self._parts = {"client": split.client, "server": split.server}
+        if auxiliary is not None:
+            self._parts["auxiliary network"] = auxiliary
+        self._example = example[:2] if len(example) > 1 else example[:1].repeat(2, *[1] * (example.dim() - 1))
+        self._parameters = {
+            part: {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+            for part, module in self._parts.items()
+        }
+        self._passes: list[str] = []
+
+    def run(self, micro_batch: int | None) -> tuple[str, ...]:
+        """All passes; returns one line for each.
+
+        Raises:
+            SplitError: at the first thing amiss.
+        """
+        with untouched(self._split, self._example.device):
+            self._run_all()
+            self._split.eval()
+            # Two features of two examples look like a batch the other way round, too; three examples do not.
+            check_batch_dimension(self._pass("client", self._example[[0, 1, 1]]), 3)
+            if micro_batch is not None:
+                self._check_examples_independent(min(micro_batch, 2))
+        return tuple(self._passes)
+
+    def _run_all(self) -> None:
+        for training in (True, False):
+            self._split.train(training)
+            smashed = self._pass("client", self._example)
+            check_batch_dimension(smashed, len(self._example))
+            if "auxiliary network" in self._parts:
+                self._pass("auxiliary network", smashed)
+            self._pass("server", smashed)
+
+    def _pass(self, part: str, inputs: Tensor) -> Tensor:
+        """One forward pass on a copy of the inputs, watched."""
+        module = self._parts[part]
+        mode = "training" if module.training else "evaluation"
+        given = inputs.clone()
+        num_writes = _num_writes(given)
+        states = generator_states(inputs.device)
+        outputs = attempt(f"{part} in {mode} mode", module, given)
+        self._passes.append(f"{part} in {mode} mode on {tuple(inputs.shape)} -> {tuple(outputs.shape)}")
+        if _num_writes(given) != num_writes or not same_bits(given, inputs):
+            raise SplitError(
+                f"expected the {part} to leave its input alone, found that it changes it in place: the same tensor "
+                f"is needed again; set inplace=False in its first operation (e.g. nn.ReLU)"
+            )
+        for name, parameter in module.named_parameters():
+            if not same_bits(parameter, self._parameters[part][name]):
+                raise SplitError(
+                    f"expected forward passes to only read parameters, found that the {part} changes {name!r}; keep "
+                    f"what changes in a buffer"
+                )
+        drawn = not all(map(torch.equal, states, generator_states(inputs.device)))
+        if drawn and not is_stochastic(module):
+            raise SplitError(
+                f"expected random numbers only from layers known to draw them, found that the {part} draws others in "
+                f"{mode} mode; use nn.Dropout layers, or derive the layer that draws from nn.Dropout"
+            )
+        _check_finite(part, mode, inputs, outputs)
+        return outputs
+
+    def _check_examples_independent(self, piece_size: int) -> None:
+        local = [self._parts[part] for part in ("client", "auxiliary network") if part in self._parts]
+        if any(map(is_stochastic, local)):
+            return  # masks differ from pass to pass, values cannot be compared
+        self._split.train()
+        batch = self._example[[0, 1, 1, 1]]
+        whole = self._local_pass(batch)
+        pieces = [self._local_pass(piece) for piece in torch.split(batch, piece_size)]
+        if not _agree(whole, pieces):
+            raise SplitError(
+                "expected each example's result to be independent of its batch where micro-batches take it apart, "
+                "found that it is not; replace the layer that couples examples (e.g. by GroupNorm) or leave "
+                "micro-batches out"
+            )
+
+    def _local_pass(self, inputs: Tensor) -> Tensor:
+        smashed = self._pass("client", inputs)
+        return self._pass("auxiliary network", smashed) if "auxiliary network" in self._parts else smashed
+
+
+def _agree(whole: Tensor, pieces: list[Tensor]) -> bool:
+    """Whether the pieces, one after the other, are the whole up to rounding."""
+    if any(piece.dim() == 0 or piece.shape[1:] != whole.shape[1:] for piece in (whole, *pieces)):
+        return False
+    joined = torch.cat(pieces)
+    rounding = torch.finfo(whole.dtype).eps if whole.dtype.is_floating_point else 0.0
+    tolerance = max(_COUPLING_TOLERANCE, _COUPLING_ROUNDINGS * rounding) * float(whole.abs().max())
+    return joined.shape == whole.shape and float((joined - whole).abs().max()) <= tolerance
+
+
+def _check_finite(part: str, mode: str, inputs: Tensor, outputs: Tensor) -> None:
+    if not bool(torch.isfinite(inputs).all()):
+        raise SplitError(f"expected finite inputs for the {part}, found NaN or infinity; check the data")
+    if not bool(torch.isfinite(outputs).all()):
+        raise SplitError(
+            f"expected finite outputs of the {part} in {mode} mode, found NaN or infinity; check its initial weights"
+        )
+
+
+def _num_writes(tensor: Tensor) -> int:
+    """In-place operations so far, also through views: a ReLU in place on positive numbers changes no value."""
+    return tensor._version  # noqa: SLF001 - torch's only counter of them

@@ -1,0 +1,98 @@
+"""Run a module to look at it, and leave no trace."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from heron.errors import SplitError
+from heron.split.randomness import seeded_randomness
+
+
+@contextmanager
+def untouched(module: nn.Module, device: torch.device, seed: int = 0) -> Iterator[None]:
+    """Run the body without gradients on seeded generators, then put everything back, also when the body raises.
+
+    What is put back, bit for bit: parameters, buffers (also ones the body replaced by other tensors), `requires_grad`
+    flags, train/eval modes of all submodules, and torch's generators. Attributes that are neither stay as the body
+    left them.
+
+    Args:
+        module: what the body runs; initialised (no lazy layers).
+        device: where it runs.
+        seed: seed of what the body draws.
+    """
+    undo: list[Callable[[], None]] = []
+    undo += [partial(setattr, child, "training", child.training) for child in module.modules()]
+    undo += [
+        _undo(child, name, tensor)
+        for child in module.modules()
+        for store in (child.named_parameters(recurse=False), child.named_buffers(recurse=False))
+        for name, tensor in store
+    ]
+    try:
+        with torch.no_grad(), seeded_randomness(seed, device):
+            yield
+    finally:
+        for action in undo:
+            action()
+
+
+def attempt(what: str, module: nn.Module, inputs: Tensor) -> Tensor:
+    """Call a module that must map one tensor to one tensor.
+
+    Args:
+        what: what to call the module in the error, e.g. `"client part"`.
+        module: the module.
+        inputs: its input.
+
+    Returns:
+        Its output.
+
+    Raises:
+        SplitError: if it raises, or returns something else.
+    """
+    try:
+        outputs = module(inputs)
+    except Exception as error:
+        raise SplitError(
+            f"expected the {what} to run on {str(inputs.dtype).removeprefix('torch.')} of shape "
+            f"{tuple(inputs.shape)}, found {one_line(error)}; check the example and the layers"
+        ) from error
+    if not isinstance(outputs, Tensor):
+        raise SplitError(
+            f"expected the {what} to return one tensor, found {type(outputs).__name__}; wrap it in a module that does"
+        )
+    return outputs
+
+
+def same_bits(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors of one dtype hold the same bytes: NaN equals itself, -0.0 differs from 0.0."""
+    return torch.equal(_bytes(first), _bytes(second))
+
+
+def one_line(error: Exception) -> str:
+    """Type and first line of an exception."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _undo(module: nn.Module, name: str, tensor: Tensor) -> Callable[[], None]:
+    value, requires_grad = tensor.detach().clone(), tensor.requires_grad
+
+    def restore() -> None:
+        if getattr(module, name) is not tensor:
+            setattr(module, name, tensor)
+        tensor.requires_grad_(requires_grad)
+        # Written only where needed: a write would invalidate a graph that the caller has yet to backpropagate.
+        if not same_bits(tensor, value):
+            with torch.no_grad():
+                tensor.copy_(value)
+
+    return restore
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)

@@ -1,0 +1,23 @@
+"""The examples in the docstrings run."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+import torch
+
+import heron.zo
+
+MODULES = ["heron.zo", *(f"heron.zo.{module.name}" for module in pkgutil.iter_modules(heron.zo.__path__))]
+WITH_EXAMPLES = {"heron.zo.optimizer", "heron.zo.seeds", "heron.zo.stream"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name: str) -> None:
+    # Networks in examples draw their weights from the process-wide generator.
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        results = doctest.testmod(importlib.import_module(name))
+    assert results.failed == 0
+    assert (results.attempted > 0) == (name in WITH_EXAMPLES)
