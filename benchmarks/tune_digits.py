@@ -8,9 +8,10 @@ last round decides. The frozen client has no client rate, so only the server rat
 
 import argparse
 import dataclasses
-import itertools
 import json
+import multiprocessing
 import statistics
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from hardware import describe
@@ -24,8 +25,12 @@ ALGORITHMS = ("heron", "cse_fsl", "frozen")
 RESULT = Path(__file__).parent / "results" / "tune_digits.json"
 
 
-def validation_accuracy(algorithm: str, client_rate: float, server_rate: float, seed: int) -> float:
-    """Validation accuracy after the last round."""
+Case = tuple[str, float, float, int]
+
+
+def validation_accuracy(case: Case) -> float:
+    """Validation accuracy after the last round of (algorithm, client rate, server rate, seed)."""
+    algorithm, client_rate, server_rate, seed = case
     rates = [f"client.learning_rate={client_rate}", f"server.learning_rate={server_rate}"]
     config = recipe_config("digits", algorithm, [f"seed={seed}", "evaluation_period=1000", *rates])
     run = build_run(config, None)
@@ -39,21 +44,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2", help="default 0,1,2")
     seeds = [int(seed) for seed in parser.parse_args().seeds.split(",")]
+    points = [
+        (algorithm, client_rate, server_rate)
+        for algorithm in ALGORITHMS
+        for client_rate in (CLIENT_RATES[:1] if algorithm == "frozen" else CLIENT_RATES)
+        for server_rate in SERVER_RATES
+    ]
+    cases = [(*point, seed) for point in points for seed in seeds]
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        scores = dict(zip(cases, pool.map(validation_accuracy, cases), strict=True))
     rows = []
-    for algorithm in ALGORITHMS:
-        client_rates = CLIENT_RATES[:1] if algorithm == "frozen" else CLIENT_RATES
-        for client_rate, server_rate in itertools.product(client_rates, SERVER_RATES):
-            scores = [validation_accuracy(algorithm, client_rate, server_rate, seed) for seed in seeds]
-            rows.append(
-                {
-                    "algorithm": algorithm,
-                    "client_learning_rate": client_rate,
-                    "server_learning_rate": server_rate,
-                    "validation_accuracy": statistics.fmean(scores),
-                    "validation_accuracies": scores,
-                }
-            )
-            print(f"{algorithm:8} client {client_rate:g} server {server_rate:g}: {100 * statistics.fmean(scores):.1f}%")
+    for algorithm, client_rate, server_rate in points:
+        found = [scores[algorithm, client_rate, server_rate, seed] for seed in seeds]
+        rows.append(
+            {
+                "algorithm": algorithm,
+                "client_learning_rate": client_rate,
+                "server_learning_rate": server_rate,
+                "validation_accuracy": statistics.fmean(found),
+                "validation_accuracies": found,
+            }
+        )
+        print(f"{algorithm:8} client {client_rate:g} server {server_rate:g}: {100 * statistics.fmean(found):.1f}%")
     best = {
         algorithm: max(
             (row for row in rows if row["algorithm"] == algorithm), key=lambda row: row["validation_accuracy"]

@@ -99,11 +99,8 @@ def train(
     """
     check_choice("algorithm", algorithm, ALGORITHMS)
     if rounds < 1 or batch_size < 1 or upload_period < 1:
-        raise ConfigError(
-            f"expected rounds, batch_size and upload_period of at least 1, found {rounds}, {batch_size} and "
-            f"{upload_period}"
-        )
-    shares = partition(partition_kind, labels_of(dataset), num_clients=clients, alpha=alpha, seed=seed)
+        counts = f"{rounds}, {batch_size} and {upload_period}"
+        raise ConfigError(f"expected rounds, batch_size and upload_period of at least 1, found {counts}")
     settings = FederationSettings(
         seed=seed,
         batch_size=batch_size,
@@ -114,14 +111,16 @@ def train(
         server_learning_rate=server_learning_rate,
         device=device,
     )
+    labels = labels_of(dataset)
+    shares = partition(partition_kind, labels, num_clients=clients, alpha=alpha, seed=seed)
     federation = Federation(split, ALGORITHMS[algorithm], dataset, shares, settings, criterion)
-    empty: Examples = TensorDataset(torch.empty(0), torch.empty(0))
+    nothing = TensorDataset(torch.empty(0), torch.empty(0))
     run = Run(
         federation,
-        Splits(train=dataset, validation=empty, test=test or empty, num_classes=len(np.unique(labels_of(dataset)))),
+        Splits(train=dataset, validation=nothing, test=test or nothing, num_classes=len(np.unique(labels))),
         rounds=rounds,
         directory=None if out is None else RunDirectory(out),
-        fingerprint=f"{settings}{algorithm}{clients}{partition_kind}{alpha}",
+        fingerprint=f"{algorithm} {clients} {partition_kind} {alpha} {settings}",
     )
     run.restore()
     metrics = run.train(observe)

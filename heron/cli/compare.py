@@ -1,13 +1,13 @@
 """`heron compare`: several algorithms and seeds on the same data, cut and meter; resumable run by run."""
 
 from pathlib import Path
-from typing import Any
 
 from heron.analysis import summarise
 from heron.cli.profile import profile_algorithms
-from heron.cli.train import free_folder, read_config, train_run, write_config
-from heron.config import RunConfig, build_run, recipe_config
-from heron.engines import Metrics, RunDirectory, read_json, write_json
+from heron.cli.run_files import free_folder, read_config, write_config
+from heron.cli.workers import run_all
+from heron.config import RunConfig, build_federation, load_splits, recipe_config
+from heron.engines import RunDirectory, read_json, write_json
 from heron.errors import CheckpointError, MissingExtraError
 from heron.report import plot_learning_curves, print_comparison, print_comparison_note
 
@@ -22,18 +22,19 @@ def compare_command(
         for seed in seeds
     }
     folder = out or free_folder(Path("runs") / f"{recipe}-compare")
-    metrics: dict[str, list[list[Metrics]]] = {algorithm: [] for algorithm in algorithms}
-    summaries: dict[str, list[dict[str, Any]]] = {algorithm: [] for algorithm in algorithms}
-    for (algorithm, seed), config in configs.items():
-        directory = RunDirectory(folder / algorithm / f"seed{seed}")
-        _run_if_needed(directory, config, f"{algorithm} seed {seed}", folder)
-        metrics[algorithm].append(directory.read_metrics())
-        summaries[algorithm].append(read_json(directory.summary))
+    runs = {key: RunDirectory(folder / key[0] / f"seed{key[1]}") for key in configs}
+    pending = _pending(runs, configs)
+    try:
+        run_all([runs[key].path for key in pending], [configs[key] for key in pending])
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"what is done is kept; give the command again with --out {folder}") from None
+    summaries = {name: [read_json(runs[name, seed].summary) for seed in seeds] for name in algorithms}
     costs = profile_algorithms([configs[algorithm, seeds[0]] for algorithm in algorithms])
     rows = summarise(summaries, {cost.algorithm: cost.to_dict() for cost in costs})
     write_json(folder / "comparison.json", {"recipe": recipe, "seeds": seeds, "set": assignments, "rows": rows})
     print_comparison(recipe, rows, seeds)
     try:
+        metrics = {name: [runs[name, seed].read_metrics() for seed in seeds] for name in algorithms}
         plot_learning_curves(metrics, folder / "comparison.png")
     except MissingExtraError as error:
         print_comparison_note(folder, str(error))
@@ -41,16 +42,17 @@ def compare_command(
         print_comparison_note(folder, "plot in comparison.png")
 
 
-def _run_if_needed(directory: RunDirectory, config: RunConfig, label: str, folder: Path) -> None:
-    if directory.config.exists() and read_config(directory.path) != config:
-        raise CheckpointError(f"{directory.path} holds a run with other settings; choose another --out")
-    if directory.summary.exists():
-        return
-    run = build_run(config, directory.path)
-    write_config(directory.path, config)
-    try:
-        train_run(run, label)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"finished runs are kept in {folder}; give the same command with --out {folder}"
-        ) from None
+def _pending(
+    runs: dict[tuple[str, int], RunDirectory], configs: dict[tuple[str, int], RunConfig]
+) -> list[tuple[str, int]]:
+    """Runs without a summary, each with its configuration written; nothing is written before all are found sound."""
+    for key, directory in runs.items():
+        if directory.config.exists() and read_config(directory.path) != configs[key]:
+            raise CheckpointError(f"{directory.path} holds a run with other settings; choose another --out")
+    pending = [key for key, directory in runs.items() if not directory.summary.exists()]
+    for algorithm, seed in pending:
+        if (algorithm, seed) == next(key for key in pending if key[0] == algorithm):
+            build_federation(configs[algorithm, seed], load_splits(configs[algorithm, seed]))
+    for key in pending:
+        write_config(runs[key].path, configs[key])
+    return pending

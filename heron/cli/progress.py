@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -24,16 +24,41 @@ class RoundObserver(Protocol):
 
 @contextmanager
 def round_progress(label: str, *, done: int, total: int) -> Iterator[RoundObserver]:
-    """Show rounds as they finish, with rate and ETA.
+    """Show the rounds of one run as they finish, with rate and ETA.
 
     Args:
         label: what is running.
         done: rounds finished in an earlier session.
         total: rounds of the run.
     """
+    with total_progress(label, done=done, total=total) as show:
+
+        def observe(row: Metrics) -> None:
+            show(row["round"], _note(row))
+
+        yield observe
+
+
+@contextmanager
+def total_progress(label: str, *, done: int, total: int) -> Iterator[Callable[..., None]]:
+    """Show a count of rounds, of one run or of several, with rate and ETA.
+
+    Args:
+        label: what is running.
+        done: rounds finished before.
+        total: rounds in all.
+
+    Yields:
+        `show(finished, note="")`: tell how many rounds are finished now.
+    """
     console = Console(stderr=True)
+    started = time.perf_counter()
+
+    def rate(finished: int) -> float:
+        return (finished - done) / max(time.perf_counter() - started, 1e-9)
+
     if not console.is_terminal:
-        yield _plain(label, done, total)
+        yield _plain(label, done, total, rate)
         return
     columns = (
         TextColumn("[bold]{task.description}"),
@@ -47,30 +72,30 @@ def round_progress(label: str, *, done: int, total: int) -> Iterator[RoundObserv
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(label, total=total, completed=done, note="", rate="")
-        started = time.perf_counter()
 
-        def observe(row: Metrics) -> None:
-            rate = (row["round"] - done) / max(time.perf_counter() - started, 1e-9)
-            progress.update(task, completed=row["round"], note=_note(row), rate=f"{rate:.2g} rounds/s")
+        def show(finished: int, note: str = "") -> None:
+            progress.update(task, completed=finished, note=note, rate=f"{rate(finished):.3g} rounds/s")
 
-        yield observe
+        yield show
 
 
-def _plain(label: str, done: int, total: int) -> RoundObserver:
-    started = time.perf_counter()
+def _plain(label: str, done: int, total: int, rate: Callable[[int], float]) -> Callable[..., None]:
+    """Elsewhere than on a terminal: about ten lines in all."""
     period = max(1, total // _LINES)
+    shown = done
 
-    def observe(row: Metrics) -> None:
-        number = row["round"]
-        if number % period and number != total:
+    def show(finished: int, note: str = "") -> None:
+        nonlocal shown
+        if finished == shown or (finished // period == shown // period and finished != total):
             return
-        rate = (number - done) / max(time.perf_counter() - started, 1e-9)
+        shown = finished
+        speed = rate(finished)
         sys.stderr.write(
-            f"{label}: round {number}/{total}  {_note(row)}  {rate:.2g} rounds/s  ETA {(total - number) / rate:.0f} s\n"
+            f"{label}: round {finished}/{total}  {note}  {speed:.3g} rounds/s  ETA {(total - finished) / speed:.0f} s\n"
         )
         sys.stderr.flush()
 
-    return observe
+    return show
 
 
 def _note(row: Metrics) -> str:

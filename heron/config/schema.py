@@ -147,7 +147,7 @@ class RunConfig(_Section):
     Attributes:
         recipe: name of the recipe it came from.
         algorithm: key of the registry.
-        seed: seed of everything random, >= 0.
+        seed: seed of everything random, from 0.
         rounds: number of rounds, T.
         device: torch device, e.g. `cpu` or `cuda:0`.
         threads: CPU threads of torch; results are bit-identical for one value of it.
@@ -157,7 +157,7 @@ class RunConfig(_Section):
 
     recipe: str
     algorithm: str
-    seed: NonNegativeInt
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     rounds: PositiveInt
     device: str
     threads: PositiveInt

@@ -66,10 +66,15 @@ class RunDirectory:
             CheckpointError: if the file cannot be written.
         """
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             with self.metrics.open("a") as file:
                 file.write(_line(row))
         except OSError as error:
             raise CheckpointError(f"cannot write {self.metrics}: {error.strerror}") from error
+
+    def num_recorded_rounds(self) -> int:
+        """Rows written so far, without reading them; for watching a run of another process."""
+        return self.metrics.read_bytes().count(b"\n") if self.metrics.exists() else 0
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json`; its presence says that the run is complete."""

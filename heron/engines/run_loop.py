@@ -97,6 +97,11 @@ class Run:
             "downlink_bytes_by_kind": ledger.by_kind("downlink"),
         }
 
+    def finish(self) -> None:
+        """Write `summary.json`, which says that the run is complete."""
+        assert self.directory is not None  # asked for by callers that have one
+        self.directory.write_summary(self.summary())
+
     def save_model(self) -> None:
         """Write the joined model {theta_c, theta_s} to the run directory as safetensors."""
         assert self.directory is not None  # asked for by callers that have one

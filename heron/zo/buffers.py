@@ -14,10 +14,19 @@ def preserved_buffers(module: nn.Module) -> Iterator[None]:
     BatchNorm in training mode normalises by the statistics of its own batch and updates its running statistics in
     passing; under this context only the first of the two lasts (ALGORITHMS 1, "BatchNorm trap").
     """
-    saved = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    saved = [
+        (owner, name, buffer, buffer.detach().clone())
+        for owner in module.modules()
+        for name, buffer in owner._buffers.items()
+        if buffer is not None
+    ]
+    absent = [(owner, name) for owner in module.modules() for name, buffer in owner._buffers.items() if buffer is None]
     try:
         yield
     finally:
         with torch.no_grad():
-            for buffer, value in saved:
+            for owner, name, buffer, value in saved:
+                owner._buffers[name] = buffer  # a layer may have assigned a new tensor
                 buffer.copy_(value)
+        for owner, name in absent:
+            owner._buffers[name] = None

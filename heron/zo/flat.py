@@ -20,8 +20,8 @@ from heron.zo.stream import Distribution
 class FlatParameters:
     """Moves the trainable parameters of a module into one flat buffer.
 
-    Afterwards the module's parameters are views of `work`; optimisers and `state_dict` go on working. Frozen
-    parameters stay where they are.
+    Afterwards the module's parameters are views of `work`; optimisers and `state_dict` go on working (`adopt_` takes
+    over what they wrote). Frozen parameters stay where they are.
 
     Args:
         module: module with at least one trainable parameter, all of one floating dtype on one device.
@@ -45,6 +45,8 @@ class FlatParameters:
                 parameter.data = view
         self.theta = self.work.clone()
         self._in_step = True
+        self._parameters = list(named.values())
+        self._versions = [parameter._version for parameter in self._parameters]
 
     def __len__(self) -> int:
         """Trainable dimension d."""
@@ -71,6 +73,14 @@ class FlatParameters:
             for name, view in self.named_tensors().items():
                 view.copy_(tensors[name])
             self.restore_(force=True)
+
+    @torch.no_grad()
+    def adopt_(self) -> None:
+        """Write `work` into `theta` if others (`load_state_dict`, a first-order optimiser) wrote the parameters."""
+        versions = [parameter._version for parameter in self._parameters]
+        if versions != self._versions:
+            self.theta.copy_(self.work)
+            self._versions = versions
 
     @torch.no_grad()
     def perturb_(self, seed: int, scale: float, distribution: Distribution = "rademacher") -> None:

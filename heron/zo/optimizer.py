@@ -60,6 +60,7 @@ class ZerothOrder:
         Returns:
             The clean loss, shape ().
         """
+        self.flat.adopt_()
         clean_loss = loss_fn().detach()
         seeds = tuple(
             derive_seed("direction", self.seed, self.state.num_steps, probe)

@@ -27,10 +27,20 @@ class StepRecord:
     Attributes:
         seeds: one direction seed per probe.
         projected_gradients_P: one scalar per probe, shape (P,).
+
+    Raises:
+        ConfigError: if there is not one scalar per seed.
     """
 
     seeds: tuple[int, ...]
     projected_gradients_P: Tensor
+
+    def __post_init__(self) -> None:
+        if not self.seeds or self.projected_gradients_P.shape != (len(self.seeds),):
+            raise ConfigError(
+                f"expected one projected gradient per seed, found {len(self.seeds)} seeds and shape "
+                f"{tuple(self.projected_gradients_P.shape)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,7 @@ class Adam:
             first.mul_(self.beta1).add_(total * (1.0 - self.beta1))
             second = state.moments["second"][start:stop]
             second.mul_(self.beta2).add_(total.mul_(total).mul_(1.0 - self.beta2))
-            denominator = torch.sqrt(second).mul_(root_scale).add_(self.epsilon)
+            denominator = _root(second).mul_(root_scale).add_(self.epsilon)
             _descend_(flat, start, stop, (first * step_size).div_(denominator))
         flat.mark_restored()
         return RuleState(num_steps, state.moments)
@@ -190,6 +200,11 @@ def _gradient(record: StepRecord, distribution: Distribution, dtype: torch.dtype
 def _descend_(flat: FlatParameters, start: int, stop: int, decrement: Tensor) -> None:
     theta = flat.theta[start:stop].sub_(decrement)
     flat.work[start:stop].copy_(theta)
+
+
+def _root(values: Tensor) -> Tensor:
+    """Square root, rounded correctly: vectorised float32 roots are not on every CPU, and a replay may run elsewhere."""
+    return torch.sqrt(values.double()).to(values.dtype)
 
 
 def _check_rate(learning_rate: float) -> None:

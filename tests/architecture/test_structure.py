@@ -57,8 +57,9 @@ def test_imports_go_down(path: Path) -> None:
         if not module.startswith("heron."):
             continue
         there = module.split(".")[1]
-        same_room = there == here
-        assert same_room or FLOORS[there] < FLOORS[here] or (here == "cli" and there == "report"), (
+        # Errors lie under the ground floor: everyone may raise them.
+        allowed = there in {here, "errors"} or FLOORS[there] < FLOORS[here]
+        assert allowed or (here == "cli" and there == "report"), (
             f"{path.relative_to(ROOT)} imports {module}: floor {FLOORS[here]} may import lower floors only"
         )
 
@@ -90,7 +91,9 @@ def test_files_and_functions_are_small(path: Path) -> None:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef):
             docstring = ast.get_docstring(node)
-            length = (node.end_lineno or 0) - node.lineno + 1 - (len(docstring.splitlines()) if docstring else 0)
+            length = (
+                (node.end_lineno or 0) - node.body[0].lineno + 1 - (len(docstring.splitlines()) if docstring else 0)
+            )
             assert length <= 50, f"{path.relative_to(ROOT)}: {node.name} has {length} lines without its docstring"
 
 

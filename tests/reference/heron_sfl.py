@@ -1,6 +1,7 @@
 """HERON-SFL and CSE-FSL once more, as literally as possible: plain loops, whole directions, no code of `heron`.
 
-The engine must give the same parameters. Only the order of the data is taken from outside.
+The engine must give the same parameters. Only the order of the data is taken from outside. First-order steps are written
+`p.add_(g, alpha=-rate)` because torch's SGD rounds once where `p - rate * g` rounds twice.
 """
 
 import copy
@@ -71,7 +72,7 @@ def heron_sfl(
                 gradients = torch.autograd.grad(loss, list(server.parameters()))
                 with torch.no_grad():
                     for p, g in zip(server.parameters(), gradients, strict=True):
-                        p -= server_rate * g
+                        p.add_(g, alpha=-server_rate)
                 # Client: q probes, all at the same theta, then one update.
                 theta = [p.detach().clone() for p in mine]
                 step = [value.clone() for value in theta]
@@ -125,9 +126,9 @@ def cse_fsl(
                 remote = torch.autograd.grad(cross_entropy(server(z.detach()), y), list(server.parameters()))
                 with torch.no_grad():
                     for p, g in zip(mine, local, strict=True):
-                        p -= client_rate * g
+                        p.add_(g, alpha=-client_rate)
                     for p, g in zip(server.parameters(), remote, strict=True):
-                        p -= server_rate * g
+                        p.add_(g, alpha=-server_rate)
             replies.append([p.detach().clone() for p in mine])
         theta_l = [mean(values) for values in zip(*replies, strict=True)]
     return theta_l, [p.detach() for p in server.parameters()]

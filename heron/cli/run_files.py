@@ -1,0 +1,45 @@
+"""Where the commands put runs, and how they find them again."""
+
+from pathlib import Path
+
+from heron.config import RunConfig, from_toml, to_toml
+from heron.engines import RunDirectory, write_atomically
+from heron.errors import CheckpointError
+
+
+def read_config(directory: Path) -> RunConfig:
+    """The configuration a run directory was made with.
+
+    Raises:
+        CheckpointError: if the folder is not a run directory.
+    """
+    path = RunDirectory(directory).config
+    try:
+        return from_toml(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"nothing to resume in {directory}: expected a readable config.toml in it") from error
+
+
+def write_config(directory: Path, config: RunConfig) -> None:
+    """Save the complete configuration: the first file of a run directory."""
+    write_atomically(RunDirectory(directory).config, to_toml(config).encode())
+
+
+def refuse_occupied(directory: Path) -> None:
+    """Refuse a folder that holds something already.
+
+    Raises:
+        CheckpointError: if it does.
+    """
+    if directory.is_file() or (directory.is_dir() and any(directory.iterdir())):
+        raise CheckpointError(
+            f"{directory} is not empty; choose another --out, or continue it with `heron train --resume {directory}`"
+        )
+
+
+def free_folder(wanted: Path) -> Path:
+    """The folder, or the first of `NAME-2`, `NAME-3`, ... that does not exist."""
+    folder, number = wanted, 2
+    while folder.exists():
+        folder, number = wanted.with_name(f"{wanted.name}-{number}"), number + 1
+    return folder

@@ -1,0 +1,103 @@
+"""Several runs at once: one process per core, each working through its share of run directories."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch
+
+from heron.cli.progress import total_progress
+from heron.cli.run_files import read_config
+from heron.config import RunConfig, build_run
+from heron.engines import RunDirectory
+from heron.errors import HeronError, TrainingError
+
+_POLL_S = 0.2
+
+
+def run_all(directories: Sequence[Path], configs: Sequence[RunConfig]) -> None:
+    """Finish the runs whose `config.toml` lies in these directories; interrupted ones are continued.
+
+    Args:
+        directories: run directories.
+        configs: their configurations, in the same order.
+
+    Raises:
+        HeronError: what the first failing run raised; the others are stopped and can be continued.
+    """
+    if not directories:
+        return
+    num_workers = min(len(directories), _num_workers(configs[0]))
+    shares = [list(directories[worker::num_workers]) for worker in range(num_workers)]
+    # Processes are started afresh: forking one that has used torch's threads can deadlock.
+    context = multiprocessing.get_context("spawn")
+    pipes = [context.Pipe(duplex=False) for _ in shares]
+    processes: list[BaseProcess] = [
+        context.Process(target=_work, args=(share, sender), daemon=True)
+        for share, (_, sender) in zip(shares, pipes, strict=True)
+    ]
+    try:
+        for process in processes:
+            process.start()
+        _watch(processes, [receiver for receiver, _ in pipes], directories, configs)
+    finally:
+        for process in processes:
+            if process.pid is not None:
+                process.terminate()
+                process.join()
+
+
+def _num_workers(config: RunConfig) -> int:
+    if torch.device(config.device).type != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // config.threads)
+
+
+def _watch(
+    processes: Sequence[BaseProcess],
+    receivers: Sequence[Connection],
+    directories: Sequence[Path],
+    configs: Sequence[RunConfig],
+) -> None:
+    """Show progress, read from the runs' own metrics files, until every worker is done."""
+    runs = [RunDirectory(directory) for directory in directories]
+
+    def finished_rounds() -> int:
+        return sum(run.num_recorded_rounds() for run in runs)
+
+    total = sum(config.rounds for config in configs)
+    with total_progress(f"{len(runs)} runs", done=finished_rounds(), total=total) as show:
+        while any(process.is_alive() for process in processes):
+            time.sleep(_POLL_S)
+            show(finished_rounds())
+            _raise_failure(processes, receivers)
+        show(finished_rounds())
+    _raise_failure(processes, receivers)
+
+
+def _raise_failure(processes: Sequence[BaseProcess], receivers: Sequence[Connection]) -> None:
+    for process, receiver in zip(processes, receivers, strict=True):
+        if receiver.poll():
+            raise receiver.recv()
+        if process.exitcode not in {None, 0}:
+            raise TrainingError(f"a worker process ended with code {process.exitcode}; give the command again to go on")
+
+
+def _work(directories: Sequence[Path], failures: Connection) -> None:
+    """Body of a worker process."""
+    # Ctrl-C reaches the whole group; the parent decides, and checkpoints make any end a clean one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for directory in directories:
+            run = build_run(read_config(directory), directory)
+            run.restore()
+            run.train()
+            run.finish()
+    except HeronError as error:
+        failures.send(TrainingError(f"{directory}: {error}"))

@@ -1,0 +1,97 @@
+"""`heron compare`: one table over algorithms and seeds, kept run by run."""
+
+import json
+
+import pytest
+
+from heron.cli.main import main
+from heron.engines.federation import Federation
+
+ARGUMENTS = ["compare", "digits", "--algorithms", "heron,cse_fsl,frozen", "--seeds", "0,1", "--set", "rounds=2"]
+
+
+def forbidden(_federation):
+    raise AssertionError("trained again")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("compare") / "all"
+    assert main([*ARGUMENTS, "--out", str(out)]) == 0
+    return out
+
+
+def test_the_results_of_a_comparison(folder):
+    result = json.loads((folder / "comparison.json").read_text())
+    assert (result["recipe"], result["seeds"]) == ("digits", [0, 1])
+    assert [row["algorithm"] for row in result["rows"]] == ["heron", "cse_fsl", "frozen"]
+    for row in result["rows"]:
+        summaries = [json.loads((folder / row["algorithm"] / f"seed{n}" / "summary.json").read_text()) for n in (0, 1)]
+        assert row["num_runs"] == 2
+        assert row["test_accuracies"] == [summary["test_accuracy"] for summary in summaries]
+        assert row["test_accuracy"] == pytest.approx(sum(row["test_accuracies"]) / 2)
+    assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_the_second_call_trains_nothing_and_prints_the_same_table(folder, monkeypatch, capsys):
+    monkeypatch.setattr(Federation, "run_round", forbidden)
+    tables = []
+    for _ in range(2):
+        capsys.readouterr()
+        assert main([*ARGUMENTS, "--out", str(folder)]) == 0
+        output = capsys.readouterr()
+        assert output.err == ""
+        tables.append(output.out)
+    assert tables[0] == tables[1]
+    assert all(name in tables[0] for name in ("heron", "cse_fsl", "frozen"))
+
+
+def test_the_first_call_prints_the_table_of_the_second(tmp_path, monkeypatch, capsys):
+    arguments = ["compare", "digits", "--algorithms", "heron", "--set", "rounds=1", "--out", str(tmp_path / "one")]
+    assert main(arguments) == 0
+    first = capsys.readouterr().out
+    monkeypatch.setattr(Federation, "run_round", forbidden)
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_a_folder_of_other_settings_is_refused(folder, capsys):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main([*ARGUMENTS, "--set", "server.learning_rate=0.5", "--out", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("heron: ")
+    assert "--out" in line
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_other_settings_for_one_algorithm_are_refused_before_anything_trains(tmp_path, capsys):
+    out = tmp_path / "mixed"
+    arguments = ["compare", "digits", "--set", "rounds=1", "--out", str(out), "--algorithms"]
+    assert main([*arguments, "frozen"]) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main([*arguments, "heron,frozen", "--set", "server.learning_rate=0.5"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_ctrl_c_names_the_folder_to_give_again(tmp_path, monkeypatch, capsys):
+    honest, out = Federation.run_round, tmp_path / "cut"
+
+    def interrupted(federation):
+        if federation.algorithm.name == "cse_fsl" and federation.next_round == 1:
+            raise KeyboardInterrupt
+        return honest(federation)
+
+    arguments = ["compare", "digits", "--algorithms", "heron,cse_fsl", "--set", "rounds=2", "--out", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Federation, "run_round", interrupted)
+        assert main(arguments) == 130
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("heron: interrupted; ")
+    assert f"--out {out}" in line
+    kept = (out / "heron" / "seed0" / "summary.json").read_bytes()
+    assert main(arguments) == 0
+    assert (out / "heron" / "seed0" / "summary.json").read_bytes() == kept
+    assert len((out / "cse_fsl" / "seed0" / "metrics.jsonl").read_text().splitlines()) == 2

@@ -1,0 +1,59 @@
+"""`heron recipes`, `heron algorithms` and `heron profile`: nothing is trained."""
+
+import json
+
+import pytest
+
+from heron.algorithms import ALGORITHMS
+from heron.cli.main import main
+from heron.config import RECIPES, from_toml, recipe_config
+
+COST_KEYS = {
+    "algorithm",
+    "peak_memory_bytes",
+    "memory_breakdown_bytes",
+    "flops_per_step",
+    "forwards_per_step",
+    "smashed_bytes_per_step",
+    "seconds_per_step",
+}
+
+
+@pytest.mark.parametrize(("command", "known"), [("recipes", RECIPES), ("algorithms", ALGORITHMS)])
+def test_lists_have_one_line_each(capsys, command, known):
+    assert main([command]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert [line.split()[0] for line in output.out.splitlines()] == list(known)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_is_shown_as_a_file_that_can_be_read_back(capsys, recipe):
+    assert main(["recipes", recipe]) == 0
+    assert from_toml(capsys.readouterr().out) == recipe_config(recipe, "heron", [])
+
+
+def test_costs_hold_the_documented_keys_and_add_up(tmp_path, capsys):
+    path = tmp_path / "costs.json"
+    assert main(["profile", "digits", "--algorithms", "heron,cse_fsl,frozen", "--json", str(path)]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    costs = json.loads(path.read_text())
+    assert [cost["algorithm"] for cost in costs] == ["heron", "cse_fsl", "frozen"]
+    for cost in costs:
+        assert cost.keys() == COST_KEYS
+        assert sum(cost["memory_breakdown_bytes"].values()) == cost["peak_memory_bytes"] > 0
+        assert cost["seconds_per_step"] > 0
+        assert cost["algorithm"] in output.out
+    heron, first_order, _ = costs
+    assert heron["forwards_per_step"] == 2
+    assert heron["peak_memory_bytes"] < first_order["peak_memory_bytes"]
+    assert [path.name for path in tmp_path.iterdir()] == ["costs.json"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["compare", "--help"], ["profile", "--help"]])
+def test_help_ends_well(capsys, arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 0
+    assert "usage: heron" in capsys.readouterr().out

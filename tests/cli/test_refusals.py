@@ -1,0 +1,235 @@
+"""Every mistake of a caller: one line on stderr, code 2, and no file made or changed."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.utils.data import TensorDataset
+
+import heron.config.build
+from heron.cli.main import main
+from heron.data import Splits
+from heron.engines.federation import Federation
+
+QUICK = ["--set", "rounds=2"]
+DIGITS = ["train", "digits", *QUICK]
+COMPARE = ["compare", "digits", *QUICK]
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def check(*arguments):
+        before, paths = files(tmp_path), sorted(tmp_path.rglob("*"))
+        code = main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        lines = output.err.splitlines()
+        assert (code, len(lines), output.out) == (2, 1, ""), output.err
+        assert lines[0].startswith("heron: ")
+        assert len(lines[0]) > len("heron: ")
+        assert files(tmp_path) == before
+        assert sorted(tmp_path.rglob("*")) == paths
+        return lines[0]
+
+    return check
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    assert main([*DIGITS, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def unfinished(finished, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "summary.json").unlink()
+    capsys.readouterr()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "COMMAND"),
+        (["tain"], "train"),
+        (["train"], "--resume DIR"),
+        (["train", "digit"], "did you mean 'digits'"),
+        (["train", "digits", "--algorithm", "heroon"], "did you mean 'heron'"),
+        (["train", "digits", "--rounds", "2"], "--rounds"),
+        (["train", "digits", "--set"], "--set"),
+        ([*DIGITS, "--set", "client.lr=1"], "did you mean 'client.learning_rate'"),
+        ([*DIGITS, "--set", "client.learning_rate=-1"], "client.learning_rate"),
+        ([*DIGITS, "--set", "data.validation=2"], " data.validation: "),
+        ([*DIGITS, "--set", "client.batch_size=big"], "client.batch_size"),
+        ([*DIGITS, "--set", "seed"], "key=value"),
+        ([*DIGITS, "--set", "split.cut=relu9"], "relu9"),
+        ([*DIGITS, "--set", "clients.total=5000"], "clients.total"),
+        ([*DIGITS, "--set", "clients.per_round=6"], "clients.per_round"),
+        ([*DIGITS, "--set", "estimator.mu=0"], "estimator.mu"),
+        ([*DIGITS, "--set", "estimator.probes=0"], "estimator.probes"),
+        ([*DIGITS, "--set", "device=cuda:99"], "device"),
+        ([*DIGITS, "--set", "device=abacus"], "device"),
+        ([*DIGITS, "--set", "device=meta"], "device"),
+        ([*DIGITS, "--set", f"threads={10**12}"], "threads"),
+        ([*COMPARE], "--algorithms"),
+        ([*COMPARE, "--algorithms", "heron,nope"], "nope"),
+        ([*COMPARE, "--algorithms", "heron,heron"], "heron,heron"),
+        ([*COMPARE, "--algorithms", ","], "--algorithms"),
+        ([*COMPARE, "--algorithms", "heron", "--seeds", "1,x"], "whole numbers"),
+        ([*COMPARE, "--algorithms", "heron", "--seeds", "-1"], "--seeds"),
+        ([*COMPARE, "--algorithms", "heron", "--seeds", "1,1"], "1,1"),
+        ([*COMPARE, "--algorithms", "heron", "--seeds", "1,01"], "1,01"),
+        ([*COMPARE, "--algorithms", "heron", "--seeds", "²"], "--seeds"),
+        ([*COMPARE, "--algorithms", "heron", "--seeds", str(2**63)], "seed"),
+        ([*COMPARE, "--algorithms", "heron,frozen", "--set", "algorithm=cse_fsl"], "algorithm"),
+        (["profile", "digits", "--algorithms", "heron", "--set", "estimator.mu=0"], "estimator.mu"),
+        (["recipes", "digit"], "did you mean 'digits'"),
+        (["algorithms", "heron"], "heron"),
+    ],
+    ids=lambda value: " ".join(value)[-60:] if isinstance(value, list) else "",
+)
+def test_mistakes_on_the_command_line(refused, arguments, expected):
+    assert expected in refused(*arguments)
+
+
+def test_a_process_ends_with_code_2(tmp_path):
+    command = [sys.executable, "-m", "heron.cli.main", "train", "nope"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert done.stderr.startswith("heron: unknown recipe 'nope'")
+
+
+def test_micro_batches_with_batch_norm(refused, monkeypatch):
+    examples = TensorDataset(torch.rand(40, 3, 32, 32), torch.arange(40) % 10)
+    monkeypatch.setattr(heron.config.build, "load_splits", lambda _: Splits(examples, examples, examples, 10))
+    line = refused("train", "cifar10-resnet18-small", "--set", "client.micro_batch=4", "--set", "threads=1")
+    assert "BatchNorm" in line
+
+
+def test_an_output_folder_that_is_not_empty(refused, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    assert "--out" in refused(*DIGITS, "--out", "mine")
+    assert "--out" in refused(*DIGITS, "--out", "mine/thesis.txt")
+
+
+@pytest.mark.parametrize("arguments", [DIGITS, [*COMPARE, "--algorithms", "heron"]], ids=["train", "compare"])
+def test_an_output_folder_that_cannot_be_written(refused, tmp_path, arguments):
+    (tmp_path / "file").write_text("")
+    assert "file" in refused(*arguments, "--out", "file/run")
+
+
+@pytest.mark.parametrize("target", ["file/costs.json", "folder"])
+def test_costs_that_cannot_be_written(refused, tmp_path, target):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    assert target in refused("profile", "digits", "--algorithms", "heron", "--json", target)
+
+
+@pytest.mark.parametrize(
+    "extra", [["digits"], ["--set", "rounds=3"], ["--out", "other"], ["--algorithm", "frozen"]], ids=lambda e: e[0]
+)
+def test_resume_with_other_arguments(refused, unfinished, extra):
+    assert "config.toml" in refused("train", "--resume", unfinished, *extra)
+
+
+def test_resume_of_what_is_no_run(refused, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    for place in ("empty", "absent", "file"):
+        assert place in refused("train", "--resume", place)
+
+
+@pytest.mark.parametrize("content", [b"", b"rounds = ", b"\xff\xfe", b"rounds = 2\n"])
+def test_resume_of_a_damaged_configuration(refused, unfinished, content):
+    (unfinished / "config.toml").write_bytes(content)
+    refused("train", "--resume", unfinished)
+
+
+def test_resume_of_a_truncated_checkpoint(refused, unfinished):
+    checkpoint = unfinished / "checkpoint" / "state.safetensors"
+    whole = checkpoint.read_bytes()
+    for length in (0, 4, 100, len(whole) // 2, len(whole) - 1):
+        checkpoint.write_bytes(whole[:length])
+        assert "state.safetensors" in refused("train", "--resume", unfinished)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {"heron": "not json"},
+        {"heron": "[]"},
+        {"heron": '{"format": "heron-checkpoint-0", "facts": {}}'},
+        {"heron": '{"format": "heron-checkpoint-1"}'},
+        {"heron": '{"format": "heron-checkpoint-1", "facts": []}'},
+    ],
+    ids=str,
+)
+def test_resume_of_a_foreign_checkpoint(refused, unfinished, metadata):
+    checkpoint = unfinished / "checkpoint" / "state.safetensors"
+    save_file({"embedding": torch.zeros(3)}, checkpoint, metadata=metadata)
+    assert "state.safetensors" in refused("train", "--resume", unfinished)
+
+
+def test_resume_of_garbage(refused, unfinished):
+    (unfinished / "checkpoint" / "state.safetensors").write_bytes(b"GARBAGE!" * 500)
+    assert "state.safetensors" in refused("train", "--resume", unfinished)
+
+
+def test_resume_of_the_checkpoint_of_another_configuration(refused, unfinished):
+    config = unfinished / "config.toml"
+    config.write_text(config.read_text().replace("seed = 0", "seed = 1"))
+    assert "another configuration" in refused("train", "--resume", unfinished)
+
+
+def test_resume_without_the_metrics_of_finished_rounds(refused, unfinished):
+    metrics = unfinished / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().splitlines(keepends=True)[0])
+    assert "metrics.jsonl" in refused("train", "--resume", unfinished)
+
+
+def test_a_loss_that_is_not_finite_in_the_first_round(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main([*DIGITS, "--set", "client.learning_rate=1e30", "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("heron: ")
+    assert "finite" in line
+    assert not (out / "checkpoint").exists()
+    assert not (out / "summary.json").exists()
+    assert not (out / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize("algorithm", ["heron", "cse_fsl", "frozen"])
+def test_a_loss_that_is_not_finite_later_leaves_the_last_good_checkpoint(tmp_path, monkeypatch, capsys, algorithm):
+    honest = Federation.run_round
+
+    def poisoned(federation):
+        if federation.next_round == 1:
+            for tensor in federation.fed_server.model.values():
+                if tensor.is_floating_point():
+                    tensor.fill_(float("nan"))
+        return honest(federation)
+
+    monkeypatch.setattr(Federation, "run_round", poisoned)
+    out = tmp_path / "run"
+    assert main(["train", "digits", "--algorithm", algorithm, "--set", "rounds=20", "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("heron: ")
+    assert "finite" in line
+    tensors = load_file(out / "checkpoint" / "state.safetensors")
+    assert tensors
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 1
+    assert not (out / "summary.json").exists()

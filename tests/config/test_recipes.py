@@ -1,0 +1,65 @@
+"""Every recipe for every algorithm is a complete configuration that survives TOML."""
+
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from heron.algorithms import ALGORITHMS
+from heron.config import RECIPES, RunConfig, fingerprint, from_toml, override, recipe_config, to_toml
+from heron.errors import ConfigError
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_and_algorithm_validates_and_survives_toml(recipe, algorithm):
+    config = recipe_config(recipe, algorithm, [])
+    assert (config.recipe, config.algorithm) == (recipe, algorithm)
+    assert RunConfig.model_validate(config.model_dump()) == config
+    assert from_toml(to_toml(config)) == config
+    assert fingerprint(from_toml(to_toml(config))) == fingerprint(config)
+
+
+def test_fingerprints_differ_with_any_key():
+    config = recipe_config("digits", "heron", [])
+    changed = ["seed=1", "client.learning_rate=0.1", "split.cut=relu2", "estimator.scheme=central", "wire=true"]
+    assert len({fingerprint(config), *(fingerprint(override(config, [one])) for one in changed)}) == 6
+
+
+def test_a_configuration_does_not_change():
+    config = recipe_config("digits", "heron", [])
+    with pytest.raises(ValidationError):
+        config.rounds = 3
+
+
+@pytest.mark.parametrize(("recipe", "algorithm"), [("digit", "heron"), ("digits", "heron")])
+def test_unknown_names_get_the_nearest(recipe, algorithm):
+    meant = "digits" if recipe != "digits" else "heron"
+    with pytest.raises(ConfigError, match=f"did you mean '{meant}'"):
+        recipe_config(recipe, algorithm, [])
+
+
+def test_every_key_must_be_in_a_file():
+    text = to_toml(recipe_config("digits", "heron", []))
+    for line in text.splitlines():
+        name = line.partition(" = ")[0]
+        if line and not line.startswith("[") and text.count(f"\n{name} = ") < 2:
+            with pytest.raises(ConfigError) as caught:
+                from_toml(text.replace(f"{line}\n", ""))
+            assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["", "rounds = ", "rounds = 2\n", "\x00", "[data]\nname = 'digits'\n"])
+def test_what_is_no_configuration_is_refused_in_one_line(text):
+    with pytest.raises(ConfigError) as caught:
+        from_toml(text)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("section", "key"), [("data", "validation"), ("split", "cut"), ("client", "batch_size"), ("server", "optimizer")]
+)
+def test_an_unknown_key_of_a_file_is_named_as_set_takes_it(section, key):
+    text = to_toml(recipe_config("digits", "heron", [])).replace(f"[{section}]\n", f"[{section}]\n{key}s = 1\n")
+    with pytest.raises(ConfigError, match=re.escape(f"unknown key '{section}.{key}s'; did you mean '{section}.{key}'")):
+        from_toml(text)

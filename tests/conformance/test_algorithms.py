@@ -1,0 +1,159 @@
+"""One table of all algorithms, one set of tests over every row."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from heron.algorithms import ALGORITHMS, ClientSettings
+from heron.comms import encode
+from heron.data import Splits
+from heron.engines import Federation, FederationSettings, Run, RunDirectory, load_checkpoint
+from heron.split import SplitModel, linear_head
+
+NUM_CLIENTS, BATCH, CLASSES, CHANNELS = 3, 8, 4, 3
+SIZES = (20, 16, 24)
+EVERY = pytest.mark.parametrize("name", list(ALGORITHMS))
+
+
+def split_model() -> SplitModel:
+    torch.manual_seed(0)
+    client = nn.Sequential(nn.Conv2d(1, CHANNELS, 3, padding=1), nn.BatchNorm2d(CHANNELS), nn.ReLU(), nn.Dropout(0.1))
+    server = nn.Sequential(nn.Flatten(), nn.Linear(16 * CHANNELS, CLASSES))
+    return SplitModel(client, server, linear_head((CHANNELS, 4, 4), CLASSES))
+
+
+def examples(count: int = sum(SIZES)) -> TensorDataset:
+    """Four classes, told apart by which quarter of the picture is bright."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % CLASSES
+    inputs = 0.3 * torch.randn(count, 1, 4, 4, generator=generator)
+    for index, label in enumerate(labels.tolist()):
+        row, column = 2 * (label // 2), 2 * (label % 2)
+        inputs[index, 0, row : row + 2, column : column + 2] += 1.0
+    return TensorDataset(inputs, labels)
+
+
+def partition() -> list[np.ndarray]:
+    return np.split(np.arange(sum(SIZES)), np.cumsum(SIZES)[:-1])
+
+
+def federation(name: str, **changes) -> Federation:
+    values = {
+        "batch_size": BATCH,
+        "client": ClientSettings(learning_rate=1e-2),
+        "server_learning_rate": 1e-2,
+        "upload_period": 1,
+    }
+    return Federation(split_model(), ALGORITHMS[name], examples(), partition(), FederationSettings(**values | changes))
+
+
+def run(name: str, directory: RunDirectory | None = None, rounds: int = 4, **changes) -> Run:
+    data = examples()
+    splits = Splits(train=data, validation=data, test=data, num_classes=CLASSES)
+    return Run(federation(name, **changes), splits, rounds=rounds, directory=directory)
+
+
+def comparable(rows: list[dict]) -> list[dict]:
+    return [{key: value for key, value in row.items() if key != "elapsed_s"} for row in rows]
+
+
+def tensors_of(parties: Federation) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in parties.state()[0].items()}
+
+
+def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+
+
+@EVERY
+def test_learns_a_toy_task(name: str) -> None:
+    rows = run(name, rounds=25).train()
+    assert rows[-1]["test_accuracy"] > 0.85  # chance is 0.25
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+
+
+@EVERY
+def test_same_seed_same_metrics_another_seed_others(name: str) -> None:
+    first, second, other = (run(name, seed=seed).train() for seed in (0, 0, 1))
+    assert comparable(first) == comparable(second)
+    assert comparable(first) != comparable(other)
+
+
+@EVERY
+def test_wire_equals_reference_bit_for_bit(name: str) -> None:
+    reference, wire = run(name, wire=False), run(name, wire=True)
+    assert comparable(reference.train()) == comparable(wire.train())
+    assert_equal(tensors_of(wire.federation), tensors_of(reference.federation))
+    assert wire.federation.ledger.to_dict() == reference.federation.ledger.to_dict()
+
+
+@EVERY
+def test_resumes_bit_for_bit(name: str, tmp_path) -> None:
+    whole = run(name, RunDirectory(tmp_path / "whole"))
+    whole.train()
+    run(name, RunDirectory(tmp_path / "cut"), rounds=2).train()
+    resumed = run(name, RunDirectory(tmp_path / "cut"))
+    assert resumed.restore() == 2
+    resumed.train()
+    assert comparable(resumed.directory.read_metrics()) == comparable(whole.directory.read_metrics())
+    assert resumed.directory.checkpoint.read_bytes() == whole.directory.checkpoint.read_bytes()
+    assert load_checkpoint(whole.directory.checkpoint)[1]["next_round"] == 4
+
+
+@EVERY
+def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
+    """Payload from the formulas of ALGORITHMS 1 and 2; framing from the length of each message encoded."""
+    rounds, period = 2, 2
+    parties = federation(name, upload_period=period)
+    encoded = {"uplink": 0, "downlink": 0}
+    original = parties._channel.pass_through
+
+    def weigh(message, direction):
+        encoded[direction] += len(encode(message))
+        return original(message, direction)
+
+    parties._channel.pass_through = weigh
+    for _ in range(rounds):
+        parties.run_round()
+    # Uploads: steps 0, k, 2k, ... of each client's epoch; the last batch of an epoch holds what is left.
+    uploaded = 0
+    for size in SIZES:
+        batches = [min(BATCH, size - start) for start in range(0, size, BATCH)]
+        uploaded += sum(batches[::period])
+    floats = sum(t.numel() for t in parties.learner.model().values() if t.dtype == torch.float32)
+    integers = sum(t.numel() for t in parties.learner.model().values() if t.dtype == torch.int64)
+    model = rounds * NUM_CLIENTS * (4 * floats + 8 * integers)
+    uplink, downlink = parties.ledger.by_kind("uplink"), parties.ledger.by_kind("downlink")
+    assert uplink["smashed"] == rounds * uploaded * CHANNELS * 16 * 4
+    assert uplink["labels"] == rounds * uploaded * 8
+    assert uplink["scalars"] == rounds * NUM_CLIENTS * 4
+    assert uplink["model"] == downlink["model"] == model
+    assert parties.ledger.uplink_bytes == encoded["uplink"]
+    assert parties.ledger.downlink_bytes == encoded["downlink"]
+
+
+@EVERY
+def test_partial_participation_is_drawn_from_seed_and_round(name: str) -> None:
+    drawn = [federation(name, clients_per_round=2).participants(index) for index in range(20)]
+    assert drawn == [federation(name, clients_per_round=2).participants(index) for index in range(20)]
+    assert all(len(set(clients)) == 2 and clients == sorted(clients) for clients in drawn)
+    assert {client for clients in drawn for client in clients} == set(range(NUM_CLIENTS))
+
+
+@EVERY
+def test_state_that_is_not_kept_is_not_stored(name: str) -> None:
+    parties = federation(name, client=ClientSettings(keep_state=False))
+    parties.run_round()
+    assert not [tensor for tensor in parties.state()[0] if tensor.startswith("client_")]
+
+
+def test_only_trained_tensors_travel() -> None:
+    frozen = federation("frozen").learner.model()
+    assert all("running" in name or "num_batches" in name for name in frozen)
+    assert "auxiliary.1.weight" in federation("heron").learner.model() or any(
+        name.startswith("auxiliary.") for name in federation("heron").learner.model()
+    )
