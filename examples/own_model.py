@@ -1,19 +1,20 @@
 """Train a network and a data set of your own across five simulated clients."""
 
 import torch
+from sklearn.datasets import load_wine
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import TensorDataset, random_split
 
 import heron
 from heron.split import cut, linear_head
 
-torch.manual_seed(0)
-inputs = torch.randn(1000, 20)
-data = TensorDataset(inputs, (inputs[:, 0] * inputs[:, 1] > 0).long())
-train, test = torch.utils.data.random_split(data, [800, 200])
+features, classes = (torch.from_numpy(array) for array in load_wine(return_X_y=True))
+features = (features - features.mean(dim=0)) / features.std(dim=0)
+train, test = random_split(TensorDataset(features.float(), classes), [0.8, 0.2], torch.Generator().manual_seed(0))
 
-network = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 2))
-split = cut(network, after="1", example=inputs[:2], auxiliary=lambda shape: linear_head(shape, num_classes=2))
-result = heron.train(split, train, test=test, clients=5, rounds=20, client_learning_rate=1e-2)
+network = nn.Sequential(nn.Linear(13, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 3))
+example = features[:2].float()
+split = cut(network, after="1", example=example, auxiliary=lambda shape: linear_head(shape, num_classes=3))
+result = heron.train(split, train, test=test, clients=5, rounds=30, batch_size=16, client_learning_rate=1e-2)
 
-print(f"test accuracy {result.metrics[-1]['test_accuracy']:.1%}, uplink {result.uplink_bytes_by_kind}")
+print(f"test accuracy {result.metrics[-1]['test_accuracy']:.1%}, uplink bytes {result.uplink_bytes_by_kind}")

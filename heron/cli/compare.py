@@ -8,7 +8,7 @@ from heron.cli.run_files import free_folder, read_config, write_config
 from heron.cli.workers import run_all
 from heron.config import RunConfig, build_federation, load_splits, recipe_config
 from heron.engines import RunDirectory, read_json, write_json
-from heron.errors import CheckpointError, MissingExtraError
+from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import plot_learning_curves, print_comparison, print_comparison_note
 
 
@@ -16,6 +16,8 @@ def compare_command(
     recipe: str, algorithms: list[str], seeds: list[int], assignments: list[str], out: Path | None
 ) -> None:
     """Train every (algorithm, seed) that is not finished yet, then show the table and save it with the plot."""
+    if any(assignment.partition("=")[0].strip() == "seed" for assignment in assignments):
+        raise ConfigError("compare takes its seeds from --seeds, found --set seed")
     configs = {
         (algorithm, seed): recipe_config(recipe, algorithm, [*assignments, f"seed={seed}"])
         for algorithm in algorithms

@@ -2,9 +2,6 @@
 
 import sys
 
-from rich.console import Console
-from rich.table import Table
-
 from heron.algorithms import ALGORITHMS
 from heron.config import RECIPES, recipe_config, to_toml
 
@@ -25,7 +22,6 @@ def list_algorithms() -> None:
 
 
 def _print(lines: dict[str, str]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False)
+    width = max(map(len, lines))
     for name, text in lines.items():
-        table.add_row(f"[bold]{name}[/bold]", text.replace("[", r"\["))
-    Console().print(table)
+        sys.stdout.write(f"{name:{width}}  {text}\n")

@@ -140,9 +140,12 @@ def _names(text: str) -> list[str]:
 
 def _seeds(text: str) -> list[int]:
     names = _names(text)
-    if not all(name.isdigit() for name in names):
-        raise argparse.ArgumentTypeError(f"expected whole numbers from 0, separated by commas, found {text!r}")
-    return [int(name) for name in names]
+    seeds = [int(name) for name in names if name.isdecimal() and len(name) < 20]
+    if len(set(seeds)) < len(names):
+        raise argparse.ArgumentTypeError(
+            f"expected different whole numbers from 0, separated by commas, found {text!r}"
+        )
+    return seeds
 
 
 def _say(line: str) -> None:

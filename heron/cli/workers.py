@@ -18,6 +18,7 @@ from heron.engines import RunDirectory
 from heron.errors import HeronError, TrainingError
 
 _POLL_S = 0.2
+_MAX_FAILURE_BYTES = 4096
 
 
 def run_all(directories: Sequence[Path], configs: Sequence[RunConfig]) -> None:
@@ -84,7 +85,7 @@ def _watch(
 def _raise_failure(processes: Sequence[BaseProcess], receivers: Sequence[Connection]) -> None:
     for process, receiver in zip(processes, receivers, strict=True):
         if receiver.poll():
-            raise receiver.recv()
+            raise TrainingError(receiver.recv_bytes(_MAX_FAILURE_BYTES).decode())
         if process.exitcode not in {None, 0}:
             raise TrainingError(f"a worker process ended with code {process.exitcode}; give the command again to go on")
 
@@ -100,4 +101,4 @@ def _work(directories: Sequence[Path], failures: Connection) -> None:
             run.train()
             run.finish()
     except HeronError as error:
-        failures.send(TrainingError(f"{directory}: {error}"))
+        failures.send_bytes(f"{directory}: {error}".encode()[:_MAX_FAILURE_BYTES])

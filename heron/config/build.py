@@ -25,6 +25,8 @@ def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunCon
     """
     check_choice("recipe", recipe, RECIPES)
     check_choice("algorithm", algorithm, ALGORITHMS)
+    if any(assignment.partition("=")[0].strip() in {"algorithm", "recipe"} for assignment in assignments):
+        raise ConfigError("algorithm and recipe cannot be --set, rates depend on them; give them as arguments")
     return override(RECIPES[recipe].build(algorithm), assignments)
 
 
@@ -123,8 +125,8 @@ def use_threads_and_device(config: RunConfig) -> None:
     """
     torch.set_num_threads(config.threads)
     try:
-        torch.zeros(1, device=config.device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=config.device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {config.device!r} cannot be used ({reason}); try device=cpu") from error
     if torch.device(config.device).type == "cuda":

@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import tomli_w
 from pydantic import ValidationError
@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from heron.algorithms import ALGORITHMS
 from heron.config.schema import RunConfig
 from heron.errors import ConfigError
+
+_UNIONS = ("data", "split")
 
 
 def override(config: RunConfig, assignments: Sequence[str]) -> RunConfig:
@@ -100,26 +102,32 @@ def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _parse(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return parsed["value"] if len(parsed) == 1 else text
 
 
 def _nearest(found: str, choices: Sequence[str] | Mapping[str, object]) -> str:
-    """The closest key; a bare last part counts, so that `lr` is not the only typo that is understood."""
-    candidates = list(choices)
-    near = difflib.get_close_matches(found, candidates, n=1, cutoff=0.5)
-    if not near:
-        last = found.rpartition(".")[2]
-        near = [candidate for candidate in candidates if candidate.rpartition(".")[2] == last]
+    """The key that was probably meant: same section first; initials (`lr`) and bare last parts are understood."""
+    section, _, name = found.rpartition(".")
+    pool = [choice for choice in choices if section and choice.startswith(f"{section}.")] or list(choices)
+    last = {choice: choice.rpartition(".")[2] for choice in pool}
+    near = (
+        [choice for choice in pool if "".join(word[0] for word in last[choice].split("_")) == name]
+        or [choice for choice in pool if last[choice] == name]
+        or difflib.get_close_matches(found, pool, n=1, cutoff=0.5)
+        or [choice for choice in choices if choice.rpartition(".")[2] == name]
+    )
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    # The discriminator of a union is not part of the key.
-    location = [str(part) for part in problem["loc"] if part not in {"digits_cnn", "resnet18"}]
-    key = ".".join(location)
+    section, *rest = [str(part) for part in problem["loc"]] or [""]
+    if section in _UNIONS:  # the next part names the member of the union, which is no part of the key
+        rest = rest[1:]
+    key = ".".join([section, *rest])
     if problem["type"] == "extra_forbidden":
         known = list(_schema_keys())
         return f"unknown key {key!r}{_nearest(key, known)}"
@@ -132,8 +140,10 @@ def _first_problem(error: ValidationError) -> str:
 
 def _schema_keys(model: Any = RunConfig, prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
-        annotation = field.annotation
-        if hasattr(annotation, "model_fields"):
-            yield from _schema_keys(annotation, f"{prefix}{name}.")
-        else:
+        members = [
+            member for member in (field.annotation, *get_args(field.annotation)) if hasattr(member, "model_fields")
+        ]
+        for member in members:
+            yield from _schema_keys(member, f"{prefix}{name}.")
+        if not members:
             yield f"{prefix}{name}"

@@ -37,7 +37,7 @@ class Recipe:
 
 
 # (client.learning_rate, server.learning_rate) by algorithm; others take heron's.
-_DIGITS_RATES = {"heron": (1e-2, 3e-3), "cse_fsl": (1e-2, 3e-3), "frozen": (1e-2, 1e-2)}
+_DIGITS_RATES = {"heron": (1e-2, 3e-3), "cse_fsl": (1e-2, 1e-2), "frozen": (1e-2, 1e-2)}
 
 
 def _digits(algorithm: str) -> RunConfig:

@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from heron.zo import Distribution, Scheme
 
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
+NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class DigitsConfig(_Section):
@@ -160,7 +160,7 @@ class RunConfig(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     rounds: PositiveInt
     device: str
-    threads: PositiveInt
+    threads: Annotated[int, Field(ge=1, le=1024)]
     wire: bool
     evaluation_period: PositiveInt
     data: Annotated[DigitsConfig | Cifar10Config, Field(discriminator="name")]

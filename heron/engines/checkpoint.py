@@ -3,6 +3,7 @@
 Written aside, flushed to the disk and renamed, so that at any instant the file is the last complete checkpoint.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         aside.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
         raise CheckpointError(f"cannot write {path}: {error.strerror}; choose a writable --out folder") from error
 
 
@@ -60,7 +63,11 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("heron", "{}")
             header = json.loads(text)
-            if not isinstance(header, dict) or header.get("format") != _FORMAT:
+            if (
+                not isinstance(header, dict)
+                or header.get("format") != _FORMAT
+                or not isinstance(header.get("facts"), dict)
+            ):
                 raise CheckpointError(f"{path} is not a checkpoint of this version of heron; start a new run")
             return {name: file.get_tensor(name) for name in file.keys()}, header["facts"]  # noqa: SIM118 - no mapping
     except (SafetensorError, json.JSONDecodeError, OSError) as error:

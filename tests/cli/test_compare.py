@@ -4,13 +4,14 @@ import json
 
 import pytest
 
+import heron.cli.compare
+import heron.cli.workers
 from heron.cli.main import main
-from heron.engines.federation import Federation
 
 ARGUMENTS = ["compare", "digits", "--algorithms", "heron,cse_fsl,frozen", "--seeds", "0,1", "--set", "rounds=2"]
 
 
-def forbidden(_federation):
+def forbidden(_method):
     raise AssertionError("trained again")
 
 
@@ -34,7 +35,7 @@ def test_the_results_of_a_comparison(folder):
 
 
 def test_the_second_call_trains_nothing_and_prints_the_same_table(folder, monkeypatch, capsys):
-    monkeypatch.setattr(Federation, "run_round", forbidden)
+    monkeypatch.setattr(heron.cli.workers.multiprocessing, "get_context", forbidden)
     tables = []
     for _ in range(2):
         capsys.readouterr()
@@ -50,7 +51,7 @@ def test_the_first_call_prints_the_table_of_the_second(tmp_path, monkeypatch, ca
     arguments = ["compare", "digits", "--algorithms", "heron", "--set", "rounds=1", "--out", str(tmp_path / "one")]
     assert main(arguments) == 0
     first = capsys.readouterr().out
-    monkeypatch.setattr(Federation, "run_round", forbidden)
+    monkeypatch.setattr(heron.cli.workers.multiprocessing, "get_context", forbidden)
     assert main(arguments) == 0
     assert capsys.readouterr().out == first
 
@@ -77,16 +78,15 @@ def test_other_settings_for_one_algorithm_are_refused_before_anything_trains(tmp
 
 
 def test_ctrl_c_names_the_folder_to_give_again(tmp_path, monkeypatch, capsys):
-    honest, out = Federation.run_round, tmp_path / "cut"
+    honest, out = heron.cli.compare.run_all, tmp_path / "cut"
 
-    def interrupted(federation):
-        if federation.algorithm.name == "cse_fsl" and federation.next_round == 1:
-            raise KeyboardInterrupt
-        return honest(federation)
+    def interrupted(directories, configs):
+        honest(directories[:1], configs[:1])
+        raise KeyboardInterrupt
 
     arguments = ["compare", "digits", "--algorithms", "heron,cse_fsl", "--set", "rounds=2", "--out", str(out)]
     with monkeypatch.context() as patch:
-        patch.setattr(Federation, "run_round", interrupted)
+        patch.setattr(heron.cli.compare, "run_all", interrupted)
         assert main(arguments) == 130
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("heron: interrupted; ")

@@ -217,7 +217,7 @@ def test_a_loss_that_is_not_finite_later_leaves_the_last_good_checkpoint(tmp_pat
 
     def poisoned(federation):
         if federation.next_round == 1:
-            for tensor in federation.fed_server.model.values():
+            for tensor in federation.split.server.state_dict().values():
                 if tensor.is_floating_point():
                     tensor.fill_(float("nan"))
         return honest(federation)

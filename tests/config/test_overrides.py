@@ -29,7 +29,7 @@ def refusal(assignment, config=DIGITS):
     return message
 
 
-@pytest.mark.parametrize(("key", "value"), leaves(DIGITS.model_dump()))
+@pytest.mark.parametrize(("key", "value"), list(leaves(DIGITS.model_dump())))
 def test_every_key_takes_its_own_value(key, value):
     text = str(value).lower() if isinstance(value, bool) else str(value)
     assert override(DIGITS, [f"{key}={text}"]) == DIGITS
@@ -38,7 +38,7 @@ def test_every_key_takes_its_own_value(key, value):
 def test_later_assignments_win_and_spaces_do_not_matter():
     changed = override(DIGITS, ["rounds=3", " client.learning_rate = 3e-3 ", "rounds=4"])
     assert (changed.rounds, changed.client.learning_rate) == (4, 3e-3)
-    assert DIGITS.rounds == 40
+    assert recipe_config("digits", "heron", []) == DIGITS
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_second_line_cannot_hide_in_a_value():
     refusal("rounds=3\nseed=4")
 
 
-@pytest.mark.parametrize("text", ["1" * 5000, "[" * 5000, "0x" + "f" * 5000])
+@pytest.mark.parametrize("text", ["1" * 5000, "[" * 5000], ids=["digits", "brackets"])
 def test_monstrous_values_are_refused(text):
     refusal(f"rounds={text}")
 
@@ -156,9 +156,11 @@ ASSIGNMENTS = st.one_of(TEXT, st.builds("{}={}".format, st.one_of(st.sampled_fro
 @given(st.lists(ASSIGNMENTS, min_size=1, max_size=3))
 def test_any_text_gives_a_configuration_or_one_line(assignments):
     try:
-        config = override(DIGITS, assignments)
+        result = override(DIGITS, assignments)
     except ConfigError as error:
-        assert len(str(error).splitlines()) == 1
+        result = error
+    if isinstance(result, ConfigError):
+        assert len(str(result).splitlines()) == 1
     else:
-        assert isinstance(config, RunConfig)
-        assert from_toml(to_toml(config)) == config
+        assert isinstance(result, RunConfig)
+        assert from_toml(to_toml(result)) == result

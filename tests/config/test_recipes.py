@@ -32,9 +32,10 @@ def test_a_configuration_does_not_change():
         config.rounds = 3
 
 
-@pytest.mark.parametrize(("recipe", "algorithm"), [("digit", "heron"), ("digits", "heron")])
-def test_unknown_names_get_the_nearest(recipe, algorithm):
-    meant = "digits" if recipe != "digits" else "heron"
+@pytest.mark.parametrize(
+    ("recipe", "algorithm", "meant"), [("digit", "heron", "digits"), ("digits", "frozn", "frozen")]
+)
+def test_unknown_names_get_the_nearest(recipe, algorithm, meant):
     with pytest.raises(ConfigError, match=f"did you mean '{meant}'"):
         recipe_config(recipe, algorithm, [])
 

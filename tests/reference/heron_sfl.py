@@ -1,7 +1,7 @@
 """HERON-SFL and CSE-FSL once more, as literally as possible: plain loops, whole directions, no code of `heron`.
 
-The engine must give the same parameters. Only the order of the data is taken from outside. First-order steps are written
-`p.add_(g, alpha=-rate)` because torch's SGD rounds once where `p - rate * g` rounds twice.
+The engine must give the same parameters. Only the order of the data is taken from outside. First-order steps are
+written `p.add_(g, alpha=-rate)` because torch's SGD rounds once where `p - rate * g` rounds twice.
 """
 
 import copy
