@@ -50,7 +50,8 @@ def plot_learning_curves(runs: Mapping[str, Sequence[Sequence[Metrics]]], path: 
     for axes in (by_round, by_bytes):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    by_round.legend(frameon=False)
+    title = "band: all seeds" if any(len(metrics) > 1 for metrics in runs.values()) else None
+    by_round.legend(frameon=False, title=title)
     figure.savefig(path, dpi=140)
 
 
