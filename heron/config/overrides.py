@@ -112,14 +112,16 @@ def _nearest(found: str, choices: Sequence[str] | Mapping[str, object]) -> str:
     """The key that was probably meant: same section first; initials (`lr`) and bare last parts are understood."""
     section, _, name = found.rpartition(".")
     pool = [choice for choice in choices if section and choice.startswith(f"{section}.")] or list(choices)
-    last = {choice: choice.rpartition(".")[2] for choice in pool}
     near = (
-        [choice for choice in pool if "".join(word[0] for word in last[choice].split("_")) == name]
-        or [choice for choice in pool if last[choice] == name]
+        [choice for choice in pool if "".join(word[0] for word in _last(choice).split("_")) == name]
+        or [choice for choice in choices if _last(choice) == name]
         or difflib.get_close_matches(found, pool, n=1, cutoff=0.5)
-        or [choice for choice in choices if choice.rpartition(".")[2] == name]
     )
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def _first_problem(error: ValidationError) -> str:
