@@ -31,7 +31,9 @@ def refuse_occupied(directory: Path) -> None:
     Raises:
         CheckpointError: if it does.
     """
-    if directory.is_file() or (directory.is_dir() and any(directory.iterdir())):
+    # What a crash left of a file being written aside is nothing to lose.
+    entries = [entry for entry in directory.iterdir() if entry.suffix != ".tmp"] if directory.is_dir() else []
+    if directory.is_file() or entries:
         raise CheckpointError(
             f"{directory} is not empty; choose another --out, or continue it with `heron train --resume {directory}`"
         )

@@ -50,10 +50,9 @@ def print_comparison_note(folder: Path, note: str) -> None:
 
 def print_run(recipe: str, summary: Row, folder: Path) -> None:
     """The outcome of one run."""
-    table = Table(title=f"{recipe}: {summary['algorithm']}, {summary['round']} rounds", title_justify="left")
-    table.add_column("")
-    table.add_column("", justify="right")
-    table.show_header = False
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
     table.add_row("test accuracy %", percent_text(summary.get("test_accuracy")))
     table.add_row("validation accuracy %", percent_text(summary.get("validation_accuracy")))
     for direction in ("uplink", "downlink"):
@@ -61,6 +60,7 @@ def print_run(recipe: str, summary: Row, folder: Path) -> None:
             table.add_row(f"{direction} {kind}", bytes_text(count))
     table.add_row("time", f"{summary['elapsed_s']:.1f} s")
     console = _console()
+    console.print(f"{recipe}: {summary['algorithm']}, round {summary['round']}", style="italic", highlight=False)
     console.print(table)
     console.print(f"results in {folder}", highlight=False, markup=False)
 

@@ -145,3 +145,11 @@ def test_ctrl_c_names_the_command_that_continues_as_if_nothing_had_happened(tmp_
     assert timeless(out) == timeless(tmp_path / "whole")
     checkpoint = "checkpoint/state.safetensors"
     assert (out / checkpoint).read_bytes() == (tmp_path / "whole" / checkpoint).read_bytes()
+
+
+def test_leftover_of_a_crash_before_the_configuration_is_no_obstacle(tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "config.toml.tmp").write_text("torn")
+    assert main(["train", "digits", "--set", "rounds=1", "--out", str(out)]) == 0
+    assert (out / "summary.json").exists()
