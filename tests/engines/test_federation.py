@@ -1,0 +1,59 @@
+"""The in-process engine: what is alive while clients probe, and what is refused."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from heron.algorithms import ALGORITHMS
+from heron.engines import Federation, FederationSettings
+from heron.errors import ConfigError, TrainingError
+from tests.conformance.test_algorithms import examples, federation, partition, split_model
+
+
+@pytest.mark.parametrize("wire", [False, True])
+def test_no_smashed_data_is_alive_while_a_client_probes(wire: bool) -> None:
+    """Through the whole chain: client, channel, link, round, Main Server."""
+    parties = federation("heron", wire=wire)
+    alive: list[weakref.ref] = []
+    probes: list[bool] = []
+    train = parties.main_server.train
+
+    def train_and_watch(upload) -> None:
+        alive.append(weakref.ref(upload.smashed.untyped_storage()))
+        train(upload)
+
+    def before_forward(*_: object) -> None:
+        if alive:
+            gc.collect()
+            probes.append(all(reference() is None for reference in alive))
+
+    parties.main_server.train = train_and_watch
+    parties.split.client.register_forward_pre_hook(before_forward)
+    parties.run_round()
+    assert len(probes) > len(alive)
+    assert all(probes)
+
+
+def test_more_participants_than_clients_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"clients\.per_round from 1 to clients\.total = 3, found 4"):
+        federation("heron", clients_per_round=4)
+
+
+def test_an_update_that_is_not_finite_names_the_client() -> None:
+    data = examples()
+    inputs = data.tensors[0].clone()
+    inputs[partition()[1]] = torch.nan
+    poisoned = torch.utils.data.TensorDataset(inputs, data.tensors[1])
+    parties = Federation(split_model(), ALGORITHMS["heron"], poisoned, partition(), FederationSettings(batch_size=8))
+    with pytest.raises(TrainingError, match="client 1 in round 0"):
+        parties.run_round()
+
+
+def test_participants_do_not_depend_on_the_process_wide_generator() -> None:
+    np.random.seed(0)  # noqa: NPY002 - the generator that must not matter
+    first = federation("heron", clients_per_round=1).participants(3)
+    np.random.seed(1)  # noqa: NPY002
+    assert federation("heron", clients_per_round=1).participants(3) == first
