@@ -52,9 +52,9 @@ def _pending(
         if directory.config.exists() and read_config(directory.path) != configs[key]:
             raise CheckpointError(f"{directory.path} holds a run with other settings; choose another --out")
     pending = [key for key, directory in runs.items() if not directory.summary.exists()]
-    for algorithm, seed in pending:
-        if (algorithm, seed) == next(key for key in pending if key[0] == algorithm):
-            build_federation(configs[algorithm, seed], load_splits(configs[algorithm, seed]))
+    one_of_each = {algorithm: configs[algorithm, seed] for algorithm, seed in reversed(pending)}
+    for config in one_of_each.values():
+        build_federation(config, load_splits(config))
     for key in pending:
         write_config(runs[key].path, configs[key])
     return pending

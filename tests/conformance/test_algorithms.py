@@ -154,6 +154,4 @@ def test_state_that_is_not_kept_is_not_stored(name: str) -> None:
 def test_only_trained_tensors_travel() -> None:
     frozen = federation("frozen").learner.model()
     assert all("running" in name or "num_batches" in name for name in frozen)
-    assert "auxiliary.1.weight" in federation("heron").learner.model() or any(
-        name.startswith("auxiliary.") for name in federation("heron").learner.model()
-    )
+    assert any(name.startswith("auxiliary.") for name in federation("heron").learner.model())
