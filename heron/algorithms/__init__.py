@@ -10,18 +10,26 @@ from heron.algorithms.base import (
     StepKey,
     StepResult,
 )
+from heron.algorithms.client import ClientData, LocalPlan, client_round, finish
 from heron.algorithms.cse_fsl import CSE_FSL
-from heron.algorithms.decoupled import ClientData, LocalPlan, client_round, decoupled_round, finish
+from heron.algorithms.fed_server import FedServer, Weighting
+from heron.algorithms.fedavg import FEDAVG
 from heron.algorithms.frozen import FROZEN
+from heron.algorithms.fsl_sage import FSL_SAGE
 from heron.algorithms.heron import HERON
 from heron.algorithms.local import Criterion, LocalNetwork
-from heron.algorithms.servers import FedServer, MainServer
+from heron.algorithms.main_server import Alignment, MainServer, ServerSetup
+from heron.algorithms.sflv1 import SFLV1
+from heron.algorithms.sflv2 import SFLV2
 
-ALGORITHMS: dict[str, Algorithm] = {algorithm.name: algorithm for algorithm in (HERON, CSE_FSL, FROZEN)}
+ALGORITHMS: dict[str, Algorithm] = {
+    algorithm.name: algorithm for algorithm in (HERON, CSE_FSL, FSL_SAGE, SFLV1, SFLV2, FEDAVG, FROZEN)
+}
 
 __all__ = [
     "ALGORITHMS",
     "Algorithm",
+    "Alignment",
     "ClientData",
     "ClientLearner",
     "ClientSettings",
@@ -32,10 +40,11 @@ __all__ = [
     "LocalPlan",
     "MainServer",
     "OptimizerName",
+    "ServerSetup",
     "StepGenerator",
     "StepKey",
     "StepResult",
+    "Weighting",
     "client_round",
-    "decoupled_round",
     "finish",
 ]

@@ -10,8 +10,9 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from heron.algorithms.local import LocalNetwork
-from heron.algorithms.servers import FedServer, MainServer
+from heron.algorithms.fed_server import FedServer
+from heron.algorithms.local import Head, LocalNetwork
+from heron.algorithms.main_server import MainServer, ServerSetup
 from heron.comms import Link
 from heron.data import Batch
 from heron.zo import Estimator, derive_seed
@@ -71,8 +72,9 @@ class StepResult:
     loss: Tensor | None
 
 
-StepGenerator = Generator[Tensor, None, StepResult]
-"""Yields the step's smashed data once, as early as it can be handed over, then learns and returns the result."""
+StepGenerator = Generator[Tensor | None, Tensor | None, StepResult]
+"""Yields once: the step's smashed data as early as it can be handed over, or None where nothing is ever uploaded. Then
+it learns, in a coupled round from the cut gradient it is sent, and returns the result."""
 
 
 class ClientLearner(Protocol):
@@ -100,6 +102,8 @@ class ClientLearner(Protocol):
 
 
 RoundProtocol = Callable[[Link, FedServer, MainServer, int, list[int]], None]
+Uploads = Literal["periodic", "every_step", "never"]
+"""When smashed data goes up: every k-th local step, every step whatever k is, or never (there is no Main Server)."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,10 @@ class Algorithm:
         citation: authors, venue or arXiv number.
         make_client: builds the learner.
         run_round: the round protocol, `decoupled_round` or `coupled_round`.
-        needs_auxiliary: whether clients hold the auxiliary network.
+        head: what clients compute a local loss with; None where they have none.
+        uploads: when they send smashed data.
+        make_main_server: builds the Main Server.
+        downlink_only: the part that the server trains for the clients: broadcast, not sent back.
     """
 
     name: str
@@ -120,4 +127,7 @@ class Algorithm:
     citation: str
     make_client: Callable[[LocalNetwork, ClientSettings], ClientLearner]
     run_round: RoundProtocol
-    needs_auxiliary: bool
+    head: Head | None
+    uploads: Uploads = "periodic"
+    make_main_server: Callable[[ServerSetup], MainServer] = MainServer
+    downlink_only: Head | None = None

@@ -61,5 +61,5 @@ FROZEN = Algorithm(
     citation="control, not from a paper",
     make_client=FrozenClient,
     run_round=decoupled_round,
-    needs_auxiliary=False,
+    head=None,
 )

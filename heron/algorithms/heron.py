@@ -43,7 +43,8 @@ class HeronClient:
         self._flat.load_({name: tensor for name, tensor in model.items() if name not in buffers})
         self._local.load_buffers_(model)
         if state:
-            moments = {name: tensor for name, tensor in state.items() if name != "num_steps"}
+            device = self._flat.theta.device
+            moments = {name: tensor.to(device) for name, tensor in state.items() if name != "num_steps"}
             self._state = RuleState(int(state["num_steps"]), moments)
         else:
             self._state = self._rule.init(self._flat.theta)
@@ -57,7 +58,7 @@ class HeronClient:
         del smashed  # handed over: the probes need its room
         seeds = tuple(key.seed("direction", probe) for probe in range(self._estimator.num_probes))
         projected_gradients_P = self._estimator.projected_gradients_(
-            self._flat, lambda: self._local.probe_pass(batch, mask_seed), seeds, clean_loss
+            self._flat, lambda: self._local.loss_pass(batch, mask_seed), seeds, clean_loss
         )
         self.last_step = StepRecord(seeds, projected_gradients_P)
         self._state = self._rule.apply_(self._state, self._flat, self.last_step, self._estimator.distribution)
@@ -88,5 +89,5 @@ HERON = Algorithm(
     citation="Kou, Chen, Yang, Shen, arXiv 2601.09076 (2026)",
     make_client=HeronClient,
     run_round=decoupled_round,
-    needs_auxiliary=True,
+    head="auxiliary",
 )

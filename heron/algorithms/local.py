@@ -1,14 +1,17 @@
-"""The network a client holds and its local loss, with or without micro-batches.
+"""The network a client holds and its local loss, with or without micro-batches and activation checkpointing.
 
 `B` examples of a batch, `b` of a micro-batch.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from heron.algorithms.checkpointing import checkpointed
 from heron.data import Batch
 from heron.errors import MessageError
 from heron.split import SplitModel, is_stochastic, seeded_randomness
@@ -17,36 +20,46 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 """Mean loss over the examples of a batch: (outputs of B examples, labels of B examples) -> shape ()."""
 
 
+Head = Literal["auxiliary", "server"]
+"""What a client computes its local loss with: the auxiliary network, or the rest of the network itself."""
+
+
 class LocalNetwork:
-    """theta_l = (theta_c, theta_a): the client part, the auxiliary network and the local loss.
+    """The client part and, where the client has a local loss, the head that it is computed with.
 
     Args:
-        split: the cut network; its client part and auxiliary network are used in place.
+        split: the cut network; its parts are used in place.
         criterion: mean loss over a batch.
-        with_auxiliary: False for clients that hold the client part only.
+        head: None for clients that hold the client part only.
         micro_batch: examples per forward pass; None computes the batch in one. The loss is the same up to rounding,
             because it is additive over examples.
+        checkpointing: whether passes that build a graph keep few activations and compute the rest again.
     """
 
     def __init__(
-        self, split: SplitModel, criterion: Criterion, *, with_auxiliary: bool, micro_batch: int | None = None
+        self,
+        split: SplitModel,
+        criterion: Criterion,
+        *,
+        head: Head | None,
+        micro_batch: int | None = None,
+        checkpointing: bool = False,
     ) -> None:
-        parts: dict[str, nn.Module] = {"client": split.client}
-        if with_auxiliary and split.auxiliary is not None:
-            parts["auxiliary"] = split.auxiliary
-        self.module = nn.ModuleDict(parts)
+        self.module = nn.ModuleDict({"client": split.client} | ({head: getattr(split, head)} if head else {}))
         self.criterion = criterion
         self.micro_batch = micro_batch
+        self._head = head
+        self._checkpointing = checkpointing
         self._stochastic = is_stochastic(self.module)
 
     def smash(self, inputs: Tensor) -> Tensor:
         """Smashed data of b inputs: z = f_c(x), shape (b, ...)."""
-        smashed: Tensor = self.module["client"](inputs)
-        return smashed
+        return self._run(self.module["client"], inputs)
 
-    def auxiliary_loss(self, smashed: Tensor, labels: Tensor) -> Tensor:
-        """Mean of l(f_a(z), y) over b examples, shape ()."""
-        return self.criterion(self.module["auxiliary"](smashed), labels)
+    def head_loss(self, smashed: Tensor, labels: Tensor) -> Tensor:
+        """Mean of the local loss over b examples, e.g. of l(f_a(z), y), shape ()."""
+        assert self._head is not None  # asked for by clients that have one
+        return self.criterion(self._run(self.module[self._head], smashed), labels)
 
     def pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, float]]:
         """Micro-batches with their share of the batch: (inputs, labels, b / B)."""
@@ -74,18 +87,27 @@ class LocalNetwork:
             loss = self._loss(batch, smashed.add, each_loss)
         return smashed.result(), loss
 
-    def probe_pass(self, batch: Batch, seed: int) -> Tensor:
-        """The local loss at the present parameters, shape (); keeps no smashed data."""
+    def loss_pass(self, batch: Batch, seed: int, each_loss: Callable[[Tensor], None] | None = None) -> Tensor:
+        """The local loss at the present parameters, shape (); keeps no smashed data. Arguments as of `clean_pass`."""
         with self.randomness(seed):
-            return self._loss(batch)
+            return self._loss(batch, each_loss=each_loss)
 
     def smash_pass(self, batch: Batch, seed: int) -> Tensor:
-        """Smashed data of a batch, without a loss."""
+        """Smashed data of a batch, detached, without a loss."""
         smashed = _Collector(batch)
         with self.randomness(seed):
             for inputs, _, _ in self.pieces(batch):
                 smashed.add(self.smash(inputs))
         return smashed.result()
+
+    def graph_pass(self, batch: Batch, seed: int) -> tuple[Tensor, GradientEdge]:
+        """Smashed data of the whole batch, detached, and where its gradient enters the graph.
+
+        The edge does not hold the smashed data: once handed over, its room is free.
+        """
+        with torch.enable_grad(), self.randomness(seed):
+            smashed = self.smash(batch.inputs)
+        return smashed.detach(), get_gradient_edge(smashed)
 
     def randomness(self, seed: int) -> AbstractContextManager[None]:
         """Dropout masks as a function of the seed, so that every pass of a step draws the same ones."""
@@ -111,6 +133,12 @@ class LocalNetwork:
                 raise MessageError(f"buffer {name!r}: expected shape {tuple(buffer.shape)}, found {found}")
             buffer.copy_(received)
 
+    def _run(self, module: nn.Module, inputs: Tensor) -> Tensor:
+        if self._checkpointing and torch.is_grad_enabled():
+            return checkpointed(module, inputs)
+        outputs: Tensor = module(inputs)
+        return outputs
+
     def _loss(
         self,
         batch: Batch,
@@ -120,7 +148,7 @@ class LocalNetwork:
         total: Tensor | None = None
         for inputs, labels, share in self.pieces(batch):
             smashed = self.smash(inputs)
-            loss = self.auxiliary_loss(smashed, labels) * share
+            loss = self.head_loss(smashed, labels) * share
             if each_smashed is not None:
                 each_smashed(smashed)
             del smashed

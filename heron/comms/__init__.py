@@ -2,13 +2,15 @@
 
 from heron.comms.codec import decode, encode, encoded_sizes
 from heron.comms.ledger import DIRECTIONS, Direction, Ledger
-from heron.comms.link import Channel, Link
-from heron.comms.messages import ClientReply, Message, ModelBroadcast, SmashedData
+from heron.comms.link import Channel, Conversation, Link
+from heron.comms.messages import ClientReply, CutGradient, Message, ModelBroadcast, SmashedData
 
 __all__ = [
     "DIRECTIONS",
     "Channel",
     "ClientReply",
+    "Conversation",
+    "CutGradient",
     "Direction",
     "Ledger",
     "Link",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from heron.comms.messages import ClientReply, Message, ModelBroadcast, SmashedData
+from heron.comms.messages import ClientReply, CutGradient, Message, ModelBroadcast, SmashedData
 from heron.errors import MessageError
 
 INTEGERS = "integers"
@@ -46,6 +46,7 @@ LAYOUTS = (
         {"smashed": "smashed", "labels": "labels"},
         {},
     ),
+    Layout("cut_gradient", CutGradient, ("round_index", "client_id", "local_step"), {"gradient": "cut_gradient"}, {}),
     Layout(
         "client_reply",
         ClientReply,

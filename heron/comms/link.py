@@ -1,21 +1,25 @@
 """How servers reach clients, and what a message passes on the way."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Protocol
 
 from heron.comms.codec import decode, encode, encoded_sizes
 from heron.comms.ledger import Direction, Ledger
-from heron.comms.messages import ClientReply, Message, ModelBroadcast, SmashedData
+from heron.comms.messages import ClientReply, CutGradient, Message, ModelBroadcast, SmashedData
+
+Conversation = Generator[SmashedData | ClientReply, CutGradient | None, None]
+"""What a client sends in its round; in a coupled round each upload is answered by `send`ing its cut gradient."""
 
 
 class Link(Protocol):
     """Reaches clients; engines implement it, round protocols use it."""
 
-    def exchange(self, broadcast: ModelBroadcast) -> Iterator[SmashedData | ClientReply]:
+    def exchange(self, broadcast: ModelBroadcast) -> Conversation:
         """Open a client's round and receive what it sends.
 
-        Yields the client's uploads in step order as they arrive, its reply last. The consumer drops each message
-        before it asks for the next, so that one z is alive at a time. Every message is counted once, encoded.
+        Yields the client's uploads in step order as they arrive, its reply last; a client that drops out ends the
+        conversation without one. The consumer drops each message before it asks for the next, so that one z is alive
+        at a time. Every message is counted once, encoded.
 
         Args:
             broadcast: the message to the client it names.

@@ -44,6 +44,23 @@ class SmashedData:
 
 
 @dataclass(frozen=True, slots=True)
+class CutGradient:
+    """Main Server to client, in coupled rounds: the gradient of its loss at the cut (Thapa et al., AAAI 2022).
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: receiver, from 0.
+        local_step: the step whose smashed data it answers.
+        gradient: d loss / d z, shape of the smashed data.
+    """
+
+    round_index: int
+    client_id: int
+    local_step: int
+    gradient: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class ClientReply:
     """Client to Fed Server: what the client has become after its local steps (round step 4).
 
@@ -64,4 +81,4 @@ class ClientReply:
     model: Mapping[str, Tensor]
 
 
-Message = ModelBroadcast | SmashedData | ClientReply
+Message = ModelBroadcast | SmashedData | CutGradient | ClientReply

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import torch
 
-from heron.algorithms import ALGORITHMS, ClientSettings
+from heron.algorithms import ALGORITHMS, Alignment, ClientSettings
 from heron.config.overrides import check_choice, fingerprint, override
 from heron.config.recipes import RECIPES
 from heron.config.schema import DigitsCnnConfig, DigitsConfig, RunConfig
 from heron.data import Splits, labels_of, load_cifar10, load_digits, partition
-from heron.engines.federation import Federation, FederationSettings
+from heron.engines.attendance import Reliability
+from heron.engines.federation import Federation
 from heron.engines.run_directory import RunDirectory
 from heron.engines.run_loop import Run
+from heron.engines.settings import FederationSettings
 from heron.errors import ConfigError
 from heron.split import SplitModel, build_seeded, digits_cnn, resnet18
 from heron.zo import Estimator, derive_seed
@@ -96,12 +98,13 @@ def build_split(config: RunConfig) -> SplitModel:
 
 def federation_settings(config: RunConfig) -> FederationSettings:
     """The engine's settings; zeros of the configuration file become None."""
-    client, estimator = config.client, config.estimator
+    client, clients, estimator, server = config.client, config.clients, config.estimator, config.server
     return FederationSettings(
         seed=config.seed,
-        clients_per_round=config.clients.per_round or None,
+        clients_per_round=clients.per_round or None,
         batch_size=client.batch_size,
         micro_batch=client.micro_batch or None,
+        checkpointing=client.checkpointing,
         local_steps=client.local_steps or None,
         upload_period=client.upload_period,
         client=ClientSettings(
@@ -110,8 +113,11 @@ def federation_settings(config: RunConfig) -> FederationSettings:
             keep_state=client.keep_state,
             estimator=Estimator(estimator.mu, estimator.probes, estimator.distribution, estimator.scheme),
         ),
-        server_optimizer=config.server.optimizer,
-        server_learning_rate=config.server.learning_rate,
+        weighting=clients.weighting,
+        reliability=Reliability(clients.dropout, clients.stragglers),
+        server_optimizer=server.optimizer,
+        server_learning_rate=server.learning_rate,
+        alignment=Alignment(server.alignment_period, server.alignment_steps, server.alignment_learning_rate),
         wire=config.wire,
         device=config.device,
     )

@@ -40,6 +40,11 @@ class Recipe:
 _DIGITS_RATES = {"heron": (1e-2, 3e-3), "cse_fsl": (1e-2, 1e-2), "frozen": (1e-2, 1e-2)}
 
 
+_FIVE_CLIENTS = ClientsConfig(
+    total=5, per_round=0, partition="iid", alpha=0.5, weighting="equal", dropout=0.0, stragglers=0.0
+)
+
+
 def _digits(algorithm: str) -> RunConfig:
     client_rate, server_rate = _DIGITS_RATES.get(algorithm, _DIGITS_RATES["heron"])
     return RunConfig(
@@ -52,10 +57,11 @@ def _digits(algorithm: str) -> RunConfig:
         wire=False,
         evaluation_period=1,
         data=DigitsConfig(name="digits", validation=0.2),
-        clients=ClientsConfig(total=5, per_round=0, partition="iid", alpha=0.5),
+        clients=_FIVE_CLIENTS,
         client=ClientConfig(
             batch_size=32,
             micro_batch=0,
+            checkpointing=False,
             local_steps=0,
             upload_period=1,
             optimizer="adam",
@@ -63,7 +69,7 @@ def _digits(algorithm: str) -> RunConfig:
             keep_state=True,
         ),
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
-        server=ServerConfig(optimizer="adam", learning_rate=server_rate),
+        server=_server(server_rate),
         split=DigitsCnnConfig(model="digits_cnn", cut="relu3"),
     )
 
@@ -79,10 +85,11 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
         wire=False,
         evaluation_period=1,
         data=Cifar10Config(name="cifar10", validation=0.1, train_limit=0, test_limit=0),
-        clients=ClientsConfig(total=5, per_round=0, partition="iid", alpha=0.5),
+        clients=_FIVE_CLIENTS,
         client=ClientConfig(
             batch_size=256,
             micro_batch=0,
+            checkpointing=False,
             local_steps=0,
             upload_period=1,
             optimizer="adam",
@@ -90,7 +97,7 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
             keep_state=True,
         ),
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
-        server=ServerConfig(optimizer="adam", learning_rate=1e-4),
+        server=_server(1e-4),
         split=ResNet18Config(
             model="resnet18", cut="norm2", width=64, norm="batch", bottleneck_channels=0, bottleneck_stride=1
         ),
@@ -108,6 +115,16 @@ def _cifar10_resnet18_small(algorithm: str) -> RunConfig:
             "server": full.server.model_copy(update={"learning_rate": 1e-3}),
             "split": full.split.model_copy(update={"width": 16}),
         }
+    )
+
+
+def _server(learning_rate: float) -> ServerConfig:
+    return ServerConfig(
+        optimizer="adam",
+        learning_rate=learning_rate,
+        alignment_period=1,
+        alignment_steps=10,
+        alignment_learning_rate=1e-2,
     )
 
 

@@ -4,10 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from heron.algorithms import Weighting
 from heron.zo import Distribution, Scheme
 
 PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -51,12 +53,18 @@ class ClientsConfig(_Section):
         per_round: participants of a round; 0 for all.
         partition: `iid` or `dirichlet` (label skew).
         alpha: concentration of the Dirichlet partition, > 0; small is skewed.
+        weighting: how clients count in the round's mean: `equal`, or by their number of `examples`.
+        dropout: probability that a participant vanishes during its round, in [0, 1).
+        stragglers: probability that the deadline cuts a participant's round short, in [0, 1).
     """
 
     total: PositiveInt
     per_round: NonNegativeInt
     partition: Literal["iid", "dirichlet"]
     alpha: PositiveFloat
+    weighting: Weighting
+    dropout: Probability
+    stragglers: Probability
 
 
 class ClientConfig(_Section):
@@ -65,8 +73,9 @@ class ClientConfig(_Section):
     Attributes:
         batch_size: examples per local step, B.
         micro_batch: examples per forward pass; 0 for the whole batch.
+        checkpointing: activation checkpointing of first-order clients; the others cache nothing.
         local_steps: local steps per round, h; 0 for one pass over the client's data.
-        upload_period: local steps per upload of smashed data, k.
+        upload_period: local steps per upload of smashed data, k; sflv1 and sflv2 upload every step.
         optimizer: update rule.
         learning_rate: eta_l.
         keep_state: whether the optimiser state survives from round to round.
@@ -74,6 +83,7 @@ class ClientConfig(_Section):
 
     batch_size: PositiveInt
     micro_batch: NonNegativeInt
+    checkpointing: bool
     local_steps: NonNegativeInt
     upload_period: PositiveInt
     optimizer: Literal["sgd", "momentum", "adam"]
@@ -103,10 +113,16 @@ class ServerConfig(_Section):
     Attributes:
         optimizer: `adam` or `sgd`.
         learning_rate: eta_s.
+        alignment_period: rounds from one alignment of FSL-SAGE's auxiliary network to the next.
+        alignment_steps: passes over the stored smashed data in each.
+        alignment_learning_rate: of its Adam.
     """
 
     optimizer: Literal["adam", "sgd"]
     learning_rate: PositiveFloat
+    alignment_period: PositiveInt
+    alignment_steps: PositiveInt
+    alignment_learning_rate: PositiveFloat
 
 
 class DigitsCnnConfig(_Section):

@@ -1,6 +1,15 @@
 """Data sets, partitions among clients, and batches. Optional libraries are imported when they are needed."""
 
-from heron.data.batches import Batch, batch_indices, fetch, labels_of, num_examples, num_local_steps, shape_of_example
+from heron.data.batches import (
+    Batch,
+    batch_indices,
+    fetch,
+    labels_of,
+    num_batched,
+    num_examples,
+    num_local_steps,
+    shape_of_example,
+)
 from heron.data.cifar10 import load_cifar10
 from heron.data.digits import load_digits
 from heron.data.partition import PARTITIONS, partition
@@ -15,6 +24,7 @@ __all__ = [
     "labels_of",
     "load_cifar10",
     "load_digits",
+    "num_batched",
     "num_examples",
     "num_local_steps",
     "partition",

@@ -67,6 +67,12 @@ def num_local_steps(num_examples: int, batch_size: int, num_steps: int | None) -
     return -(-num_examples // batch_size) if num_steps is None else num_steps
 
 
+def num_batched(num_examples: int, batch_size: int, num_steps: int) -> int:
+    """How many examples the first `num_steps` batches of `batch_indices` hold, examples of every pass counted anew."""
+    passes, rest = divmod(num_steps, num_local_steps(num_examples, batch_size, None))
+    return passes * num_examples + rest * batch_size
+
+
 def fetch(dataset: Examples, indices: np.ndarray, device: torch.device | None = None) -> Batch:
     """Examples at some positions as one batch.
 

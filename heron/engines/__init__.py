@@ -1,11 +1,13 @@
 """Engines that run the algorithms, and the loop around them: metrics, checkpoints, evaluation, costs."""
 
+from heron.engines.attendance import Reliability
 from heron.engines.checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from heron.engines.evaluation import Evaluation, evaluate
-from heron.engines.federation import Federation, FederationSettings, RoundResult
+from heron.engines.federation import Federation
 from heron.engines.profile import ClientCost, profile_client
 from heron.engines.run_directory import Metrics, RunDirectory, read_json, write_json
 from heron.engines.run_loop import Run
+from heron.engines.settings import FederationSettings, RoundResult
 
 __all__ = [
     "ClientCost",
@@ -13,6 +15,7 @@ __all__ = [
     "Federation",
     "FederationSettings",
     "Metrics",
+    "Reliability",
     "RoundResult",
     "Run",
     "RunDirectory",

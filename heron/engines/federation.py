@@ -4,9 +4,8 @@ Clients are swapped through one resident network; messages pass a channel that c
 mode, encodes and decodes every one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,71 +17,23 @@ from torch.utils.data import Dataset
 from heron.algorithms import (
     Algorithm,
     ClientData,
-    ClientSettings,
-    ClientState,
     Criterion,
     FedServer,
     LocalNetwork,
     LocalPlan,
-    MainServer,
+    ServerSetup,
     client_round,
 )
-from heron.comms import Channel, ClientReply, Ledger, ModelBroadcast, SmashedData
-from heron.data import fetch
+from heron.comms import Channel, ClientReply, Conversation, CutGradient, Ledger, ModelBroadcast, SmashedData
+from heron.data import fetch, num_batched, num_local_steps
+from heron.engines.client_states import ClientStates
 from heron.engines.packing import pack, unpack
+from heron.engines.settings import FederationSettings, RoundResult
 from heron.errors import ConfigError
 from heron.split import SplitModel, check_trainable
 from heron.zo import derive_seed
 
 Examples = Dataset[tuple[Tensor, ...]]
-
-
-@dataclass(frozen=True)
-class FederationSettings:
-    """How a federation trains.
-
-    Attributes:
-        seed: seed of the run.
-        clients_per_round: participants S_t of a round; None for all.
-        batch_size: examples per local step (B).
-        micro_batch: examples per forward pass on a client; None for the whole batch.
-        local_steps: local steps per round (h); None for one pass over a client's data.
-        upload_period: local steps per upload of smashed data (k).
-        client: hyperparameters of the clients' learning.
-        server_optimizer: `"adam"` or `"sgd"`.
-        server_learning_rate: eta_s.
-        wire: encode and decode every message, as a network would.
-        device: where everything computes.
-    """
-
-    seed: int = 0
-    clients_per_round: int | None = None
-    batch_size: int = 32
-    micro_batch: int | None = None
-    local_steps: int | None = None
-    upload_period: int = 1
-    client: ClientSettings = field(default_factory=ClientSettings)
-    server_optimizer: Literal["adam", "sgd"] = "adam"
-    server_learning_rate: float = 1e-3
-    wire: bool = False
-    device: str = "cpu"
-
-
-@dataclass(frozen=True)
-class RoundResult:
-    """What a round did.
-
-    Attributes:
-        round_index: t, from 0.
-        participants: clients S_t, ascending.
-        server_loss: mean training loss of the Main Server.
-        client_loss: mean local loss of the clients; NaN where they compute none.
-    """
-
-    round_index: int
-    participants: list[int]
-    server_loss: float
-    client_loss: float
 
 
 class Federation:
@@ -95,6 +46,10 @@ class Federation:
         partition: each client's positions in the data set, shape (n_i,) each.
         settings: how to train.
         criterion: mean loss over a batch; cross-entropy by default.
+
+    Attributes:
+        states: what clients keep between rounds.
+        client_examples: examples that clients have trained on so far, those of dropped clients included.
 
     Raises:
         SplitError: if the network cannot be trained this way.
@@ -116,15 +71,22 @@ class Federation:
         self.dataset = dataset
         self.partition = list(partition)
         self.ledger = Ledger()
+        self.states = ClientStates()
         self.next_round = 0
+        self.client_examples = 0
         self._check()
         self.local = LocalNetwork(
-            self.split, criterion, with_auxiliary=algorithm.needs_auxiliary, micro_batch=settings.micro_batch
+            self.split,
+            criterion,
+            head=algorithm.head,
+            micro_batch=settings.micro_batch,
+            checkpointing=settings.checkpointing,
         )
         self.learner = algorithm.make_client(self.local, settings.client)
-        self.fed_server = FedServer(self.learner.model())
-        self.main_server = MainServer(self.split.server, criterion, self._make_server_optimizer, settings.seed)
-        self._states: dict[int, ClientState] = {}
+        self.fed_server = FedServer(self.learner.model(), self._downlink_only(), settings.weighting)
+        self.main_server = algorithm.make_main_server(
+            ServerSetup(self.split, criterion, self._make_server_optimizer, settings.seed, settings.alignment)
+        )
         self._channel = Channel(self.ledger, wire=settings.wire)
 
     def run_round(self) -> RoundResult:
@@ -137,17 +99,27 @@ class Federation:
         participants = self.participants(round_index)
         self.split.train()
         self.algorithm.run_round(self, self.fed_server, self.main_server, round_index, participants)
-        client_loss = self.fed_server.average()
+        client_loss, num_replies = self.fed_server.average()
         server_loss = self.main_server.take_mean_loss()
+        self.states.write(round_index)
         self.next_round += 1
-        return RoundResult(round_index, participants, server_loss, client_loss)
+        return RoundResult(round_index, participants, num_replies, server_loss, client_loss)
 
-    def exchange(self, broadcast: ModelBroadcast) -> Iterator[SmashedData | ClientReply]:
+    def exchange(self, broadcast: ModelBroadcast) -> Conversation:
         """The link to a client (`heron.comms.Link`): its uploads as they come, its reply last."""
         received = self._channel.pass_through(broadcast, "downlink")
         assert isinstance(received, ModelBroadcast)  # the channel keeps a message's type
-        # `map` keeps no message in a variable, so smashed data dies with its consumer's.
-        yield from map(self._receive, self._client(received))
+        client = self._client(received)
+        message = next(client, None)
+        while message is not None:
+            parcel = [self._receive(message)]
+            message = None
+            # Popped in the expression: no variable holds smashed data, so it dies with its consumer's.
+            answer = yield parcel.pop()
+            try:
+                message = client.send(None if answer is None else self._answer(answer))
+            except StopIteration:
+                return
 
     def participants(self, round_index: int) -> list[int]:
         """The clients of a round, ascending: drawn without replacement from (seed, round)."""
@@ -162,68 +134,78 @@ class Federation:
 
     def load_global_model(self) -> SplitModel:
         """The network with the global parameters in place: {theta_c, theta_s} and the auxiliary network."""
-        self.learner.load(self.fed_server.model, {})
+        self.learner.load(self.fed_server.broadcast(self.next_round, 0).model, {})
         return self.split
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything the next round depends on: (tensors by name, JSON-serialisable facts)."""
-        server = self.main_server
-        optimizer_state = {
-            f"{index}/{entry}": value
-            for index, entries in server.optimizer.state_dict()["state"].items()
-            for entry, value in entries.items()
+        """What the next round depends on beside the files of `states`: (tensors by name, JSON-serialisable facts)."""
+        groups = {"fed_server": self.fed_server.model, "downlink_only": self.fed_server.downlink_only}
+        if self.algorithm.uploads != "never":
+            groups["main_server"] = self.main_server.state()
+        return pack(groups), {
+            "next_round": self.next_round,
+            "client_examples": self.client_examples,
+            "client_states": self.states.index(),
+            "ledger": self.ledger.to_dict(),
         }
-        tensors = pack(
-            {
-                "fed_server": self.fed_server.model,
-                "main_server": server.module.state_dict(),
-                "server_optimizer": optimizer_state,
-                **{f"client_{client_id}": state for client_id, state in self._states.items()},
-            }
-        )
-        return tensors, {"next_round": self.next_round, "ledger": self.ledger.to_dict()}
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Continue from what `state` returned."""
         groups = unpack({name: tensor.to(self.settings.device) for name, tensor in tensors.items()})
-        server = self.main_server
-        server.module.load_state_dict(groups.pop("main_server", {}))
-        fresh = server.optimizer.state_dict()
-        entries: dict[int, dict[str, Tensor]] = {}
-        for key, value in groups.pop("server_optimizer", {}).items():
-            index, _, entry = key.partition("/")
-            # The step counter of torch's Adam lives on the host.
-            entries.setdefault(int(index), {})[entry] = value.cpu() if entry == "step" else value
-        server.optimizer.load_state_dict({"state": entries, "param_groups": fresh["param_groups"]})
-        self.fed_server.model = groups.pop("fed_server", {})
-        self._states = {int(name.removeprefix("client_")): state for name, state in groups.items()}
+        if "main_server" in groups:
+            self.main_server.load_state(groups["main_server"])
+        self.fed_server.model = groups.get("fed_server", {})
+        self.fed_server.downlink_only = groups.get("downlink_only", {})
+        self.states.load_index(facts["client_states"])
         self.next_round = int(facts["next_round"])
+        self.client_examples = int(facts["client_examples"])
         self.ledger = Ledger.from_dict(facts["ledger"])
         self._channel = Channel(self.ledger, wire=self.settings.wire)
 
-    def _client(self, broadcast: ModelBroadcast) -> Iterator[SmashedData | ClientReply]:
-        client_id = broadcast.client_id
-        state = self._states.pop(client_id, {})
+    def _client(self, broadcast: ModelBroadcast) -> Conversation:
+        """A client's round as far as it attends."""
+        client_id, plan = broadcast.client_id, self.local_plan()
         data = self.client_data(client_id)
-        kept = yield from client_round(self.learner, broadcast, state, data, self.local_plan())
-        if kept:
-            self._states[client_id] = kept
+        num_steps = num_local_steps(len(data.indices), plan.batch_size, plan.local_steps)
+        attendance = self.settings.reliability.attendance(plan.run_seed, broadcast.round_index, client_id, num_steps)
+        state = self.states.take(client_id)
+        rounds = client_round(self.learner, broadcast, state, data, plan, attendance.max_steps)
+        answer: CutGradient | None = None
+        while True:
+            try:
+                parcel = [rounds.send(answer)]
+            except StopIteration as stop:
+                self.states.keep(client_id, stop.value)
+                return
+            if isinstance(parcel[0], ClientReply):
+                self.client_examples += num_batched(len(data.indices), plan.batch_size, parcel[0].num_steps)
+                if not attendance.replies:
+                    return
+            answer = yield parcel.pop()
 
     def _receive(self, message: SmashedData | ClientReply) -> SmashedData | ClientReply:
         received = self._channel.pass_through(message, "uplink")
         assert isinstance(received, SmashedData | ClientReply)  # the channel keeps a message's type
         return received
 
+    def _answer(self, message: CutGradient) -> CutGradient:
+        received = self._channel.pass_through(message, "downlink")
+        assert isinstance(received, CutGradient)  # the channel keeps a message's type
+        return received
+
     def local_plan(self) -> LocalPlan:
         """What every client does in a round."""
         settings = self.settings
+        period = {"periodic": settings.upload_period, "every_step": 1, "never": None}[self.algorithm.uploads]
         return LocalPlan(
-            settings.seed,
-            settings.batch_size,
-            settings.local_steps,
-            settings.upload_period,
-            torch.device(settings.device),
+            settings.seed, settings.batch_size, settings.local_steps, period, torch.device(settings.device)
         )
+
+    def _downlink_only(self) -> dict[str, Tensor]:
+        part = self.algorithm.downlink_only
+        if part is None:
+            return {}
+        return {f"{part}.{name}": tensor for name, tensor in self.local.module[part].named_parameters()}
 
     def _make_server_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         rate = self.settings.server_learning_rate
@@ -238,5 +220,6 @@ class Federation:
             self.split,
             example.inputs,
             micro_batch=self.settings.micro_batch,
-            needs_auxiliary=self.algorithm.needs_auxiliary,
+            needs_auxiliary=self.algorithm.head == "auxiliary",
+            holds_server=self.algorithm.head == "server",
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from heron.algorithms import StepKey, finish
 from heron.data import Batch, fetch
@@ -57,10 +58,14 @@ class _Step:
     def __call__(self) -> None:
         step = self._learner.step(self.batch, StepKey(self._federation.settings.seed, 0, 0, 0))
         smashed = next(step)
-        self.smashed_bytes = smashed.numel() * smashed.element_size()
+        answer: Tensor | None = None
+        if smashed is not None:
+            self.smashed_bytes = smashed.numel() * smashed.element_size()
+            if self._federation.algorithm.uploads == "every_step":
+                answer = torch.zeros_like(smashed)  # the cut gradient, which the client holds while it learns
         # Handed over, as an engine does before the step learns.
         del smashed
-        finish(step)
+        finish(step, answer)
 
 
 def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:

@@ -10,9 +10,11 @@ from safetensors.torch import save
 
 from heron.data import Splits
 from heron.engines.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from heron.engines.client_states import ClientStates
 from heron.engines.evaluation import evaluate
-from heron.engines.federation import Federation, RoundResult
+from heron.engines.federation import Federation
 from heron.engines.run_directory import Metrics, RunDirectory
+from heron.engines.settings import RoundResult
 from heron.errors import CheckpointError
 
 Observer = Callable[[Metrics], None]
@@ -47,6 +49,8 @@ class Run:
         self.metrics: list[Metrics] = []
         self._fingerprint = fingerprint
         self._evaluation_period = evaluation_period
+        if directory is not None:
+            federation.states = ClientStates(directory.checkpoint.parent)
 
     def restore(self) -> int:
         """Continue from the directory's checkpoint, if there is one; returns the number of finished rounds.
@@ -116,18 +120,21 @@ class Run:
         self.directory.append_metrics(row)
         tensors, facts = self.federation.state()
         save_checkpoint(self.directory.checkpoint, tensors, facts | {"fingerprint": self._fingerprint})
+        self.federation.states.prune()
 
     def _row(self, result: RoundResult, elapsed_s: float) -> Metrics:
         federation = self.federation
         number = result.round_index + 1
+        server_loss, client_loss = result.server_loss, result.client_loss
         row: Metrics = {
             "round": number,
             "algorithm": federation.algorithm.name,
-            "train_loss": result.server_loss,
-            "client_loss": None if math.isnan(result.client_loss) else result.client_loss,
+            "train_loss": _number(client_loss if math.isnan(server_loss) else server_loss),
+            "client_loss": _number(client_loss),
             "uplink_bytes": federation.ledger.uplink_bytes,
             "downlink_bytes": federation.ledger.downlink_bytes,
-            "clients": len(result.participants),
+            "clients": result.num_replies,
+            "client_examples": federation.client_examples,
             "elapsed_s": round(elapsed_s, 3),
         }
         if number % self._evaluation_period == 0 or number == self.rounds:
@@ -143,3 +150,8 @@ class Run:
             if result is not None:
                 row |= {f"{name}_accuracy": result.accuracy, f"{name}_loss": result.loss}
         return row
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(value) else value

@@ -14,7 +14,12 @@ from heron.split.trial import Trial
 
 
 def check_trainable(
-    split: SplitModel, example: Tensor, *, micro_batch: int | None = None, needs_auxiliary: bool = True
+    split: SplitModel,
+    example: Tensor,
+    *,
+    micro_batch: int | None = None,
+    needs_auxiliary: bool = True,
+    holds_server: bool = False,
 ) -> tuple[str, ...]:
     """Refuse a cut network that clients and servers could not train, or would train wrongly without a word.
 
@@ -29,6 +34,7 @@ def check_trainable(
         example: a batch of inputs, shape (B, ...), B >= 1, on the network's device.
         micro_batch: examples per forward pass on the client; None for the whole batch.
         needs_auxiliary: whether clients hold and train the auxiliary network.
+        holds_server: whether clients hold and train the server part, too.
 
     Returns:
         What was run, one line per forward pass, in order.
@@ -48,13 +54,12 @@ def check_trainable(
             "expected an auxiliary network for the client's local loss, found none; pass one, e.g. "
             "cut(..., auxiliary=lambda shape: linear_head(shape, num_classes))"
         )
-    held = nn.ModuleDict(
-        {"client": split.client} if auxiliary is None else {"client": split.client, "auxiliary": auxiliary}
-    )
+    beside = {"auxiliary": auxiliary, "server": split.server if holds_server else None}
+    held = nn.ModuleDict({"client": split.client} | {name: part for name, part in beside.items() if part is not None})
     check_initialised(split)
     _check_parameters(split, held, needs_auxiliary=needs_auxiliary)
     _check_normalisation(split, held, micro_batch)
-    for name, part in held.items():
+    for name, part in held.items() if not holds_server else ():
         check_disjoint(name, part, "server", split.server)
     return Trial(split, auxiliary, example).run(micro_batch)
 

@@ -42,7 +42,7 @@ def batch(size: int = 6, seed: int = 0) -> Batch:
 
 def learner(name: str, split: SplitModel, *, micro_batch: int | None = None, **settings):
     algorithm = ALGORITHMS[name]
-    local = LocalNetwork(split, cross_entropy, with_auxiliary=algorithm.needs_auxiliary, micro_batch=micro_batch)
+    local = LocalNetwork(split, cross_entropy, head=algorithm.head, micro_batch=micro_batch)
     return algorithm.make_client(local, ClientSettings(**settings))
 
 
@@ -85,8 +85,8 @@ def test_running_statistics_follow_the_clean_pass_once(name: str) -> None:
     split, expected = batchnorm_split(), batchnorm_split()
     client = learner(name, split, estimator=Estimator(num_probes=3))
     step = client.step(batch(), KEY)
-    next(step)
-    finish(step)
+    smashed = next(step)
+    finish(step, None if smashed is None else torch.ones_like(smashed))
     with torch.no_grad():
         expected.client(batch().inputs)
     assert torch.equal(split.client[1].running_mean, expected.client[1].running_mean)

@@ -62,7 +62,7 @@ FOREIGN = {
     ),
     "another version": (broadcast(version=2), 'found.*"version":2'),
     "a version of another type": (broadcast(version=True), 'found.*"version":true'),
-    "an unknown type": (broadcast(tag="cut_gradient"), 'found.*"type":"cut_gradient"'),
+    "an unknown type": (broadcast(tag="jacobian"), 'found.*"type":"jacobian"'),
     "a very long type": (broadcast(tag="m\n" * 100_000), "expected one of"),
     "an unknown dtype": (broadcast({"model/a": entry("F8_E4M3", [4], 4)}, body=BODY + bytes(4)), "'model/a'.*float8"),
     "an extra tensor": (broadcast({"smashed": entry("U8", [2], 2)}, body=BODY + bytes(2)), "found 'smashed'"),

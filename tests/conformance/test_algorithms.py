@@ -63,6 +63,11 @@ def tensors_of(parties: Federation) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in parties.state()[0].items()}
 
 
+def num_bytes(tensors: dict[str, torch.Tensor]) -> int:
+    """float32 parameters and statistics, int64 counters."""
+    return sum((4 if tensor.dtype == torch.float32 else 8) * tensor.numel() for tensor in tensors.values())
+
+
 def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -120,18 +125,22 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
     for _ in range(rounds):
         parties.run_round()
     # Uploads: steps 0, k, 2k, ... of each client's epoch; the last batch of an epoch holds what is left.
+    uploads = ALGORITHMS[name].uploads
+    every = {"periodic": period, "every_step": 1, "never": 10**9}[uploads]
     uploaded = 0
     for size in SIZES:
         batches = [min(BATCH, size - start) for start in range(0, size, BATCH)]
-        uploaded += sum(batches[::period])
-    floats = sum(t.numel() for t in parties.learner.model().values() if t.dtype == torch.float32)
-    integers = sum(t.numel() for t in parties.learner.model().values() if t.dtype == torch.int64)
-    model = rounds * NUM_CLIENTS * (4 * floats + 8 * integers)
+        uploaded += sum(batches[::every]) if uploads != "never" else 0
+    smashed = rounds * uploaded * CHANNELS * 16 * 4
+    up = rounds * NUM_CLIENTS * num_bytes(parties.learner.model())
+    down = up + rounds * NUM_CLIENTS * num_bytes(parties.fed_server.downlink_only)
+    expected_up = {"model": up, "scalars": rounds * NUM_CLIENTS * 4}
+    if uploaded:
+        expected_up |= {"smashed": smashed, "labels": rounds * uploaded * 8}
+    expected_down = {"model": down} | ({"cut_gradient": smashed} if uploads == "every_step" else {})
     uplink, downlink = parties.ledger.by_kind("uplink"), parties.ledger.by_kind("downlink")
-    assert uplink["smashed"] == rounds * uploaded * CHANNELS * 16 * 4
-    assert uplink["labels"] == rounds * uploaded * 8
-    assert uplink["scalars"] == rounds * NUM_CLIENTS * 4
-    assert uplink["model"] == downlink["model"] == model
+    assert {kind: size for kind, size in uplink.items() if kind != "framing"} == expected_up
+    assert {kind: size for kind, size in downlink.items() if kind != "framing"} == expected_down
     assert parties.ledger.uplink_bytes == encoded["uplink"]
     assert parties.ledger.downlink_bytes == encoded["downlink"]
 
@@ -148,7 +157,7 @@ def test_partial_participation_is_drawn_from_seed_and_round(name: str) -> None:
 def test_state_that_is_not_kept_is_not_stored(name: str) -> None:
     parties = federation(name, client=ClientSettings(keep_state=False))
     parties.run_round()
-    assert not [tensor for tensor in parties.state()[0] if tensor.startswith("client_")]
+    assert parties.state()[1]["client_states"] == {}
 
 
 def test_only_trained_tensors_travel() -> None:

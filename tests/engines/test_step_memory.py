@@ -36,7 +36,7 @@ def test_step_peak_is_the_forward_pass_and_little_else(dataset: TensorDataset, p
 
     def forward() -> None:
         with torch.no_grad():
-            parties.local.auxiliary_loss(parties.local.smash(inputs), labels)
+            parties.local.head_loss(parties.local.smash(inputs), labels)
 
     plain = measure_memory(
         forward, parameters=module.parameters(), buffers=module.buffers(), inputs=[inputs, labels], modules=[module]

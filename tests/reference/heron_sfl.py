@@ -59,8 +59,9 @@ def heron_sfl(
         for i in range(num_clients):
             f_c, f_a = copy.deepcopy(client), copy.deepcopy(auxiliary)
             mine = [*f_c.parameters(), *f_a.parameters()]
+            lay_out(mine)
             for p, value in zip(mine, theta_l, strict=True):
-                p.data = value.clone()
+                p.data.copy_(value)
             d = sum(p.numel() for p in mine)
             for m, chosen in enumerate(order(t, i)):
                 x, y = inputs[chosen], labels[chosen]
@@ -83,14 +84,14 @@ def heron_sfl(
                         for piece, p in zip(torch.split(u, [p.numel() for p in mine]), mine, strict=True)
                     ]
                     for p, value, piece in zip(mine, theta, pieces, strict=True):
-                        p.data = value + mu * piece
+                        p.data.copy_(value + mu * piece)
                     with torch.no_grad():
                         perturbed = cross_entropy(f_a(f_c(x)), y)
                     s = (perturbed - clean) / mu
                     for value, piece in zip(step, pieces, strict=True):
                         value += (s * (-client_rate / probes)) * piece
                 for p, value in zip(mine, step, strict=True):
-                    p.data = value
+                    p.data.copy_(value)
             replies.append([p.detach().clone() for p in mine])
         theta_l = [mean(values) for values in zip(*replies, strict=True)]
     return theta_l, [p.detach() for p in server.parameters()]
@@ -132,6 +133,17 @@ def cse_fsl(
             replies.append([p.detach().clone() for p in mine])
         theta_l = [mean(values) for values in zip(*replies, strict=True)]
     return theta_l, [p.detach() for p in server.parameters()]
+
+
+def lay_out(parameters: list[nn.Parameter]) -> None:
+    """Make them views of one buffer, one after the other, as the engine's are.
+
+    On some processors a matrix product rounds differently when its operands start at another alignment.
+    """
+    buffer, start = torch.empty(sum(p.numel() for p in parameters)), 0
+    for p in parameters:
+        p.data = buffer[start : start + p.numel()].view(p.shape)
+        start += p.numel()
 
 
 def mean(values: tuple[Tensor, ...]) -> Tensor:

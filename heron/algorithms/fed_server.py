@@ -1,0 +1,84 @@
+"""The Fed Server: broadcasts what clients train and replaces it by the mean of their replies."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from heron.algorithms.averaging import RunningMean
+from heron.comms import ClientReply, ModelBroadcast
+from heron.errors import MessageError, TrainingError
+
+Weighting = Literal["equal", "examples"]
+"""How replies count in a mean: one as much as the other (HERON-SFL), or by their number of examples (FedAvg)."""
+
+
+class FedServer:
+    """Holds what clients train (and their buffers), broadcasts it and replaces it by the mean of the replies.
+
+    Args:
+        model: initial tensors by name; copied.
+        downlink_only: tensors that clients receive and do not send back; copied.
+        weighting: how replies count.
+    """
+
+    def __init__(
+        self,
+        model: Mapping[str, Tensor],
+        downlink_only: Mapping[str, Tensor] | None = None,
+        weighting: Weighting = "equal",
+    ) -> None:
+        self.model = {name: tensor.detach().clone() for name, tensor in model.items()}
+        self.downlink_only = {name: tensor.detach().clone() for name, tensor in (downlink_only or {}).items()}
+        self._weighting = weighting
+        self._mean = RunningMean()
+        self._losses: list[float] = []
+
+    def broadcast(self, round_index: int, client_id: int) -> ModelBroadcast:
+        """The message that opens a client's round (round step 1)."""
+        return ModelBroadcast(round_index, client_id, self.model | self.downlink_only)
+
+    def weight(self, reply: ClientReply) -> float:
+        """How much a reply counts."""
+        return 1.0 if self._weighting == "equal" else float(reply.num_examples)
+
+    def accept(self, reply: ClientReply) -> None:
+        """Add a client's reply to the running mean (round step 4).
+
+        Raises:
+            MessageError: if its tensors are not those of the model.
+            TrainingError: if its loss or a tensor is not finite.
+        """
+        loss = float(reply.train_loss)
+        self._check(reply, loss)
+        received = {name: tensor.to(self.model[name].device) for name, tensor in reply.model.items()}
+        self._mean.add(received, self.weight(reply))
+        self._losses.append(loss)
+
+    def average(self) -> tuple[float, int]:
+        """Make the mean of the round's replies the global model; without a reply it stays.
+
+        Returns:
+            The clients' mean local loss (NaN without one) and the number of replies.
+        """
+        self.model |= self._mean.take()
+        losses, self._losses = self._losses, []
+        return (sum(losses) / len(losses) if losses else math.nan), len(losses)
+
+    def _check(self, reply: ClientReply, loss: float) -> None:
+        expected = {name: tuple(tensor.shape) for name, tensor in self.model.items()}
+        found = {name: tuple(tensor.shape) for name, tensor in reply.model.items()}
+        if expected != found:
+            odd = min(set(expected.items()) ^ set(found.items()))[0]
+            raise MessageError(
+                f"reply of client {reply.client_id} in round {reply.round_index}: {odd!r} should have shape "
+                f"{expected.get(odd)}, found {found.get(odd)}"
+            )
+        finite = all(bool(torch.isfinite(tensor).all()) for tensor in reply.model.values())
+        if not finite or math.isinf(loss):
+            raise TrainingError(
+                f"expected a finite update, found NaN or infinity from client {reply.client_id} in round "
+                f"{reply.round_index} (local loss {loss}); lower client.learning_rate or check its data"
+            )

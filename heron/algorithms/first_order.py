@@ -1,0 +1,102 @@
+"""What clients that learn by backpropagation have in common."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+
+from heron.algorithms.base import ClientSettings, ClientState, StepGenerator, StepKey, StepResult
+from heron.algorithms.local import LocalNetwork
+from heron.data import Batch
+
+
+class FirstOrderClient:
+    """Parameters, optimiser and state of a first-order client; how a step learns is for those who derive from it.
+
+    Args:
+        local: what the client holds.
+        settings: optimiser and learning rate eta_l.
+        trained: the part of it that is trained; all of it by default.
+    """
+
+    def __init__(self, local: LocalNetwork, settings: ClientSettings, trained: str | None = None) -> None:
+        self._local = local
+        self._settings = settings
+        self._parameters = {
+            name: tensor
+            for name, tensor in local.module.named_parameters()
+            if tensor.requires_grad and (trained is None or name.startswith(f"{trained}."))
+        }
+        self._optimizer = self._new_optimizer()
+
+    def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
+        """Parameters <- the broadcast, those included that are not trained here; optimiser state <- kept, or none."""
+        with torch.no_grad():
+            for name, parameter in self._local.module.named_parameters():
+                if name in self._parameters or name in model:
+                    parameter.copy_(model[name])
+        self._local.load_buffers_(model)
+        self._optimizer = self._new_optimizer()
+        for key, tensor in state.items():
+            name, _, entry = key.rpartition("/")
+            parameter = self._parameters[name]
+            # The step counter of torch's Adam lives on the host.
+            self._optimizer.state[parameter][entry] = tensor if entry == "step" else tensor.to(parameter.device)
+
+    def model(self) -> dict[str, Tensor]:
+        """What is trained, and the buffers."""
+        return {name: parameter.detach() for name, parameter in self._parameters.items()} | self._local.buffers()
+
+    def state(self) -> ClientState:
+        """The optimiser's tensors by parameter and entry, or nothing where every round starts afresh."""
+        if not self._settings.keep_state:
+            return {}
+        return {
+            f"{name}/{entry}": tensor
+            for name, parameter in self._parameters.items()
+            for entry, tensor in self._optimizer.state[parameter].items()
+            if isinstance(tensor, Tensor)
+        }
+
+    def resident(self) -> dict[str, list[Tensor]]:
+        """One copy of the parameters."""
+        entries = [tensor for entry in self._optimizer.state.values() for tensor in entry.values()]
+        return {
+            "parameters": list(self._local.module.parameters()),
+            "buffers": list(self._local.buffers().values()),
+            "optimizer_state": [tensor for tensor in entries if isinstance(tensor, Tensor)],
+        }
+
+    def _trained(self) -> list[nn.Parameter]:
+        return list(self._parameters.values())
+
+    def _update(self) -> None:
+        """One step of the optimiser; gradients are released."""
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def _new_optimizer(self) -> Optimizer:
+        rate = self._settings.learning_rate
+        if self._settings.optimizer == "adam":
+            return Adam(self._trained(), lr=rate)
+        return SGD(self._trained(), lr=rate, momentum=0.9 if self._settings.optimizer == "momentum" else 0.0)
+
+
+class LocalLossClient(FirstOrderClient):
+    """A first-order client that learns from a loss of its own, l(f_a(f_c(x)), y)."""
+
+    def step(self, batch: Batch, key: StepKey) -> StepGenerator:
+        """One step of backpropagation; smashed data leaves before the backward pass where the batch is one piece."""
+        whole = self._local.micro_batch is None
+        with torch.enable_grad():
+            smashed, loss = self._local.clean_pass(batch, key.seed("dropout"), None if whole else self._backward)
+        yield smashed
+        del smashed  # handed over: the backward pass needs its room
+        if whole:
+            self._backward(loss)
+        self._update()
+        return StepResult(loss.detach())
+
+    def _backward(self, loss: Tensor) -> None:
+        loss.backward(inputs=self._trained())  # type: ignore[no-untyped-call]

@@ -1,0 +1,147 @@
+"""The Main Server: trains theta_s by ordinary backpropagation from smashed data, upload after upload.
+
+One model, sequential, as in SFLV2 (Thapa et al., AAAI 2022) and HERON-SFL; algorithms whose server does more derive
+from it.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from heron.algorithms.fed_server import FedServer
+from heron.algorithms.local import Criterion
+from heron.comms import CutGradient, SmashedData
+from heron.errors import TrainingError
+from heron.split import SplitModel, is_stochastic, seeded_randomness
+from heron.zo import derive_seed
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How FSL-SAGE's server fits the auxiliary network to its own gradients; others ignore it.
+
+    Attributes:
+        period: rounds from one alignment to the next, >= 1.
+        steps: passes over the stored smashed data in each, >= 1.
+        learning_rate: of its Adam, > 0.
+    """
+
+    period: int = 1
+    steps: int = 10
+    learning_rate: float = 1e-2
+
+
+@dataclass(frozen=True)
+class ServerSetup:
+    """What a Main Server is made of.
+
+    Attributes:
+        split: the cut network; the server part is trained in place.
+        criterion: mean loss over a batch.
+        make_optimizer: builds the optimiser of theta_s from its parameters.
+        run_seed: seed of the run; Dropout masks of a step are a function of it and the step's place.
+        alignment: for servers that align auxiliary networks.
+    """
+
+    split: SplitModel
+    criterion: Criterion
+    make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    run_seed: int
+    alignment: Alignment = field(default_factory=Alignment)
+
+
+class MainServer:
+    """Holds theta_s and trains it on smashed data, one model for all clients.
+
+    Args:
+        setup: server part, loss and optimiser.
+    """
+
+    def __init__(self, setup: ServerSetup) -> None:
+        self.module = setup.split.server
+        self.criterion = setup.criterion
+        self.optimizer = setup.make_optimizer(self.module.parameters())
+        self._run_seed = setup.run_seed
+        self._stochastic = is_stochastic(self.module)
+        self._losses: list[Tensor] = []
+
+    def train(self, upload: SmashedData) -> None:
+        """One step of backpropagation from z (HERON-SFL, round step 3); nothing goes back."""
+        self._step(upload.smashed.to(self._device()), upload)
+
+    def train_and_answer(self, upload: SmashedData) -> CutGradient:
+        """One step of backpropagation from z, and d loss / d z at the parameters before it."""
+        smashed = upload.smashed.to(self._device()).detach().requires_grad_()
+        self._step(smashed, upload)
+        assert smashed.grad is not None  # the loss depends on z
+        return CutGradient(upload.round_index, upload.client_id, upload.local_step, smashed.grad)
+
+    def begin_client(self) -> None:
+        """A client's uploads are about to come."""
+
+    def end_client(self, weight: float) -> None:
+        """A client's reply has come; it counts with `weight` in the round's means."""
+
+    def end_round(self, round_index: int, fed_server: FedServer) -> None:
+        """All clients are through; what the Main Server has for them goes to the Fed Server."""
+
+    def take_mean_loss(self) -> float:
+        """Mean training loss since the last call; NaN if there was no upload.
+
+        Raises:
+            TrainingError: if it, or a parameter, is not finite.
+        """
+        if not self._losses:
+            return math.nan
+        mean = float(torch.stack(self._losses).mean())
+        self._losses.clear()
+        if not math.isfinite(mean) or not all(
+            bool(torch.isfinite(tensor).all()) for tensor in self.module.parameters()
+        ):
+            raise TrainingError(
+                f"expected a finite loss on the Main Server, found {mean}; lower server.learning_rate or "
+                f"client.learning_rate, or check the data for NaN"
+            )
+        return mean
+
+    def state(self) -> dict[str, Tensor]:
+        """theta_s, buffers and optimiser state by name; the tensors themselves."""
+        entries = self.optimizer.state_dict()["state"]
+        return {f"module/{name}": tensor for name, tensor in self.module.state_dict().items()} | {
+            f"optimizer/{index}/{entry}": value for index in entries for entry, value in entries[index].items()
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what `state` returned; the tensors are copied."""
+        module, entries = {}, dict[int, dict[str, Tensor]]()
+        for key, value in state.items():
+            part, _, rest = key.partition("/")
+            if part == "module":
+                module[rest] = value
+                continue
+            index, _, entry = rest.partition("/")
+            # The step counter of torch's Adam lives on the host.
+            entries.setdefault(int(index), {})[entry] = value.to("cpu", copy=True) if entry == "step" else value.clone()
+        self.module.load_state_dict(module)
+        self.optimizer.load_state_dict({"state": entries, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+    def _step(self, smashed: Tensor, upload: SmashedData) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(smashed, upload.labels.to(smashed.device), upload)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self._losses.append(loss.detach())
+
+    def _loss(self, smashed: Tensor, labels: Tensor, upload: SmashedData) -> Tensor:
+        if not self._stochastic:
+            return self.criterion(self.module(smashed), labels)
+        place = (upload.round_index, upload.client_id, upload.local_step)
+        with seeded_randomness(derive_seed("server dropout", self._run_seed, *place), smashed.device):
+            return self.criterion(self.module(smashed), labels)
+
+    def _device(self) -> torch.device:
+        return next(self.module.parameters()).device

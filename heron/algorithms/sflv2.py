@@ -1,0 +1,18 @@
+"""SplitFed V2: clients that learn from the gradient at the cut; one server model, trained client after client.
+
+"SplitFed: When Federated Learning Meets Split Learning", Thapa, Chamikara, Camtepe, Sun, AAAI 2022 (arXiv 2004.12088).
+"""
+
+from heron.algorithms.base import Algorithm
+from heron.algorithms.coupled import coupled_round
+from heron.algorithms.split_client import SplitClient
+
+SFLV2 = Algorithm(
+    name="sflv2",
+    summary="SplitFed V2: cut gradients come back every step, one server model trained sequentially",
+    citation="Thapa, Chamikara, Camtepe, Sun, AAAI 2022, arXiv 2004.12088",
+    make_client=SplitClient,
+    run_round=coupled_round,
+    head=None,
+    uploads="every_step",
+)

@@ -1,0 +1,65 @@
+"""How a federation trains, and what a round of it did."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from heron.algorithms import Alignment, ClientSettings, Weighting
+from heron.engines.attendance import Reliability
+
+
+@dataclass(frozen=True)
+class FederationSettings:
+    """How a federation trains.
+
+    Attributes:
+        seed: seed of the run.
+        clients_per_round: participants S_t of a round; None for all.
+        batch_size: examples per local step (B).
+        micro_batch: examples per forward pass on a client; None for the whole batch.
+        checkpointing: whether first-order clients keep few activations and compute the rest again.
+        local_steps: local steps per round (h); None for one pass over a client's data.
+        upload_period: local steps per upload of smashed data (k); coupled algorithms upload every step.
+        client: hyperparameters of the clients' learning.
+        weighting: how replies count in the round's mean.
+        reliability: how often clients drop out or run late.
+        server_optimizer: `"adam"` or `"sgd"`.
+        server_learning_rate: eta_s.
+        alignment: how FSL-SAGE's server fits the auxiliary network.
+        wire: encode and decode every message, as a network would.
+        device: where everything computes.
+    """
+
+    seed: int = 0
+    clients_per_round: int | None = None
+    batch_size: int = 32
+    micro_batch: int | None = None
+    checkpointing: bool = False
+    local_steps: int | None = None
+    upload_period: int = 1
+    client: ClientSettings = field(default_factory=ClientSettings)
+    weighting: Weighting = "equal"
+    reliability: Reliability = field(default_factory=Reliability)
+    server_optimizer: Literal["adam", "sgd"] = "adam"
+    server_learning_rate: float = 1e-3
+    alignment: Alignment = field(default_factory=Alignment)
+    wire: bool = False
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What a round did.
+
+    Attributes:
+        round_index: t, from 0.
+        participants: clients S_t, ascending.
+        num_replies: how many of them replied; the others dropped out.
+        server_loss: mean training loss of the Main Server; NaN where there was no upload.
+        client_loss: mean local loss of the clients; NaN where they compute none.
+    """
+
+    round_index: int
+    participants: list[int]
+    num_replies: int
+    server_loss: float
+    client_loss: float
