@@ -109,8 +109,9 @@ def _cifar10_resnet18_small(algorithm: str) -> RunConfig:
     return full.model_copy(
         update={
             "recipe": "cifar10-resnet18-small",
-            "rounds": 15,
-            "data": full.data.model_copy(update={"train_limit": 10_000, "test_limit": 2_000}),
+            "rounds": 10,
+            "threads": 1,
+            "data": full.data.model_copy(update={"train_limit": 5_000, "test_limit": 2_000}),
             "client": full.client.model_copy(update={"batch_size": 64, "learning_rate": 1e-3}),
             "server": full.server.model_copy(update={"learning_rate": 1e-3}),
             "split": full.split.model_copy(update={"width": 16}),

@@ -21,10 +21,11 @@ def partition(kind: str, labels: np.ndarray, *, num_clients: int, alpha: float, 
         seed: a run's seed or one made by `derive_seed`, in [-2**63, 2**64).
 
     Returns:
-        Each client's positions, int64, ascending, at least one; disjoint, and together all of them.
+        Each client's positions, int64, ascending, at least one; disjoint, and together all of them. Where the draw
+        leaves a client with nothing, one example is moved to it from the client that holds most.
 
     Raises:
-        DataError: if the kind is unknown, a number is out of range, or a client would hold nothing.
+        DataError: if the kind is unknown, a number is out of range, or there are fewer examples than clients.
         MissingExtraError: if `dirichlet` is asked for without the extra `partitions`.
     """
     if kind not in PARTITIONS:
@@ -39,7 +40,7 @@ def partition(kind: str, labels: np.ndarray, *, num_clients: int, alpha: float, 
             f"{len(labels)}, or use more examples"
         )
     shares = PARTITIONS[kind](labels, num_clients, float(alpha), library_seed("partition", seed))
-    return [np.sort(share).astype(np.int64) for share in shares]
+    return _none_empty([np.sort(share).astype(np.int64) for share in shares])
 
 
 def _iid(labels: np.ndarray, num_clients: int, alpha: float, seed: int) -> list[np.ndarray]:  # noqa: ARG001 - one shape
@@ -53,10 +54,7 @@ def _iid(labels: np.ndarray, num_clients: int, alpha: float, seed: int) -> list[
 
 
 def _dirichlet(labels: np.ndarray, num_clients: int, alpha: float, seed: int) -> list[np.ndarray]:
-    """Label skew: each class is shared out by a draw of Dirichlet(alpha) (Hsu, Qi, Brown, arXiv 1909.06335).
-
-    A draw that leaves a client with nothing is repeated, ten times at most: shares are conditional on that.
-    """
+    """Label skew: each class is shared out by a draw of Dirichlet(alpha) (Hsu, Qi, Brown, arXiv 1909.06335)."""
     try:
         import datasets
         from flwr_datasets.partitioner import DirichletPartitioner
@@ -67,23 +65,27 @@ def _dirichlet(labels: np.ndarray, num_clients: int, alpha: float, seed: int) ->
             f"expected one integer class an example for clients.partition dirichlet, found labels of shape "
             f"{labels.shape} and type {labels.dtype}; use iid"
         )
-    try:
-        with quiet_libraries():
-            partitioner = DirichletPartitioner(
-                num_partitions=num_clients,
-                partition_by="label",
-                alpha=alpha,
-                min_partition_size=1,
-                self_balancing=False,
-                seed=seed,
-            )
-            partitioner.dataset = datasets.Dataset.from_dict({"position": np.arange(len(labels)), "label": labels})
-            return [np.asarray(partitioner.load_partition(client_id)["position"]) for client_id in range(num_clients)]
-    except ValueError as error:
-        raise DataError(
-            f"client with no data: Dirichlet(alpha={alpha}) leaves one of {num_clients} clients empty; raise "
-            f"clients.alpha or lower clients.total"
-        ) from error
+    with quiet_libraries():
+        partitioner = DirichletPartitioner(
+            num_partitions=num_clients,
+            partition_by="label",
+            alpha=alpha,
+            min_partition_size=0,
+            self_balancing=False,
+            seed=seed,
+        )
+        partitioner.dataset = datasets.Dataset.from_dict({"position": np.arange(len(labels)), "label": labels})
+        shares = [partitioner.load_partition(client_id)["position"] for client_id in range(num_clients)]
+    return [np.asarray(share, dtype=np.int64) for share in shares]
+
+
+def _none_empty(shares: list[np.ndarray]) -> list[np.ndarray]:
+    """Move one example to each empty client, each time the last one of the client that holds most (the first such)."""
+    for client_id, share in enumerate(shares):
+        if len(share) == 0:
+            richest = max(range(len(shares)), key=lambda other: len(shares[other]))
+            shares[client_id], shares[richest] = shares[richest][-1:], shares[richest][:-1]
+    return shares
 
 
 PARTITIONS: dict[str, Callable[[np.ndarray, int, float, int], list[np.ndarray]]] = {

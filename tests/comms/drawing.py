@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from heron.comms import ClientReply, Message, ModelBroadcast, SmashedData, decode, encode, encoded_sizes
+from heron.comms import ClientReply, CutGradient, Message, ModelBroadcast, SmashedData, decode, encode, encoded_sizes
 
 DTYPES = (
     torch.float64,
@@ -66,6 +66,7 @@ LOSSES = st.floats(width=32).map(lambda value: torch.tensor(value, dtype=torch.f
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(ModelBroadcast, INTEGERS, INTEGERS, models()),
     st.builds(SmashedData, INTEGERS, INTEGERS, INTEGERS, tensors(), tensors()),
+    st.builds(CutGradient, INTEGERS, INTEGERS, INTEGERS, tensors()),
     st.builds(ClientReply, INTEGERS, INTEGERS, INTEGERS, INTEGERS, LOSSES, models()),
 )
 
@@ -102,6 +103,7 @@ def one_of_each() -> list[Message]:
     return [
         ModelBroadcast(3, 1, model),
         SmashedData(3, 1, 2, torch.tensor([[0.25], [4.0]], dtype=torch.bfloat16), torch.tensor([5, 6])),
+        CutGradient(3, 1, 2, torch.tensor([[-0.5], [2.0]], dtype=torch.bfloat16)),
         ClientReply(3, 1, 40, 2, torch.tensor(0.5), {"weight": model["weight"]}),
     ]
 

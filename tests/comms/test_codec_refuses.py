@@ -102,7 +102,7 @@ def test_missing_integers(message: Message) -> None:
     refused(edited(message, lambda header: header.update(others=header.pop("integers"))))
 
 
-@pytest.mark.parametrize(("field", "index"), [("train_loss", 2), ("smashed", 1), ("labels", 1)])
+@pytest.mark.parametrize(("field", "index"), [("train_loss", 3), ("gradient", 2), ("smashed", 1), ("labels", 1)])
 def test_missing_tensors(field: str, index: int) -> None:
     message = one_of_each()[index]
     header, body = header_of(encode(message))
