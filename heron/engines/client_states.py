@@ -6,35 +6,32 @@ import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from heron.algorithms import ClientState
-from heron.engines.checkpoint import save_checkpoint
-from heron.engines.packing import pack
+from heron.engines.checkpoint import write_atomically
 from heron.errors import CheckpointError
 
 
 class ClientStates:
-    """Optimiser states of clients, one file per round that changed any.
+    """Optimiser states of clients, a file for each client, named after the round that wrote it.
 
-    Files are written aside and renamed; a file that a checkpoint may still name is never changed, only removed once
-    every client in it has a newer one and the checkpoint says so.
+    A file that the last checkpoint may name is never changed, and removed only when `prune` says that a newer
+    checkpoint is in place: a run killed at any instant finds the files its checkpoint names.
 
     Args:
-        folder: where the files go; None for a temporary folder that goes with this object.
+        folder: where the files go; None for a temporary folder, made when it is needed, that goes with this object.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._is_temporary = folder is None
-        if folder is None:
-            folder = Path(tempfile.mkdtemp(prefix="heron-clients-"))
-            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._folder = folder
         self._round_of: dict[int, int] = {}
-        self._pending: dict[int, ClientState] = {}
+        self._superseded: list[Path] = []
 
     def take(self, client_id: int) -> ClientState:
-        """A client's state, empty if there is none; the caller owns it.
+        """A client's state on the CPU, empty if there is none. It is forgotten here until the next `keep`.
 
         Raises:
             CheckpointError: if its file is absent or damaged.
@@ -42,45 +39,46 @@ class ClientStates:
         round_index = self._round_of.pop(client_id, None)
         if round_index is None:
             return {}
-        path, prefix = self._path(round_index), f"{client_id}::"
+        path = self._path(client_id, round_index)
         try:
-            with safe_open(path, framework="pt") as file:
-                names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - no mapping
-                return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
-        except Exception as error:  # safetensors raises its own type, OSError and others for damaged files
+            state = load(path.read_bytes())
+        except (OSError, SafetensorError) as error:
             raise CheckpointError(f"cannot read {path}: {error}; start the run over") from error
+        self._superseded.append(path)
+        return state
 
-    def keep(self, client_id: int, state: ClientState) -> None:
-        """Hold a client's new state until `write`; an empty one is forgotten."""
-        if state:
-            self._pending[client_id] = state
-
-    def write(self, round_index: int) -> None:
-        """Put the round's new states on disk, before the checkpoint that names them."""
-        if not self._pending:
+    def keep(self, client_id: int, round_index: int, state: ClientState) -> None:
+        """Put a client's new state on disk; an empty one is forgotten."""
+        if not state:
             return
-        groups = {str(client_id): state for client_id, state in self._pending.items()}
-        save_checkpoint(self._path(round_index), pack(groups), {"round": round_index})
-        self._round_of |= dict.fromkeys(self._pending, round_index)
-        self._pending = {}
+        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        write_atomically(self._path(client_id, round_index), save(on_cpu))
+        self._round_of[client_id] = round_index
         if self._is_temporary:  # no checkpoint ever names its files
             self.prune()
 
     def prune(self) -> None:
-        """Remove files that no client needs, after the checkpoint."""
-        needed = {self._path(round_index) for round_index in self._round_of.values()}
-        for path in self._folder.glob("clients-*.safetensors"):
-            if path not in needed:
-                path.unlink(missing_ok=True)
+        """Remove the files that newer ones have superseded; to be called after a checkpoint."""
+        for path in self._superseded:
+            path.unlink(missing_ok=True)
+        self._superseded = []
 
     def index(self) -> dict[str, int]:
-        """Which round's file holds each client's state; JSON-serialisable."""
+        """Which round wrote each client's file; JSON-serialisable."""
         return {str(client_id): self._round_of[client_id] for client_id in sorted(self._round_of)}
 
     def load_index(self, index: Mapping[str, int]) -> None:
-        """Continue from what `index` returned."""
+        """Continue from what `index` returned; files of rounds that are to be run again go."""
         self._round_of = {int(client_id): int(round_index) for client_id, round_index in index.items()}
-        self._pending = {}
+        needed = {self._path(client_id, round_index) for client_id, round_index in self._round_of.items()}
+        self._superseded = [path for path in self._made().glob("*.safetensors") if path not in needed]
+        self.prune()
 
-    def _path(self, round_index: int) -> Path:
-        return self._folder / f"clients-{round_index}.safetensors"
+    def _path(self, client_id: int, round_index: int) -> Path:
+        return self._made() / f"{client_id}-{round_index}.safetensors"
+
+    def _made(self) -> Path:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="heron-clients-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder

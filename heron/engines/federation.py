@@ -101,7 +101,6 @@ class Federation:
         self.algorithm.run_round(self, self.fed_server, self.main_server, round_index, participants)
         client_loss, num_replies = self.fed_server.average()
         server_loss = self.main_server.take_mean_loss()
-        self.states.write(round_index)
         self.next_round += 1
         return RoundResult(round_index, participants, num_replies, server_loss, client_loss)
 
@@ -175,7 +174,7 @@ class Federation:
             try:
                 parcel = [rounds.send(answer)]
             except StopIteration as stop:
-                self.states.keep(client_id, stop.value)
+                self.states.keep(client_id, broadcast.round_index, stop.value)
                 return
             if isinstance(parcel[0], ClientReply):
                 self.client_examples += num_batched(len(data.indices), plan.batch_size, parcel[0].num_steps)

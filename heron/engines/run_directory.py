@@ -24,6 +24,7 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
         self.summary = path / "summary.json"
         self.checkpoint = path / "checkpoint" / "state.safetensors"
+        self.clients = path / "checkpoint" / "clients"
         self.model = path / "model.safetensors"
 
     def read_metrics(self) -> list[Metrics]:

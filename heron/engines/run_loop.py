@@ -50,7 +50,7 @@ class Run:
         self._fingerprint = fingerprint
         self._evaluation_period = evaluation_period
         if directory is not None:
-            federation.states = ClientStates(directory.checkpoint.parent)
+            federation.states = ClientStates(directory.clients)
 
     def restore(self) -> int:
         """Continue from the directory's checkpoint, if there is one; returns the number of finished rounds.

@@ -1,0 +1,160 @@
+"""A thousand unreliable clients on `digits`: completes, what an idle client holds, what the engine itself costs.
+
+    python benchmarks/many_clients.py
+
+1. `digits` with 1,000 clients, Dirichlet alpha 0.05, 20 per round, weighted by examples, 10% dropouts, 20% stragglers.
+2. Memory held per idle client: live bytes after every client has taken part, at 1,000 clients less at 100.
+3. Time per round at 1,000 clients over that at 100, with 20 per round in both.
+4. The engine's own time per client and round: all of `run_round` but local steps, server steps and fetching data.
+"""
+
+import gc
+import json
+import statistics
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import torch
+from hardware import describe
+
+from heron.config import build_run, recipe_config
+from heron.engines import Federation, Run
+
+RESULT = Path(__file__).parent / "results" / "many_clients.json"
+PER_ROUND = 20
+
+
+def digits(total: int, *changes: str) -> Run:
+    """A run of heron on digits shared out among `total` clients."""
+    return build_run(
+        recipe_config("digits", "heron", [f"clients.total={total}", f"clients.per_round={PER_ROUND}", *changes]), None
+    )
+
+
+def unreliable() -> dict[str, Any]:
+    """The whole run of part 1."""
+    settings = ["clients.partition=dirichlet", "clients.alpha=0.05", "clients.weighting=examples"]
+    settings += ["clients.dropout=0.1", "clients.stragglers=0.2", "rounds=200", "evaluation_period=20"]
+    started = time.perf_counter()
+    run = digits(1000, *settings)
+    built = time.perf_counter()
+    rows = run.train()
+    sizes = sorted(len(share) for share in run.federation.partition)
+    return {
+        "settings": settings,
+        "rounds": len(rows),
+        "replies": sum(row["clients"] for row in rows),
+        "asked": PER_ROUND * len(rows),
+        "client_sizes": [sizes[0], sizes[len(sizes) // 2], sizes[-1]],
+        "test_accuracy": rows[-1]["test_accuracy"],
+        "build_s": built - started,
+        "train_s": time.perf_counter() - built,
+    }
+
+
+def held_bytes(total: int) -> int:
+    """Live bytes of a federation in which every client has taken part, without the sample indices."""
+    gc.collect()
+    tensors_before = _tensor_bytes()
+    tracemalloc.start()
+    run = digits(total, f"rounds={total}")
+    federation, seen = run.federation, set[int]()
+    while len(seen) < total:
+        seen |= set(federation.run_round().participants)
+    gc.collect()
+    python_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return python_bytes + _tensor_bytes() - tensors_before - sum(share.nbytes for share in federation.partition)
+
+
+def seconds_per_round(total: int, rounds: int = 40) -> float:
+    """Median time of a round."""
+    federation = digits(total).federation
+    times = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        federation.run_round()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def own_milliseconds(rounds: int = 40) -> float:
+    """Median over rounds of the time per client that is spent outside local steps, server steps and data."""
+    federation = digits(1000).federation
+    clock = _Clock()
+    clock.watch(federation)
+    shares = []
+    for _ in range(rounds):
+        clock.inside = 0.0
+        started = time.perf_counter()
+        federation.run_round()
+        shares.append((time.perf_counter() - started - clock.inside) / PER_ROUND)
+    return 1000 * statistics.median(shares)
+
+
+class _Clock:
+    """Adds up the time spent in the model and the data."""
+
+    def __init__(self) -> None:
+        self.inside = 0.0
+
+    def watch(self, federation: Federation) -> None:
+        """Wrap local steps, server steps and fetches."""
+        import heron.algorithms.client as client
+
+        step, train, fetch = federation.learner.step, federation.main_server.train, client.fetch
+
+        def timed_step(*arguments: Any) -> Any:
+            started = time.perf_counter()
+            generator = step(*arguments)
+            value = next(generator)
+            self.inside += time.perf_counter() - started
+            answer = yield value
+            started = time.perf_counter()
+            try:
+                generator.send(answer)
+            except StopIteration as stop:
+                self.inside += time.perf_counter() - started
+                return stop.value
+
+        def timed(function: Any) -> Any:
+            def call(*arguments: Any) -> Any:
+                started = time.perf_counter()
+                value = function(*arguments)
+                self.inside += time.perf_counter() - started
+                return value
+
+            return call
+
+        federation.learner.step = timed_step
+        federation.main_server.train = timed(train)
+        client.fetch = timed(fetch)
+
+
+def _tensor_bytes() -> int:
+    storages = {}
+    for item in gc.get_objects():
+        if type(item) in {torch.Tensor, torch.nn.Parameter}:
+            storage = item.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
+def main() -> None:
+    """Measure, print, save."""
+    result = {"hardware": describe(), "unreliable": unreliable()}
+    print(json.dumps(result["unreliable"], indent=2))
+    held_bytes(1000)  # imports and the interpreter's own tables grow once
+    result["idle_client_bytes"] = (held_bytes(1000) - held_bytes(100)) / 900
+    print(f"an idle client holds {result['idle_client_bytes']:.0f} bytes beside its indices (asked for: 2048)")
+    result["round_time_ratio_1000_to_100_clients"] = seconds_per_round(1000) / seconds_per_round(100)
+    print(f"a round of 1,000 clients takes {result['round_time_ratio_1000_to_100_clients']:.2f} times one of 100")
+    result["own_ms_per_client_and_round"] = own_milliseconds()
+    print(f"the engine takes {result['own_ms_per_client_and_round']:.2f} ms per client and round (asked for: 5)")
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
