@@ -1,6 +1,15 @@
 """What results and theory say: comparisons of finished runs, step sizes of the theorems. Never trains."""
 
-from heron.analysis.comparison import gain_recovered, summarise
+from heron.analysis.comparison import RunGroup, gain_recovered, row_label, summarise, value_text
 from heron.analysis.theory import StepSizes, largest_client_rate, step_sizes
 
-__all__ = ["StepSizes", "gain_recovered", "largest_client_rate", "step_sizes", "summarise"]
+__all__ = [
+    "RunGroup",
+    "StepSizes",
+    "gain_recovered",
+    "largest_client_rate",
+    "row_label",
+    "step_sizes",
+    "summarise",
+    "value_text",
+]

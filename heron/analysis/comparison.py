@@ -1,30 +1,48 @@
-"""From the summaries of finished runs to one row per algorithm. Reads results, trains nothing."""
+"""From the summaries of finished runs to one row per algorithm and settings. Reads results, trains nothing."""
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Summary = Mapping[str, Any]
+Settings = Mapping[str, Any]
 
 
-def summarise(
-    summaries: Mapping[str, Sequence[Summary]], costs: Mapping[str, Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """One row per algorithm: accuracy with its standard error, gain recovered, traffic, time and client costs.
+@dataclass(frozen=True)
+class RunGroup:
+    """Finished runs that differ in nothing but the seed.
+
+    Attributes:
+        algorithm: its name.
+        settings: value of each varied key; empty where nothing is varied.
+        summaries: one per seed.
+        cost: cost of one client step.
+    """
+
+    algorithm: str
+    settings: Settings
+    summaries: Sequence[Summary]
+    cost: Mapping[str, Any]
+
+
+def summarise(groups: Sequence[RunGroup]) -> list[dict[str, Any]]:
+    """One row per group: accuracy with its standard error, gain recovered, traffic, time and client costs.
 
     Args:
-        summaries: summaries of each algorithm's runs, one per seed.
-        costs: cost of one client step of each algorithm.
+        groups: runs of each algorithm under each choice of settings.
 
     Returns:
-        Rows in the order of `summaries`. `gain_recovered` is (accuracy - frozen) / (cse_fsl - frozen) of the mean test
-        accuracies, and None where one of the two controls is absent or they do not differ (ALGORITHMS 4b).
+        Rows in the order of `groups`. `gain_recovered` is (accuracy - frozen) / (cse_fsl - frozen) of the mean test
+        accuracies under the same settings, and None where one of the two controls is absent or they do not differ
+        (ALGORITHMS 4b).
     """
-    rows = [_row(algorithm, runs, costs[algorithm]) for algorithm, runs in summaries.items()]
-    accuracy = {row["algorithm"]: row["test_accuracy"] for row in rows}
+    rows = [_row(group) for group in groups]
+    accuracy = {(row["algorithm"], *row["settings"].items()): row["test_accuracy"] for row in rows}
     for row in rows:
-        row["gain_recovered"] = gain_recovered(row["test_accuracy"], accuracy.get("frozen"), accuracy.get("cse_fsl"))
+        frozen, first_order = (accuracy.get((control, *row["settings"].items())) for control in ("frozen", "cse_fsl"))
+        row["gain_recovered"] = gain_recovered(row["test_accuracy"], frozen, first_order)
     return rows
 
 
@@ -35,10 +53,41 @@ def gain_recovered(accuracy: float | None, frozen: float | None, first_order: fl
     return (accuracy - frozen) / (first_order - frozen)
 
 
-def _row(algorithm: str, runs: Sequence[Summary], cost: Mapping[str, Any]) -> dict[str, Any]:
+def row_label(algorithm: str, settings: Settings, *, without: str | None = None) -> str:
+    """A short name, e.g. `heron, mu=0.001, probes=4`; keys are written out where their last parts coincide.
+
+    Args:
+        algorithm: its name.
+        settings: value of each varied key.
+        without: a varied key to leave out.
+    """
+    last_parts = [key.rpartition(".")[2] for key in settings]
+    names = [last if last_parts.count(last) == 1 else key for key, last in zip(settings, last_parts, strict=True)]
+    shown = [
+        f"{name}={value_text(value)}"
+        for name, (key, value) in zip(names, settings.items(), strict=True)
+        if key != without
+    ]
+    return ", ".join([algorithm, *shown])
+
+
+def value_text(value: object) -> str:
+    """The one way to write a value of a configuration: 0.001, 1e-5, 4, true, rademacher."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        digits, _, exponent = repr(value).partition("e")
+        return f"{digits}e{int(exponent)}" if exponent else digits
+    return str(value)
+
+
+def _row(group: RunGroup) -> dict[str, Any]:
+    runs = group.summaries
     accuracies = [run["test_accuracy"] for run in runs if run.get("test_accuracy") is not None]
     return {
-        "algorithm": algorithm,
+        "algorithm": group.algorithm,
+        "settings": dict(group.settings),
+        "label": row_label(group.algorithm, group.settings),
         "num_runs": len(runs),
         "test_accuracy": statistics.fmean(accuracies) if accuracies else None,
         "test_accuracy_standard_error": _standard_error(accuracies),
@@ -46,7 +95,7 @@ def _row(algorithm: str, runs: Sequence[Summary], cost: Mapping[str, Any]) -> di
         "uplink_bytes_by_kind": _mean_by_kind([run["uplink_bytes_by_kind"] for run in runs]),
         "downlink_bytes_by_kind": _mean_by_kind([run["downlink_bytes_by_kind"] for run in runs]),
         "elapsed_s": statistics.fmean(run["elapsed_s"] for run in runs),
-        "client_cost": dict(cost),
+        "client_cost": dict(group.cost),
     }
 
 

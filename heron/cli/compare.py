@@ -1,60 +1,99 @@
-"""`heron compare`: several algorithms and seeds on the same data, cut and meter; resumable run by run."""
+"""`heron compare`: algorithms, varied settings and seeds under the same meter; resumable run by run."""
 
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
-from heron.analysis import summarise
-from heron.cli.profile import profile_algorithms
+from heron.analysis import RunGroup, summarise
+from heron.cli.grid import Cell, expand_grid
+from heron.cli.profile import each_federation
 from heron.cli.run_files import free_folder, read_config, write_config
 from heron.cli.workers import run_all
-from heron.config import RunConfig, build_federation, load_splits, recipe_config
-from heron.engines import RunDirectory, read_json, write_json
+from heron.config import RunConfig
+from heron.engines import ClientCost, RunDirectory, profile_client, read_json, write_json
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
-from heron.report import plot_learning_curves, print_comparison, print_comparison_note
+from heron.report import plot_grid, plot_learning_curves, print_comparison, print_comparison_note
+
+_COST = "cost.json"
+_COST_KEYS = {field.name for field in fields(ClientCost)}
 
 
 def compare_command(
-    recipe: str, algorithms: list[str], seeds: list[int], assignments: list[str], out: Path | None
+    recipe: str, algorithms: list[str], seeds: list[int], assignments: list[str], vary: list[str], out: Path | None
 ) -> None:
-    """Train every (algorithm, seed) that is not finished yet, then show the table and save it with the plot."""
+    """Train every run of the grid that is not finished yet, then show the table and save it with the plot."""
     if any(assignment.partition("=")[0].strip() == "seed" for assignment in assignments):
         raise ConfigError("compare takes its seeds from --seeds, found --set seed")
-    configs = {
-        (algorithm, seed): recipe_config(recipe, algorithm, [*assignments, f"seed={seed}"])
-        for algorithm in algorithms
-        for seed in seeds
-    }
+    grid = expand_grid(recipe, algorithms, seeds, assignments, vary)
     folder = out or free_folder(Path("runs") / f"{recipe}-compare")
-    runs = {key: RunDirectory(folder / key[0] / f"seed{key[1]}") for key in configs}
-    pending = _pending(runs, configs)
+    runs = [[RunDirectory(folder / cell.folder / f"seed{seed}") for seed in cell.configs] for cell in grid.cells]
+    pending = _pending(grid.cells, runs)
     try:
-        run_all([runs[key].path for key in pending], [configs[key] for key in pending])
+        run_all([run.path for run, _ in pending], [config for _, config in pending])
+        costs = _costs(grid.cells, runs)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"what is done is kept; give the command again with --out {folder}") from None
-    summaries = {name: [read_json(runs[name, seed].summary) for seed in seeds] for name in algorithms}
-    costs = profile_algorithms([configs[algorithm, seeds[0]] for algorithm in algorithms])
-    rows = summarise(summaries, {cost.algorithm: cost.to_dict() for cost in costs})
-    write_json(folder / "comparison.json", {"recipe": recipe, "seeds": seeds, "set": assignments, "rows": rows})
+    rows = summarise(
+        [
+            RunGroup(cell.algorithm, cell.settings, [read_json(run.summary) for run in of_cell], cost)
+            for cell, of_cell, cost in zip(grid.cells, runs, costs, strict=True)
+        ]
+    )
+    result = {"recipe": recipe, "seeds": seeds, "set": assignments, "vary": grid.vary, "rows": rows}
+    write_json(folder / "comparison.json", result)
     print_comparison(recipe, rows, seeds)
     try:
-        metrics = {name: [runs[name, seed].read_metrics() for seed in seeds] for name in algorithms}
-        plot_learning_curves(metrics, folder / "comparison.png")
+        _plot(rows, runs, folder / "comparison.png")
     except MissingExtraError as error:
         print_comparison_note(folder, str(error))
     else:
         print_comparison_note(folder, "plot in comparison.png")
 
 
-def _pending(
-    runs: dict[tuple[str, int], RunDirectory], configs: dict[tuple[str, int], RunConfig]
-) -> list[tuple[str, int]]:
+def _pending(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> list[tuple[RunDirectory, RunConfig]]:
     """Runs without a summary, each with its configuration written; nothing is written before all are found sound."""
-    for key, directory in runs.items():
-        if directory.config.exists() and read_config(directory.path) != configs[key]:
-            raise CheckpointError(f"{directory.path} holds a run with other settings; choose another --out")
-    pending = [key for key, directory in runs.items() if not directory.summary.exists()]
-    one_of_each = {algorithm: configs[algorithm, seed] for algorithm, seed in reversed(pending)}
-    for config in one_of_each.values():
-        build_federation(config, load_splits(config))
-    for key in pending:
-        write_config(runs[key].path, configs[key])
+    pending: list[tuple[RunDirectory, RunConfig]] = []
+    one_of_each: list[RunConfig] = []
+    for cell, of_cell in zip(cells, runs, strict=True):
+        pairs = list(zip(of_cell, cell.configs.values(), strict=True))
+        for run, config in pairs:
+            if run.config.exists() and read_config(run.path) != config:
+                raise CheckpointError(f"{run.path} holds a run with other settings; choose another --out")
+        unfinished = [(run, config) for run, config in pairs if not run.summary.exists()]
+        pending += unfinished
+        one_of_each += [config for _, config in unfinished[:1]]
+    for _ in each_federation(one_of_each):
+        pass  # building is the test
+    for run, config in pending:
+        write_config(run.path, config)
     return pending
+
+
+def _costs(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> list[dict[str, Any]]:
+    """Cost of one client step in each cell, the same for all its seeds; measured once and kept beside every run."""
+    saved = [[_saved_cost(run) for run in of_cell] for of_cell in runs]
+    costs = {position: cost for position, of_cell in enumerate(saved) for cost in of_cell if cost is not None}
+    unknown = [position for position in range(len(cells)) if position not in costs]
+    one_of_each = [next(iter(cells[position].configs.values())) for position in unknown]
+    for index, federation in each_federation(one_of_each):
+        costs[unknown[index]] = profile_client(federation).to_dict()
+    for position, of_cell in enumerate(runs):
+        for run, cost in zip(of_cell, saved[position], strict=True):
+            if cost != costs[position]:
+                write_json(run.path / _COST, costs[position])
+    return [costs[position] for position in range(len(cells))]
+
+
+def _saved_cost(run: RunDirectory) -> dict[str, Any] | None:
+    """What an earlier comparison measured, unless it measured something else than this one."""
+    saved = read_json(run.path / _COST) if (run.path / _COST).exists() else None
+    return saved if isinstance(saved, dict) and saved.keys() == _COST_KEYS else None
+
+
+def _plot(rows: Sequence[dict[str, Any]], runs: Sequence[Sequence[RunDirectory]], path: Path) -> None:
+    metrics = [[run.read_metrics() for run in of_row] for of_row in runs]
+    if rows[0]["settings"]:
+        plot_grid(rows, metrics, path)
+    else:
+        plot_learning_curves({row["algorithm"]: curves for row, curves in zip(rows, metrics, strict=True)}, path)

@@ -10,6 +10,7 @@ from heron.errors import ConfigError, HeronError
 
 _EXAMPLES = """examples:
   heron compare digits --algorithms heron,cse_fsl,frozen --seeds 0,1,2
+  heron compare digits --algorithms heron --vary estimator.mu=1e-4,1e-3,1e-2 --vary estimator.probes=1,4
   heron train digits --set rounds=20 --set client.learning_rate=3e-3 --out runs/mine
   heron train --resume runs/mine
   heron profile cifar10-resnet18 --algorithms heron,cse_fsl,frozen --json costs.json
@@ -63,7 +64,7 @@ def _dispatch(options: argparse.Namespace) -> None:
     elif options.command == "compare":
         from heron.cli.compare import compare_command
 
-        compare_command(options.recipe, options.algorithms, options.seeds, options.set, options.out)
+        compare_command(options.recipe, options.algorithms, options.seeds, options.set, options.vary, options.out)
     elif options.command == "profile":
         from heron.cli.profile import profile_command
 
@@ -94,11 +95,18 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", type=Path, metavar="DIR", help="continue an interrupted run")
     train.add_argument("--save-model", action="store_true", help="write the joined model as model.safetensors")
 
-    compare = commands.add_parser("compare", help="train several algorithms on the same data and cut, in one table")
+    compare = commands.add_parser("compare", help="train algorithms and settings on the same data, in one table")
     compare.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
     _add_algorithms(compare)
     compare.add_argument("--seeds", type=_seeds, default=[0], metavar="0,1,2", help="one run per seed; default 0")
     _add_set(compare)
+    compare.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="KEY=A,B,C",
+        help="run every value of one key, e.g. estimator.mu=1e-4,1e-3; repeated: every combination",
+    )
     compare.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the runs; given again, finished runs are kept"
     )

@@ -100,4 +100,7 @@ def _plain(label: str, done: int, total: int, rate: Callable[[int], float]) -> C
 
 def _note(row: Metrics) -> str:
     accuracy = row.get("test_accuracy")
-    return f"loss {row['train_loss']:.3f}" + ("" if accuracy is None else f"  accuracy {100 * accuracy:.1f}%")
+    loss = row["train_loss"]
+    return ("" if loss is None else f"loss {loss:.3f}") + (
+        "" if accuracy is None else f"  accuracy {100 * accuracy:.1f}%"
+    )

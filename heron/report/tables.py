@@ -7,18 +7,29 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from heron.analysis import value_text
 from heron.report.units import bytes_text, flops_text, percent_text
 
 Row = Mapping[str, Any]
 # A pipe has no width: wide enough that no cell is folded.
 _PIPE_WIDTH = 160
+_KEY_MARGIN = 20  # for values longer than their key
 
 
 def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int]) -> None:
-    """Accuracy and client costs of every algorithm, then traffic by kind."""
+    """Accuracy and client costs of every row; where nothing is varied, also the traffic by kind.
+
+    Args:
+        recipe: its name.
+        rows: rows of a comparison; their settings become columns.
+        seeds: those of every row.
+    """
+    varied = list(rows[0]["settings"])
     seeds_text = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean ± standard error of {len(seeds)} seeds"
     table = Table(title=f"{recipe}: {seeds_text}", title_justify="left")
     table.add_column("algorithm")
+    for key in varied:
+        table.add_column(key, justify="right")
     for heading in ("test accuracy %", "gain recovered %", "client peak memory", "client compute / step"):
         table.add_column(heading, justify="right")
     table.add_column("uplink", justify="right")
@@ -28,6 +39,7 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int]) -> 
         cost = row["client_cost"]
         table.add_row(
             row["algorithm"],
+            *(value_text(row["settings"][key]) for key in varied),
             percent_text(row["test_accuracy"], row["test_accuracy_standard_error"]),
             percent_text(row["gain_recovered"]),
             bytes_text(cost["peak_memory_bytes"]),
@@ -36,9 +48,10 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int]) -> 
             bytes_text(sum(row["downlink_bytes_by_kind"].values())),
             f"{row['elapsed_s']:.1f} s",
         )
-    console = _console()
+    console = _console(_PIPE_WIDTH + sum(len(key) + _KEY_MARGIN for key in varied))
     console.print(table)
-    console.print(_traffic_table(rows))
+    if not varied:
+        console.print(_traffic_table(rows))
     if any(row["gain_recovered"] is not None for row in rows):
         console.print("gain recovered = (accuracy - frozen) / (cse_fsl - frozen)", style="dim", highlight=False)
 
@@ -97,6 +110,6 @@ def _traffic_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _console() -> Console:
+def _console(pipe_width: int = _PIPE_WIDTH) -> Console:
     console = Console()
-    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
+    return console if console.is_terminal else Console(width=pipe_width)

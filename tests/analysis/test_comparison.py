@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from heron.analysis import gain_recovered, summarise
+from heron.analysis import RunGroup, gain_recovered, row_label, summarise, value_text
 
 
 def summary(accuracy: float, smashed: int) -> dict:
@@ -28,7 +28,10 @@ def test_rows_hold_means_and_standard_errors() -> None:
         "frozen": [summary(0.5, 100)],
         "cse_fsl": [summary(1.0, 1)],
     }
-    heron, frozen, first_order = summarise(runs, {name: {"flops_per_step": 1} for name in runs})
+    groups = [RunGroup(name, {}, summaries, {"flops_per_step": len(name)}) for name, summaries in runs.items()]
+    heron, frozen, first_order = summarise(groups)
+    assert (heron["algorithm"], heron["label"], heron["settings"]) == ("heron", "heron", {})
+    assert heron["client_cost"] == {"flops_per_step": 5}
     assert heron["test_accuracy"] == pytest.approx(0.75)
     # Standard deviation of two values is their distance / sqrt 2, the standard error half the distance.
     assert heron["test_accuracy_standard_error"] == pytest.approx(0.1 / math.sqrt(2) / math.sqrt(2))
@@ -37,3 +40,50 @@ def test_rows_hold_means_and_standard_errors() -> None:
     assert frozen["gain_recovered"] == 0
     assert frozen["test_accuracy_standard_error"] is None
     assert first_order["gain_recovered"] == 1
+
+
+def test_gains_compare_runs_of_equal_settings() -> None:
+    accuracies = {
+        ("heron", 1): 0.7,
+        ("heron", 4): 0.7,
+        ("frozen", 1): 0.5,
+        ("frozen", 4): 0.6,
+        ("cse_fsl", 1): 0.9,
+        ("cse_fsl", 4): 1.0,
+        ("heron", 8): 0.7,
+    }
+    groups = [
+        RunGroup(algorithm, {"estimator.probes": probes}, [summary(accuracy, 1)], {})
+        for (algorithm, probes), accuracy in accuracies.items()
+    ]
+    one, four, *_, without_controls = summarise(groups)
+    assert one["gain_recovered"] == pytest.approx(0.5)  # (7 - 5) / (9 - 5)
+    assert four["gain_recovered"] == pytest.approx(0.25)  # (7 - 6) / (10 - 6)
+    assert without_controls["gain_recovered"] is None
+    assert four["label"] == "heron, probes=4"
+    assert four["settings"] == {"estimator.probes": 4}
+
+
+def test_labels_are_short_but_never_ambiguous() -> None:
+    assert row_label("heron", {}) == "heron"
+    rates = {"client.learning_rate": 0.001, "server.learning_rate": 0.1, "estimator.probes": 4}
+    assert row_label("heron", rates) == "heron, client.learning_rate=0.001, server.learning_rate=0.1, probes=4"
+    assert row_label("heron", rates, without="client.learning_rate") == "heron, server.learning_rate=0.1, probes=4"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e-3, "0.001"),
+        (1e-5, "1e-5"),
+        (1.5e-07, "1.5e-7"),
+        (1e22, "1e22"),
+        (2.0, "2.0"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (4, "4"),
+        (True, "true"),
+        ("one_sided", "one_sided"),
+    ],
+)
+def test_one_text_for_each_value(value: object, text: str) -> None:
+    assert value_text(value) == text

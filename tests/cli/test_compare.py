@@ -5,8 +5,11 @@ import json
 import pytest
 
 import heron.cli.compare
+import heron.cli.profile
 import heron.cli.workers
 from heron.cli.main import main
+from heron.cli.profile import each_federation
+from heron.config import load_splits, recipe_config
 
 ARGUMENTS = ["compare", "digits", "--algorithms", "heron,cse_fsl,frozen", "--seeds", "0,1", "--set", "rounds=2"]
 
@@ -24,11 +27,15 @@ def folder(tmp_path_factory):
 
 def test_the_results_of_a_comparison(folder):
     result = json.loads((folder / "comparison.json").read_text())
-    assert (result["recipe"], result["seeds"]) == ("digits", [0, 1])
+    assert (result["recipe"], result["seeds"], result["set"]) == ("digits", [0, 1], ["rounds=2"])
+    assert result["vary"] == {}
     assert [row["algorithm"] for row in result["rows"]] == ["heron", "cse_fsl", "frozen"]
     for row in result["rows"]:
         summaries = [json.loads((folder / row["algorithm"] / f"seed{n}" / "summary.json").read_text()) for n in (0, 1)]
-        assert row["num_runs"] == 2
+        assert (row["num_runs"], row["settings"], row["label"]) == (2, {}, row["algorithm"])
+        for seed in (0, 1):
+            cost = json.loads((folder / row["algorithm"] / f"seed{seed}" / "cost.json").read_text())
+            assert cost == row["client_cost"]
         assert row["test_accuracies"] == [summary["test_accuracy"] for summary in summaries]
         assert row["test_accuracy"] == pytest.approx(sum(row["test_accuracies"]) / 2)
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
@@ -95,3 +102,25 @@ def test_ctrl_c_names_the_folder_to_give_again(tmp_path, monkeypatch, capsys):
     assert main(arguments) == 0
     assert (out / "heron" / "seed0" / "summary.json").read_bytes() == kept
     assert len((out / "cse_fsl" / "seed0" / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_equal_data_is_read_once(monkeypatch):
+    configs = [
+        recipe_config("digits", algorithm, [f"seed={seed}", f"data.validation={validation}"])
+        for algorithm in ("heron", "frozen")
+        for seed, validation in ((0, 0.2), (1, 0.2), (0, 0.3))
+    ]
+    read = []
+
+    def counted(config):
+        read.append((config.seed, config.data.validation))
+        return load_splits(config)
+
+    monkeypatch.setattr(heron.cli.profile, "load_splits", counted)
+    built = dict(each_federation(configs))
+    assert sorted(read) == [(0, 0.2), (0, 0.3), (1, 0.2)]
+    assert sorted(built) == list(range(len(configs)))
+    for position, config in enumerate(configs):
+        assert built[position].algorithm.name == config.algorithm
+        assert built[position].settings.seed == config.seed
+        assert len(built[position].dataset) == len(load_splits(config).train)

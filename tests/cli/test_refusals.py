@@ -17,6 +17,7 @@ from heron.engines.federation import Federation
 QUICK = ["--set", "rounds=2"]
 DIGITS = ["train", "digits", *QUICK]
 COMPARE = ["compare", "digits", *QUICK]
+GRID = [*COMPARE, "--algorithms", "heron", "--vary"]
 
 
 def files(folder):
@@ -93,6 +94,30 @@ def unfinished(finished, tmp_path, capsys):
         ([*COMPARE, "--algorithms", "heron", "--seeds", "²"], "--seeds"),
         ([*COMPARE, "--algorithms", "heron", "--seeds", str(2**63)], "seed"),
         ([*COMPARE, "--algorithms", "heron,frozen", "--set", "algorithm=cse_fsl"], "algorithm"),
+        ([*GRID], "--vary"),
+        ([*GRID, "estimator.mu"], "key=value,value"),
+        ([*GRID, "estimator.mu="], "no empty value"),
+        ([*GRID, "=1,2"], "key=value,value"),
+        ([*GRID, "estimator.mu=1e-3,"], "no empty value"),
+        ([*GRID, "estimator.mu=1e-3, ,1e-2"], "no empty value"),
+        ([*GRID, "estimator.nu=1e-3"], "did you mean 'estimator.mu'"),
+        ([*GRID, "estimator=1,2"], "unknown key 'estimator'"),
+        ([*GRID, "estimator.mu=1e-3,0"], "estimator.mu: "),
+        ([*GRID, "estimator.probes=1,1.5"], "estimator.probes: "),
+        ([*GRID, "estimator.scheme=central,centre"], "estimator.scheme: "),
+        ([*GRID, "estimator.mu=1e-3,1e-2,0.001"], "found 1e-3 and 0.001"),
+        ([*GRID, "clients.alpha=1,1.0"], "found 1 and 1.0"),
+        ([*GRID, "estimator.mu=1", "--vary", "estimator.mu=2"], "given twice"),
+        ([*GRID, "estimator.mu=1", "--vary", "estimator.mu =2"], "given twice"),
+        ([*GRID, "rounds=1,2"], "by --set and by --vary"),
+        ([*GRID, "seed=1,2"], "--seeds"),
+        ([*GRID, "algorithm=heron,frozen"], "--algorithms"),
+        ([*GRID, "recipe=digits"], "recipe cannot be --vary"),
+        ([*GRID, f"clients.total={','.join(map(str, range(1, 10_002)))}"], "10,001"),
+        ([*GRID, "split.cut=relu3,relu9"], "relu9"),
+        ([*GRID, "clients.total=5,5000"], "clients.total"),
+        ([*GRID, "device=cpu,cuda:99"], "device 'cuda:99'"),
+        ([*COMPARE, "--algorithms", "heron,nope", "--vary", "estimator.mu=1"], "nope"),
         (["profile", "digits", "--algorithms", "heron", "--set", "estimator.mu=0"], "estimator.mu"),
         (["recipes", "digit"], "did you mean 'digits'"),
         (["algorithms", "heron"], "heron"),

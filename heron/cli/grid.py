@@ -1,0 +1,120 @@
+"""The grid of `heron compare`: algorithms x varied values x seeds, refused or expanded before anything is written."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from heron.analysis import value_text
+from heron.config import RunConfig, recipe_config
+from heron.errors import ConfigError
+
+_MAX_RUNS = 10_000
+_MAX_NAME_BYTES = 255  # of one file name, on every common file system
+# Keys of the configuration that have their own place on the command line.
+_OWN_ARGUMENT = {"algorithm": "--algorithms", "recipe": "the first argument", "seed": "--seeds"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the comparison: an algorithm under one choice of the varied values.
+
+    Attributes:
+        algorithm: its name.
+        settings: value of each varied key, in the order given; empty without `--vary`.
+        configs: complete configuration of each seed.
+    """
+
+    algorithm: str
+    settings: Mapping[str, Any]
+    configs: Mapping[int, RunConfig]
+
+    @property
+    def folder(self) -> Path:
+        """Where its runs lie below the folder of the comparison: ALGORITHM or ALGORITHM/KEY=VALUE,KEY=VALUE."""
+        # Quoted values hold no `/`, `,` or `=`: different settings have different folders.
+        name = ",".join(f"{key}={quote(value_text(value), safe='')}" for key, value in self.settings.items())
+        return Path(self.algorithm, name)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All cells, each key with its values.
+
+    Attributes:
+        vary: values of each varied key, as the configuration holds them.
+        cells: algorithm by algorithm, the last varied key changing fastest.
+    """
+
+    vary: Mapping[str, list[Any]]
+    cells: Sequence[Cell]
+
+
+def expand_grid(
+    recipe: str, algorithms: Sequence[str], seeds: Sequence[int], assignments: Sequence[str], vary: Sequence[str]
+) -> Grid:
+    """Every combination of algorithm, varied values and seed, as validated configurations.
+
+    Args:
+        recipe: name of the recipe.
+        algorithms: their names.
+        seeds: one run each.
+        assignments: `key=value` for all runs.
+        vary: `key=value,value` for each varied key.
+
+    Raises:
+        ConfigError: if the grid is too large, or a name, key or value in it is wrong or given twice.
+    """
+    texts = _parse(vary, assignments)
+    num_runs = len(algorithms) * len(seeds) * math.prod(len(choices) for choices in texts.values())
+    if num_runs > _MAX_RUNS:
+        raise ConfigError(f"expected a grid of at most {_MAX_RUNS:,} runs, found {num_runs:,}; vary less at once")
+    values = {key: _values(recipe, algorithms[0], assignments, key, choices) for key, choices in texts.items()}
+    cells = []
+    for algorithm, *chosen in itertools.product(
+        algorithms, *(zip(texts[key], values[key], strict=True) for key in texts)
+    ):
+        settings = {key: value for key, (_, value) in zip(texts, chosen, strict=True)}
+        words = [*assignments, *(f"{key}={text}" for key, (text, _) in zip(texts, chosen, strict=True))]
+        configs = {seed: recipe_config(recipe, algorithm, [*words, f"seed={seed}"]) for seed in seeds}
+        cells.append(Cell(algorithm, settings, configs))
+    longest = max((cell.folder.name for cell in cells), key=lambda name: len(name.encode()))
+    if len(longest.encode()) > _MAX_NAME_BYTES:
+        raise ConfigError(f"the folder {longest[:40]}... would have more than {_MAX_NAME_BYTES} bytes; vary fewer keys")
+    return Grid(values, cells)
+
+
+def _parse(vary: Sequence[str], assignments: Sequence[str]) -> dict[str, list[str]]:
+    """The words of each varied key, not yet known to be values."""
+    fixed = {assignment.partition("=")[0].strip() for assignment in assignments}
+    texts: dict[str, list[str]] = {}
+    for word in vary:
+        key, _, listed = (part.strip() for part in word.partition("="))
+        choices = [text.strip() for text in listed.split(",")]
+        if not key or not all(choices):
+            raise ConfigError(f"expected --vary key=value,value,... and no empty value, found {word!r}")
+        if key in _OWN_ARGUMENT:
+            raise ConfigError(f"{key} cannot be --vary; give it by {_OWN_ARGUMENT[key]}")
+        if key in texts:
+            raise ConfigError(f"--vary {key} is given twice; list all its values in one")
+        if key in fixed:
+            raise ConfigError(f"{key} is given by --set and by --vary; drop one")
+        texts[key] = choices
+    return texts
+
+
+def _values(recipe: str, algorithm: str, assignments: Sequence[str], key: str, texts: Sequence[str]) -> list[Any]:
+    """What the configuration makes of each text; equal values are refused however they are written."""
+    values: list[Any] = []
+    for text in texts:
+        config = recipe_config(recipe, algorithm, [*assignments, f"{key}={text}"])
+        value = reduce(getattr, key.split("."), config)
+        if value in values:
+            twin = texts[values.index(value)]
+            raise ConfigError(f"--vary {key}: expected different values, found {twin} and {text}; drop one")
+        values.append(value)
+    return values

@@ -1,0 +1,188 @@
+"""One picture of a grid: learning curves of its best rows, and final accuracy against the first varied key."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from heron.analysis import row_label, value_text
+from heron.report.plots import COLOURS, Metrics, band_note, draw_curve, finish_curves, new_figure, save, tidy
+
+Row = Mapping[str, Any]
+_MAX_LINES = len(COLOURS)
+_LINE_STYLES = ("-", "--", ":", "-.")
+_INCHES_PER_LETTER = 0.08  # in a legend
+_ASIDE = 0.006  # of the axis: from one line of the lower panel to the next
+_PALEST = 0.5  # share of white in the palest shade of a colour
+_DECADE = 9.99  # a decade, rounding aside
+_MIN_TICK_GAP = 0.05  # of the axis; closer labels overlap
+
+
+@dataclass(frozen=True)
+class _Series:
+    """Rows that differ in the first varied key alone: one line of the lower panel.
+
+    Attributes:
+        algorithm: its name.
+        label: what the legend calls it.
+        rows: positions of its rows.
+    """
+
+    algorithm: str
+    label: str
+    rows: list[int]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The horizontal axis of the lower panel.
+
+    Attributes:
+        values: of the first varied key; numbers in ascending order, others as given.
+        kind: `log` for positive numbers over a decade or more, `linear` for other numbers, else `categories`.
+    """
+
+    values: list[Any]
+    kind: Literal["log", "linear", "categories"]
+
+    @classmethod
+    def of(cls, found: Iterable[Any]) -> Self:
+        """The scale for these values."""
+        values = list(dict.fromkeys(found))
+        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            return cls(values, "categories")
+        values.sort()
+        return cls(values, "log" if values[0] > 0 and values[-1] / values[0] > _DECADE else "linear")
+
+    def place(self, value: Any, *, aside: float = 0.0) -> float:
+        """Where a value lies; `aside` steps beside it, or equal points of several lines would hide each other."""
+        places = self._places()
+        shifted = places[self.values.index(value)] + aside * _ASIDE * ((places[-1] - places[0]) or 1.0)
+        return math.exp(shifted) if self.kind == "log" else shifted
+
+    def apply(self, axes: Any) -> None:
+        """Scale the axis, with a tick at every value if their labels fit."""
+        if self.kind == "log":
+            axes.set_xscale("log")
+        places = self._places()
+        gaps = [right - left for left, right in itertools.pairwise(places)]
+        if self.kind == "categories" or min(gaps, default=1.0) >= _MIN_TICK_GAP * (places[-1] - places[0]):
+            axes.set_xticks([self.place(value) for value in self.values], map(value_text, self.values))
+            axes.set_xticks([], minor=True)
+
+    def _places(self) -> list[float]:
+        if self.kind == "categories":
+            return [float(index) for index in range(len(self.values))]
+        return [math.log(value) if self.kind == "log" else float(value) for value in self.values]
+
+
+def plot_grid(rows: Sequence[Row], metrics: Sequence[Sequence[Sequence[Metrics]]], path: Path) -> None:
+    """Learning curves above; below, final accuracy against the first varied key, with standard errors.
+
+    At most eight lines in each panel: the best of each algorithm, then the second of each, and so on. A colour is an
+    algorithm with its settings of the other keys, a shade and line style is a value of the first key; where only one
+    such combination is drawn, colours are values.
+
+    Args:
+        rows: rows of a comparison that varies at least one key.
+        metrics: metrics rows of each row's runs, one list per seed.
+        path: PNG file to write.
+
+    Raises:
+        MissingExtraError: if the plotting library is not installed.
+    """
+    figure = new_figure(10 + _INCHES_PER_LETTER * max(len(row["label"]) for row in rows), 8.5)
+    layout = figure.add_gridspec(2, 2)
+    by_round = figure.add_subplot(layout[0, 0])
+    by_bytes = figure.add_subplot(layout[0, 1], sharey=by_round)
+    final = figure.add_subplot(layout[1, :])
+    key = next(iter(rows[0]["settings"]))
+    scale = _Scale.of([row["settings"][key] for row in rows])
+    every_series = _series(rows, key)
+    shown = _strongest(every_series, rows)
+    # Curves come from the series below, so that a colour means the same in both.
+    curves = _strongest([_Series(one.algorithm, "", [position]) for one in shown for position in one.rows], rows)
+    positions = [position for curve in curves for position in curve.rows]
+    for index, series in enumerate(shown):
+        for position in sorted(set(positions).intersection(series.rows)):
+            row = rows[position]
+            look = _look(index, len(shown), scale.values.index(row["settings"][key]), len(scale.values))
+            draw_curve(by_round, by_bytes, metrics[position], label=row["label"], **look)
+        outcomes = {rows[position]["settings"][key]: rows[position] for position in series.rows}
+        _draw_series(final, series.label, outcomes, scale, index, len(shown))
+    finish_curves(by_round, by_bytes)
+    by_bytes.tick_params(labelleft=False)
+    final.set(xlabel=key, ylabel="final test accuracy (%)")
+    tidy(final)
+    scale.apply(final)
+    _title(by_round, "learning curves", len(positions), len(rows))
+    errors = any(row["test_accuracy_standard_error"] is not None for row in rows)
+    _title(final, f"last round{'; bars: standard error over seeds' if errors else ''}", len(shown), len(every_series))
+    for axes, note in ((by_bytes, band_note(metrics)), (final, None)):
+        if axes.lines:
+            axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1), title=note, alignment="left")
+    save(figure, path)
+
+
+def _series(rows: Sequence[Row], key: str) -> list[_Series]:
+    found: dict[str, _Series] = {}
+    for position, row in enumerate(rows):
+        label = row_label(row["algorithm"], row["settings"], without=key)
+        found.setdefault(label, _Series(row["algorithm"], label, [])).rows.append(position)
+    return list(found.values())
+
+
+def _strongest(candidates: Sequence[_Series], rows: Sequence[Row]) -> list[_Series]:
+    """At most eight, in the order given: the most accurate of each algorithm, then each one's second, and so on."""
+
+    def accuracy(position: int) -> float:
+        return max(rows[row]["test_accuracy"] or 0.0 for row in candidates[position].rows)
+
+    turns: list[tuple[int, int]] = []
+    num_taken: Counter[str] = Counter()
+    for position in sorted(range(len(candidates)), key=accuracy, reverse=True):
+        algorithm = candidates[position].algorithm
+        turns.append((num_taken[algorithm], position))
+        num_taken[algorithm] += 1
+    # The sort is stable: within a turn the more accurate come first.
+    first = sorted(turns, key=lambda turn: turn[0])[:_MAX_LINES]
+    return [candidates[position] for position in sorted(position for _, position in first)]
+
+
+def _look(series: int, num_series: int, value: int, num_values: int) -> dict[str, Any]:
+    """Colour and style of a learning curve; the last value of the first varied key is the darkest and solid."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_rgb
+
+    steps = max(1, num_values - 1)
+    if num_series == 1:
+        return {"color": colormaps["viridis"](0.9 * value / steps)}
+    distance = num_values - 1 - value
+    white = _PALEST * distance / steps
+    colour = tuple((1 - white) * part + white for part in to_rgb(COLOURS[series]))
+    return {"color": colour, "linestyle": _LINE_STYLES[distance % len(_LINE_STYLES)]}
+
+
+def _draw_series(
+    axes: Any, label: str, outcomes: Mapping[Any, Row], scale: _Scale, index: int, num_series: int
+) -> None:
+    """A line of the lower panel; where it is the only one, its points take the colours of the curves above."""
+    known = [value for value in scale.values if value in outcomes and outcomes[value]["test_accuracy"] is not None]
+    places = [scale.place(value, aside=index - (num_series - 1) / 2) for value in known]
+    means = [100 * outcomes[value]["test_accuracy"] for value in known]
+    errors = [100 * (outcomes[value]["test_accuracy_standard_error"] or 0.0) for value in known]
+    colour = COLOURS[index] if num_series > 1 else "#777777"
+    if any(errors):
+        axes.errorbar(places, means, yerr=errors, fmt="none", capsize=3, color=colour)
+    axes.plot(places, means, color=colour, marker="o", label=label)
+    if num_series == 1:
+        colours = [_look(0, 1, scale.values.index(value), len(scale.values))["color"] for value in known]
+        axes.scatter(places, means, color=colours, zorder=3)
+
+
+def _title(axes: Any, what: str, num_shown: int, num_all: int) -> None:
+    chosen = "" if num_shown == num_all else f" ({num_shown} of {num_all}: each algorithm's best)"
+    axes.set_title(f"{what}{chosen}", loc="left", fontsize="medium")
