@@ -25,6 +25,10 @@ class CheckpointError(HeronError):
     """A checkpoint or run directory that is absent, truncated, foreign or not writable."""
 
 
+class ReportError(HeronError):
+    """Saved results do not hold what a report needs."""
+
+
 class TrainingError(HeronError):
     """A run that cannot go on: a loss or an update that is not finite."""
 

@@ -1,6 +1,6 @@
 """What results and theory say: comparisons of finished runs, step sizes of the theorems. Never trains."""
 
-from heron.analysis.comparison import RunGroup, gain_recovered, row_label, summarise, value_text
+from heron.analysis.comparison import RunGroup, gain_recovered, row_label, standard_error, summarise, value_text
 from heron.analysis.theory import StepSizes, largest_client_rate, step_sizes
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "gain_recovered",
     "largest_client_rate",
     "row_label",
+    "standard_error",
     "step_sizes",
     "summarise",
     "value_text",

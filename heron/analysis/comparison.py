@@ -90,7 +90,7 @@ def _row(group: RunGroup) -> dict[str, Any]:
         "label": row_label(group.algorithm, group.settings),
         "num_runs": len(runs),
         "test_accuracy": statistics.fmean(accuracies) if accuracies else None,
-        "test_accuracy_standard_error": _standard_error(accuracies),
+        "test_accuracy_standard_error": standard_error(accuracies),
         "test_accuracies": accuracies,
         "uplink_bytes_by_kind": _mean_by_kind([run["uplink_bytes_by_kind"] for run in runs]),
         "downlink_bytes_by_kind": _mean_by_kind([run["downlink_bytes_by_kind"] for run in runs]),
@@ -99,7 +99,8 @@ def _row(group: RunGroup) -> dict[str, Any]:
     }
 
 
-def _standard_error(values: Sequence[float]) -> float | None:
+def standard_error(values: Sequence[float]) -> float | None:
+    """Standard error of a mean; None of fewer than two values."""
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 

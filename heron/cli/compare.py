@@ -8,14 +8,14 @@ from typing import Any
 from heron.analysis import RunGroup, summarise
 from heron.cli.grid import Cell, expand_grid
 from heron.cli.profile import each_federation
+from heron.cli.report import PAGE
 from heron.cli.run_files import free_folder, read_config, write_config
 from heron.cli.workers import run_all
 from heron.config import RunConfig
 from heron.engines import ClientCost, RunDirectory, profile_client, read_json, write_json
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
-from heron.report import plot_grid, plot_learning_curves, print_comparison, print_comparison_note
+from heron.report import plot_grid, plot_learning_curves, print_comparison, print_comparison_note, write_report
 
-_COST = "cost.json"
 _COST_KEYS = {field.name for field in fields(ClientCost)}
 
 
@@ -43,12 +43,13 @@ def compare_command(
     result = {"recipe": recipe, "seeds": seeds, "set": assignments, "vary": grid.vary, "rows": rows}
     write_json(folder / "comparison.json", result)
     print_comparison(recipe, rows, seeds)
+    write_report([run.path for of_cell in runs for run in of_cell], folder / PAGE)
     try:
         _plot(rows, runs, folder / "comparison.png")
     except MissingExtraError as error:
-        print_comparison_note(folder, str(error))
+        print_comparison_note(folder, f"{PAGE}; {error}")
     else:
-        print_comparison_note(folder, "plot in comparison.png")
+        print_comparison_note(folder, f"{PAGE}, comparison.png")
 
 
 def _pending(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> list[tuple[RunDirectory, RunConfig]]:
@@ -81,13 +82,13 @@ def _costs(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> lis
     for position, of_cell in enumerate(runs):
         for run, cost in zip(of_cell, saved[position], strict=True):
             if cost != costs[position]:
-                write_json(run.path / _COST, costs[position])
+                write_json(run.cost, costs[position])
     return [costs[position] for position in range(len(cells))]
 
 
 def _saved_cost(run: RunDirectory) -> dict[str, Any] | None:
     """What an earlier comparison measured, unless it measured something else than this one."""
-    saved = read_json(run.path / _COST) if (run.path / _COST).exists() else None
+    saved = read_json(run.cost) if (run.cost).exists() else None
     return saved if isinstance(saved, dict) and saved.keys() == _COST_KEYS else None
 
 

@@ -13,6 +13,7 @@ _EXAMPLES = """examples:
   heron compare digits --algorithms heron --vary estimator.mu=1e-4,1e-3,1e-2 --vary estimator.probes=1,4
   heron train digits --set rounds=20 --set client.learning_rate=3e-3 --out runs/mine
   heron train --resume runs/mine
+  heron report runs/mine runs/other
   heron profile cifar10-resnet18 --algorithms heron,cse_fsl,frozen --json costs.json
 """
 
@@ -54,17 +55,26 @@ def _dispatch(options: argparse.Namespace) -> None:
         if options.resume is not None:
             if options.recipe is not None or options.set or options.out is not None or options.algorithm is not None:
                 raise ConfigError("--resume takes everything from the run's config.toml; drop the other arguments")
-            resume_command(options.resume, save_model=options.save_model)
+            resume_command(options.resume, save_model=options.save_model, tensorboard=options.tensorboard)
         elif options.recipe is None:
             raise ConfigError("expected a recipe or --resume DIR; `heron recipes` lists the recipes")
         else:
             train_command(
-                options.recipe, options.algorithm or "heron", options.set, options.out, save_model=options.save_model
+                options.recipe,
+                options.algorithm or "heron",
+                options.set,
+                options.out,
+                save_model=options.save_model,
+                tensorboard=options.tensorboard,
             )
     elif options.command == "compare":
         from heron.cli.compare import compare_command
 
         compare_command(options.recipe, options.algorithms, options.seeds, options.set, options.vary, options.out)
+    elif options.command == "report":
+        from heron.cli.report import report_command
+
+        report_command(options.runs, options.out)
     elif options.command == "profile":
         from heron.cli.profile import profile_command
 
@@ -94,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, metavar="DIR", help="run directory; default below runs/")
     train.add_argument("--resume", type=Path, metavar="DIR", help="continue an interrupted run")
     train.add_argument("--save-model", action="store_true", help="write the joined model as model.safetensors")
+    train.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run directory")
 
     compare = commands.add_parser("compare", help="train algorithms and settings on the same data, in one table")
     compare.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
@@ -109,6 +120,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the runs; given again, finished runs are kept"
+    )
+
+    report = commands.add_parser("report", help="show saved runs as one HTML page that needs no network")
+    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories, or folders of them")
+    report.add_argument(
+        "--out", type=Path, metavar="FILE", help="default report.html in the folder, or here for several folders"
     )
 
     profile = commands.add_parser("profile", help="measure the cost of one client step; trains nothing")

@@ -25,6 +25,8 @@ class RunDirectory:
         self.summary = path / "summary.json"
         self.checkpoint = path / "checkpoint" / "state.safetensors"
         self.clients = path / "checkpoint" / "clients"
+        self.cost = path / "cost.json"
+        self.events = path / "tensorboard"
         self.model = path / "model.safetensors"
 
     def read_metrics(self) -> list[Metrics]:

@@ -1,14 +1,19 @@
-"""Results for people: tables and plots, from saved results only."""
+"""Results for people: tables, plots, an HTML page and TensorBoard events, from saved results only."""
 
+from heron.report.events import EventWriter, check_tensorboard
 from heron.report.grid_plots import plot_grid
+from heron.report.page import write_report
 from heron.report.plots import plot_learning_curves
 from heron.report.tables import print_comparison, print_comparison_note, print_costs, print_run
 
 __all__ = [
+    "EventWriter",
+    "check_tensorboard",
     "plot_grid",
     "plot_learning_curves",
     "print_comparison",
     "print_comparison_note",
     "print_costs",
     "print_run",
+    "write_report",
 ]

@@ -68,7 +68,8 @@ def federation(name: str, split: SplitModel, **changes) -> Federation:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(EXAMPLES, 1, 4, 4, generator=generator)
     dataset = TensorDataset(inputs, torch.randint(0, 5, (EXAMPLES,), generator=generator))
-    settings = FederationSettings(batch_size=10, **{"client": ClientSettings(learning_rate=1e-2)} | changes)
+    values = {"batch_size": 10, "client": ClientSettings(learning_rate=1e-2)}
+    settings = FederationSettings(**values | changes)
     return Federation(split, ALGORITHMS[name], dataset, np.split(np.arange(EXAMPLES), [10]), settings)
 
 

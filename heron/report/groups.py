@@ -1,0 +1,150 @@
+"""Runs that differ in nothing but the seed, as one line of a report."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from heron.analysis import gain_recovered, row_label, standard_error, value_text
+from heron.report.collect import SavedRun
+
+_MIB, _GFLOP = 2**20, 1e9
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one configuration, one per seed.
+
+    Attributes:
+        label: short name, unique in the report.
+        runs: at least one.
+    """
+
+    label: str
+    runs: list[SavedRun]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the runs have in common: the configuration without its seed."""
+        return _without_seed(self.runs[0])
+
+
+def group_runs(runs: Sequence[SavedRun]) -> list[Group]:
+    """Runs by configuration, in the order of their first run.
+
+    A label is the algorithm, with the keys in which groups of that algorithm differ.
+    """
+    by_config: dict[str, list[SavedRun]] = {}
+    for run in runs:
+        by_config.setdefault(repr(sorted(_without_seed(run).items(), key=lambda pair: pair[0])), []).append(run)
+    groups = list(by_config.values())
+    labels = []
+    for group in groups:
+        config = group[0].config
+        rivals = [_without_seed(other[0]) for other in groups if other[0].config["algorithm"] == config["algorithm"]]
+        labels.append(row_label(config["algorithm"], {key: config.get(key) for key in differing_keys(rivals)}))
+    return [Group(label, group) for label, group in zip(labels, groups, strict=True)]
+
+
+def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Keys whose values differ between configurations, in their order; absent is a value of its own."""
+    keys = dict.fromkeys(key for config in configs for key in config)
+    return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
+
+
+def differences(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Rows of the table of differences: a key and its value in every group."""
+    configs = [group.config for group in groups]
+    return [
+        {"key": key, "values": [value_text(config.get(key, "-")) for config in configs]}
+        for key in differing_keys(configs)
+        if key != "algorithm"
+    ]
+
+
+def curve(group: Group) -> dict[str, Any]:
+    """Mean, lowest and highest test accuracy (%) over the seeds in every round that all seeds have evaluated.
+
+    Positions: `rounds`, and of the mean run `uplink` in MiB and `compute` of all clients in GFLOP (empty if unknown).
+    """
+    by_round: list[dict[int, dict[str, Any]]] = [
+        {row["round"]: row for row in run.metrics if row.get("test_accuracy") is not None} for run in group.runs
+    ]
+    rounds = sorted(set.intersection(*(set(rows) for rows in by_round)))
+    points = [[rows[number] for rows in by_round] for number in rounds]
+    accuracies = [[100 * row["test_accuracy"] for row in point] for point in points]
+    compute = [[_gflop(run, row) for run, row in zip(group.runs, point, strict=True)] for point in points]
+    known = all(value is not None for point in compute for value in point)
+    return {
+        "rounds": rounds,
+        "uplink": [statistics.fmean(row["uplink_bytes"] for row in point) / _MIB for point in points],
+        "compute": [statistics.fmean(value or 0.0 for value in point) for point in compute] if known else [],
+        "mean": [statistics.fmean(values) for values in accuracies],
+        "low": [min(values) for values in accuracies],
+        "high": [max(values) for values in accuracies],
+    }
+
+
+def rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Rows of the table of results; None where something is unknown."""
+    result = [_row(group) for group in groups]
+    for row, group in zip(result, groups, strict=True):
+        controls = [_control(groups, result, group, name) for name in ("frozen", "cse_fsl")]
+        row["gain_recovered"] = gain_recovered(row["test_accuracy"], *controls)
+    return result
+
+
+def _row(group: Group) -> dict[str, Any]:
+    last = [run.metrics[-1] for run in group.runs]
+    finals = [_last(run, "test_accuracy") for run in group.runs]
+    accuracies = [value for value in finals if value is not None]
+    cost = next((run.cost for run in group.runs if run.cost), {})
+    return {
+        "label": group.label,
+        "seeds": len(group.runs),
+        "test_accuracy": statistics.fmean(accuracies) if accuracies else None,
+        "standard_error": standard_error(accuracies),
+        "memory": cost.get("peak_memory_bytes"),
+        "memory_breakdown": cost.get("memory_breakdown_bytes", {}),
+        "flops": cost.get("flops_per_step"),
+        "uplink": statistics.fmean(row["uplink_bytes"] for row in last),
+        "downlink": statistics.fmean(row["downlink_bytes"] for row in last),
+        "rounds": min(row["round"] for row in last),
+        "seconds": statistics.fmean(row["elapsed_s"] for row in last),
+        "uplink_by_kind": _mean_by_kind(group, "uplink_bytes_by_kind"),
+        "downlink_by_kind": _mean_by_kind(group, "downlink_bytes_by_kind"),
+    }
+
+
+def _control(groups: Sequence[Group], found: Sequence[dict[str, Any]], group: Group, algorithm: str) -> float | None:
+    """Accuracy of a control with the group's settings, learning rates aside: they are tuned for each algorithm."""
+    for other, row in zip(groups, found, strict=True):
+        if other.config["algorithm"] == algorithm and all(
+            key == "algorithm" or key.endswith("learning_rate") for key in differing_keys([group.config, other.config])
+        ):
+            accuracy: float | None = row["test_accuracy"]
+            return accuracy
+    return None
+
+
+def _last(run: SavedRun, key: str) -> float | None:
+    return next((float(row[key]) for row in reversed(run.metrics) if row.get(key) is not None), None)
+
+
+def _gflop(run: SavedRun, row: dict[str, Any]) -> float | None:
+    examples, flops, batch = (
+        row.get("client_examples"),
+        run.cost.get("flops_per_step"),
+        run.config.get("client.batch_size"),
+    )
+    return None if examples is None or flops is None or not batch else examples * flops / batch / _GFLOP
+
+
+def _mean_by_kind(group: Group, key: str) -> dict[str, float]:
+    traffic = [run.summary[key] for run in group.runs if key in run.summary]
+    kinds = sorted({kind for run in traffic for kind in run})
+    return {kind: statistics.fmean(run.get(kind, 0) for run in traffic) for kind in kinds}
+
+
+def _without_seed(run: SavedRun) -> dict[str, Any]:
+    return {key: value for key, value in run.config.items() if key != "seed"}

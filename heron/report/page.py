@@ -1,0 +1,85 @@
+"""The report: one HTML page that needs no network. Charts by Chart.js, which is part of the page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from heron.engines import write_atomically
+from heron.report.collect import SavedRun, collect_runs
+from heron.report.groups import Group, curve, differences, group_runs, rows
+from heron.report.units import bytes_text, flops_text, percent_text
+
+_ASSETS = Path(__file__).parent / "assets"
+# Bottom of the bar first; the categories of `heron.metering`.
+_CATEGORIES = ("parameters", "buffers", "optimizer_state", "inputs", "activations", "gradients", "temporaries")
+
+
+def write_report(directories: Sequence[Path], path: Path) -> list[str]:
+    """Write the report of some runs.
+
+    Args:
+        directories: run directories, or folders that hold run directories at any depth.
+        path: the HTML file.
+
+    Returns:
+        Warnings, one line each: unfinished runs, damaged lines, runs of different recipes. They are on the page, too.
+
+    Raises:
+        ReportError: if a folder holds no run, or a run no finished round.
+        CheckpointError: if the page cannot be written.
+    """
+    runs = collect_runs(directories)
+    warnings = [*_recipe_warning(runs), *(warning for run in runs for warning in run.warnings)]
+    environment = Environment(
+        loader=PackageLoader("heron.report", "assets"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters |= {"bytes": bytes_text, "flops": flops_text}
+    page = environment.get_template("page.html.j2").render(
+        **_content(group_runs(runs)),
+        recipes=sorted({str(run.config["recipe"]) for run in runs}),
+        num_runs=len(runs),
+        warnings=warnings,
+        script=(_ASSETS / "page.js").read_text(),
+        style=(_ASSETS / "page.css").read_text(),
+        chart_library=(_ASSETS / "chart.umd.min.js").read_text(),
+    )
+    write_atomically(path, page.encode())
+    return warnings
+
+
+def _content(groups: Sequence[Group]) -> dict[str, Any]:
+    """What the template shows, and the numbers that the charts draw."""
+    table = rows(groups)
+    for row in table:
+        row["accuracy_text"] = percent_text(row["test_accuracy"], row["standard_error"])
+        row["gain_text"] = percent_text(row["gain_recovered"])
+    curves = [curve(group) for group in groups]
+    memory = [category for category in _CATEGORIES if any(row["memory_breakdown"].get(category) for row in table)]
+    return {
+        "table": table,
+        "differences": differences(groups),
+        "labels": [group.label for group in groups],
+        "has_bands": any(len(group.runs) > 1 for group in groups),
+        "chart_data": {
+            "labels": [group.label for group in groups],
+            "curves": curves,
+            "memory": _stack(table, "memory_breakdown", memory),
+            "uplink": _stack(table, "uplink_by_kind"),
+            "downlink": _stack(table, "downlink_by_kind"),
+        },
+    }
+
+
+def _stack(table: Sequence[dict[str, Any]], column: str, kinds: Sequence[str] | None = None) -> dict[str, list[float]]:
+    """Values of stacked bars: by kind, one for each group."""
+    known = sorted({kind for row in table for kind in row[column]}) if kinds is None else kinds
+    return {kind: [row[column].get(kind, 0) for row in table] for kind in known}
+
+
+def _recipe_warning(runs: Sequence[SavedRun]) -> list[str]:
+    recipes = sorted({str(run.config["recipe"]) for run in runs})
+    if len(recipes) == 1:
+        return []
+    return [f"runs of different recipes in one report ({', '.join(recipes)}): their figures do not compare"]
