@@ -1,9 +1,10 @@
 """Choose the learning rates of `digits` for every algorithm on the validation split, from one grid.
 
-    python benchmarks/tune_digits.py [--seeds 0,1,2]
+    python benchmarks/tune_digits.py [--seeds 0,1,2] [--algorithms heron,cse_fsl,...]
 
 Every (client rate, server rate) pair of the grid is run for every algorithm; the mean validation accuracy after the
-last round decides. The frozen client has no client rate, so only the server rates are run. The test split is not read.
+last round decides. The frozen client has no client rate and FedAvg no server rate, so only the other is varied. The
+test split is not read. Algorithms that are not asked for keep what the result file says of them.
 """
 
 import argparse
@@ -17,11 +18,11 @@ from pathlib import Path
 from hardware import describe
 from torch.utils.data import TensorDataset
 
+from heron.algorithms import ALGORITHMS
 from heron.config import build_run, recipe_config
 
 CLIENT_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 SERVER_RATES = (1e-3, 3e-3, 1e-2)
-ALGORITHMS = ("heron", "cse_fsl", "frozen")
 RESULT = Path(__file__).parent / "results" / "tune_digits.json"
 
 
@@ -39,21 +40,28 @@ def validation_accuracy(case: Case) -> float:
     return run.train()[-1]["validation_accuracy"]
 
 
+def _saved_rows() -> list[dict[str, object]]:
+    return json.loads(RESULT.read_text())["grid"] if RESULT.exists() else []
+
+
 def main() -> None:
     """Run the grid and save it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2", help="default 0,1,2")
-    seeds = [int(seed) for seed in parser.parse_args().seeds.split(",")]
+    parser.add_argument("--algorithms", default=",".join(ALGORITHMS), help="default all")
+    options = parser.parse_args()
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    algorithms = options.algorithms.split(",")
     points = [
         (algorithm, client_rate, server_rate)
-        for algorithm in ALGORITHMS
+        for algorithm in algorithms
         for client_rate in (CLIENT_RATES[:1] if algorithm == "frozen" else CLIENT_RATES)
-        for server_rate in SERVER_RATES
+        for server_rate in (SERVER_RATES[:1] if algorithm == "fedavg" else SERVER_RATES)
     ]
     cases = [(*point, seed) for point in points for seed in seeds]
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
         scores = dict(zip(cases, pool.map(validation_accuracy, cases), strict=True))
-    rows = []
+    rows = [row for row in _saved_rows() if row["algorithm"] not in algorithms]
     for algorithm, client_rate, server_rate in points:
         found = [scores[algorithm, client_rate, server_rate, seed] for seed in seeds]
         rows.append(
@@ -70,7 +78,7 @@ def main() -> None:
         algorithm: max(
             (row for row in rows if row["algorithm"] == algorithm), key=lambda row: row["validation_accuracy"]
         )
-        for algorithm in ALGORITHMS
+        for algorithm in dict.fromkeys(row["algorithm"] for row in rows)
     }
     RESULT.write_text(json.dumps({"hardware": describe(), "seeds": seeds, "best": best, "grid": rows}, indent=2) + "\n")
     for algorithm, row in best.items():

@@ -8,8 +8,6 @@ from typing import Any
 from heron.analysis import gain_recovered, row_label, standard_error, value_text
 from heron.report.collect import SavedRun
 
-_MIB, _GFLOP = 2**20, 1e9
-
 
 @dataclass(frozen=True)
 class Group:
@@ -65,7 +63,7 @@ def differences(groups: Sequence[Group]) -> list[dict[str, Any]]:
 def curve(group: Group) -> dict[str, Any]:
     """Mean, lowest and highest test accuracy (%) over the seeds in every round that all seeds have evaluated.
 
-    Positions: `rounds`, and of the mean run `uplink` in MiB and `compute` of all clients in GFLOP (empty if unknown).
+    Positions: `rounds`, and of the mean run `uplink` in bytes and `compute` of all clients in FLOPs (empty if unknown).
     """
     by_round: list[dict[int, dict[str, Any]]] = [
         {row["round"]: row for row in run.metrics if row.get("test_accuracy") is not None} for run in group.runs
@@ -73,11 +71,11 @@ def curve(group: Group) -> dict[str, Any]:
     rounds = sorted(set.intersection(*(set(rows) for rows in by_round)))
     points = [[rows[number] for rows in by_round] for number in rounds]
     accuracies = [[100 * row["test_accuracy"] for row in point] for point in points]
-    compute = [[_gflop(run, row) for run, row in zip(group.runs, point, strict=True)] for point in points]
+    compute = [[_flops(run, row) for run, row in zip(group.runs, point, strict=True)] for point in points]
     known = all(value is not None for point in compute for value in point)
     return {
         "rounds": rounds,
-        "uplink": [statistics.fmean(row["uplink_bytes"] for row in point) / _MIB for point in points],
+        "uplink": [statistics.fmean(row["uplink_bytes"] for row in point) for point in points],
         "compute": [statistics.fmean(value or 0.0 for value in point) for point in compute] if known else [],
         "mean": [statistics.fmean(values) for values in accuracies],
         "low": [min(values) for values in accuracies],
@@ -131,13 +129,13 @@ def _last(run: SavedRun, key: str) -> float | None:
     return next((float(row[key]) for row in reversed(run.metrics) if row.get(key) is not None), None)
 
 
-def _gflop(run: SavedRun, row: dict[str, Any]) -> float | None:
+def _flops(run: SavedRun, row: dict[str, Any]) -> float | None:
     examples, flops, batch = (
         row.get("client_examples"),
         run.cost.get("flops_per_step"),
         run.config.get("client.batch_size"),
     )
-    return None if examples is None or flops is None or not batch else examples * flops / batch / _GFLOP
+    return None if examples is None or flops is None or not batch else examples * flops / batch
 
 
 def _mean_by_kind(group: Group, key: str) -> dict[str, float]:

@@ -56,7 +56,8 @@ def _content(groups: Sequence[Group]) -> dict[str, Any]:
         row["accuracy_text"] = percent_text(row["test_accuracy"], row["standard_error"])
         row["gain_text"] = percent_text(row["gain_recovered"])
     curves = [curve(group) for group in groups]
-    memory = [category for category in _CATEGORIES if any(row["memory_breakdown"].get(category) for row in table)]
+    columns = ("uplink_by_kind", "downlink_by_kind")
+    kinds = sorted({kind for row in table for column in columns for kind in row[column]})
     return {
         "table": table,
         "differences": differences(groups),
@@ -65,17 +66,20 @@ def _content(groups: Sequence[Group]) -> dict[str, Any]:
         "chart_data": {
             "labels": [group.label for group in groups],
             "curves": curves,
-            "memory": _stack(table, "memory_breakdown", memory),
-            "uplink": _stack(table, "uplink_by_kind"),
-            "downlink": _stack(table, "downlink_by_kind"),
+            "memory": _stack(table, "memory_breakdown", _CATEGORIES),
+            "uplink": _stack(table, "uplink_by_kind", kinds),
+            "downlink": _stack(table, "downlink_by_kind", kinds),
         },
     }
 
 
-def _stack(table: Sequence[dict[str, Any]], column: str, kinds: Sequence[str] | None = None) -> dict[str, list[float]]:
-    """Values of stacked bars: by kind, one for each group."""
-    known = sorted({kind for row in table for kind in row[column]}) if kinds is None else kinds
-    return {kind: [row[column].get(kind, 0) for row in table] for kind in known}
+def _stack(table: Sequence[dict[str, Any]], column: str, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """Stacked bars, the first kind first: values for every group. A kind has one colour on the page."""
+    return [
+        {"kind": kind, "colour": colour, "values": [row[column].get(kind, 0) for row in table]}
+        for colour, kind in enumerate(kinds)
+        if any(row[column].get(kind) for row in table)
+    ]
 
 
 def _recipe_warning(runs: Sequence[SavedRun]) -> list[str]:

@@ -10,36 +10,38 @@
   const groupColour = (index) => [...GROUPS, css("--ink")][index % (GROUPS.length + 1)];
   const dash = (index) => DASHES[Math.floor(index / (GROUPS.length + 1)) % DASHES.length];
 
-  const scaled = (value, units, base) => {
-    let unit = 0;
-    while (Math.abs(value) >= base && unit < units.length - 1) { value /= base; unit += 1; }
-    return `${Number(value.toPrecision(3))} ${units[unit]}`;
+  // A unit for all of an axis: its ticks stay round numbers.
+  const unitFor = (largest, names, base) => {
+    let at = 0;
+    while (largest >= base ** (at + 1) && at < names.length - 1) at += 1;
+    return { name: names[at], size: base ** at };
   };
-  const bytes = (value) => scaled(value, ["B", "KiB", "MiB", "GiB", "TiB"], 1024);
-  const mib = (value) => bytes(value * 2 ** 20);
-  const flops = (value) => scaled(value * 1e9, ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP"], 1000);
+  const byteUnit = (largest) => unitFor(largest, ["bytes", "KiB", "MiB", "GiB", "TiB"], 1024);
+  const flopUnit = (largest) => unitFor(largest, ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP"], 1000);
+  const plain = (value) => String(Number(value.toPrecision(3)));
 
   let charts = [];
 
-  function axis(title, format, logarithmic) {
+  function axis(title, logarithmic) {
     return {
       type: logarithmic ? "logarithmic" : "linear",
-      title: { display: Boolean(title), text: title },
+      title: { display: true, text: title },
       grid: { color: css("--rule") },
-      ticks: { maxTicksLimit: 7, maxRotation: 0, callback: (value) => format(value) },
+      ticks: { maxTicksLimit: 7, maxRotation: 0, callback: (value) => plain(value) },
     };
   }
 
-  function curves(id, key, title, format) {
+  function curves(id, key, unitOf) {
     const canvas = document.getElementById(id);
     const shown = data.curves.map((curve, index) => ({ curve, index })).filter(({ curve }) => curve[key].length);
     if (!shown.length) { canvas.closest("figure").remove(); return; }
+    const unit = unitOf(Math.max(...shown.flatMap(({ curve }) => curve[key])));
     const ends = shown.map(({ curve }) => curve[key][curve[key].length - 1]);
     // A decade between the cheapest and the dearest: on a linear axis the cheap ones would be a wall.
     const logarithmic = key !== "rounds" && Math.max(...ends) > 10 * Math.min(...ends);
     const datasets = shown.flatMap(({ curve, index }) => {
       const colour = groupColour(index);
-      const points = (values) => values.map((y, at) => ({ x: curve[key][at], y }));
+      const points = (values) => values.map((y, at) => ({ x: curve[key][at] / unit.size, y }));
       const band = { borderWidth: 0, pointRadius: 0, pointHitRadius: 0, group: index, band: true };
       const isPoint = curve.mean.length === 1;
       return [
@@ -57,7 +59,7 @@
       options: {
         parsing: false, animation: false, maintainAspectRatio: false,
         interaction: { mode: "nearest", intersect: false },
-        scales: { x: axis(title, format, logarithmic), y: axis("test accuracy (%)", String, false) },
+        scales: { x: axis(unit.name, logarithmic), y: axis("test accuracy (%)", false) },
         plugins: {
           legend: {
             position: "bottom",
@@ -73,7 +75,7 @@
           tooltip: {
             filter: (item) => !item.dataset.band,
             callbacks: {
-              title: (items) => (items.length ? format(items[0].parsed.x) : ""),
+              title: (items) => (items.length ? `${plain(items[0].parsed.x)} ${unit.name}` : ""),
               label: (item) => `${item.dataset.label}: ${item.parsed.y.toFixed(1)}%`,
             },
           },
@@ -84,27 +86,29 @@
 
   function bars(id, stacks) {
     const canvas = document.getElementById(id);
-    const kinds = Object.keys(stacks);
-    if (!kinds.length) { (canvas.closest(".charts") ? canvas.closest("figure") : canvas.closest("section")).remove(); return; }
-    canvas.parentElement.style.height = `${96 + 34 * data.labels.length}px`;
+    if (!stacks.length) { (canvas.closest(".charts") ? canvas.closest("figure") : canvas.closest("section")).remove(); return; }
+    const totals = data.labels.map((_, at) => stacks.reduce((sum, stack) => sum + stack.values[at], 0));
+    const unit = byteUnit(Math.max(...totals));
+    canvas.parentElement.style.height = `${112 + 34 * data.labels.length}px`;
     charts.push(new Chart(canvas, {
       type: "bar",
       data: {
         labels: data.labels,
-        datasets: kinds.map((kind, at) => ({
-          label: kind.replaceAll("_", " "), data: stacks[kind], backgroundColor: KINDS[at % KINDS.length], maxBarThickness: 22,
+        datasets: stacks.map(({ kind, colour, values }) => ({
+          label: kind.replaceAll("_", " "), data: values.map((value) => value / unit.size),
+          backgroundColor: KINDS[colour % KINDS.length], maxBarThickness: 22,
         })),
       },
       options: {
         indexAxis: "y", animation: false, maintainAspectRatio: false,
         interaction: { mode: "nearest", axis: "y", intersect: true },
         scales: {
-          x: { ...axis("", bytes, false), stacked: true },
+          x: { ...axis(unit.name, false), stacked: true },
           y: { stacked: true, grid: { display: false }, ticks: { autoSkip: false } },
         },
         plugins: {
           legend: { position: "bottom", labels: { boxWidth: 10, boxHeight: 10 } },
-          tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${bytes(item.parsed.x)}` } },
+          tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${plain(item.parsed.x)} ${unit.name}` } },
         },
       },
     }));
@@ -116,9 +120,9 @@
     Chart.defaults.color = css("--quiet");
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     Chart.defaults.font.size = 12;
-    curves("rounds", "rounds", "round", (value) => (Number.isInteger(value) ? String(value) : ""));
-    curves("uplink-curve", "uplink", "", mib);
-    curves("compute", "compute", "", flops);
+    curves("rounds", "rounds", () => ({ name: "round", size: 1 }));
+    curves("uplink-curve", "uplink", byteUnit);
+    curves("compute", "compute", flopUnit);
     bars("memory", data.memory);
     bars("uplink", data.uplink);
     bars("downlink", data.downlink);
