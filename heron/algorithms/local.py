@@ -100,14 +100,14 @@ class LocalNetwork:
                 smashed.add(self.smash(inputs))
         return smashed.result()
 
-    def graph_pass(self, batch: Batch, seed: int) -> tuple[Tensor, GradientEdge]:
-        """Smashed data of the whole batch, detached, and where its gradient enters the graph.
+    def graph_pass(self, batch: Batch, seed: int) -> tuple[list[Tensor], GradientEdge]:
+        """Smashed data of the whole batch, detached, alone in a list, and where its gradient enters the graph.
 
-        The edge does not hold the smashed data: once handed over, its room is free.
+        The edge does not hold the smashed data: once popped and handed over, its room is free.
         """
         with torch.enable_grad(), self.randomness(seed):
             smashed = self.smash(batch.inputs)
-        return smashed.detach(), get_gradient_edge(smashed)
+        return [smashed.detach()], get_gradient_edge(smashed)
 
     def randomness(self, seed: int) -> AbstractContextManager[None]:
         """Dropout masks as a function of the seed, so that every pass of a step draws the same ones."""

@@ -14,20 +14,19 @@ class SplitClient(FirstOrderClient):
         """Forward, wait for the cut gradient, backward.
 
         With micro-batches the forward pass is made twice, so that one micro-batch's activations are alive at a time;
-        without, its graph waits for the answer.
+        without, its graph waits for the answer. No variable holds smashed data while it waits: with the cut gradient
+        that would be two maps.
         """
         seed = key.seed("dropout")
         size = self._local.micro_batch
         if size is None:
-            smashed, edge = self._local.graph_pass(batch, seed)
-            gradient = yield smashed
-            del smashed
+            parcel, edge = self._local.graph_pass(batch, seed)
+            gradient = yield parcel.pop()
             torch.autograd.backward(edge, gradient, inputs=self._trained())
         else:
             with torch.no_grad():
-                smashed = self._local.smash_pass(batch, seed)
-            gradient = yield smashed
-            del smashed
+                parcel = [self._local.smash_pass(batch, seed)]
+            gradient = yield parcel.pop()
             assert gradient is not None  # a coupled round answers every upload
             with torch.enable_grad(), self._local.randomness(seed):
                 pieces = zip(self._local.pieces(batch), torch.split(gradient, size), strict=True)

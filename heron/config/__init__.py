@@ -9,11 +9,12 @@ from heron.config.build import (
     use_threads_and_device,
 )
 from heron.config.overrides import check_choice, fingerprint, from_toml, override, to_toml
-from heron.config.recipes import RECIPES, Recipe
+from heron.config.recipes import RECIPES, PaperCost, Recipe
 from heron.config.schema import RunConfig
 
 __all__ = [
     "RECIPES",
+    "PaperCost",
     "Recipe",
     "RunConfig",
     "build_federation",

@@ -5,8 +5,8 @@ Learning rates of `digits` were chosen for every algorithm on the validation spl
 """
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from heron.config.schema import (
     Cifar10Config,
@@ -22,6 +22,19 @@ from heron.config.schema import (
 
 
 @dataclass(frozen=True)
+class PaperCost:
+    """What a paper reports for one client step.
+
+    Attributes:
+        peak_memory_bytes: peak memory.
+        flops_per_step: floating-point operations.
+    """
+
+    peak_memory_bytes: float
+    flops_per_step: float
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A named configuration.
 
@@ -29,11 +42,13 @@ class Recipe:
         name: what the command line calls it.
         summary: one line for a person.
         build: the configuration for an algorithm.
+        paper_costs: costs of one client step by algorithm, where the recipe is a paper's setting.
     """
 
     name: str
     summary: str
     build: Callable[[str], RunConfig]
+    paper_costs: Mapping[str, PaperCost] = field(default_factory=dict)
 
 
 # (client.learning_rate, server.learning_rate) by algorithm; others take heron's.
@@ -43,6 +58,19 @@ _DIGITS_RATES = {"heron": (1e-2, 3e-3), "cse_fsl": (1e-2, 1e-2), "frozen": (1e-2
 _FIVE_CLIENTS = ClientsConfig(
     total=5, per_round=0, partition="iid", alpha=0.5, weighting="equal", dropout=0.0, stragglers=0.0
 )
+
+
+# HERON-SFL (Kou et al., arXiv 2601.09076), ResNet-18 on CIFAR-10: MiB and GFLOP of one local step.
+_PAPER_RESNET18 = {
+    name: PaperCost(memory * 2**20, compute * 1e9)
+    for name, memory, compute in (
+        ("heron", 259.44, 39.90),
+        ("cse_fsl", 726.46, 59.85),
+        ("fsl_sage", 726.46, 59.85),
+        ("sflv1", 709.93, 59.51),
+        ("sflv2", 709.93, 59.51),
+    )
+}
 
 
 def _digits(algorithm: str) -> RunConfig:
@@ -137,10 +165,15 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe("digits", "8x8 digits, small CNN, narrow cut of 16 floats, 5 clients: seconds on a laptop", _digits),
-        Recipe("cifar10-resnet18", "the paper's vision task at its real size: ResNet-18, batch 256", _cifar10_resnet18),
+        Recipe(
+            "cifar10-resnet18",
+            "the paper's vision task at its real size: ResNet-18, batch 256",
+            _cifar10_resnet18,
+            _PAPER_RESNET18,
+        ),
         Recipe(
             "cifar10-resnet18-small",
-            "width 16, 10,000 training images, 15 rounds: fits two CPU cores",
+            "width 16, 5,000 training images, 10 rounds: some five minutes a run on one CPU core",
             _cifar10_resnet18_small,
         ),
     )

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from heron.algorithms import StepKey, finish
 from heron.data import Batch, fetch
@@ -23,7 +22,7 @@ class ClientCost:
         memory_breakdown_bytes: what those bytes were; sums to the peak.
         flops_per_step: floating-point operations of matrix products and convolutions (2 per multiply-add), backward
             passes included.
-        forwards_per_step: forward passes of the client part.
+        forwards_per_step: forward passes of the client part, those that checkpointing repeats included.
         smashed_bytes_per_step: bytes of smashed data at the cut layer.
         seconds_per_step: median wall time.
     """
@@ -58,14 +57,14 @@ class _Step:
     def __call__(self) -> None:
         step = self._learner.step(self.batch, StepKey(self._federation.settings.seed, 0, 0, 0))
         smashed = next(step)
-        answer: Tensor | None = None
-        if smashed is not None:
-            self.smashed_bytes = smashed.numel() * smashed.element_size()
-            if self._federation.algorithm.uploads == "every_step":
-                answer = torch.zeros_like(smashed)  # the cut gradient, which the client holds while it learns
+        answers = smashed is not None and self._federation.algorithm.uploads == "every_step"
+        shape, dtype, self.smashed_bytes = (
+            ((), None, 0) if smashed is None else (smashed.shape, smashed.dtype, smashed.nbytes)
+        )
         # Handed over, as an engine does before the step learns.
         del smashed
-        finish(step, answer)
+        # The cut gradient, which the client holds while it learns.
+        finish(step, torch.zeros(shape, dtype=dtype, device=self.batch.inputs.device) if answers else None)
 
 
 def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
@@ -87,7 +86,9 @@ def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
         inputs=[step.batch.inputs, step.batch.labels],
         modules=[federation.local.module],
     )
-    with count_forwards(client) as forwards:
+    # Checkpointing calls the layers, not the module that holds them.
+    first_layer = next(module for module in client.modules() if not list(module.children()))
+    with count_forwards(client) as forwards, count_forwards(first_layer) as passes:
         step()
     pieces = -(-federation.settings.batch_size // (federation.settings.micro_batch or federation.settings.batch_size))
     return ClientCost(
@@ -95,7 +96,7 @@ def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
         peak_memory_bytes=memory.peak_bytes,
         memory_breakdown_bytes=memory.breakdown_bytes,
         flops_per_step=measure_flops(step),
-        forwards_per_step=forwards.count // pieces,
+        forwards_per_step=max(forwards.count, passes.count) // pieces,
         smashed_bytes_per_step=step.smashed_bytes,
         seconds_per_step=measure_seconds(step, repeats=repeats),
     )

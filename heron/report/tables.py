@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from heron.analysis import value_text
+from heron.config import PaperCost
 from heron.report.units import bytes_text, flops_text, percent_text
 
 Row = Mapping[str, Any]
@@ -78,8 +79,8 @@ def print_run(recipe: str, summary: Row, folder: Path) -> None:
     console.print(f"results in {folder}", highlight=False, markup=False)
 
 
-def print_costs(recipe: str, rows: Sequence[Row]) -> None:
-    """What one client step costs, by algorithm, with the memory broken down."""
+def print_costs(recipe: str, rows: Sequence[Row], paper: Mapping[str, PaperCost] | None = None) -> None:
+    """What one client step costs, by algorithm, with the memory broken down and the paper's figures beside it."""
     table = Table(title=f"{recipe}: one client step", title_justify="left")
     table.add_column("")
     for row in rows:
@@ -91,6 +92,11 @@ def print_costs(recipe: str, rows: Sequence[Row]) -> None:
     table.add_row("forward passes", *(str(row["forwards_per_step"]) for row in rows))
     table.add_row("smashed data", *(bytes_text(row["smashed_bytes_per_step"]) for row in rows))
     table.add_row("time", *(f"{1000 * row['seconds_per_step']:.3g} ms" for row in rows))
+    if paper:
+        known = [paper.get(row["algorithm"]) for row in rows]
+        table.add_section()
+        table.add_row("paper: peak memory", *(bytes_text(cost.peak_memory_bytes) if cost else "-" for cost in known))
+        table.add_row("paper: compute", *(flops_text(cost.flops_per_step) if cost else "-" for cost in known))
     _console().print(table)
 
 
