@@ -136,7 +136,7 @@ class _Clock:
 def _tensor_bytes() -> int:
     storages = {}
     for item in gc.get_objects():
-        if type(item) in {torch.Tensor, torch.nn.Parameter}:
+        if type(item) in {torch.Tensor, torch.nn.Parameter} and item.layout == torch.strided:
             storage = item.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())

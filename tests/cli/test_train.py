@@ -53,7 +53,9 @@ def test_the_files_of_a_run(run):
         "config.toml",
         "metrics.jsonl",
         "summary.json",
+        "cost.json",
         "checkpoint/state.safetensors",
+        *(f"checkpoint/clients/{client_id}-1.safetensors" for client_id in range(5)),
         "learning_curve.png",
         "model.safetensors",
     }

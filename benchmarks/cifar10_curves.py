@@ -1,0 +1,51 @@
+"""Learning curves of every algorithm on a small CIFAR-10 at the paper's cut, kept with the hardware.
+
+    python benchmarks/cifar10_curves.py [RUN_FOLDER]
+
+Runs `heron compare cifar10-resnet18-small` for all algorithms and seeds 0, 1, 2 into the folder (default
+runs/cifar10-curves; finished runs there are kept, so it can be interrupted), some 40 minutes on two cores. Saves the
+rows and every run's accuracy by round to benchmarks/results/cifar10_curves.json, the figure to
+docs/figures/cifar10_curves.png. All rates are the recipe's, Adam 1e-3 on both sides: none is tuned for an algorithm.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from hardware import describe
+
+from heron.algorithms import ALGORITHMS
+from heron.cli.main import main as heron
+from heron.engines import RunDirectory
+
+HERE = Path(__file__).parent
+RESULT = HERE / "results" / "cifar10_curves.json"
+FIGURE = HERE.parent / "docs" / "figures" / "cifar10_curves.png"
+SEEDS = (0, 1, 2)
+KEPT = ("round", "test_accuracy", "validation_accuracy", "train_loss", "uplink_bytes", "downlink_bytes")
+
+
+def curve(run: RunDirectory) -> list[dict[str, Any]]:
+    """What a run did, round by round."""
+    return [{key: row.get(key) for key in KEPT} for row in run.read_metrics()]
+
+
+def main() -> None:
+    """Compare, save."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/cifar10-curves")
+    seeds = ",".join(map(str, SEEDS))
+    names = ",".join(ALGORITHMS)
+    code = heron(["compare", "cifar10-resnet18-small", "--algorithms", names, "--seeds", seeds, "--out", str(folder)])
+    if code:
+        raise SystemExit(code)
+    result = json.loads((folder / "comparison.json").read_text())
+    curves = {name: [curve(RunDirectory(folder / name / f"seed{seed}")) for seed in SEEDS] for name in ALGORITHMS}
+    RESULT.write_text(json.dumps({"hardware": describe(), **result, "curves": curves}, indent=1) + "\n")
+    FIGURE.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / "comparison.png", FIGURE)
+
+
+if __name__ == "__main__":
+    main()
