@@ -31,13 +31,17 @@ class ClientSettings:
         optimizer: update rule of theta_l.
         learning_rate: its step size eta_l, > 0.
         keep_state: whether the optimiser state survives from one round of the client to its next.
-        estimator: probes of a zeroth-order client; first-order clients ignore it.
+        estimator: probes of a zeroth-order client, None for no probes at all; first-order clients ignore it.
+        exact: how many modules of a zeroth-order client, counted from its end, train exactly (`heron.split.boundary`).
+        exact_learning_rate: step size of that part, > 0; None for `learning_rate`.
     """
 
     optimizer: OptimizerName = "adam"
     learning_rate: float = 1e-3
     keep_state: bool = True
-    estimator: Estimator = field(default_factory=Estimator)
+    estimator: Estimator | None = field(default_factory=Estimator)
+    exact: int | Literal["all"] = 0
+    exact_learning_rate: float | None = None
 
 
 @dataclass(frozen=True)

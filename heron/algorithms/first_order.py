@@ -1,6 +1,6 @@
 """What clients that learn by backpropagation have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,16 @@ class FirstOrderClient:
     Args:
         local: what the client holds.
         settings: optimiser and learning rate eta_l.
-        trained: the part of it that is trained; all of it by default.
+        trained: whether a parameter, by name, is trained here; all are by default.
     """
 
-    def __init__(self, local: LocalNetwork, settings: ClientSettings, trained: str | None = None) -> None:
+    def __init__(
+        self, local: LocalNetwork, settings: ClientSettings, trained: Callable[[str], bool] = lambda _: True
+    ) -> None:
         self._local = local
         self._settings = settings
         self._parameters = {
-            name: tensor
-            for name, tensor in local.module.named_parameters()
-            if tensor.requires_grad and (trained is None or name.startswith(f"{trained}."))
+            name: tensor for name, tensor in local.module.named_parameters() if tensor.requires_grad and trained(name)
         }
         self._optimizer = self._new_optimizer()
 

@@ -40,7 +40,7 @@ class FslSageClient(LocalLossClient):
     """
 
     def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
-        super().__init__(local, settings, trained="client")
+        super().__init__(local, settings, trained=lambda name: name.startswith("client."))
 
 
 class AligningServer(MainServer):

@@ -6,6 +6,9 @@ arXiv 2601.09076 (2026). A local step is one clean forward, which also yields th
     l(theta_l) = loss(f_a(f_c(x; theta_c); theta_a), y)
 
 with theta_l <- theta_l - eta_l * (1/q) sum_p s_p u_p. Nothing is cached and no gradient is computed.
+
+`client.exact` moves the order boundary (`heron.algorithms.boundary`): so many modules at the client's end, the
+auxiliary network first, train exactly and the rest by zeroth order. 0 is the method as published.
 """
 
 from collections.abc import Mapping
@@ -13,11 +16,23 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from heron.algorithms.base import Algorithm, ClientSettings, ClientState, StepGenerator, StepKey, StepResult
+from heron.algorithms.base import (
+    Algorithm,
+    ClientLearner,
+    ClientSettings,
+    ClientState,
+    StepGenerator,
+    StepKey,
+    StepResult,
+)
+from heron.algorithms.boundary import BoundaryClient, exact_settings
 from heron.algorithms.decoupled import decoupled_round
+from heron.algorithms.first_order import LocalLossClient
 from heron.algorithms.local import LocalNetwork
+from heron.algorithms.zeroth_order import ZerothOrderPart
 from heron.data import Batch
-from heron.zo import RULES, FlatParameters, RuleState, StepRecord
+from heron.split import num_client_modules, place_boundary
+from heron.zo import StepRecord
 
 
 class HeronClient:
@@ -30,24 +45,19 @@ class HeronClient:
 
     def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
         self._local = local
-        self._flat = FlatParameters(local.module)
-        self._rule = RULES[settings.optimizer](settings.learning_rate)
-        self._estimator = settings.estimator
+        self._learner = ZerothOrderPart(local.module, settings)
         self._keep_state = settings.keep_state
-        self._state = self._rule.init(self._flat.theta)
-        self.last_step: StepRecord | None = None
+
+    @property
+    def last_step(self) -> StepRecord | None:
+        """Seeds and projected gradients of the latest step."""
+        return self._learner.last_step
 
     def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
         """theta_l <- the broadcast; moments <- what the client kept, or zero."""
         buffers = self._local.buffers()
-        self._flat.load_({name: tensor for name, tensor in model.items() if name not in buffers})
+        self._learner.load({name: tensor for name, tensor in model.items() if name not in buffers}, state)
         self._local.load_buffers_(model)
-        if state:
-            device = self._flat.theta.device
-            moments = {name: tensor.to(device) for name, tensor in state.items() if name != "num_steps"}
-            self._state = RuleState(int(state["num_steps"]), moments)
-        else:
-            self._state = self._rule.init(self._flat.theta)
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
         """One zeroth-order step: 1 + q forwards (one-sided), q + 1 passes over theta_l, no autograd graph."""
@@ -56,38 +66,43 @@ class HeronClient:
             smashed, clean_loss = self._local.clean_pass(batch, mask_seed)
         yield smashed
         del smashed  # handed over: the probes need its room
-        seeds = tuple(key.seed("direction", probe) for probe in range(self._estimator.num_probes))
-        projected_gradients_P = self._estimator.projected_gradients_(
-            self._flat, lambda: self._local.loss_pass(batch, mask_seed), seeds, clean_loss
-        )
-        self.last_step = StepRecord(seeds, projected_gradients_P)
-        self._state = self._rule.apply_(self._state, self._flat, self.last_step, self._estimator.distribution)
+        self._learner.learn(lambda: self._local.loss_pass(batch, mask_seed), clean_loss, key)
         return StepResult(clean_loss)
 
     def model(self) -> dict[str, Tensor]:
         """theta_l and the buffers."""
-        return self._flat.named_tensors() | self._local.buffers()
+        return self._learner.model() | self._local.buffers()
 
     def state(self) -> ClientState:
         """Moments and step count, or nothing where every round starts afresh."""
-        if not self._keep_state:
-            return {}
-        return {"num_steps": torch.tensor(self._state.num_steps), **self._state.moments}
+        return self._learner.state() if self._keep_state else {}
 
     def resident(self) -> dict[str, list[Tensor]]:
         """Both copies of theta_l count as parameters."""
+        theta, moments = self._learner.resident()
         return {
-            "parameters": [self._flat.theta, *self._local.module.parameters()],
+            "parameters": [theta, *self._local.module.parameters()],
             "buffers": list(self._local.buffers().values()),
-            "optimizer_state": list(self._state.moments.values()),
+            "optimizer_state": moments,
         }
+
+
+def make_client(local: LocalNetwork, settings: ClientSettings) -> ClientLearner:
+    """The client at the order boundary of the settings: 0 is HERON-SFL as published, all of it CSE-FSL's client."""
+    if settings.exact == 0:
+        return HeronClient(local, settings)
+    if settings.exact in {"all", num_client_modules(local.module["client"])}:
+        return LocalLossClient(local, exact_settings(settings))
+    assert isinstance(settings.exact, int)  # the only other choice
+    boundary = place_boundary(local.module["client"], local.module["auxiliary"], settings.exact)
+    return BoundaryClient(local, settings, boundary)
 
 
 HERON = Algorithm(
     name="heron",
     summary="HERON-SFL: zeroth-order clients with an auxiliary network, first-order Main Server",
     citation="Kou, Chen, Yang, Shen, arXiv 2601.09076 (2026)",
-    make_client=HeronClient,
+    make_client=make_client,
     run_round=decoupled_round,
     head="auxiliary",
 )

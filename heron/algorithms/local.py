@@ -54,12 +54,12 @@ class LocalNetwork:
 
     def smash(self, inputs: Tensor) -> Tensor:
         """Smashed data of b inputs: z = f_c(x), shape (b, ...)."""
-        return self._run(self.module["client"], inputs)
+        return self.run(self.module["client"], inputs)
 
     def head_loss(self, smashed: Tensor, labels: Tensor) -> Tensor:
         """Mean of the local loss over b examples, e.g. of l(f_a(z), y), shape ()."""
         assert self._head is not None  # asked for by clients that have one
-        return self.criterion(self._run(self.module[self._head], smashed), labels)
+        return self.criterion(self.run(self.module[self._head], smashed), labels)
 
     def pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, float]]:
         """Micro-batches with their share of the batch: (inputs, labels, b / B)."""
@@ -82,10 +82,10 @@ class LocalNetwork:
         Returns:
             Smashed data, detached, shape (B, ...), and the local loss, shape ().
         """
-        smashed = _Collector(batch)
+        smashed = Collector(batch)
         with self.randomness(seed):
             loss = self._loss(batch, smashed.add, each_loss)
-        return smashed.result(), loss
+        return smashed.take(), loss
 
     def loss_pass(self, batch: Batch, seed: int, each_loss: Callable[[Tensor], None] | None = None) -> Tensor:
         """The local loss at the present parameters, shape (); keeps no smashed data. Arguments as of `clean_pass`."""
@@ -94,11 +94,11 @@ class LocalNetwork:
 
     def smash_pass(self, batch: Batch, seed: int) -> Tensor:
         """Smashed data of a batch, detached, without a loss."""
-        smashed = _Collector(batch)
+        smashed = Collector(batch)
         with self.randomness(seed):
             for inputs, _, _ in self.pieces(batch):
                 smashed.add(self.smash(inputs))
-        return smashed.result()
+        return smashed.take()
 
     def graph_pass(self, batch: Batch, seed: int) -> tuple[list[Tensor], GradientEdge]:
         """Smashed data of the whole batch, detached, alone in a list, and where its gradient enters the graph.
@@ -133,7 +133,8 @@ class LocalNetwork:
                 raise MessageError(f"buffer {name!r}: expected shape {tuple(buffer.shape)}, found {found}")
             buffer.copy_(received)
 
-    def _run(self, module: nn.Module, inputs: Tensor) -> Tensor:
+    def run(self, module: nn.Module, inputs: Tensor) -> Tensor:
+        """Call a part; with activation checkpointing where a graph is built and it is asked for."""
         if self._checkpointing and torch.is_grad_enabled():
             return checkpointed(module, inputs)
         outputs: Tensor = module(inputs)
@@ -160,8 +161,12 @@ class LocalNetwork:
         return total
 
 
-class _Collector:
-    """Joins the smashed data of micro-batches in a buffer made once, so that it is never held twice."""
+class Collector:
+    """Joins the smashed data of micro-batches in a buffer made once, so that it is never held twice.
+
+    Args:
+        batch: the whole batch.
+    """
 
     def __init__(self, batch: Batch) -> None:
         self._num_examples = len(batch)
@@ -169,6 +174,7 @@ class _Collector:
         self._smashed: Tensor | None = None
 
     def add(self, piece: Tensor) -> None:
+        """Take the smashed data of the next b examples."""
         piece = piece.detach()
         if len(piece) == self._num_examples:
             self._smashed = piece
@@ -178,6 +184,8 @@ class _Collector:
         self._smashed[self._filled : self._filled + len(piece)] = piece
         self._filled += len(piece)
 
-    def result(self) -> Tensor:
+    def take(self) -> Tensor:
+        """The smashed data of all B examples, which is not held here any longer."""
         assert self._smashed is not None  # every batch has been through add
-        return self._smashed
+        smashed, self._smashed = self._smashed, None
+        return smashed

@@ -111,7 +111,11 @@ def federation_settings(config: RunConfig) -> FederationSettings:
             optimizer=client.optimizer,
             learning_rate=client.learning_rate,
             keep_state=client.keep_state,
-            estimator=Estimator(estimator.mu, estimator.probes, estimator.distribution, estimator.scheme),
+            estimator=Estimator(estimator.mu, estimator.probes, estimator.distribution, estimator.scheme)
+            if estimator.probes
+            else None,
+            exact=client.exact,
+            exact_learning_rate=client.exact_learning_rate or None,
         ),
         weighting=clients.weighting,
         reliability=Reliability(clients.dropout, clients.stragglers),

@@ -52,7 +52,15 @@ class Recipe:
 
 
 # (client.learning_rate, server.learning_rate) by algorithm; others take heron's.
-_DIGITS_RATES = {"heron": (1e-2, 3e-3), "cse_fsl": (1e-2, 1e-2), "frozen": (1e-2, 1e-2)}
+_DIGITS_RATES = {
+    "heron": (1e-2, 3e-3),
+    "cse_fsl": (1e-2, 1e-2),
+    "fsl_sage": (1e-2, 1e-2),
+    "sflv1": (3e-2, 3e-3),
+    "sflv2": (3e-2, 3e-3),
+    "fedavg": (1e-2, 1e-2),
+    "frozen": (1e-2, 1e-2),
+}
 
 
 _FIVE_CLIENTS = ClientsConfig(
@@ -92,8 +100,10 @@ def _digits(algorithm: str) -> RunConfig:
             checkpointing=False,
             local_steps=0,
             upload_period=1,
+            exact=0,
             optimizer="adam",
             learning_rate=client_rate,
+            exact_learning_rate=0.0,
             keep_state=True,
         ),
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
@@ -120,8 +130,10 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
             checkpointing=False,
             local_steps=0,
             upload_period=1,
+            exact=0,
             optimizer="adam",
             learning_rate=1e-4,
+            exact_learning_rate=0.0,
             keep_state=True,
         ),
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),

@@ -11,6 +11,7 @@ PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
@@ -76,8 +77,11 @@ class ClientConfig(_Section):
         checkpointing: activation checkpointing of first-order clients; the others cache nothing.
         local_steps: local steps per round, h; 0 for one pass over the client's data.
         upload_period: local steps per upload of smashed data, k; sflv1 and sflv2 upload every step.
+        exact: how many of the client's modules, counted from the auxiliary network down, heron's clients train exactly;
+            0 is HERON-SFL as published, `all` CSE-FSL's client. Other algorithms ignore it.
         optimizer: update rule.
         learning_rate: eta_l.
+        exact_learning_rate: eta_l of heron's exactly trained modules; 0 for the same.
         keep_state: whether the optimiser state survives from round to round.
     """
 
@@ -86,8 +90,10 @@ class ClientConfig(_Section):
     checkpointing: bool
     local_steps: NonNegativeInt
     upload_period: PositiveInt
+    exact: NonNegativeInt | Literal["all"]
     optimizer: Literal["sgd", "momentum", "adam"]
     learning_rate: PositiveFloat
+    exact_learning_rate: NonNegativeFloat
     keep_state: bool
 
 
@@ -96,13 +102,13 @@ class EstimatorConfig(_Section):
 
     Attributes:
         mu: smoothing radius per coordinate.
-        probes: directions per step, q.
+        probes: directions per step, q; 0 leaves everything below the order boundary as it is (needs client.exact).
         distribution: `rademacher` or `gaussian`.
         scheme: `one_sided` or `central`.
     """
 
     mu: PositiveFloat
-    probes: PositiveInt
+    probes: NonNegativeInt
     distribution: Distribution
     scheme: Scheme
 

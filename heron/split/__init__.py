@@ -1,9 +1,10 @@
 """A network cut in two: how to cut it, what clients learn with, and whether it can be trained that way.
 
 Knows nothing of transport, metering or algorithms. Read in this order: `model`, `cut`, `traced`, `heads`,
-`equivalence`, `validate`, `trial`, `randomness`; then one file per model family: `digits_cnn`, `resnet18`.
+`equivalence`, `validate`, `trial`, `randomness`, `boundary`; then one file per model family: `digits_cnn`, `resnet18`.
 """
 
+from heron.split.boundary import OrderBoundary, num_client_modules, place_boundary
 from heron.split.cut import cut
 from heron.split.digits_cnn import digits_cnn
 from heron.split.equivalence import check_equivalence
@@ -14,6 +15,7 @@ from heron.split.resnet18 import resnet18
 from heron.split.validate import check_trainable
 
 __all__ = [
+    "OrderBoundary",
     "SplitModel",
     "build_seeded",
     "check_equivalence",
@@ -23,6 +25,8 @@ __all__ = [
     "has_batchnorm",
     "is_stochastic",
     "linear_head",
+    "num_client_modules",
+    "place_boundary",
     "pooled_linear_head",
     "resnet18",
     "seeded_randomness",

@@ -96,6 +96,13 @@ def smashed_shape(client: nn.Module, example: Tensor) -> torch.Size:
     return smashed.shape[1:]
 
 
+def ordered_children(container: nn.Module) -> _Children:
+    """A container's children by name, in order, each at every place it has."""
+    # Not named_children(): it skips the second place of a layer that is there twice, e.g. a ReLU used again.
+    names = dict.fromkeys(name.split(".")[0] for name, _ in container.named_modules(remove_duplicate=False) if name)
+    return OrderedDict((name, container.get_submodule(name)) for name in names)
+
+
 def check_example(example: Tensor) -> None:
     """Refuse an example that is not a batch of at least one input.
 
@@ -159,11 +166,8 @@ def _cut_sequential(model: nn.Module, path: list[str]) -> tuple[nn.Module, nn.Mo
 
 def _take_apart(container: nn.Module, path: list[str]) -> tuple[_Children, _Children]:
     """Children up to the layer and children after it; a container around the cut has a half in each."""
-    # Not named_children(): it skips the second place of a layer that is there twice, e.g. a ReLU used again.
-    names = list(
-        dict.fromkeys(name.split(".")[0] for name, _ in container.named_modules(remove_duplicate=False) if name)
-    )
-    children = OrderedDict((name, container.get_submodule(name)) for name in names)
+    children = ordered_children(container)
+    names = list(children)
     position = names.index(path[0])
     head = OrderedDict((name, children[name]) for name in names[: position + 1])
     tail = OrderedDict((name, children[name]) for name in names[position + 1 :])

@@ -6,7 +6,7 @@ in place would save the second copy, but changes about 4% of all float32 weights
 when a loss raises.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -25,6 +25,7 @@ class FlatParameters:
 
     Args:
         module: module with at least one trainable parameter, all of one floating dtype on one device.
+        only: names of the parameters to take; all trainable ones by default.
 
     Attributes:
         theta: the parameters, shape (d,); never perturbed.
@@ -34,9 +35,13 @@ class FlatParameters:
         SplitError: if there is nothing to train, or dtypes or devices are mixed.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, only: Collection[str] | None = None) -> None:
         self.module = module
-        named = {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
+        named = {
+            name: tensor
+            for name, tensor in module.named_parameters()
+            if tensor.requires_grad and (only is None or name in only)
+        }
         _check_uniform(named)
         self._shapes = {name: parameter.shape for name, parameter in named.items()}
         with torch.no_grad():

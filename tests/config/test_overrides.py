@@ -88,7 +88,7 @@ def test_a_key_without_a_neighbour_gets_no_wild_guess():
         "client.learning_rate=0",
         "client.learning_rate=nan",
         "estimator.mu=0",
-        "estimator.probes=0",
+        "estimator.probes=-1",
         "estimator.distribution=uniform",
         "estimator.scheme=two_sided",
         "server.optimizer=momentum",

@@ -1,0 +1,56 @@
+"""The gradient of a linear layer under cross-entropy, without autograd.
+
+For logits a = x W^T + b and the mean cross-entropy over B examples, with p = softmax(a) and one-hot labels e:
+
+    d l / d a = (p - e) / B,   d l / d W = (d l / d a)^T x,   d l / d b = sum_B d l / d a,   d l / d x = (d l / d a) W
+
+`B` examples, `D` features, `C` classes.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, linear, one_hot
+
+
+def has_closed_form(module: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> bool:
+    """Whether `linear_cross_entropy` computes what the module and the criterion do."""
+    layers = list(module) if isinstance(module, nn.Sequential) else [module]
+    return criterion is cross_entropy and len(layers) == 1 and type(layers[0]) is nn.Linear
+
+
+@torch.no_grad()
+def linear_cross_entropy(
+    layer: nn.Linear, features_BD: Tensor, labels_B: Tensor, share: float
+) -> tuple[Tensor, Callable[[], Tensor]]:
+    """Loss of a linear layer, and its backward pass for later.
+
+    Args:
+        layer: maps D features to C logits.
+        features_BD: its inputs.
+        labels_B: class of every example, in [0, C).
+        share: factor on the mean loss, e.g. a micro-batch's share of its batch.
+
+    Returns:
+        `share` times the mean cross-entropy, shape (), and a function that adds the gradients to `layer.weight.grad`
+        and `layer.bias.grad` and returns the gradient of the features, shape (B, D).
+    """
+    logits_BC = linear(features_BD, layer.weight, layer.bias)
+    loss = cross_entropy(logits_BC, labels_B) * share
+    delta_BC = torch.softmax(logits_BC, dim=1).sub_(one_hot(labels_B, logits_BC.shape[1]))
+    delta_BC.mul_(share / len(labels_B))
+
+    @torch.no_grad()
+    def backward() -> Tensor:
+        _accumulate(layer.weight, delta_BC.T @ features_BD)
+        if layer.bias is not None:
+            _accumulate(layer.bias, delta_BC.sum(dim=0))
+        return delta_BC @ layer.weight
+
+    return loss, backward
+
+
+def _accumulate(parameter: Tensor, gradient: Tensor) -> None:
+    if parameter.requires_grad:
+        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
