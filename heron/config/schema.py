@@ -152,7 +152,7 @@ class ResNet18Config(_Section):
         width: channels of the first stage; 64 is the paper's.
         norm: `batch` or `group`.
         bottleneck_channels: channels of a 1x1 bottleneck at the cut; 0 for none.
-        bottleneck_stride: its stride.
+        bottleneck_stride: side of the windows it averages first.
     """
 
     model: Literal["resnet18"]

@@ -48,7 +48,8 @@ def resnet18(
         cut_layer: last layer of the client part, conv1 to flatten; `"norm2"` is the paper's.
         bottleneck_channels: if not 0, a 1x1 convolution to so many channels ends the client part (`narrow`) and one
             back begins the server part (`widen`), for small smashed data.
-        bottleneck_stride: stride of `narrow`, at least 1; the server goes on with the smaller map.
+        bottleneck_stride: side of the windows that `narrow` averages before it convolves, at least 1; the server goes on
+            with the smaller map.
         num_classes: C, at least 1.
 
     Returns:
@@ -106,7 +107,10 @@ def _with_bottleneck(
     for name, layer in layers.items():
         all_layers[name] = layer
         if name == after:
-            all_layers["narrow"] = nn.Conv2d(channels, channels_narrow, 1, stride=stride)
+            narrow: nn.Module = nn.Conv2d(channels, channels_narrow, 1)
+            if stride > 1:
+                narrow = nn.Sequential(OrderedDict(pool=nn.AvgPool2d(stride), conv=narrow))
+            all_layers["narrow"] = narrow
             all_layers["widen"] = nn.Conv2d(channels_narrow, channels, 1)
     return all_layers
 
