@@ -1,0 +1,151 @@
+"""How much of a first-order client's gain each client learning recovers, at which memory and compute.
+
+    python benchmarks/study.py digits [--runs FOLDER]
+    python benchmarks/study.py cifar10_narrow
+    python benchmarks/study.py cifar10_wide
+
+Every arm is tuned over its grid of rates on the validation split (`study_arms.py`; mean validation accuracy of the
+last rounds), then run at its best point on all seeds, and the test split is read once, after the last round. Finished
+runs are kept below the folder, so the study can be interrupted. Saves benchmarks/results/study_TASK.json.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import statistics
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from hardware import describe
+from study_arms import TASKS, Arm, Task
+from study_tables import add_measures, print_rows
+from torch.utils.data import TensorDataset
+
+from heron.config import build_run, recipe_config
+from heron.engines import evaluate, profile_client
+
+RESULTS = Path(__file__).parent / "results"
+Case = tuple[str, str, tuple[str, ...], int, bool, Path]
+
+
+def finished_run(case: Case) -> dict[str, Any]:
+    """Validation accuracy and client examples by round, and for a final run the test accuracy; computed once."""
+    recipe, algorithm, settings, seed, is_final, folder = case
+    name = hashlib.blake2b(json.dumps([recipe, algorithm, settings, seed, is_final]).encode(), digest_size=8)
+    path = folder / f"{name.hexdigest()}.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    config = recipe_config(recipe, algorithm, [*settings, f"seed={seed}"])
+    run = build_run(config, None)
+    test = run.splits.test
+    # Out of reach while training, and while tuning altogether.
+    run.splits = dataclasses.replace(run.splits, test=TensorDataset(torch.empty(0), torch.empty(0)))
+    rows = run.train()
+    outcome = {
+        "settings": settings,
+        "seed": seed,
+        "validation": [row["validation_accuracy"] for row in rows],
+        "client_examples": [row["client_examples"] / config.clients.total for row in rows],
+        "uplink_bytes": rows[-1]["uplink_bytes"],
+        "downlink_bytes": rows[-1]["downlink_bytes"],
+    }
+    if is_final:
+        model, criterion = run.federation.load_global_model(), run.federation.local.criterion
+        outcome["test"] = evaluate(model, test, criterion, device=torch.device(config.device)).accuracy
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(outcome))
+    print(f"{algorithm} {' '.join(settings)} seed {seed}: {100 * outcome['validation'][-1]:.1f}", flush=True)
+    return outcome
+
+
+class Study:
+    """All runs of a task.
+
+    Args:
+        task: what to compare.
+        pool: where runs are computed.
+        folder: where finished ones are kept.
+    """
+
+    def __init__(self, task: Task, pool: ProcessPoolExecutor, folder: Path) -> None:
+        self._task = task
+        self._pool = pool
+        self._folder = folder
+
+    def tuned(self) -> dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]]:
+        """The best settings of every arm, and what each point of its grid reached."""
+        points = {arm.name: [tuple(settings) for settings in arm.candidates()] for arm in self._task.arms}
+        pending = {
+            (arm.name, settings): [self._submit(arm, settings, seed, is_final=False) for seed in self._task.tune_seeds]
+            for arm in self._task.arms
+            for settings in points[arm.name]
+            if len(points[arm.name]) > 1
+        }
+        scores = {
+            key: [statistics.fmean(run.result()["validation"][-self._task.last_rounds :]) for run in runs]
+            for key, runs in pending.items()
+        }
+        best = {}
+        for arm in self._task.arms:
+            grid = [
+                {"settings": settings, "validation": scores[arm.name, settings]}
+                for settings in points[arm.name]
+                if (arm.name, settings) in scores
+            ]
+            chosen = max(grid, key=lambda row: statistics.fmean(row["validation"]))["settings"] if grid else None
+            best[arm.name] = (chosen or points[arm.name][0], grid)
+        return best
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per arm, tuned and run on all seeds."""
+        best = self.tuned()
+        pending = {
+            arm.name: [self._submit(arm, best[arm.name][0], seed, is_final=True) for seed in self._task.seeds]
+            for arm in self._task.arms
+        }
+        rows = []
+        for arm in self._task.arms:
+            settings, grid = best[arm.name]
+            runs = [run.result() for run in pending[arm.name]]
+            config = recipe_config(self._task.recipe, arm.algorithm, [*self._task.settings, *settings])
+            cost = profile_client(build_run(config, None).federation).to_dict()
+            rows.append(
+                {
+                    "arm": arm.name,
+                    "algorithm": arm.algorithm,
+                    "control": arm.control,
+                    "settings": [*self._task.settings, *settings],
+                    "batch_size": config.client.batch_size,
+                    "cost": cost,
+                    "runs": runs,
+                    "grid": grid,
+                }
+            )
+        return rows
+
+    def _submit(self, arm: Arm, settings: tuple[str, ...], seed: int, *, is_final: bool) -> Any:
+        case = (self._task.recipe, arm.algorithm, (*self._task.settings, *settings), seed, is_final, self._folder)
+        return self._pool.submit(finished_run, case)
+
+
+def main() -> None:
+    """Tune, run, print, save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("--runs", type=Path, default=Path("runs/study"), help="default runs/study")
+    options = parser.parse_args()
+    task = TASKS[options.task]
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        rows = Study(task, pool, options.runs / options.task).rows()
+    add_measures(rows, task.last_rounds)
+    print_rows(rows)
+    result = {"hardware": describe(), "recipe": task.recipe, "seeds": task.seeds, "rows": rows}
+    (RESULTS / f"study_{options.task}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
