@@ -56,9 +56,9 @@ class BoundaryClient(FirstOrderClient):
     def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
         """Parameters, buffers and optimiser states of both parts."""
         names = self._below.model().keys() if self._below else ()
-        kept = {key.removeprefix(_BELOW): tensor for key, tensor in state.items() if key.startswith(_BELOW)}
         if self._below:
-            self._below.load({name: model[name] for name in names}, kept)
+            kept = {key.removeprefix(_BELOW): tensor for key, tensor in state.items() if key.startswith(_BELOW)}
+            self._below.load({name: tensor for name, tensor in model.items() if name in names}, kept)
         super().load(
             {name: tensor for name, tensor in model.items() if name not in names},
             {key: tensor for key, tensor in state.items() if not key.startswith(_BELOW)},
@@ -72,8 +72,9 @@ class BoundaryClient(FirstOrderClient):
 
         def finish_piece(boundary: Tensor, backward: Callable[[], Tensor]) -> None:
             delta = backward()
-            anchors.append(surrogate_loss(delta, boundary))
-            deltas.append(delta)
+            if self._below:
+                anchors.append(surrogate_loss(delta, boundary))
+                deltas.append(delta)
 
         waiting: list[tuple[Tensor, Callable[[], Tensor]]] = []
         for index, (inputs, labels, share) in enumerate(self._local.pieces(batch)):
@@ -121,7 +122,7 @@ class BoundaryClient(FirstOrderClient):
         if not len(parts.above):
             smashed.add(outputs)
             outputs = parts.head_below(outputs)
-        if self._has_formula:
+        if self._has_formula and outputs.dim() == 2 and labels.dim() == 1:  # labels may be probabilities, too
             (layer,) = parts.head_above
             assert isinstance(layer, nn.Linear)  # what has_closed_form says
             return outputs, *linear_cross_entropy(layer, outputs, labels, share)

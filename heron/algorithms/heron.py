@@ -31,6 +31,7 @@ from heron.algorithms.first_order import LocalLossClient
 from heron.algorithms.local import LocalNetwork
 from heron.algorithms.zeroth_order import ZerothOrderPart
 from heron.data import Batch
+from heron.errors import ConfigError
 from heron.split import num_client_modules, place_boundary
 from heron.zo import StepRecord
 
@@ -88,12 +89,18 @@ class HeronClient:
 
 
 def make_client(local: LocalNetwork, settings: ClientSettings) -> ClientLearner:
-    """The client at the order boundary of the settings: 0 is HERON-SFL as published, all of it CSE-FSL's client."""
+    """The client at the order boundary of the settings: 0 is HERON-SFL as published, all of it CSE-FSL's client.
+
+    Raises:
+        ConfigError: if the boundary is neither a number nor `all`.
+        SplitError: if the client has no such boundary.
+    """
     if settings.exact == 0:
         return HeronClient(local, settings)
     if settings.exact in {"all", num_client_modules(local.module["client"])}:
         return LocalLossClient(local, exact_settings(settings))
-    assert isinstance(settings.exact, int)  # the only other choice
+    if not isinstance(settings.exact, int):
+        raise ConfigError(f"expected client.exact to be a number or 'all', found {settings.exact!r}")
     boundary = place_boundary(local.module["client"], local.module["auxiliary"], settings.exact)
     return BoundaryClient(local, settings, boundary)
 

@@ -125,11 +125,8 @@ def _last(key: str) -> str:
 
 
 def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    section, *rest = [str(part) for part in problem["loc"]] or [""]
-    if section in _UNIONS:  # the next part names the member of the union, which is no part of the key
-        rest = rest[1:]
-    key = ".".join([section, *rest])
+    problem, *others = error.errors()
+    key = _key_of(problem)
     if problem["type"] == "extra_forbidden":
         known = list(_schema_keys())
         return f"unknown key {key!r}{_nearest(key, known)}"
@@ -137,7 +134,17 @@ def _first_problem(error: ValidationError) -> str:
         return f"missing key {key!r}: a saved configuration holds every key"
     found = problem.get("input")
     shown = "" if isinstance(found, Mapping) else f", found {found!r}"
-    return f"{key}: {problem['msg'].lower()}{shown}"
+    # A key that takes several types has a problem with each of them.
+    told = " or ".join(each["msg"].lower() for each in (problem, *others) if _key_of(each) == key)
+    return f"{key}: {told}{shown}"
+
+
+def _key_of(problem: Mapping[str, Any]) -> str:
+    section, *rest = [str(part) for part in problem["loc"]] or [""]
+    if section in _UNIONS:  # the next part names the member of the union, which is no part of the key
+        rest = rest[1:]
+    # Keys have two parts at most; a third names one of the types that a value may have.
+    return ".".join([section, *rest[:1]])
 
 
 def _schema_keys(model: Any = RunConfig, prefix: str = "") -> Iterator[str]:

@@ -54,7 +54,8 @@ def place_boundary(client: nn.Module, head: nn.Module, num_exact: int) -> OrderB
         num_exact: modules trained exactly, counted from the end, in [1, `num_client_modules(client)`).
 
     Raises:
-        SplitError: if the number is out of range, or a layer is both below and above the boundary.
+        SplitError: if the number is out of range, nothing would be trained exactly, or a layer is both below and above
+            the boundary.
     """
     layers, head_layers = layers_of(client), layers_of(head)
     starts = _starts(layers)
@@ -63,8 +64,13 @@ def place_boundary(client: nn.Module, head: nn.Module, num_exact: int) -> OrderB
             f"expected client.exact from 0 to {len(starts) + 1}, the {len(starts)} client layers with parameters and "
             f"the auxiliary network, or all; found {num_exact}"
         )
+    if num_exact == 1 and not _starts(head_layers):
+        raise SplitError(
+            "expected something to train in the auxiliary network where client.exact is 1, found nothing; raise "
+            "client.exact or unfreeze it"
+        )
     cut = len(layers) if num_exact == 1 else starts[1 - num_exact]
-    head_cut = next(iter(_starts(head_layers)), 0) if num_exact == 1 else 0
+    head_cut = _starts(head_layers)[0] if num_exact == 1 else 0
     parts = (layers[:cut], layers[cut:], head_layers[:head_cut], head_layers[head_cut:])
     boundary = OrderBoundary(*(nn.Sequential(*part) for part in parts))
     check_disjoint("client layers below the boundary", boundary.below, "those above it", boundary.above)

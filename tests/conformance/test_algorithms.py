@@ -1,4 +1,7 @@
-"""One table of all algorithms, one set of tests over every row."""
+"""One table of all algorithms and their variants, one set of tests over every row."""
+
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,15 @@ from heron.split import SplitModel, linear_head
 
 NUM_CLIENTS, BATCH, CLASSES, CHANNELS = 3, 8, 4, 3
 SIZES = (20, 16, 24)
-EVERY = pytest.mark.parametrize("name", list(ALGORITHMS))
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "heron, exact head": ("heron", {"exact": 1}),
+    "heron, exact head and norm": ("heron", {"exact": 2, "exact_learning_rate": 2e-2}),
+    "heron, all exact": ("heron", {"exact": "all"}),
+    "heron, exact head without probes": ("heron", {"exact": 1, "estimator": None}),
+}
+"""Name -> algorithm and changes to `ClientSettings`."""
+ROWS = {name: (name, {}) for name in ALGORITHMS} | VARIANTS
+EVERY = pytest.mark.parametrize("name", list(ROWS))
 
 
 def split_model() -> SplitModel:
@@ -46,7 +57,10 @@ def federation(name: str, **changes) -> Federation:
         "server_learning_rate": 1e-2,
         "upload_period": 1,
     }
-    return Federation(split_model(), ALGORITHMS[name], examples(), partition(), FederationSettings(**values | changes))
+    algorithm, client_changes = ROWS[name]
+    settings = FederationSettings(**values | changes)
+    settings = replace(settings, client=replace(settings.client, **client_changes))
+    return Federation(split_model(), ALGORITHMS[algorithm], examples(), partition(), settings)
 
 
 def run(name: str, directory: RunDirectory | None = None, rounds: int = 4, **changes) -> Run:
@@ -125,7 +139,7 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
     for _ in range(rounds):
         parties.run_round()
     # Uploads: steps 0, k, 2k, ... of each client's epoch; the last batch of an epoch holds what is left.
-    uploads = ALGORITHMS[name].uploads
+    uploads = parties.algorithm.uploads
     every = {"periodic": period, "every_step": 1, "never": 10**9}[uploads]
     uploaded = 0
     for size in SIZES:
