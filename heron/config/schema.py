@@ -95,10 +95,10 @@ class EstimatorConfig(_Section):
     """How zeroth-order clients probe.
 
     Attributes:
-        mu: smoothing radius per coordinate.
+        mu: smoothing radius per coordinate; `jvp` ignores it.
         probes: directions per step, q.
         distribution: `rademacher` or `gaussian`.
-        scheme: `one_sided` or `central`.
+        scheme: `one_sided`, `central`, or `jvp`: exact directional derivatives, the noise-free upper bound.
     """
 
     mu: PositiveFloat
