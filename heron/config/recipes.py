@@ -15,6 +15,7 @@ from heron.config.schema import (
     DigitsCnnConfig,
     DigitsConfig,
     EstimatorConfig,
+    FedServerConfig,
     ResNet18Config,
     RunConfig,
     ServerConfig,
@@ -60,6 +61,10 @@ _FIVE_CLIENTS = ClientsConfig(
 )
 
 
+# Clients average; the rest are FedAdam's values in its paper's experiments, for who switches it on.
+_AVERAGE = FedServerConfig(optimizer="average", learning_rate=1e-2, beta1=0.9, beta2=0.99, epsilon=1e-3)
+
+
 # HERON-SFL (Kou et al., arXiv 2601.09076), ResNet-18 on CIFAR-10: MiB and GFLOP of one local step.
 _PAPER_RESNET18 = {
     name: PaperCost(memory * 2**20, compute * 1e9)
@@ -98,6 +103,7 @@ def _digits(algorithm: str) -> RunConfig:
         ),
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
         server=_server(server_rate),
+        fed_server=_AVERAGE,
         split=DigitsCnnConfig(model="digits_cnn", cut="relu3"),
     )
 
@@ -126,6 +132,7 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
         ),
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
         server=_server(1e-4),
+        fed_server=_AVERAGE,
         split=ResNet18Config(
             model="resnet18", cut="norm2", width=64, norm="batch", bottleneck_channels=0, bottleneck_stride=1
         ),

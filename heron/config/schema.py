@@ -107,6 +107,25 @@ class EstimatorConfig(_Section):
     scheme: Scheme
 
 
+class FedServerConfig(_Section):
+    """What the Fed Server makes of the mean of a round's replies.
+
+    Attributes:
+        optimizer: `average` takes the mean; `adam` makes a step of FedAdam (Reddi et al., ICLR 2021) with the averaged
+            update. Statistics of BatchNorm are averaged by both. `average` ignores the keys below.
+        learning_rate: eta of FedAdam.
+        beta1: decay of its first moment, in [0, 1).
+        beta2: decay of its second moment, in [0, 1).
+        epsilon: its tau.
+    """
+
+    optimizer: Literal["average", "adam"]
+    learning_rate: PositiveFloat
+    beta1: Probability
+    beta2: Probability
+    epsilon: PositiveFloat
+
+
 class ServerConfig(_Section):
     """The Main Server.
 
@@ -184,4 +203,5 @@ class RunConfig(_Section):
     client: ClientConfig
     estimator: EstimatorConfig
     server: ServerConfig
+    fed_server: FedServerConfig
     split: Annotated[DigitsCnnConfig | ResNet18Config, Field(discriminator="model")]

@@ -83,7 +83,13 @@ class Federation:
             checkpointing=settings.checkpointing,
         )
         self.learner = algorithm.make_client(self.local, settings.client)
-        self.fed_server = FedServer(self.learner.model(), self._downlink_only(), settings.weighting)
+        self.fed_server = FedServer(
+            self.learner.model(),
+            self._downlink_only(),
+            settings.weighting,
+            optimizer=settings.fed_optimizer,
+            buffers=self.local.buffers(),
+        )
         self.main_server = algorithm.make_main_server(
             ServerSetup(self.split, criterion, self._make_server_optimizer, settings.seed, settings.alignment)
         )
@@ -138,7 +144,11 @@ class Federation:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What the next round depends on beside the files of `states`: (tensors by name, JSON-serialisable facts)."""
-        groups = {"fed_server": self.fed_server.model, "downlink_only": self.fed_server.downlink_only}
+        groups = {
+            "fed_server": self.fed_server.model,
+            "downlink_only": self.fed_server.downlink_only,
+            "fed_moments": self.fed_server.moments,
+        }
         if self.algorithm.uploads != "never":
             groups["main_server"] = self.main_server.state()
         return pack(groups), {
@@ -155,6 +165,7 @@ class Federation:
             self.main_server.load_state(groups["main_server"])
         self.fed_server.model = groups.get("fed_server", {})
         self.fed_server.downlink_only = groups.get("downlink_only", {})
+        self.fed_server.moments = groups.get("fed_moments", {})
         self.states.load_index(facts["client_states"])
         self.next_round = int(facts["next_round"])
         self.client_examples = int(facts["client_examples"])

@@ -88,6 +88,7 @@ def test_algorithms_do_not_import_each_other() -> None:
         "client",
         "coupled",
         "decoupled",
+        "fed_adam",
         "fed_server",
         "first_order",
         "local",
