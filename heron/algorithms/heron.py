@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from heron.algorithms.alignment import refreshing_server
 from heron.algorithms.base import Algorithm, ClientSettings, ClientState, StepGenerator, StepKey, StepResult
 from heron.algorithms.decoupled import decoupled_round
 from heron.algorithms.local import LocalNetwork
@@ -90,4 +91,5 @@ HERON = Algorithm(
     make_client=HeronClient,
     run_round=decoupled_round,
     head="auxiliary",
+    make_main_server=refreshing_server,
 )

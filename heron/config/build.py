@@ -119,6 +119,7 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         server_optimizer=server.optimizer,
         server_learning_rate=server.learning_rate,
         alignment=Alignment(server.alignment_period, server.alignment_steps, server.alignment_learning_rate),
+        refresh_auxiliary=server.refresh_auxiliary,
         wire=config.wire,
         device=config.device,
     )

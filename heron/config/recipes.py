@@ -158,6 +158,7 @@ def _server(learning_rate: float) -> ServerConfig:
     return ServerConfig(
         optimizer="adam",
         learning_rate=learning_rate,
+        refresh_auxiliary=False,
         alignment_period=1,
         alignment_steps=10,
         alignment_learning_rate=1e-2,

@@ -132,13 +132,16 @@ class ServerConfig(_Section):
     Attributes:
         optimizer: `adam` or `sgd`.
         learning_rate: eta_s.
-        alignment_period: rounds from one alignment of FSL-SAGE's auxiliary network to the next.
+        refresh_auxiliary: whether the Main Server aligns the auxiliary network that clients train with its own
+            gradients, after it was averaged; FSL-SAGE aligns its own in any case.
+        alignment_period: rounds from one alignment of the auxiliary network to the next.
         alignment_steps: passes over the stored smashed data in each.
         alignment_learning_rate: of its Adam.
     """
 
     optimizer: Literal["adam", "sgd"]
     learning_rate: PositiveFloat
+    refresh_auxiliary: bool
     alignment_period: PositiveInt
     alignment_steps: PositiveInt
     alignment_learning_rate: PositiveFloat

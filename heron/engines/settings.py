@@ -25,7 +25,8 @@ class FederationSettings:
         fed_optimizer: what the Fed Server makes of the round's mean; None takes the mean itself.
         server_optimizer: `"adam"` or `"sgd"`.
         server_learning_rate: eta_s.
-        alignment: how FSL-SAGE's server fits the auxiliary network.
+        alignment: how the Main Server fits an auxiliary network to its own gradients.
+        refresh_auxiliary: whether it does so with one that clients train; FSL-SAGE's server does in any case.
         wire: encode and decode every message, as a network would.
         device: where everything computes.
     """
@@ -44,6 +45,7 @@ class FederationSettings:
     server_optimizer: Literal["adam", "sgd"] = "adam"
     server_learning_rate: float = 1e-3
     alignment: Alignment = field(default_factory=Alignment)
+    refresh_auxiliary: bool = False
     wire: bool = False
     device: str = "cpu"
 

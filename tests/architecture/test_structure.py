@@ -82,6 +82,7 @@ def test_optional_libraries_are_imported_late_and_in_one_folder(path: Path) -> N
 
 def test_algorithms_do_not_import_each_other() -> None:
     shared = {
+        "alignment",
         "averaging",
         "base",
         "checkpointing",
