@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset, TensorDataset
 
-from heron.algorithms import ALGORITHMS, ClientSettings, Criterion, OptimizerName
+from heron.algorithms import ALGORITHMS, ClientSettings, Criterion, FedAdam, OptimizerName
 from heron.config import check_choice
 from heron.data import Splits, labels_of, partition
 from heron.engines import Federation, FederationSettings, Metrics, Run, RunDirectory
@@ -57,6 +57,7 @@ def train(
     client_learning_rate: float = 1e-3,
     server_learning_rate: float = 1e-3,
     estimator: Estimator | None = None,
+    fed_optimizer: FedAdam | None = None,
     criterion: Criterion = cross_entropy,
     seed: int = 0,
     device: str = "cpu",
@@ -82,6 +83,7 @@ def train(
         client_learning_rate: eta_l.
         server_learning_rate: eta_s, of the Main Server's Adam.
         estimator: probes of zeroth-order clients.
+        fed_optimizer: what the Fed Server makes of the averaged update; None for plain averaging.
         criterion: mean loss over a batch.
         seed: seed of everything random after the network was built.
         device: torch device.
@@ -108,6 +110,7 @@ def train(
         local_steps=local_steps,
         upload_period=upload_period,
         client=ClientSettings(optimizer, client_learning_rate, keep_state=True, estimator=estimator or Estimator()),
+        fed_optimizer=fed_optimizer,
         server_learning_rate=server_learning_rate,
         device=device,
     )

@@ -12,6 +12,7 @@ from heron.algorithms.base import (
 )
 from heron.algorithms.client import ClientData, LocalPlan, client_round, finish
 from heron.algorithms.cse_fsl import CSE_FSL
+from heron.algorithms.fed_adam import FedAdam
 from heron.algorithms.fed_server import FedServer, Weighting
 from heron.algorithms.fedavg import FEDAVG
 from heron.algorithms.frozen import FROZEN
@@ -35,6 +36,7 @@ __all__ = [
     "ClientSettings",
     "ClientState",
     "Criterion",
+    "FedAdam",
     "FedServer",
     "LocalNetwork",
     "LocalPlan",

@@ -135,3 +135,8 @@ class Algorithm:
     uploads: Uploads = "periodic"
     make_main_server: Callable[[ServerSetup], MainServer] = MainServer
     downlink_only: Head | None = None
+
+    @property
+    def trains_auxiliary(self) -> bool:
+        """Whether clients train an auxiliary network, which a Main Server can then refresh."""
+        return self.head == "auxiliary" and self.downlink_only is None

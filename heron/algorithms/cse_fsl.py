@@ -4,6 +4,7 @@
 the same local loss as HERON-SFL; the client's gradient is exact and costs it the cached activations.
 """
 
+from heron.algorithms.alignment import refreshing_server
 from heron.algorithms.base import Algorithm
 from heron.algorithms.decoupled import decoupled_round
 from heron.algorithms.first_order import LocalLossClient
@@ -15,4 +16,5 @@ CSE_FSL = Algorithm(
     make_client=LocalLossClient,
     run_round=decoupled_round,
     head="auxiliary",
+    make_main_server=refreshing_server,
 )

@@ -1,13 +1,14 @@
-"""The Fed Server: broadcasts what clients train and replaces it by the mean of their replies."""
+"""The Fed Server: broadcasts what clients train and replaces it by the mean of their replies, or moves it that way."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from heron.algorithms.averaging import RunningMean
+from heron.algorithms.fed_adam import FedAdam
 from heron.comms import ClientReply, ModelBroadcast
 from heron.errors import MessageError, TrainingError
 
@@ -22,6 +23,11 @@ class FedServer:
         model: initial tensors by name; copied.
         downlink_only: tensors that clients receive and do not send back; copied.
         weighting: how replies count.
+        optimizer: what makes the next model of the mean; None takes the mean itself.
+        buffers: names in `model` that are averaged whatever the optimizer: statistics and counters.
+
+    Attributes:
+        moments: state of the optimizer by name; empty before its first step.
     """
 
     def __init__(
@@ -29,10 +35,15 @@ class FedServer:
         model: Mapping[str, Tensor],
         downlink_only: Mapping[str, Tensor] | None = None,
         weighting: Weighting = "equal",
+        optimizer: FedAdam | None = None,
+        buffers: Collection[str] = (),
     ) -> None:
         self.model = {name: tensor.detach().clone() for name, tensor in model.items()}
         self.downlink_only = {name: tensor.detach().clone() for name, tensor in (downlink_only or {}).items()}
+        self.moments: dict[str, Tensor] = {}
         self._weighting = weighting
+        self._optimizer = optimizer
+        self._buffers = frozenset(buffers)
         self._mean = RunningMean()
         self._losses: list[float] = []
 
@@ -58,12 +69,17 @@ class FedServer:
         self._losses.append(loss)
 
     def average(self) -> tuple[float, int]:
-        """Make the mean of the round's replies the global model; without a reply it stays.
+        """Make the mean of the round's replies the global model, or step towards it; without a reply it stays.
 
         Returns:
             The clients' mean local loss (NaN without one) and the number of replies.
         """
-        self.model |= self._mean.take()
+        mean = self._mean.take()
+        if mean and self._optimizer is not None:
+            trained = {name: tensor for name, tensor in mean.items() if name not in self._buffers}
+            stepped, self.moments = self._optimizer.step(self.model, trained, self.moments)
+            mean |= stepped
+        self.model |= mean
         losses, self._losses = self._losses, []
         return (sum(losses) / len(losses) if losses else math.nan), len(losses)
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from heron.algorithms.alignment import refreshing_server
 from heron.algorithms.base import (
     Algorithm,
     ClientLearner,
@@ -112,4 +113,5 @@ HERON = Algorithm(
     make_client=make_client,
     run_round=decoupled_round,
     head="auxiliary",
+    make_main_server=refreshing_server,
 )

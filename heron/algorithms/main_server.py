@@ -22,7 +22,7 @@ from heron.zo import derive_seed
 
 @dataclass(frozen=True)
 class Alignment:
-    """How FSL-SAGE's server fits the auxiliary network to its own gradients; others ignore it.
+    """How a server fits the auxiliary network to its own gradients (FSL-SAGE, or where asked to refresh it).
 
     Attributes:
         period: rounds from one alignment to the next, >= 1.
@@ -45,6 +45,7 @@ class ServerSetup:
         make_optimizer: builds the optimiser of theta_s from its parameters.
         run_seed: seed of the run; Dropout masks of a step are a function of it and the step's place.
         alignment: for servers that align auxiliary networks.
+        refresh_auxiliary: whether the server aligns an auxiliary network that the clients train.
     """
 
     split: SplitModel
@@ -52,6 +53,7 @@ class ServerSetup:
     make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
     run_seed: int
     alignment: Alignment = field(default_factory=Alignment)
+    refresh_auxiliary: bool = False
 
 
 class MainServer:
@@ -87,7 +89,10 @@ class MainServer:
         """A client's reply has come; it counts with `weight` in the round's means."""
 
     def end_round(self, round_index: int, fed_server: FedServer) -> None:
-        """All clients are through; what the Main Server has for them goes to the Fed Server."""
+        """All clients are through."""
+
+    def after_average(self, round_index: int, fed_server: FedServer) -> None:
+        """The Fed Server holds the next round's model; what the Main Server has for the clients goes into it."""
 
     def take_mean_loss(self) -> float:
         """Mean training loss since the last call; NaN if there was no upload.

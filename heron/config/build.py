@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from heron.algorithms import ALGORITHMS, Alignment, ClientSettings
+from heron.algorithms import ALGORITHMS, Alignment, ClientSettings, FedAdam
 from heron.config.overrides import check_choice, fingerprint, override
 from heron.config.recipes import RECIPES
-from heron.config.schema import DigitsCnnConfig, DigitsConfig, RunConfig
+from heron.config.schema import DigitsCnnConfig, DigitsConfig, FedServerConfig, RunConfig
 from heron.data import Splits, labels_of, load_cifar10, load_digits, partition
 from heron.engines.attendance import Reliability
 from heron.engines.federation import Federation
@@ -119,12 +119,20 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         ),
         weighting=clients.weighting,
         reliability=Reliability(clients.dropout, clients.stragglers),
+        fed_optimizer=_fed_optimizer(config.fed_server),
         server_optimizer=server.optimizer,
         server_learning_rate=server.learning_rate,
         alignment=Alignment(server.alignment_period, server.alignment_steps, server.alignment_learning_rate),
+        refresh_auxiliary=server.refresh_auxiliary,
         wire=config.wire,
         device=config.device,
     )
+
+
+def _fed_optimizer(fed_server: FedServerConfig) -> FedAdam | None:
+    if fed_server.optimizer == "average":
+        return None
+    return FedAdam(fed_server.learning_rate, fed_server.beta1, fed_server.beta2, fed_server.epsilon)
 
 
 def use_threads_and_device(config: RunConfig) -> None:

@@ -101,10 +101,10 @@ class EstimatorConfig(_Section):
     """How zeroth-order clients probe.
 
     Attributes:
-        mu: smoothing radius per coordinate.
+        mu: smoothing radius per coordinate; `jvp` ignores it.
         probes: directions per step, q; 0 leaves everything below the order boundary as it is (needs client.exact).
         distribution: `rademacher` or `gaussian`.
-        scheme: `one_sided` or `central`.
+        scheme: `one_sided`, `central`, or `jvp`: exact directional derivatives, the noise-free upper bound.
     """
 
     mu: PositiveFloat
@@ -113,19 +113,41 @@ class EstimatorConfig(_Section):
     scheme: Scheme
 
 
+class FedServerConfig(_Section):
+    """What the Fed Server makes of the mean of a round's replies.
+
+    Attributes:
+        optimizer: `average` takes the mean; `adam` makes a step of FedAdam (Reddi et al., ICLR 2021) with the averaged
+            update. Statistics of BatchNorm are averaged by both. `average` ignores the keys below.
+        learning_rate: eta of FedAdam.
+        beta1: decay of its first moment, in [0, 1).
+        beta2: decay of its second moment, in [0, 1).
+        epsilon: its tau.
+    """
+
+    optimizer: Literal["average", "adam"]
+    learning_rate: PositiveFloat
+    beta1: Probability
+    beta2: Probability
+    epsilon: PositiveFloat
+
+
 class ServerConfig(_Section):
     """The Main Server.
 
     Attributes:
         optimizer: `adam` or `sgd`.
         learning_rate: eta_s.
-        alignment_period: rounds from one alignment of FSL-SAGE's auxiliary network to the next.
+        refresh_auxiliary: whether the Main Server aligns the auxiliary network that clients train with its own
+            gradients, after it was averaged; FSL-SAGE aligns its own in any case.
+        alignment_period: rounds from one alignment of the auxiliary network to the next.
         alignment_steps: passes over the stored smashed data in each.
         alignment_learning_rate: of its Adam.
     """
 
     optimizer: Literal["adam", "sgd"]
     learning_rate: PositiveFloat
+    refresh_auxiliary: bool
     alignment_period: PositiveInt
     alignment_steps: PositiveInt
     alignment_learning_rate: PositiveFloat
@@ -190,4 +212,5 @@ class RunConfig(_Section):
     client: ClientConfig
     estimator: EstimatorConfig
     server: ServerConfig
+    fed_server: FedServerConfig
     split: Annotated[DigitsCnnConfig | ResNet18Config, Field(discriminator="model")]

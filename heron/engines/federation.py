@@ -53,7 +53,8 @@ class Federation:
 
     Raises:
         SplitError: if the network cannot be trained this way.
-        ConfigError: if a round asks for more clients than there are.
+        ConfigError: if a round asks for more clients than there are, or the auxiliary network is to be refreshed and
+            clients train none.
     """
 
     def __init__(
@@ -83,9 +84,22 @@ class Federation:
             checkpointing=settings.checkpointing,
         )
         self.learner = algorithm.make_client(self.local, settings.client)
-        self.fed_server = FedServer(self.learner.model(), self._downlink_only(), settings.weighting)
+        self.fed_server = FedServer(
+            self.learner.model(),
+            self._downlink_only(),
+            settings.weighting,
+            optimizer=settings.fed_optimizer,
+            buffers=self.local.buffers(),
+        )
         self.main_server = algorithm.make_main_server(
-            ServerSetup(self.split, criterion, self._make_server_optimizer, settings.seed, settings.alignment)
+            ServerSetup(
+                self.split,
+                criterion,
+                self._make_server_optimizer,
+                settings.seed,
+                settings.alignment,
+                settings.refresh_auxiliary,
+            )
         )
         self._channel = Channel(self.ledger, wire=settings.wire)
 
@@ -100,6 +114,7 @@ class Federation:
         self.split.train()
         self.algorithm.run_round(self, self.fed_server, self.main_server, round_index, participants)
         client_loss, num_replies = self.fed_server.average()
+        self.main_server.after_average(round_index, self.fed_server)
         server_loss = self.main_server.take_mean_loss()
         self.next_round += 1
         return RoundResult(round_index, participants, num_replies, server_loss, client_loss)
@@ -138,7 +153,11 @@ class Federation:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What the next round depends on beside the files of `states`: (tensors by name, JSON-serialisable facts)."""
-        groups = {"fed_server": self.fed_server.model, "downlink_only": self.fed_server.downlink_only}
+        groups = {
+            "fed_server": self.fed_server.model,
+            "downlink_only": self.fed_server.downlink_only,
+            "fed_moments": self.fed_server.moments,
+        }
         if self.algorithm.uploads != "never":
             groups["main_server"] = self.main_server.state()
         return pack(groups), {
@@ -155,6 +174,7 @@ class Federation:
             self.main_server.load_state(groups["main_server"])
         self.fed_server.model = groups.get("fed_server", {})
         self.fed_server.downlink_only = groups.get("downlink_only", {})
+        self.fed_server.moments = groups.get("fed_moments", {})
         self.states.load_index(facts["client_states"])
         self.next_round = int(facts["next_round"])
         self.client_examples = int(facts["client_examples"])
@@ -214,6 +234,11 @@ class Federation:
         chosen, everyone = self.settings.clients_per_round, len(self.partition)
         if chosen is not None and not 1 <= chosen <= everyone:
             raise ConfigError(f"expected clients.per_round from 1 to clients.total = {everyone}, found {chosen}")
+        if self.settings.refresh_auxiliary and not self.algorithm.trains_auxiliary:
+            raise ConfigError(
+                f"expected server.refresh_auxiliary=false with {self.algorithm.name}, found true: its clients train no "
+                f"auxiliary network; leave it false or choose an algorithm whose clients do, such as heron"
+            )
         example = fetch(self.dataset, self.partition[0][:2], torch.device(self.settings.device))
         check_trainable(
             self.split,

@@ -22,7 +22,8 @@ class ClientCost:
         memory_breakdown_bytes: what those bytes were; sums to the peak.
         flops_per_step: floating-point operations of matrix products and convolutions (2 per multiply-add), backward
             passes included.
-        forwards_per_step: forward passes of the client part, those that checkpointing repeats included.
+        forwards_per_step: forward passes of the client part, those that checkpointing repeats included; one with
+            tangents (`estimator.scheme=jvp`) counts once here and with all its products in `flops_per_step`.
         smashed_bytes_per_step: bytes of smashed data at the cut layer.
         seconds_per_step: median wall time.
     """

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from heron.algorithms import Alignment, ClientSettings, Weighting
+from heron.algorithms import Alignment, ClientSettings, FedAdam, Weighting
 from heron.engines.attendance import Reliability
 
 
@@ -22,9 +22,11 @@ class FederationSettings:
         client: hyperparameters of the clients' learning.
         weighting: how replies count in the round's mean.
         reliability: how often clients drop out or run late.
+        fed_optimizer: what the Fed Server makes of the round's mean; None takes the mean itself.
         server_optimizer: `"adam"` or `"sgd"`.
         server_learning_rate: eta_s.
-        alignment: how FSL-SAGE's server fits the auxiliary network.
+        alignment: how the Main Server fits an auxiliary network to its own gradients.
+        refresh_auxiliary: whether it does so with one that clients train; FSL-SAGE's server does in any case.
         wire: encode and decode every message, as a network would.
         device: where everything computes.
     """
@@ -39,9 +41,11 @@ class FederationSettings:
     client: ClientSettings = field(default_factory=ClientSettings)
     weighting: Weighting = "equal"
     reliability: Reliability = field(default_factory=Reliability)
+    fed_optimizer: FedAdam | None = None
     server_optimizer: Literal["adam", "sgd"] = "adam"
     server_learning_rate: float = 1e-3
     alignment: Alignment = field(default_factory=Alignment)
+    refresh_auxiliary: bool = False
     wire: bool = False
     device: str = "cpu"
 

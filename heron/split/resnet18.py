@@ -48,8 +48,8 @@ def resnet18(
         cut_layer: last layer of the client part, conv1 to flatten; `"norm2"` is the paper's.
         bottleneck_channels: if not 0, a 1x1 convolution to so many channels ends the client part (`narrow`) and one
             back begins the server part (`widen`), for small smashed data.
-        bottleneck_stride: side of the windows that `narrow` averages before it convolves, at least 1; the server goes on
-            with the smaller map.
+        bottleneck_stride: side of the windows that `narrow` averages before it convolves, at least 1; the server goes
+            on with the smaller map.
         num_classes: C, at least 1.
 
     Returns:

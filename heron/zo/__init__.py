@@ -1,14 +1,14 @@
 """Zeroth-order optimisation for any torch module: seeds, directions, probes, replayable updates.
 
 Needs torch only; knows nothing of federation, models or files. Read in this order: `seeds`, `stream`,
-`kernel`, `flat`, `probes`, `rules`, `optimizer`.
+`kernel`, `flat`, `forward_mode`, `probes`, `rules`, `optimizer`.
 """
 
 from heron.zo.buffers import preserved_buffers
-from heron.zo.flat import FlatParameters
+from heron.zo.flat import FlatParameters, LossFunction
 from heron.zo.forward_mode import exact_projected_gradients
 from heron.zo.optimizer import ZerothOrder
-from heron.zo.probes import SCHEMES, Estimator, LossFunction, Scheme
+from heron.zo.probes import SCHEMES, Estimator, Scheme
 from heron.zo.rules import RULES, SGD, Adam, Momentum, RuleState, StepRecord, UpdateRule, replay_
 from heron.zo.seeds import derive_seed
 from heron.zo.stream import DISTRIBUTIONS, Distribution, direction

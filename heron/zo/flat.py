@@ -6,7 +6,7 @@ in place would save the second copy, but changes about 4% of all float32 weights
 when a loss raises.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from heron.errors import MessageError, SplitError
 from heron.zo.kernel import add_directions_
 from heron.zo.stream import Distribution
+
+LossFunction = Callable[[], Tensor]
+"""The scalar loss of a module at its present parameters, on one fixed batch."""
 
 
 class FlatParameters:

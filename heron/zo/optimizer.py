@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from heron.zo.flat import FlatParameters
-from heron.zo.probes import Estimator, LossFunction
+from heron.zo.flat import FlatParameters, LossFunction
+from heron.zo.probes import Estimator
 from heron.zo.rules import StepRecord, UpdateRule
 from heron.zo.seeds import derive_seed
 
@@ -13,7 +13,7 @@ class ZerothOrder:
     """Trains a module from losses alone: no gradients, no cached activations.
 
     A step costs one clean forward (the loss to log, and the only pass that running statistics follow), P probe
-    forwards (central: 2 P) and P + 1 passes over the trainable parameters (central: 2 P + 1).
+    forwards (central: 2 P; jvp: P with tangents) and P + 1 passes over the trainable parameters (central: 2 P + 1).
 
     Args:
         module: the module to train; its trainable parameters become views of one flat buffer.

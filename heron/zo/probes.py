@@ -1,9 +1,10 @@
-"""Finite-difference probes: one projected gradient per direction, from losses alone.
+"""Probes: one projected gradient per direction, from forward passes alone.
 
     one-sided   s_p = [ l(theta + mu u_p) - l(theta) ] / mu                 1 + P forwards
     central     s_p = [ l(theta + mu u_p) - l(theta - mu u_p) ] / (2 mu)     2 P forwards
+    jvp         s_p = <u_p, grad l>, exactly                                1 + P forwards, P of them with tangents
 
-`s_p` approximates the directional derivative `<u_p, grad l>`; the gradient estimate is `mean_p s_p u_p`
+`s_p` is or approximates the directional derivative `<u_p, grad l>`; the gradient estimate is `mean_p s_p u_p`
 (HERON-SFL, Kou et al., arXiv 2601.09076, Eq. 2, whose factor d belongs to directions on the unit sphere; the
 directions here have E[u u^T] = I and need none).
 
@@ -11,7 +12,7 @@ directions here have E[u u^T] = I and need none).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -20,12 +21,12 @@ from torch import Tensor
 
 from heron.errors import ConfigError
 from heron.zo.buffers import preserved_buffers
-from heron.zo.flat import FlatParameters
+from heron.zo.flat import FlatParameters, LossFunction
+from heron.zo.forward_mode import exact_projected_gradients
 from heron.zo.stream import DISTRIBUTIONS, Distribution
 
-Scheme = Literal["one_sided", "central"]
+Scheme = Literal["one_sided", "central", "jvp"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
-LossFunction = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class Estimator:
     """How losses become projected gradients.
 
     Attributes:
-        mu: smoothing radius per coordinate, > 0.
+        mu: smoothing radius per coordinate, > 0; `"jvp"` ignores it.
         num_probes: directions per step (q), >= 1.
         distribution: distribution of the directions.
-        scheme: `"one_sided"` or `"central"`.
+        scheme: `"one_sided"`, `"central"` or `"jvp"` (exact, by forward-mode differentiation; see `forward_mode` for
+            what that costs).
 
     Raises:
         ConfigError: if a value is out of range.
@@ -59,8 +61,8 @@ class Estimator:
 
     @property
     def num_probe_forwards(self) -> int:
-        """Forwards at perturbed parameters in one step; the clean forward comes on top."""
-        return self.num_probes if self.scheme == "one_sided" else 2 * self.num_probes
+        """Forwards of the probes in one step, for jvp those with tangents; the clean forward comes on top."""
+        return 2 * self.num_probes if self.scheme == "central" else self.num_probes
 
     def projected_gradients(
         self,
@@ -82,6 +84,7 @@ class Estimator:
 
         Raises:
             ConfigError: if the number of seeds is wrong, or the one-sided scheme lacks its clean loss.
+            SplitError: if an operation has no forward-mode formula, which jvp needs.
         """
         try:
             return self.projected_gradients_(flat, loss_fn, seeds, clean_loss)
@@ -98,12 +101,16 @@ class Estimator:
     ) -> Tensor:
         """Like `projected_gradients`, but leaves `work` at the last probe for the update to overwrite.
 
-        This is what makes a step cost P + 1 passes over the parameters. When the loss raises, `work` is restored.
+        This is what makes a step cost P + 1 passes over the parameters. When the loss raises, `work` is restored. The
+        jvp scheme probes at `theta` itself.
         """
         if len(seeds) != self.num_probes:
             raise ConfigError(f"expected {self.num_probes} probe seeds, found {len(seeds)}")
         if self.scheme == "one_sided" and clean_loss is None:
             raise ConfigError("expected the clean loss, found none: the one-sided scheme differences against it")
+        if self.scheme == "jvp":
+            flat.restore_()
+            return _at_least_single(exact_projected_gradients(flat, loss_fn, seeds, self.distribution))
         try:
             with preserved_buffers(flat.module):
                 return torch.stack([self._probe_(flat, loss_fn, seed, clean_loss) for seed in seeds])
@@ -113,14 +120,14 @@ class Estimator:
 
     def _probe_(self, flat: FlatParameters, loss_fn: LossFunction, seed: int, clean_loss: Tensor | None) -> Tensor:
         flat.perturb_(seed, self.mu, self.distribution)
-        forward = _as_scalar(loss_fn())
+        forward = _at_least_single(loss_fn())
         if self.scheme == "one_sided":
             assert clean_loss is not None  # checked by the caller
-            return (forward - _as_scalar(clean_loss)) / self.mu
+            return (forward - _at_least_single(clean_loss)) / self.mu
         flat.perturb_(seed, -self.mu, self.distribution)
-        return (forward - _as_scalar(loss_fn())) / (2.0 * self.mu)
+        return (forward - _at_least_single(loss_fn())) / (2.0 * self.mu)
 
 
-def _as_scalar(loss: Tensor) -> Tensor:
+def _at_least_single(values: Tensor) -> Tensor:
     """Differences of half-precision losses would be all rounding: at least float32."""
-    return loss.detach().to(torch.promote_types(loss.dtype, torch.float32))
+    return values.detach().to(torch.promote_types(values.dtype, torch.float32))

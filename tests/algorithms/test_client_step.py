@@ -47,7 +47,8 @@ def learner(name: str, split: SplitModel, *, micro_batch: int | None = None, **s
 
 
 @pytest.mark.parametrize(
-    ("scheme", "probes", "forwards"), [("one_sided", 1, 2), ("one_sided", 4, 5), ("central", 2, 5)]
+    ("scheme", "probes", "forwards"),
+    [("one_sided", 1, 2), ("one_sided", 4, 5), ("central", 2, 5), ("jvp", 1, 2), ("jvp", 4, 5)],
 )
 def test_heron_makes_exactly_its_forwards(scheme: str, probes: int, forwards: int) -> None:
     split = batchnorm_split()
@@ -60,10 +61,10 @@ def test_heron_makes_exactly_its_forwards(scheme: str, probes: int, forwards: in
     assert counted.count == auxiliary.count == forwards
 
 
-@pytest.mark.parametrize("name", ["heron", "frozen"])
-def test_backprop_free_clients_build_no_graph_and_hand_over_differentiable_data(name: str) -> None:
+@pytest.mark.parametrize(("name", "scheme"), [("heron", "one_sided"), ("heron", "jvp"), ("frozen", "one_sided")])
+def test_backprop_free_clients_build_no_graph_and_hand_over_differentiable_data(name: str, scheme: str) -> None:
     split = batchnorm_split()
-    client = learner(name, split)
+    client = learner(name, split, estimator=Estimator(scheme=scheme))
     outputs = []
     hooks = [module.register_forward_hook(lambda *args: outputs.append(args[-1])) for module in split.client]
     step = client.step(batch(), KEY)
@@ -79,11 +80,11 @@ def test_backprop_free_clients_build_no_graph_and_hand_over_differentiable_data(
     assert split.server[1].weight.grad is not None
 
 
-@pytest.mark.parametrize("name", list(ALGORITHMS))
-def test_running_statistics_follow_the_clean_pass_once(name: str) -> None:
+@pytest.mark.parametrize(("name", "scheme"), [*((name, "one_sided") for name in ALGORITHMS), ("heron", "jvp")])
+def test_running_statistics_follow_the_clean_pass_once(name: str, scheme: str) -> None:
     """Also for the frozen client: else its evaluation collapses and every gain over it is inflated."""
     split, expected = batchnorm_split(), batchnorm_split()
-    client = learner(name, split, estimator=Estimator(num_probes=3))
+    client = learner(name, split, estimator=Estimator(num_probes=3, scheme=scheme))
     step = client.step(batch(), KEY)
     smashed = next(step)
     finish(step, None if smashed is None else torch.ones_like(smashed))
@@ -118,10 +119,11 @@ def test_smashed_data_is_dead_when_the_probes_run() -> None:
     assert all(probes), "a probe ran while the smashed data of its step was alive"
 
 
-def test_every_pass_of_a_step_draws_the_same_dropout_mask() -> None:
+@pytest.mark.parametrize("scheme", ["one_sided", "jvp"])
+def test_every_pass_of_a_step_draws_the_same_dropout_mask(scheme: str) -> None:
     split = batchnorm_split(dropout=0.5)
     # With mu tiny, clean and perturbed outputs differ visibly only if the masks do.
-    client = learner("heron", split, estimator=Estimator(mu=1e-7, num_probes=2))
+    client = learner("heron", split, estimator=Estimator(mu=1e-7, num_probes=2, scheme=scheme))
     kept = []
     hook = split.client[3].register_forward_hook(lambda _, __, output: kept.append(output != 0))
     state = torch.get_rng_state()
@@ -141,10 +143,12 @@ def test_every_pass_of_a_step_draws_the_same_dropout_mask() -> None:
     assert not torch.equal(kept[0], other[0]), "another step draws another mask"
 
 
+@pytest.mark.parametrize("scheme", ["one_sided", "jvp"])
 @pytest.mark.parametrize("rule", list(RULES))
-def test_a_round_is_rebuilt_from_seeds_and_scalars(rule: str) -> None:
+def test_a_round_is_rebuilt_from_seeds_and_scalars(rule: str, scheme: str) -> None:
     split, twin = batchnorm_split(), batchnorm_split()
-    client = learner("heron", split, optimizer=rule, learning_rate=1e-2, estimator=Estimator(num_probes=2))
+    estimator = Estimator(num_probes=2, scheme=scheme)
+    client = learner("heron", split, optimizer=rule, learning_rate=1e-2, estimator=estimator)
     records = []
     for local_step in range(5):
         step = client.step(batch(seed=local_step), StepKey(5, 0, 0, local_step))
@@ -158,8 +162,8 @@ def test_a_round_is_rebuilt_from_seeds_and_scalars(rule: str) -> None:
     assert all(torch.equal(client.model()[name], tensor) for name, tensor in rebuilt.items())
 
 
-@pytest.mark.parametrize("name", ["heron", "cse_fsl"])
-def test_micro_batches_change_the_loss_by_rounding_only(name: str) -> None:
+@pytest.mark.parametrize(("name", "scheme"), [("heron", "one_sided"), ("heron", "jvp"), ("cse_fsl", "one_sided")])
+def test_micro_batches_change_the_loss_by_rounding_only(name: str, scheme: str) -> None:
     def group_split() -> SplitModel:
         split = batchnorm_split()
         split.client[1] = nn.GroupNorm(1, 3)
@@ -167,7 +171,8 @@ def test_micro_batches_change_the_loss_by_rounding_only(name: str) -> None:
 
     results = []
     for micro_batch in (None, 4):
-        client = learner(name, group_split(), micro_batch=micro_batch, optimizer="sgd", estimator=Estimator(mu=1e-2))
+        estimator = Estimator(mu=1e-2, scheme=scheme)
+        client = learner(name, group_split(), micro_batch=micro_batch, optimizer="sgd", estimator=estimator)
         step = client.step(batch(10), KEY)
         smashed = next(step)
         results.append((smashed, finish(step).loss, client.model()))

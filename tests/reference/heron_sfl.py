@@ -16,6 +16,8 @@ from torch.nn.functional import cross_entropy
 MASK = (1 << 64) - 1
 Order = Callable[[int, int], list[list[int]]]
 """(round, client) -> the examples of each local step."""
+Refresh = Callable[[int, nn.Module, nn.Module, list[tuple[Tensor, Tensor]]], None]
+"""(round, f_a, f_s, last z and y of each client): what the server does to the averaged f_a."""
 
 
 def seed_of(domain: str, *fields: int) -> int:
@@ -50,12 +52,13 @@ def heron_sfl(
     probes: int,
     client_rate: float,
     server_rate: float,
+    refresh: Refresh = lambda *_: None,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """(theta_l, theta_s) after the rounds: SGD and one-sided Rademacher probes on clients, SGD on the server."""
     server = copy.deepcopy(server)
     theta_l = [p.detach().clone() for p in [*client.parameters(), *auxiliary.parameters()]]
     for t in range(rounds):
-        replies = []
+        replies, stored = [], []
         for i in range(num_clients):
             f_c, f_a = copy.deepcopy(client), copy.deepcopy(auxiliary)
             mine = [*f_c.parameters(), *f_a.parameters()]
@@ -93,7 +96,9 @@ def heron_sfl(
                 for p, value in zip(mine, step, strict=True):
                     p.data.copy_(value)
             replies.append([p.detach().clone() for p in mine])
+            stored.append((z, y))
         theta_l = [mean(values) for values in zip(*replies, strict=True)]
+        theta_l = refreshed(refresh, t, theta_l, auxiliary, server, stored)
     return theta_l, [p.detach() for p in server.parameters()]
 
 
@@ -109,12 +114,13 @@ def cse_fsl(
     rounds: int,
     client_rate: float,
     server_rate: float,
+    refresh: Refresh = lambda *_: None,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """(theta_l, theta_s) after the rounds: SGD by plain autograd everywhere."""
     server = copy.deepcopy(server)
     theta_l = [p.detach().clone() for p in [*client.parameters(), *auxiliary.parameters()]]
     for t in range(rounds):
-        replies = []
+        replies, stored = [], []
         for i in range(num_clients):
             f_c, f_a = copy.deepcopy(client), copy.deepcopy(auxiliary)
             mine = [*f_c.parameters(), *f_a.parameters()]
@@ -131,8 +137,27 @@ def cse_fsl(
                     for p, g in zip(server.parameters(), remote, strict=True):
                         p.add_(g, alpha=-server_rate)
             replies.append([p.detach().clone() for p in mine])
+            stored.append((z.detach(), y))
         theta_l = [mean(values) for values in zip(*replies, strict=True)]
+        theta_l = refreshed(refresh, t, theta_l, auxiliary, server, stored)
     return theta_l, [p.detach() for p in server.parameters()]
+
+
+def refreshed(
+    refresh: Refresh,
+    t: int,
+    theta_l: list[Tensor],
+    auxiliary: nn.Module,
+    server: nn.Module,
+    stored: list[tuple[Tensor, Tensor]],
+) -> list[Tensor]:
+    """theta_l with its last part, theta_a, as the server leaves it."""
+    f_a = copy.deepcopy(auxiliary)
+    theta_c = theta_l[: -len(list(f_a.parameters()))]
+    for p, value in zip(f_a.parameters(), theta_l[len(theta_c) :], strict=True):
+        p.data = value.clone()
+    refresh(t, f_a, copy.deepcopy(server), stored)
+    return [*theta_c, *(p.detach() for p in f_a.parameters())]
 
 
 def lay_out(parameters: list[nn.Parameter]) -> None:

@@ -14,6 +14,7 @@ from tests.reference import estimators as reference
 from tests.reference import stream as reference_stream
 from tests.reference.problems import Quadratic, bits, conv_net, same_bits, state_bits
 
+FINITE_DIFFERENCES = pytest.mark.parametrize("scheme", ["one_sided", "central"])
 MU = st.floats(1e-3, 1.0)
 SEED = st.integers(0, 2**64 - 1)
 
@@ -56,7 +57,7 @@ def test_one_sided_adds_exactly_the_curvature(distribution: Distribution, mu: fl
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
-@pytest.mark.parametrize("scheme", SCHEMES)
+@FINITE_DIFFERENCES
 def test_equals_the_reference(distribution: Distribution, scheme: Scheme) -> None:
     d, mu, seeds = 17, 0.1, [0, 5, 2**64 - 1]
     problem = Quadratic(d)
@@ -68,7 +69,7 @@ def test_equals_the_reference(distribution: Distribution, scheme: Scheme) -> Non
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-10)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@FINITE_DIFFERENCES
 def test_half_precision_losses_are_differenced_in_float32(scheme: Scheme) -> None:
     """1.5 and 1.0 are bfloat16 numbers, their difference over 0.3 (or twice that) is none: it must not be rounded."""
     flat = FlatParameters(conv_net(torch.bfloat16)[0])
@@ -78,6 +79,33 @@ def test_half_precision_losses_are_differenced_in_float32(scheme: Scheme) -> Non
     found = estimator.projected_gradients(flat, lambda: torch.tensor(next(losses), dtype=torch.bfloat16), [1], clean)
     assert found.dtype == torch.float32
     assert found.item() == pytest.approx(0.5 / (0.3 if scheme == "one_sided" else 0.6), rel=1e-6)
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("mu", [1e-30, 1e30])
+def test_jvp_is_the_directional_derivative_whatever_mu(distribution: Distribution, mu: float) -> None:
+    """Float64 rounding of |u| |g|; the directions are those of the same seeds."""
+    net, loss_fn = conv_net(torch.float64)
+    estimator = Estimator(mu, 2, distribution, "jvp")
+    found = estimator.projected_gradients(FlatParameters(net), loss_fn, [3, 9])
+    gradient = torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss_fn(), list(net.parameters()))])
+    for scalar, seed in zip(found, [3, 9], strict=True):
+        u = torch.from_numpy(reference_stream.direction(seed, 0, len(gradient), distribution))
+        assert abs(scalar - u @ gradient) <= 1e-13 * u.norm() * gradient.norm()
+
+
+def test_jvp_looks_at_theta_even_after_a_probe_in_place() -> None:
+    problem = Quadratic(9)
+    flat = FlatParameters(problem)
+    expected = Estimator(scheme="jvp").projected_gradients(flat, problem, [4])
+    Estimator(mu=1.0, scheme="central").projected_gradients_(flat, problem, [5])
+    assert not torch.equal(flat.work, flat.theta)
+    assert torch.equal(Estimator(scheme="jvp").projected_gradients_(flat, problem, [4]), expected)
+
+
+def test_jvp_of_a_half_precision_loss_is_single() -> None:
+    net, loss_fn = conv_net(torch.bfloat16)
+    assert Estimator(scheme="jvp").projected_gradients(FlatParameters(net), loss_fn, [1]).dtype == torch.float32
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -95,8 +123,8 @@ def test_number_of_forwards_and_where_they_look(scheme: Scheme, num_probes: int)
     estimator = Estimator(mu=0.01, num_probes=num_probes, scheme=scheme)
     seeds = list(range(num_probes))
     estimator.projected_gradients(flat, loss_fn, seeds, flat.theta.sum())
-    assert len(seen) == estimator.num_probe_forwards == num_probes * (1 if scheme == "one_sided" else 2)
-    sides = [0.01] if scheme == "one_sided" else [0.01, -0.01]
+    assert len(seen) == estimator.num_probe_forwards == num_probes * (2 if scheme == "central" else 1)
+    sides = {"one_sided": [0.01], "central": [0.01, -0.01], "jvp": [0.0]}[scheme]
     expected = [side * direction(seed, 0, len(flat), dtype=torch.float64) for seed in seeds for side in sides]
     torch.testing.assert_close(torch.stack(seen), torch.stack(expected), rtol=0, atol=1e-14)
 

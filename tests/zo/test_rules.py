@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from heron.zo import (
     DISTRIBUTIONS,
     RULES,
-    SCHEMES,
     SGD,
     Adam,
     Estimator,
@@ -99,7 +98,7 @@ def test_replay_equals_numpy_across_a_default_chunk(name: str) -> None:
     np.testing.assert_array_equal(flat.theta.numpy(), oracle(start, [literal(step, d) for step in steps]))
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", ["one_sided", "central"])
 @pytest.mark.parametrize("name", CASES)
 def test_training_equals_numpy_bit_for_bit(name: str, scheme: Scheme) -> None:
     """The whole path: seeds to directions to losses to scalars to parameters, with the loss the only shared code."""
