@@ -134,7 +134,7 @@ class BoundaryClient(FirstOrderClient):
             loss = self._local.criterion(self._local.run(parts.head_above, outputs), labels) * share
 
         def backward() -> Tensor:
-            loss.backward(inputs=[boundary, *self._trained()])  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
             assert boundary.grad is not None  # the loss depends on it
             return boundary.grad
 

@@ -201,3 +201,17 @@ def test_the_head_gets_the_gradient_of_its_own_loss(make_head: Callable[[], nn.M
         assert all(not torch.equal(old, new) for old, new in zip(before, heads[-1], strict=True))
     for found, expected in zip(*heads, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_bare_linear_head_under_layers_that_train_exactly() -> None:
+    """Only the head has a formula: with client layers above the boundary too, autograd goes through all of them."""
+    heads = []
+    for exact in (2, "all"):
+        split = split_model(lambda: nn.Linear(4, 5))
+        split.client = nn.Sequential(*split.client, nn.Flatten(), nn.Linear(48, 4)).double()
+        step = learner(split, exact=exact).step(batch(), KEY)
+        next(step)
+        finish(step)
+        heads.append([*split.client[4].parameters(), *split.auxiliary.parameters()])
+    for found, expected in zip(*heads, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
