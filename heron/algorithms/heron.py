@@ -105,4 +105,5 @@ HERON = Algorithm(
     make_client=make_client,
     run_round=decoupled_round,
     head="auxiliary",
+    has_boundary=True,
 )

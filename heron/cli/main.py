@@ -15,6 +15,7 @@ _EXAMPLES = """examples:
   heron train --resume runs/mine
   heron report runs/mine runs/other
   heron profile cifar10-resnet18 --algorithms heron,cse_fsl,frozen --json costs.json
+  heron plan cifar10-resnet18 --memory 200MiB
 """
 
 
@@ -79,6 +80,10 @@ def _dispatch(options: argparse.Namespace) -> None:
         from heron.cli.profile import profile_command
 
         profile_command(options.recipe, options.algorithms, options.set, options.json)
+    elif options.command == "plan":
+        from heron.cli.plan import plan_command
+
+        plan_command(options.recipe, options.memory, options.set, options.json)
     elif options.command == "recipes":
         from heron.cli.listing import list_recipes, show_recipe
 
@@ -133,6 +138,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_algorithms(profile)
     _add_set(profile)
     profile.add_argument("--json", type=Path, metavar="FILE", help="write the costs as JSON, too")
+
+    plan = commands.add_parser("plan", help="show which clients fit into a memory; trains nothing, reads no data")
+    plan.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
+    plan.add_argument("--memory", required=True, metavar="SIZE", help="for one client step, e.g. 64MiB, 1.5GB or bytes")
+    _add_set(plan)
+    plan.add_argument("--json", type=Path, metavar="FILE", help="write all variants as JSON, too")
 
     recipes = commands.add_parser("recipes", help="list the recipes, or show one complete with all its keys")
     recipes.add_argument("recipe", nargs="?", metavar="RECIPE", help="show this one as TOML")

@@ -46,6 +46,11 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
     except ValidationError as error:
         raise ConfigError(_first_problem(error)) from error
     check_choice("algorithm", config.algorithm, ALGORITHMS)
+    if config.client.memory_budget and config.client.exact != 0:
+        raise ConfigError(
+            f"client.memory_budget chooses client.exact: expected one of them, found {config.client.memory_budget} and "
+            f"{config.client.exact}; set one to 0"
+        )
     return config
 
 
