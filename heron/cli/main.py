@@ -133,6 +133,15 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="FILE", help="default report.html in the folder, or here for several folders"
     )
 
+    _add_measuring(commands)
+    recipes = commands.add_parser("recipes", help="list the recipes, or show one complete with all its keys")
+    recipes.add_argument("recipe", nargs="?", metavar="RECIPE", help="show this one as TOML")
+    commands.add_parser("algorithms", help="list the algorithms")
+    return parser
+
+
+def _add_measuring(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    """The commands that train nothing."""
     profile = commands.add_parser("profile", help="measure the cost of one client step; trains nothing")
     profile.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
     _add_algorithms(profile)
@@ -144,11 +153,6 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--memory", required=True, metavar="SIZE", help="for one client step, e.g. 64MiB, 1.5GB or bytes")
     _add_set(plan)
     plan.add_argument("--json", type=Path, metavar="FILE", help="write all variants as JSON, too")
-
-    recipes = commands.add_parser("recipes", help="list the recipes, or show one complete with all its keys")
-    recipes.add_argument("recipe", nargs="?", metavar="RECIPE", help="show this one as TOML")
-    commands.add_parser("algorithms", help="list the algorithms")
-    return parser
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:

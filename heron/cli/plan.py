@@ -6,7 +6,7 @@ from typing import Any
 
 from heron.algorithms import ALGORITHMS
 from heron.cli.progress import total_progress
-from heron.config import RunConfig, parse_bytes, plan_cost, recipe_config, use_threads_and_device, variants
+from heron.config import RunConfig, parse_bytes, plan_cost, recipe_config, use_threads_and_device, variants_of
 from heron.engines import too_small, write_json
 from heron.errors import ConfigError
 from heron.report import print_plan
@@ -15,11 +15,13 @@ from heron.report import print_plan
 def plan_command(recipe: str, memory: str, assignments: list[str], json_path: Path | None) -> None:
     """Measure every variant on fake tensors, mark what `client.memory_budget` would choose, show and save."""
     budget = parse_bytes(memory)
+    if budget < 1:
+        raise ConfigError(f"expected --memory of at least 1 byte, found {memory!r}")
     config = recipe_config(recipe, "heron", assignments)
     if config.client.memory_budget or config.client.exact != 0:
         raise ConfigError("plan chooses client.exact and takes its budget from --memory; drop them from --set")
     use_threads_and_device(config)
-    configs = list(variants(config))
+    configs = list(variants_of(config))
     rows: list[dict[str, Any]] = []
     with total_progress(f"plan {recipe}", done=0, total=len(configs), unit="variant") as show:
         for variant in configs:

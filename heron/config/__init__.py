@@ -14,7 +14,7 @@ from heron.config.overrides import check_choice, fingerprint, from_toml, overrid
 from heron.config.recipes import RECIPES, PaperCost, Recipe
 from heron.config.schema import RunConfig
 from heron.config.sizes import parse_bytes
-from heron.config.variants import variants
+from heron.config.variants import variants_of
 
 __all__ = [
     "RECIPES",
@@ -35,5 +35,5 @@ __all__ = [
     "resolve_budget",
     "to_toml",
     "use_threads_and_device",
-    "variants",
+    "variants_of",
 ]

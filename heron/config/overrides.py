@@ -140,6 +140,8 @@ def _first_problem(error: ValidationError) -> str:
         return f"unknown key {key!r}{_nearest(key, known)}"
     if problem["type"] == "missing":
         return f"missing key {key!r}: a saved configuration holds every key"
+    if problem["type"] == "value_error":  # of a validator of ours, complete as it is
+        return f"{key}: {problem['ctx']['error']}"
     found = problem.get("input")
     shown = "" if isinstance(found, Mapping) else f", found {found!r}"
     return f"{key}: {problem['msg'].lower()}{shown}"

@@ -40,5 +40,12 @@ def parse_bytes(text: str) -> int:
 
 
 def size(value: Any) -> Any:
-    """A size of a configuration: a text is read, anything else is left for whoever validates it."""
-    return parse_bytes(value) if isinstance(value, str) else value
+    """A size of a configuration: a text is read, anything else is left for whoever validates it.
+
+    Raises:
+        ValueError: if the text is no size, as pydantic wants it, who knows the key.
+    """
+    try:
+        return parse_bytes(value) if isinstance(value, str) else value
+    except ConfigError as error:
+        raise ValueError(str(error)) from None

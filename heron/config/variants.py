@@ -18,7 +18,7 @@ _HALVINGS = 3
 _BESIDE = ("frozen", "cse_fsl", "sflv2")
 
 
-def variants(config: RunConfig) -> Iterator[RunConfig]:
+def variants_of(config: RunConfig) -> Iterator[RunConfig]:
     """The run with every order boundary; the same with smaller micro-batches, checkpointing, other cuts; other clients.
 
     Args:

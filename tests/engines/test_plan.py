@@ -13,7 +13,7 @@ from heron.split import SplitModel, build_seeded, digits_cnn, num_client_modules
 from heron.zo import Estimator
 
 ALL_DIGITS = num_client_modules(digits_cnn().client)
-BATCH = 32
+BATCH = 16
 HERON = ALGORITHMS["heron"]
 
 
@@ -100,3 +100,49 @@ def test_group_norm_in_micro_batches(exact):
 def test_dropout(exact):
     planned, measured = both(with_dropout, exact=exact)
     assert planned == measured
+
+
+def settings_of(**client) -> FederationSettings:
+    return FederationSettings(batch_size=BATCH, client=ClientSettings("adam", 1e-2, **client))
+
+
+def peaks_of_digits() -> list[int]:
+    return [
+        plan_step(digits, HERON, settings_of(exact=exact), SHAPES[digits]).peak_memory_bytes
+        for exact in range(ALL_DIGITS + 1)
+    ]
+
+
+def test_the_largest_that_fits_is_chosen():
+    peaks = peaks_of_digits()
+    for budget in {*peaks, *(peak - 1 for peak in peaks), *(peak + 1 for peak in peaks)}:
+        fitting = [exact for exact, peak in enumerate(peaks) if peak <= budget]
+        if fitting:
+            assert largest_exact(digits, HERON, settings_of(), SHAPES[digits], budget) == fitting[-1]
+        else:
+            with pytest.raises(
+                ConfigError, match=rf"at least {min(peaks):,} bytes.*client\.exact=0.*batch_size"
+            ) as caught:
+                largest_exact(digits, HERON, settings_of(), SHAPES[digits], budget)
+            assert len(str(caught.value).splitlines()) == 1
+    assert len(set(peaks)) == ALL_DIGITS + 1, "budgets between all neighbours were tried"
+
+
+def test_without_probes_something_is_exact():
+    with pytest.raises(ConfigError, match=r"client\.exact=1"):
+        largest_exact(digits, HERON, settings_of(estimator=None), SHAPES[digits], 1)
+
+
+def test_what_cannot_run_is_refused():
+    settings = FederationSettings(batch_size=BATCH, micro_batch=4)
+    with pytest.raises(SplitError, match="BatchNorm"):
+        plan_step(small_resnet, HERON, settings, SHAPES[small_resnet])
+
+
+def test_planning_leaves_generators_and_real_networks_alone():
+    state, network = torch.get_rng_state(), digits()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    plan_step(digits, HERON, settings_of(), SHAPES[digits])
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert type(torch.zeros(1)) is torch.Tensor
