@@ -108,5 +108,7 @@ def _preference(row: Row) -> tuple[bool, int]:
 
 
 def _rank(row: Row, modules: Mapping[str, int]) -> tuple[Any, ...]:
-    """What fits first, then what leaves little to zeroth order, then what costs little."""
-    return not row["fits"], modules[row["cut"]] - row["exact"], row["flops_per_step"], row["peak_memory_bytes"]
+    """What fits first, by how little it leaves to zeroth order and what it costs; then what comes near to fitting."""
+    if not row["fits"]:
+        return True, row["peak_memory_bytes"]
+    return False, modules[row["cut"]] - row["exact"], row["flops_per_step"], row["peak_memory_bytes"]
