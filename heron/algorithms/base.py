@@ -124,6 +124,7 @@ class Algorithm:
         uploads: when they send smashed data.
         make_main_server: builds the Main Server.
         downlink_only: the part that the server trains for the clients: broadcast, not sent back.
+        has_boundary: whether its clients obey `exact` of their settings.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Algorithm:
     uploads: Uploads = "periodic"
     make_main_server: Callable[[ServerSetup], MainServer] = MainServer
     downlink_only: Head | None = None
+    has_boundary: bool = False
 
     @property
     def trains_auxiliary(self) -> bool:

@@ -114,4 +114,5 @@ HERON = Algorithm(
     run_round=decoupled_round,
     head="auxiliary",
     make_main_server=refreshing_server,
+    has_boundary=True,
 )

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from heron.analysis import value_text
-from heron.config import RunConfig, recipe_config
+from heron.config import RunConfig, recipe_config, resolve_budget
 from heron.errors import ConfigError
 
 _MAX_RUNS = 10_000
@@ -80,7 +80,8 @@ def expand_grid(
     ):
         settings = {key: value for key, (_, value) in zip(texts, chosen, strict=True)}
         words = [*assignments, *(f"{key}={text}" for key, (text, _) in zip(texts, chosen, strict=True))]
-        configs = {seed: recipe_config(recipe, algorithm, [*words, f"seed={seed}"]) for seed in seeds}
+        requested = {seed: recipe_config(recipe, algorithm, [*words, f"seed={seed}"]) for seed in seeds}
+        configs = {seed: resolve_budget(config) for seed, config in requested.items()}
         cells.append(Cell(algorithm, settings, configs))
     longest = max((cell.folder.name for cell in cells), key=lambda name: len(name.encode()))
     if len(longest.encode()) > _MAX_NAME_BYTES:

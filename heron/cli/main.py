@@ -15,6 +15,7 @@ _EXAMPLES = """examples:
   heron train --resume runs/mine
   heron report runs/mine runs/other
   heron profile cifar10-resnet18 --algorithms heron,cse_fsl,frozen --json costs.json
+  heron plan cifar10-resnet18 --memory 200MiB
 """
 
 
@@ -79,6 +80,10 @@ def _dispatch(options: argparse.Namespace) -> None:
         from heron.cli.profile import profile_command
 
         profile_command(options.recipe, options.algorithms, options.set, options.json)
+    elif options.command == "plan":
+        from heron.cli.plan import plan_command
+
+        plan_command(options.recipe, options.memory, options.set, options.json)
     elif options.command == "recipes":
         from heron.cli.listing import list_recipes, show_recipe
 
@@ -128,16 +133,26 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="FILE", help="default report.html in the folder, or here for several folders"
     )
 
+    _add_measuring(commands)
+    recipes = commands.add_parser("recipes", help="list the recipes, or show one complete with all its keys")
+    recipes.add_argument("recipe", nargs="?", metavar="RECIPE", help="show this one as TOML")
+    commands.add_parser("algorithms", help="list the algorithms")
+    return parser
+
+
+def _add_measuring(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    """The commands that train nothing."""
     profile = commands.add_parser("profile", help="measure the cost of one client step; trains nothing")
     profile.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
     _add_algorithms(profile)
     _add_set(profile)
     profile.add_argument("--json", type=Path, metavar="FILE", help="write the costs as JSON, too")
 
-    recipes = commands.add_parser("recipes", help="list the recipes, or show one complete with all its keys")
-    recipes.add_argument("recipe", nargs="?", metavar="RECIPE", help="show this one as TOML")
-    commands.add_parser("algorithms", help="list the algorithms")
-    return parser
+    plan = commands.add_parser("plan", help="show which clients fit into a memory; trains nothing, reads no data")
+    plan.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
+    plan.add_argument("--memory", required=True, metavar="SIZE", help="for one client step, e.g. 64MiB, 1.5GB or bytes")
+    _add_set(plan)
+    plan.add_argument("--json", type=Path, metavar="FILE", help="write all variants as JSON, too")
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:

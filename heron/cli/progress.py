@@ -40,16 +40,17 @@ def round_progress(label: str, *, done: int, total: int) -> Iterator[RoundObserv
 
 
 @contextmanager
-def total_progress(label: str, *, done: int, total: int) -> Iterator[Callable[..., None]]:
-    """Show a count of rounds, of one run or of several, with rate and ETA.
+def total_progress(label: str, *, done: int, total: int, unit: str = "round") -> Iterator[Callable[..., None]]:
+    """Show a count, e.g. of rounds of one run or of several, with rate and ETA.
 
     Args:
         label: what is running.
-        done: rounds finished before.
-        total: rounds in all.
+        done: how many were finished before.
+        total: how many there are in all.
+        unit: what is counted.
 
     Yields:
-        `show(finished, note="")`: tell how many rounds are finished now.
+        `show(finished, note="")`: tell how many are finished now.
     """
     console = Console(stderr=True)
     started = time.perf_counter()
@@ -58,7 +59,7 @@ def total_progress(label: str, *, done: int, total: int) -> Iterator[Callable[..
         return (finished - done) / max(time.perf_counter() - started, 1e-9)
 
     if not console.is_terminal:
-        yield _plain(label, done, total, rate)
+        yield _plain(label, done, total, unit, rate)
         return
     columns = (
         TextColumn("[bold]{task.description}"),
@@ -74,12 +75,12 @@ def total_progress(label: str, *, done: int, total: int) -> Iterator[Callable[..
         task = progress.add_task(label, total=total, completed=done, note="", rate="")
 
         def show(finished: int, note: str = "") -> None:
-            progress.update(task, completed=finished, note=note, rate=f"{rate(finished):.3g} rounds/s")
+            progress.update(task, completed=finished, note=note, rate=f"{rate(finished):.3g} {unit}s/s")
 
         yield show
 
 
-def _plain(label: str, done: int, total: int, rate: Callable[[int], float]) -> Callable[..., None]:
+def _plain(label: str, done: int, total: int, unit: str, rate: Callable[[int], float]) -> Callable[..., None]:
     """Elsewhere than on a terminal: about ten lines in all."""
     period = max(1, total // _LINES)
     shown = done
@@ -90,9 +91,8 @@ def _plain(label: str, done: int, total: int, rate: Callable[[int], float]) -> C
             return
         shown = finished
         speed = rate(finished)
-        sys.stderr.write(
-            f"{label}: round {finished}/{total}  {note}  {speed:.3g} rounds/s  ETA {(total - finished) / speed:.0f} s\n"
-        )
+        eta_s = (total - finished) / speed
+        sys.stderr.write(f"{label}: {unit} {finished}/{total}  {note}  {speed:.3g} {unit}s/s  ETA {eta_s:.0f} s\n")
         sys.stderr.flush()
 
     return show

@@ -1,5 +1,6 @@
 """`heron train`: one run, resumable."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from heron.cli.profile import profile_algorithms
 from heron.cli.progress import round_progress
 from heron.cli.run_files import free_folder, read_config, refuse_occupied, write_config
-from heron.config import RunConfig, build_run, recipe_config
+from heron.config import RunConfig, build_run, recipe_config, resolve_budget
 from heron.engines import Metrics, Run, RunDirectory, write_json
 from heron.engines.run_loop import Observer
 from heron.errors import MissingExtraError
@@ -24,10 +25,15 @@ def train_command(
     tensorboard: bool,
 ) -> None:
     """Train from scratch into a new run directory."""
-    config = recipe_config(recipe, algorithm, assignments)
-    directory = out or free_folder(Path("runs") / f"{recipe}-{algorithm}-seed{config.seed}")
+    requested = recipe_config(recipe, algorithm, assignments)
+    directory = out or free_folder(Path("runs") / f"{recipe}-{algorithm}-seed{requested.seed}")
     refuse_occupied(directory)
+    config = resolve_budget(requested)
     run = build_run(config, directory)
+    if config is not requested:
+        sys.stdout.write(
+            f"client.memory_budget of {requested.client.memory_budget:,} bytes: client.exact={config.client.exact}\n"
+        )
     if tensorboard:
         check_tensorboard()
     write_config(directory, config)

@@ -5,12 +5,16 @@ from heron.config.build import (
     build_run,
     build_split,
     load_splits,
+    plan_cost,
     recipe_config,
+    resolve_budget,
     use_threads_and_device,
 )
 from heron.config.overrides import check_choice, fingerprint, from_toml, override, to_toml
 from heron.config.recipes import RECIPES, PaperCost, Recipe
 from heron.config.schema import RunConfig
+from heron.config.sizes import parse_bytes
+from heron.config.variants import variants_of
 
 __all__ = [
     "RECIPES",
@@ -25,7 +29,11 @@ __all__ = [
     "from_toml",
     "load_splits",
     "override",
+    "parse_bytes",
+    "plan_cost",
     "recipe_config",
+    "resolve_budget",
     "to_toml",
     "use_threads_and_device",
+    "variants_of",
 ]

@@ -1,5 +1,6 @@
 """From a configuration to the objects it describes; only this file knows both."""
 
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -10,7 +11,9 @@ from heron.config.recipes import RECIPES
 from heron.config.schema import DigitsCnnConfig, DigitsConfig, FedServerConfig, RunConfig
 from heron.data import Splits, labels_of, load_cifar10, load_digits, partition
 from heron.engines.attendance import Reliability
+from heron.engines.client_step import StepCost
 from heron.engines.federation import Federation
+from heron.engines.plan import largest_exact, plan_step
 from heron.engines.run_directory import RunDirectory
 from heron.engines.run_loop import Run
 from heron.engines.settings import FederationSettings
@@ -41,6 +44,7 @@ def build_run(config: RunConfig, directory: Path | None) -> Run:
         HeronError: if the data, the partition, the cut or the device does not work out.
     """
     use_threads_and_device(config)
+    config = resolve_budget(config)
     splits = load_splits(config)
     return Run(
         build_federation(config, splits),
@@ -67,6 +71,7 @@ def load_splits(config: RunConfig) -> Splits:
 
 def build_federation(config: RunConfig, splits: Splits) -> Federation:
     """The parties of a run, with initial weights that depend on the seed alone."""
+    config = resolve_budget(config)
     shares = partition(
         config.clients.partition,
         labels_of(splits.train),
@@ -76,6 +81,41 @@ def build_federation(config: RunConfig, splits: Splits) -> Federation:
     )
     settings = federation_settings(config)
     return Federation(build_split(config), ALGORITHMS[config.algorithm], splits.train, shares, settings)
+
+
+def resolve_budget(config: RunConfig) -> RunConfig:
+    """The same run with `client.exact` in place of the budget that chooses it; without a budget, the same object.
+
+    What is saved with a run is the outcome, so that it is the same run on every machine
+    (docs/decisions/0015-memory-budget.md).
+
+    Raises:
+        ConfigError: if nothing fits into the budget, or the device cannot be used.
+    """
+    if not config.client.memory_budget or not ALGORITHMS[config.algorithm].has_boundary:
+        return config
+    use_threads_and_device(config)
+    # Shapes do not depend on the seed: every seed of a comparison has the same answer.
+    exact = _exact_that_fits(config.model_copy(update={"seed": 0}))
+    return config.model_copy(update={"client": config.client.model_copy(update={"exact": exact, "memory_budget": 0})})
+
+
+@lru_cache(maxsize=64)
+def _exact_that_fits(config: RunConfig) -> int:
+    algorithm, settings = ALGORITHMS[config.algorithm], federation_settings(config)
+    budget = config.client.memory_budget
+    return largest_exact(partial(build_split, config), algorithm, settings, example_shape(config), budget)
+
+
+def plan_cost(config: RunConfig) -> StepCost:
+    """What one client step of a run costs, found without data and without memory for the network."""
+    algorithm, settings = ALGORITHMS[config.algorithm], federation_settings(config)
+    return plan_step(partial(build_split, config), algorithm, settings, example_shape(config))
+
+
+def example_shape(config: RunConfig) -> tuple[int, ...]:
+    """Shape of one input, known without reading the data."""
+    return (1, 8, 8) if isinstance(config.data, DigitsConfig) else (3, 32, 32)
 
 
 def build_split(config: RunConfig) -> SplitModel:

@@ -46,6 +46,11 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
     except ValidationError as error:
         raise ConfigError(_first_problem(error)) from error
     check_choice("algorithm", config.algorithm, ALGORITHMS)
+    if config.client.memory_budget and config.client.exact != 0:
+        raise ConfigError(
+            f"client.memory_budget chooses client.exact: expected one of them, found {config.client.memory_budget} and "
+            f"{config.client.exact}; set one to 0"
+        )
     return config
 
 
@@ -132,6 +137,8 @@ def _first_problem(error: ValidationError) -> str:
         return f"unknown key {key!r}{_nearest(key, known)}"
     if problem["type"] == "missing":
         return f"missing key {key!r}: a saved configuration holds every key"
+    if problem["type"] == "value_error":  # of a validator of ours, complete as it is
+        return f"{key}: {problem['ctx']['error']}"
     found = problem.get("input")
     shown = "" if isinstance(found, Mapping) else f", found {found!r}"
     # A key that takes several types has a problem with each of them.

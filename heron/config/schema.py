@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from heron.algorithms import Weighting
+from heron.config.sizes import size
 from heron.zo import Distribution, Scheme
 
 PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
@@ -12,6 +13,7 @@ NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NumBytes = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(size)]
 
 
 class _Section(BaseModel):
@@ -79,6 +81,8 @@ class ClientConfig(_Section):
         upload_period: local steps per upload of smashed data, k; sflv1 and sflv2 upload every step.
         exact: how many of the client's modules, counted from the auxiliary network down, heron's clients train exactly;
             0 is HERON-SFL as published, `all` CSE-FSL's client. Other algorithms ignore it.
+        memory_budget: bytes, or a text such as `64MiB`: `exact` becomes the largest whose step fits, and this 0, before
+            anything is saved; 0 for none. Other algorithms ignore it.
         optimizer: update rule.
         learning_rate: eta_l.
         exact_learning_rate: eta_l of heron's exactly trained modules; 0 for the same.
@@ -91,6 +95,7 @@ class ClientConfig(_Section):
     local_steps: NonNegativeInt
     upload_period: PositiveInt
     exact: NonNegativeInt | Literal["all"]
+    memory_budget: NumBytes
     optimizer: Literal["sgd", "momentum", "adam"]
     learning_rate: PositiveFloat
     exact_learning_rate: NonNegativeFloat

@@ -2,8 +2,10 @@
 
 from heron.engines.attendance import Reliability
 from heron.engines.checkpoint import load_checkpoint, save_checkpoint, write_atomically
+from heron.engines.client_step import StepCost
 from heron.engines.evaluation import Evaluation, evaluate
 from heron.engines.federation import Federation
+from heron.engines.plan import fake_split, largest_exact, plan_step, possible_exact, too_small
 from heron.engines.profile import ClientCost, profile_client
 from heron.engines.run_directory import Metrics, RunDirectory, read_json, write_json
 from heron.engines.run_loop import Run
@@ -19,11 +21,17 @@ __all__ = [
     "RoundResult",
     "Run",
     "RunDirectory",
+    "StepCost",
     "evaluate",
+    "fake_split",
+    "largest_exact",
     "load_checkpoint",
+    "plan_step",
+    "possible_exact",
     "profile_client",
     "read_json",
     "save_checkpoint",
+    "too_small",
     "write_atomically",
     "write_json",
 ]

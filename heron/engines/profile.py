@@ -1,71 +1,25 @@
 """What one local step costs a client, measured: memory with its breakdown, FLOPs, forwards, bytes, time."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from heron.algorithms import StepKey, finish
 from heron.data import Batch, fetch
+from heron.engines.client_step import ClientStep, StepCost, step_cost
 from heron.engines.federation import Federation
-from heron.metering import count_forwards, measure_flops, measure_memory, measure_seconds
+from heron.metering import measure_seconds
 
 
 @dataclass(frozen=True)
-class ClientCost:
-    """Cost of one local step of one client.
+class ClientCost(StepCost):
+    """Cost of one local step of one client, with the time it takes.
 
     Attributes:
-        algorithm: its name.
-        peak_memory_bytes: largest number of live tensor bytes at any instant of the step.
-        memory_breakdown_bytes: what those bytes were; sums to the peak.
-        flops_per_step: floating-point operations of matrix products and convolutions (2 per multiply-add), backward
-            passes included.
-        forwards_per_step: forward passes of the client part, those that checkpointing repeats included; one with
-            tangents (`estimator.scheme=jvp`) counts once here and with all its products in `flops_per_step`.
-        smashed_bytes_per_step: bytes of smashed data at the cut layer.
         seconds_per_step: median wall time.
     """
 
-    algorithm: str
-    peak_memory_bytes: int
-    memory_breakdown_bytes: dict[str, int]
-    flops_per_step: int
-    forwards_per_step: int
-    smashed_bytes_per_step: int
     seconds_per_step: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain values."""
-        return asdict(self)
-
-
-class _Step:
-    """A client's local step as a function without arguments, on the federation's first client and a full batch."""
-
-    def __init__(self, federation: Federation) -> None:
-        self._federation = federation
-        self._learner = federation.learner
-        federation.split.train()
-        self._learner.load(federation.fed_server.model, {})
-        settings = federation.settings
-        # Costs depend on shapes, not on values: a client smaller than a batch is filled up by repetition.
-        chosen = np.resize(federation.partition[0], settings.batch_size)
-        self.batch: Batch = fetch(federation.dataset, chosen, torch.device(settings.device))
-        self.smashed_bytes = 0
-
-    def __call__(self) -> None:
-        step = self._learner.step(self.batch, StepKey(self._federation.settings.seed, 0, 0, 0))
-        smashed = next(step)
-        answers = smashed is not None and self._federation.algorithm.uploads == "every_step"
-        shape, dtype, self.smashed_bytes = (
-            ((), None, 0) if smashed is None else (smashed.shape, smashed.dtype, smashed.nbytes)
-        )
-        # Handed over, as an engine does before the step learns.
-        del smashed
-        # The cut gradient, which the client holds while it learns.
-        finish(step, torch.zeros(shape, dtype=dtype, device=self.batch.inputs.device) if answers else None)
 
 
 def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
@@ -75,29 +29,17 @@ def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
         federation: a federation that is not going to be trained afterwards.
         repeats: timed steps; the median counts.
     """
-    step = _Step(federation)
-    step()  # the optimiser state of a first-order client exists after its first step
-    client = federation.local.module["client"]
-    resident = federation.learner.resident()
-    memory = measure_memory(
-        step,
-        parameters=resident["parameters"],
-        buffers=resident["buffers"],
-        optimizer_state=resident["optimizer_state"],
-        inputs=[step.batch.inputs, step.batch.labels],
-        modules=[federation.local.module],
+    federation.split.train()
+    federation.learner.load(federation.fed_server.model, {})
+    step = ClientStep(
+        federation.algorithm, federation.local, federation.learner, _full_batch(federation), federation.settings.seed
     )
-    # Checkpointing calls the layers, not the module that holds them.
-    first_layer = next(module for module in client.modules() if not list(module.children()))
-    with count_forwards(client) as forwards, count_forwards(first_layer) as passes:
-        step()
-    pieces = -(-federation.settings.batch_size // (federation.settings.micro_batch or federation.settings.batch_size))
-    return ClientCost(
-        algorithm=federation.algorithm.name,
-        peak_memory_bytes=memory.peak_bytes,
-        memory_breakdown_bytes=memory.breakdown_bytes,
-        flops_per_step=measure_flops(step),
-        forwards_per_step=max(forwards.count, passes.count) // pieces,
-        smashed_bytes_per_step=step.smashed_bytes,
-        seconds_per_step=measure_seconds(step, repeats=repeats),
-    )
+    cost = step_cost(step)
+    return ClientCost(**cost.to_dict(), seconds_per_step=measure_seconds(step, repeats=repeats))
+
+
+def _full_batch(federation: Federation) -> Batch:
+    """A batch of the first client; one smaller than a batch is filled up: costs depend on shapes, not on values."""
+    settings = federation.settings
+    chosen = np.resize(federation.partition[0], settings.batch_size)
+    return fetch(federation.dataset, chosen, torch.device(settings.device))

@@ -95,8 +95,10 @@ class Run:
         """Final metrics and traffic by kind."""
         ledger = self.federation.ledger
         final = self.metrics[-1] if self.metrics else {}
+        exact = self.federation.settings.client.exact
         return {
             **final,
+            **({"client_exact": exact} if self.federation.algorithm.has_boundary else {}),
             "uplink_bytes_by_kind": ledger.by_kind("uplink"),
             "downlink_bytes_by_kind": ledger.by_kind("downlink"),
         }

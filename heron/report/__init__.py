@@ -3,6 +3,7 @@
 from heron.report.events import EventWriter, check_tensorboard
 from heron.report.grid_plots import plot_grid
 from heron.report.page import write_report
+from heron.report.plan_tables import print_plan
 from heron.report.plots import plot_learning_curves
 from heron.report.tables import print_comparison, print_comparison_note, print_costs, print_run
 
@@ -14,6 +15,7 @@ __all__ = [
     "print_comparison",
     "print_comparison_note",
     "print_costs",
+    "print_plan",
     "print_run",
     "write_report",
 ]

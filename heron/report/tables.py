@@ -49,7 +49,7 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int]) -> 
             bytes_text(sum(row["downlink_bytes_by_kind"].values())),
             f"{row['elapsed_s']:.1f} s",
         )
-    console = _console(_PIPE_WIDTH + sum(len(key) + _KEY_MARGIN for key in varied))
+    console = console_or_pipe(_PIPE_WIDTH + sum(len(key) + _KEY_MARGIN for key in varied))
     console.print(table)
     if not varied:
         console.print(_traffic_table(rows))
@@ -59,7 +59,7 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int]) -> 
 
 def print_comparison_note(folder: Path, note: str) -> None:
     """Where the results are."""
-    _console().print(f"results in {folder} (comparison.json; {note})", highlight=False, markup=False)
+    console_or_pipe().print(f"results in {folder} (comparison.json; {note})", highlight=False, markup=False)
 
 
 def print_run(recipe: str, summary: Row, folder: Path) -> None:
@@ -73,7 +73,7 @@ def print_run(recipe: str, summary: Row, folder: Path) -> None:
         for kind, count in summary[f"{direction}_bytes_by_kind"].items():
             table.add_row(f"{direction} {kind}", bytes_text(count))
     table.add_row("time", f"{summary['elapsed_s']:.1f} s")
-    console = _console()
+    console = console_or_pipe()
     console.print(f"{recipe}: {summary['algorithm']}, round {summary['round']}", style="italic", highlight=False)
     console.print(table)
     console.print(f"results in {folder}", highlight=False, markup=False)
@@ -97,7 +97,7 @@ def print_costs(recipe: str, rows: Sequence[Row], paper: Mapping[str, PaperCost]
         table.add_section()
         table.add_row("paper: peak memory", *(bytes_text(cost.peak_memory_bytes) if cost else "-" for cost in known))
         table.add_row("paper: compute", *(flops_text(cost.flops_per_step) if cost else "-" for cost in known))
-    _console().print(table)
+    console_or_pipe().print(table)
 
 
 def _traffic_table(rows: Sequence[Row]) -> Table:
@@ -116,6 +116,11 @@ def _traffic_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _console(pipe_width: int = _PIPE_WIDTH) -> Console:
+def console_or_pipe(pipe_width: int = _PIPE_WIDTH) -> Console:
+    """Stdout: as wide as the terminal, or wide enough for a table.
+
+    Args:
+        pipe_width: columns where it is no terminal.
+    """
     console = Console()
     return console if console.is_terminal else Console(width=pipe_width)

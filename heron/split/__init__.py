@@ -5,20 +5,21 @@ Knows nothing of transport, metering or algorithms. Read in this order: `model`,
 """
 
 from heron.split.boundary import OrderBoundary, num_client_modules, place_boundary
-from heron.split.cut import cut
+from heron.split.cut import cut, ordered_children
 from heron.split.digits_cnn import digits_cnn
 from heron.split.equivalence import check_equivalence
 from heron.split.heads import linear_head, pooled_linear_head
 from heron.split.model import SplitModel
 from heron.split.randomness import build_seeded, has_batchnorm, is_stochastic, seeded_randomness
 from heron.split.resnet18 import resnet18
-from heron.split.validate import check_trainable
+from heron.split.validate import check_normalisation, check_trainable
 
 __all__ = [
     "OrderBoundary",
     "SplitModel",
     "build_seeded",
     "check_equivalence",
+    "check_normalisation",
     "check_trainable",
     "cut",
     "digits_cnn",
@@ -26,6 +27,7 @@ __all__ = [
     "is_stochastic",
     "linear_head",
     "num_client_modules",
+    "ordered_children",
     "place_boundary",
     "pooled_linear_head",
     "resnet18",

@@ -6,6 +6,7 @@ from itertools import chain
 from torch import Tensor, nn
 
 from heron.errors import SplitError
+from heron.split.fakes import has_values
 
 
 def check_disjoint(first_label: str, first: nn.Module, second_label: str, second: nn.Module) -> None:
@@ -36,5 +37,7 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def _identity(tensor: Tensor) -> Hashable:
     """By address, because tying through `.data` makes two parameter objects of one memory."""
+    if not has_values(tensor):
+        return tensor.untyped_storage()._cdata, tensor.storage_offset()  # noqa: SLF001 - it has no other identity
     address = tensor.data_ptr()
     return (tensor.device, address) if address else id(tensor)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from heron.errors import SplitError
+from heron.split.fakes import has_values
 from heron.split.randomness import seeded_randomness
 
 
@@ -87,7 +88,7 @@ def _undo(module: nn.Module, name: str, tensor: Tensor) -> Callable[[], None]:
             setattr(module, name, tensor)
         tensor.requires_grad_(requires_grad)
         # Written only where needed: a write would invalidate a graph that the caller has yet to backpropagate.
-        if not same_bits(tensor, value):
+        if has_values(tensor) and not same_bits(tensor, value):
             with torch.no_grad():
                 tensor.copy_(value)
 

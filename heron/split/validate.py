@@ -58,7 +58,7 @@ def check_trainable(
     held = nn.ModuleDict({"client": split.client} | {name: part for name, part in beside.items() if part is not None})
     check_initialised(split)
     _check_parameters(split, held, needs_auxiliary=needs_auxiliary)
-    _check_normalisation(split, held, micro_batch)
+    check_normalisation(split, held, micro_batch)
     for name, part in held.items() if not holds_server else ():
         check_disjoint(name, part, "server", split.server)
     return Trial(split, auxiliary, example).run(micro_batch)
@@ -86,7 +86,17 @@ def _check_parameters(split: SplitModel, held: nn.Module, *, needs_auxiliary: bo
             )
 
 
-def _check_normalisation(split: SplitModel, held: nn.Module, micro_batch: int | None) -> None:
+def check_normalisation(split: SplitModel, held: nn.Module, micro_batch: int | None) -> None:
+    """Refuse layers that couple what training takes apart.
+
+    Args:
+        split: the cut network.
+        held: what a client holds of it.
+        micro_batch: examples per forward pass on the client; None for the whole batch.
+
+    Raises:
+        SplitError: if a SyncBatchNorm, or a BatchNorm with micro-batches, is found.
+    """
     for name, module in split.named_modules():
         if isinstance(module, nn.SyncBatchNorm):
             raise SplitError(

@@ -51,9 +51,9 @@ def test_costs_hold_the_documented_keys_and_add_up(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["costs.json"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["compare", "--help"], ["profile", "--help"]])
-def test_help_ends_well(capsys, arguments):
+@pytest.mark.parametrize("command", [[], ["train"], ["compare"], ["profile"], ["plan"]])
+def test_help_ends_well(capsys, command):
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main([*command, "--help"])
     assert ended.value.code == 0
     assert "usage: heron" in capsys.readouterr().out

@@ -1,0 +1,64 @@
+"""`heron plan`: what fits into a client's memory, and what each choice costs; trains nothing, reads no data."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from heron.algorithms import ALGORITHMS
+from heron.cli.progress import total_progress
+from heron.config import RunConfig, parse_bytes, plan_cost, recipe_config, use_threads_and_device, variants_of
+from heron.engines import too_small, write_json
+from heron.errors import ConfigError
+from heron.report import print_plan
+
+
+def plan_command(recipe: str, memory: str, assignments: list[str], json_path: Path | None) -> None:
+    """Measure every variant on fake tensors, mark what `client.memory_budget` would choose, show and save."""
+    budget = parse_bytes(memory)
+    if budget < 1:
+        raise ConfigError(f"expected --memory of at least 1 byte, found {memory!r}")
+    config = recipe_config(recipe, "heron", assignments)
+    if config.client.memory_budget or config.client.exact != 0:
+        raise ConfigError("plan chooses client.exact and takes its budget from --memory; drop them from --set")
+    use_threads_and_device(config)
+    configs = list(variants_of(config))
+    rows: list[dict[str, Any]] = []
+    with total_progress(f"plan {recipe}", done=0, total=len(configs), unit="variant") as show:
+        for variant in configs:
+            rows.append(_row(variant, budget))
+            show(len(rows))
+    own = [
+        row for row, variant in zip(rows, configs, strict=True) if row["exact"] is not None and _is_own(variant, config)
+    ]
+    fitting = [row for row in own if row["fits"]]
+    if fitting:
+        fitting[-1]["chosen"] = True  # the largest: `exact` ascends
+    plan = {"recipe": recipe, "set": assignments, "memory_bytes": budget, "rows": rows}
+    if json_path is not None:
+        write_json(json_path, plan)
+    print_plan(recipe, budget, rows, own, None if fitting else _refusal(budget, own))
+
+
+def _row(config: RunConfig, budget: int) -> dict[str, Any]:
+    has_boundary = ALGORITHMS[config.algorithm].has_boundary
+    cost = plan_cost(config).to_dict()
+    return {
+        "algorithm": cost.pop("algorithm"),
+        "cut": config.split.cut,
+        "exact": config.client.exact if has_boundary else None,
+        "micro_batch": config.client.micro_batch,
+        "checkpointing": config.client.checkpointing,
+        **cost,
+        "fits": cost["peak_memory_bytes"] <= budget,
+        "chosen": False,
+    }
+
+
+def _is_own(variant: RunConfig, config: RunConfig) -> bool:
+    """Whether a variant differs from the run in `client.exact` alone."""
+    client = variant.client.model_copy(update={"exact": config.client.exact})
+    return variant.model_copy(update={"client": client}) == config
+
+
+def _refusal(budget: int, own: Sequence[Mapping[str, Any]]) -> str:
+    return too_small(budget, {row["exact"]: row["peak_memory_bytes"] for row in own})

@@ -1,0 +1,66 @@
+"""What else a run's clients could be within a memory: other boundaries, micro-batches, checkpointing and cuts."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import product
+from typing import Any
+
+from heron.config.build import build_split, federation_settings
+from heron.config.schema import RunConfig
+from heron.engines.plan import fake_split, possible_exact
+from heron.errors import SplitError
+from heron.split import SplitModel, has_batchnorm, ordered_children
+
+# Cut layers shown on either side of the run's own.
+_NEIGHBOURS = 4
+# The smallest micro-batch shown is an eighth of the batch.
+_HALVINGS = 3
+_BESIDE = ("frozen", "cse_fsl", "sflv2")
+
+
+def variants_of(config: RunConfig) -> Iterator[RunConfig]:
+    """The run with every order boundary; the same with smaller micro-batches, checkpointing, other cuts; other clients.
+
+    Args:
+        config: the run; its algorithm has an order boundary.
+
+    Yields:
+        Configurations, the run's own cut, micro-batch and checkpointing first.
+
+    Raises:
+        SplitError: if the network cannot be cut as the run has it.
+    """
+    split = fake_split(partial(build_split, config))
+    for micro_batch, checkpointing in product(_micro_batches(config, split), (False, True)):
+        for exact in possible_exact(split.client, federation_settings(config)):
+            # Neither a client without an exact part nor one with an exact head alone keeps activations to recompute.
+            if exact > 1 or checkpointing == config.client.checkpointing:
+                yield _with_client(config, exact=exact, micro_batch=micro_batch, checkpointing=checkpointing)
+    for cut in _neighbours(config, split):
+        moved = config.model_copy(update={"split": config.split.model_copy(update={"cut": cut})})
+        try:
+            client = fake_split(partial(build_split, moved)).client
+        except SplitError:  # what the model refuses is no alternative
+            continue
+        yield from (_with_client(moved, exact=exact) for exact in possible_exact(client, federation_settings(config)))
+    yield from (config.model_copy(update={"algorithm": name}) for name in _BESIDE)
+
+
+def _micro_batches(config: RunConfig, split: SplitModel) -> list[int]:
+    """The run's own first; where examples are coupled no other."""
+    own = config.client.micro_batch
+    if has_batchnorm(split.client) or (split.auxiliary is not None and has_batchnorm(split.auxiliary)):
+        return [own]
+    halves = [config.client.batch_size >> count for count in range(1, _HALVINGS + 1)]
+    return list(dict.fromkeys([own, 0, *(half for half in halves if half)]))
+
+
+def _neighbours(config: RunConfig, split: SplitModel) -> list[str]:
+    """Layers before and after the cut, in the network's order."""
+    names = [*ordered_children(split.client), *ordered_children(split.server)]
+    own = names.index(config.split.cut)
+    return names[max(0, own - _NEIGHBOURS) : own] + names[own + 1 : own + 1 + _NEIGHBOURS]
+
+
+def _with_client(config: RunConfig, **changes: Any) -> RunConfig:
+    return config.model_copy(update={"client": config.client.model_copy(update=changes)})

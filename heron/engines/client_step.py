@@ -1,0 +1,107 @@
+"""One local step of one client, ready to be measured, and what it costs in memory, operations and bytes."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from heron.algorithms import Algorithm, ClientLearner, LocalNetwork, StepKey, finish
+from heron.data import Batch
+from heron.metering import count_forwards, measure_flops, measure_memory
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Cost of one local step of one client, as far as it depends on shapes alone.
+
+    Attributes:
+        algorithm: its name.
+        peak_memory_bytes: largest number of live tensor bytes at any instant of the step.
+        memory_breakdown_bytes: what those bytes were; sums to the peak.
+        flops_per_step: floating-point operations of matrix products and convolutions (2 per multiply-add), backward
+            passes included.
+        forwards_per_step: forward passes of the client part, those that checkpointing repeats included; one with
+            tangents (`estimator.scheme=jvp`) counts once here and with all its products in `flops_per_step`.
+        smashed_bytes_per_step: bytes of smashed data at the cut layer.
+    """
+
+    algorithm: str
+    peak_memory_bytes: int
+    memory_breakdown_bytes: dict[str, int]
+    flops_per_step: int
+    forwards_per_step: int
+    smashed_bytes_per_step: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+
+class ClientStep:
+    """A client's local step as a function without arguments.
+
+    Args:
+        algorithm: whose client it is.
+        local: what the client holds, in training mode.
+        learner: its learning, on `local`.
+        batch: B examples.
+        seed: seed of the run.
+
+    Attributes:
+        smashed_bytes: bytes of smashed data of the latest step.
+    """
+
+    def __init__(
+        self, algorithm: Algorithm, local: LocalNetwork, learner: ClientLearner, batch: Batch, seed: int
+    ) -> None:
+        self.algorithm = algorithm
+        self.local = local
+        self.learner = learner
+        self.batch = batch
+        self.smashed_bytes = 0
+        self._seed = seed
+
+    def __call__(self) -> None:
+        """Make the step, the first of the run."""
+        step = self.learner.step(self.batch, StepKey(self._seed, 0, 0, 0))
+        smashed = next(step)
+        answers = smashed is not None and self.algorithm.uploads == "every_step"
+        shape, dtype, self.smashed_bytes = (
+            ((), None, 0) if smashed is None else (smashed.shape, smashed.dtype, smashed.nbytes)
+        )
+        # Handed over, as an engine does before the step learns.
+        del smashed
+        # The cut gradient, which the client holds while it learns.
+        finish(step, torch.zeros(shape, dtype=dtype, device=self.batch.inputs.device) if answers else None)
+
+
+def step_cost(step: ClientStep) -> StepCost:
+    """Measure a step by making two.
+
+    Args:
+        step: the step; its client trains.
+    """
+    module, batch = step.local.module, step.batch
+    # Checkpointing calls the layers, not the module that holds them.
+    first_layer = next(layer for layer in module["client"].modules() if not list(layer.children()))
+    with count_forwards(module["client"]) as forwards, count_forwards(first_layer) as passes:
+        flops = measure_flops(step)
+    num_pieces = -(-len(batch) // (step.local.micro_batch or len(batch)))
+    # In the second step, because the optimiser state of a first-order client exists after its first.
+    resident = step.learner.resident()
+    memory = measure_memory(
+        step,
+        parameters=resident["parameters"],
+        buffers=resident["buffers"],
+        optimizer_state=resident["optimizer_state"],
+        inputs=[batch.inputs, batch.labels],
+        modules=[module],
+    )
+    return StepCost(
+        algorithm=step.algorithm.name,
+        peak_memory_bytes=memory.peak_bytes,
+        memory_breakdown_bytes=memory.breakdown_bytes,
+        flops_per_step=flops,
+        forwards_per_step=max(forwards.count, passes.count) // num_pieces,
+        smashed_bytes_per_step=step.smashed_bytes,
+    )

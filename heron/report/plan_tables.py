@@ -1,0 +1,114 @@
+"""The table of `heron plan`: what fits into a client's memory, on one screen."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from heron.report.tables import console_or_pipe
+from heron.report.units import bytes_text, flops_text
+
+Row = Mapping[str, Any]
+# With the recipe's own rows and the other clients about a screenful.
+_MAX_OTHER_WAYS = 12
+# What the client holds whatever it does; the other categories come and go within the step.
+_HELD = ("parameters", "buffers", "optimizer_state", "inputs")
+_PASSING = ("activations", "gradients", "temporaries")
+
+
+def print_plan(recipe: str, memory_bytes: int, rows: Sequence[Row], own: Sequence[Row], refusal: str | None) -> None:
+    """Every boundary of the recipe's own client, the best of every other way, and other algorithms' clients.
+
+    Args:
+        recipe: its name.
+        memory_bytes: what a step may take.
+        rows: all variants.
+        own: those among them that differ from the recipe in `client.exact` alone.
+        refusal: what to say where none of those fits.
+    """
+    modules = _num_modules(rows)
+    others = [row for row in rows if row["exact"] is not None and row not in own]
+    ways = sorted(_best_of_each_way(others), key=lambda row: _rank(row, modules))
+    shown = ways[:_MAX_OTHER_WAYS]
+    beside = [row for row in rows if row["exact"] is None]
+    table = _table(f"{recipe}: one client step in {bytes_text(memory_bytes)}")
+    for section in (own, shown, beside):
+        for row in section:
+            table.add_row(*_cells(row, modules), style="bold" if row["chosen"] else "" if row["fits"] else "dim")
+        table.add_section()
+    console = console_or_pipe()
+    console.print(table)
+    num_left_out = len(others) - len(shown)
+    notes = [_outcome(own, memory_bytes) if refusal is None else f"nothing fits: {refusal}"]
+    if num_left_out:
+        notes.append(
+            f"other cuts, micro-batches and checkpointing: the best of each; {num_left_out} more rows in --json FILE"
+        )
+    console.print("\n".join(notes), highlight=False, markup=False, soft_wrap=True)
+
+
+def _outcome(own: Sequence[Row], memory_bytes: int) -> str:
+    (chosen,) = (row for row in own if row["chosen"])
+    return (
+        f"chosen: client.exact={chosen['exact']}, {bytes_text(chosen['peak_memory_bytes'])}; to train it: "
+        f"--set client.memory_budget={memory_bytes}"
+    )
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "algorithm", "cut"):
+        table.add_column(heading)
+    for heading in ("exact", "micro-batch"):
+        table.add_column(heading, justify="right")
+    table.add_column("checkpointing")
+    for heading in ("peak", "held", *_PASSING, "compute", "smashed"):
+        table.add_column(heading, justify="right")
+    table.add_column("fits")
+    return table
+
+
+def _cells(row: Row, modules: Mapping[str, int]) -> list[str]:
+    parts = row["memory_breakdown_bytes"]
+    return [
+        ">" if row["chosen"] else "",
+        row["algorithm"],
+        row["cut"],
+        "-" if row["exact"] is None else f"{row['exact']} of {modules[row['cut']]}",
+        str(row["micro_batch"] or "-"),
+        "yes" if row["checkpointing"] else "-",
+        bytes_text(row["peak_memory_bytes"]),
+        bytes_text(sum(parts[category] for category in _HELD)),
+        *(bytes_text(parts[category]) for category in _PASSING),
+        flops_text(row["flops_per_step"]),
+        bytes_text(row["smashed_bytes_per_step"]),
+        "yes" if row["fits"] else "no",
+    ]
+
+
+def _num_modules(rows: Sequence[Row]) -> dict[str, int]:
+    """How many modules a client has at each cut: with all of them exact it is among the variants."""
+    modules: dict[str, int] = {}
+    for row in rows:
+        if row["exact"] is not None:
+            modules[row["cut"]] = max(modules.get(row["cut"], 0), row["exact"])
+    return modules
+
+
+def _best_of_each_way(rows: Sequence[Row]) -> list[Row]:
+    """Of the rows that differ in `exact` alone the largest that fits, else the one with the lowest peak."""
+    ways: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        ways.setdefault((row["cut"], row["micro_batch"], row["checkpointing"]), []).append(row)
+    return [min(way, key=_preference) for way in ways.values()]
+
+
+def _preference(row: Row) -> tuple[bool, int]:
+    return not row["fits"], -row["exact"] if row["fits"] else row["peak_memory_bytes"]
+
+
+def _rank(row: Row, modules: Mapping[str, int]) -> tuple[Any, ...]:
+    """What fits first, by how little it leaves to zeroth order and what it costs; then what comes near to fitting."""
+    if not row["fits"]:
+        return True, row["peak_memory_bytes"]
+    return False, modules[row["cut"]] - row["exact"], row["flops_per_step"], row["peak_memory_bytes"]
