@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from heron.algorithms import StepKey, finish
+from heron.algorithms import Perturbed, StepKey
 from heron.data import Batch, fetch
 from heron.engines.federation import Federation
 from heron.metering import count_forwards, measure_flops, measure_memory, measure_seconds
@@ -23,7 +24,7 @@ class ClientCost:
         flops_per_step: floating-point operations of matrix products and convolutions (2 per multiply-add), backward
             passes included.
         forwards_per_step: forward passes of the client part, those that checkpointing repeats included.
-        smashed_bytes_per_step: bytes of smashed data at the cut layer.
+        smashed_bytes_per_step: bytes of smashed data at the cut layer, those of probes that go up included.
         seconds_per_step: median wall time.
     """
 
@@ -47,7 +48,7 @@ class _Step:
         self._federation = federation
         self._learner = federation.learner
         federation.split.train()
-        self._learner.load(federation.fed_server.model, {})
+        federation.load_global_model()
         settings = federation.settings
         # Costs depend on shapes, not on values: a client smaller than a batch is filled up by repetition.
         chosen = np.resize(federation.partition[0], settings.batch_size)
@@ -56,15 +57,28 @@ class _Step:
 
     def __call__(self) -> None:
         step = self._learner.step(self.batch, StepKey(self._federation.settings.seed, 0, 0, 0))
-        smashed = next(step)
-        answers = smashed is not None and self._federation.algorithm.uploads == "every_step"
-        shape, dtype, self.smashed_bytes = (
-            ((), None, 0) if smashed is None else (smashed.shape, smashed.dtype, smashed.nbytes)
-        )
-        # Handed over, as an engine does before the step learns.
-        del smashed
-        # The cut gradient, which the client holds while it learns.
-        finish(step, torch.zeros(shape, dtype=dtype, device=self.batch.inputs.device) if answers else None)
+        self.smashed_bytes = 0
+        answer: Tensor | None = None
+        while True:
+            try:
+                parcel = [step.send(answer)]
+            except StopIteration:
+                return
+            # Handed over, as an engine does before the step learns; the client holds the answer while it does.
+            answer = self._answer(parcel.pop())
+
+    def _answer(self, handed_over: Tensor | Perturbed | None) -> Tensor | None:
+        """Zeros in the shape of what the Main Server would send back."""
+        smashed = handed_over.smashed if isinstance(handed_over, Perturbed) else handed_over
+        if smashed is None:
+            return None
+        self.smashed_bytes += smashed.nbytes
+        shape, dtype, device = smashed.shape, smashed.dtype, smashed.device
+        del handed_over, smashed
+        answers = self._federation.algorithm.answers
+        if answers is None:
+            return None
+        return torch.zeros(shape if answers == "cut_gradient" else (), dtype=dtype, device=device)
 
 
 def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
