@@ -70,8 +70,8 @@ def client_round(
 ) -> ClientRound:
     """Yields each upload BEFORE that step learns, then one reply; returns the client's state.
 
-    In a coupled round each upload is answered. No variable here holds smashed data across a
-    `yield`, so that a consumer that drops its message frees it before the step learns: never more than one z is alive.
+    In a coupled round each upload is answered. No variable here holds smashed data across a `yield`, so that a consumer
+    that drops its message frees it before the step learns: never more than one z is alive.
 
     Args:
         learner: the algorithm's client.
