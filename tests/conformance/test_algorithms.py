@@ -1,5 +1,7 @@
 """One table of all algorithms, one set of tests over every row."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,9 @@ from heron.split import SplitModel, linear_head
 NUM_CLIENTS, BATCH, CLASSES, CHANNELS = 3, 8, 4, 3
 SIZES = (20, 16, 24)
 EVERY = pytest.mark.parametrize("name", list(ALGORITHMS))
+CLIENT = ClientSettings(learning_rate=1e-2)
+# Rows whose clients learn with settings of their own.
+CLIENTS = {"ho_sfl": ClientSettings("sgd", 0.1)}
 
 
 def split_model() -> SplitModel:
@@ -42,7 +47,7 @@ def partition() -> list[np.ndarray]:
 def federation(name: str, **changes) -> Federation:
     values = {
         "batch_size": BATCH,
-        "client": ClientSettings(learning_rate=1e-2),
+        "client": CLIENTS.get(name, CLIENT),
         "server_learning_rate": 1e-2,
         "upload_period": 1,
     }
@@ -125,19 +130,30 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
     for _ in range(rounds):
         parties.run_round()
     # Uploads: steps 0, k, 2k, ... of each client's epoch; the last batch of an epoch holds what is left.
-    uploads = ALGORITHMS[name].uploads
+    algorithm, estimator = ALGORITHMS[name], CLIENTS.get(name, CLIENT).estimator
+    uploads, answers = algorithm.uploads, algorithm.answers
     every = {"periodic": period, "every_step": 1, "never": 10**9}[uploads]
     uploaded = 0
     for size in SIZES:
         batches = [min(BATCH, size - start) for start in range(0, size, BATCH)]
         uploaded += sum(batches[::every]) if uploads != "never" else 0
-    smashed = rounds * uploaded * CHANNELS * 16 * 4
+    # Where the server evaluates probes, each of them goes up like the clean pass.
+    passes = 1 + estimator.num_probe_forwards if answers == "loss" else 1
+    smashed = passes * rounds * uploaded * CHANNELS * 16 * 4
+    num_steps = sum(-(-size // BATCH) for size in SIZES)
+    # Where replies are scalars, one for each probe of each step.
+    scalars = rounds * num_steps * estimator.num_probes * 4 if algorithm.downlink_only == "client" else 0
     up = rounds * NUM_CLIENTS * num_bytes(parties.learner.model())
     down = up + rounds * NUM_CLIENTS * num_bytes(parties.fed_server.downlink_only)
-    expected_up = {"model": up, "scalars": rounds * NUM_CLIENTS * 4}
+    expected_up = {"model": up, "scalars": rounds * NUM_CLIENTS * 4 + scalars}
     if uploaded:
-        expected_up |= {"smashed": smashed, "labels": rounds * uploaded * 8}
-    expected_down = {"model": down} | ({"cut_gradient": smashed} if uploads == "every_step" else {})
+        expected_up |= {"smashed": smashed, "labels": passes * rounds * uploaded * 8}
+    answered = {
+        None: {},
+        "cut_gradient": {"cut_gradient": smashed},
+        "loss": {"scalars": passes * rounds * num_steps * 4},
+    }
+    expected_down = {"model": down} | answered[answers]
     uplink, downlink = parties.ledger.by_kind("uplink"), parties.ledger.by_kind("downlink")
     assert {kind: size for kind, size in uplink.items() if kind != "framing"} == expected_up
     assert {kind: size for kind, size in downlink.items() if kind != "framing"} == expected_down
@@ -155,7 +171,7 @@ def test_partial_participation_is_drawn_from_seed_and_round(name: str) -> None:
 
 @EVERY
 def test_state_that_is_not_kept_is_not_stored(name: str) -> None:
-    parties = federation(name, client=ClientSettings(keep_state=False))
+    parties = federation(name, client=dataclasses.replace(CLIENTS.get(name, CLIENT), keep_state=False))
     parties.run_round()
     assert parties.state()[1]["client_states"] == {}
 
