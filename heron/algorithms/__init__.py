@@ -5,7 +5,9 @@ from heron.algorithms.base import (
     ClientLearner,
     ClientSettings,
     ClientState,
+    FedServerSetup,
     OptimizerName,
+    Perturbed,
     StepGenerator,
     StepKey,
     StepResult,
@@ -18,13 +20,15 @@ from heron.algorithms.fedavg import FEDAVG
 from heron.algorithms.frozen import FROZEN
 from heron.algorithms.fsl_sage import FSL_SAGE
 from heron.algorithms.heron import HERON
+from heron.algorithms.ho_sfl import HO_SFL
+from heron.algorithms.hosl import HOSL
 from heron.algorithms.local import Criterion, LocalNetwork
 from heron.algorithms.main_server import Alignment, MainServer, ServerSetup
 from heron.algorithms.sflv1 import SFLV1
 from heron.algorithms.sflv2 import SFLV2
 
 ALGORITHMS: dict[str, Algorithm] = {
-    algorithm.name: algorithm for algorithm in (HERON, CSE_FSL, FSL_SAGE, SFLV1, SFLV2, FEDAVG, FROZEN)
+    algorithm.name: algorithm for algorithm in (HERON, HO_SFL, HOSL, CSE_FSL, FSL_SAGE, SFLV1, SFLV2, FEDAVG, FROZEN)
 }
 
 __all__ = [
@@ -38,10 +42,12 @@ __all__ = [
     "Criterion",
     "FedAdam",
     "FedServer",
+    "FedServerSetup",
     "LocalNetwork",
     "LocalPlan",
     "MainServer",
     "OptimizerName",
+    "Perturbed",
     "ServerSetup",
     "StepGenerator",
     "StepKey",

@@ -4,13 +4,14 @@ Adding one takes a file in this folder and a row in `ALGORITHMS`; shared code as
 and never compares its name.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from torch import Tensor
 
-from heron.algorithms.fed_server import FedServer
+from heron.algorithms.fed_adam import FedAdam
+from heron.algorithms.fed_server import FedServer, Weighting
 from heron.algorithms.local import Head, LocalNetwork
 from heron.algorithms.main_server import MainServer, ServerSetup
 from heron.comms import Link
@@ -70,15 +71,30 @@ class StepResult:
     """Outcome of one local step.
 
     Attributes:
-        loss: clean local loss l(f_a(f_c(x)), y), shape (), on the device; None where the client computes none.
+        loss: clean loss that the client descends, l(f_a(f_c(x)), y), shape (), on the device; None where it knows none.
+        projected_gradients: what the client sends of the step where its reply holds scalars, shape (q,), float32.
     """
 
     loss: Tensor | None
+    projected_gradients: Tensor | None = None
 
 
-StepGenerator = Generator[Tensor | None, Tensor | None, StepResult]
-"""Yields once: the step's smashed data as early as it can be handed over, or None where nothing is ever uploaded. Then
-it learns, in a coupled round from the cut gradient it is sent, and returns the result."""
+@dataclass(frozen=True)
+class Perturbed:
+    """Smashed data of a probe, handed over for its loss.
+
+    Attributes:
+        smashed: f_c(x) at perturbed parameters, shape (B, ...).
+        probe: which of the step's, from 0.
+    """
+
+    smashed: Tensor
+    probe: int
+
+
+StepGenerator = Generator[Tensor | Perturbed | None, Tensor | None, StepResult]
+"""Yields the step's smashed data, alone or after that of its probes, each as early as it can be handed over; or None,
+once, where nothing is ever uploaded. It learns, in a coupled round from the answer to each, and returns the result."""
 
 
 class ClientLearner(Protocol):
@@ -105,9 +121,41 @@ class ClientLearner(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class FedServerSetup:
+    """What a Fed Server is made of.
+
+    Attributes:
+        model: initial tensors by name that clients send back.
+        downlink_only: initial tensors that they receive only.
+        weighting: how replies count.
+        run_seed: seed of the run.
+        client: hyperparameters of the clients, for servers that replay what they did.
+        optimizer: what the mean of the replies becomes; None for the global model itself.
+        buffers: names in `model` that are averaged whatever the optimiser.
+    """
+
+    model: Mapping[str, Tensor]
+    downlink_only: Mapping[str, Tensor]
+    weighting: Weighting
+    run_seed: int
+    client: ClientSettings
+    optimizer: FedAdam | None = None
+    buffers: Collection[str] = ()
+
+
+def averaging_server(setup: FedServerSetup) -> FedServer:
+    """A Fed Server that averages models."""
+    return FedServer(
+        setup.model, setup.downlink_only, setup.weighting, optimizer=setup.optimizer, buffers=setup.buffers
+    )
+
+
 RoundProtocol = Callable[[Link, FedServer, MainServer, int, list[int]], None]
 Uploads = Literal["periodic", "every_step", "never"]
 """When smashed data goes up: every k-th local step, every step whatever k is, or never (there is no Main Server)."""
+Answers = Literal["cut_gradient", "loss"]
+"""What the Main Server sends back for each upload: its gradient at the cut, or its loss."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +170,11 @@ class Algorithm:
         run_round: the round protocol, `decoupled_round` or `coupled_round`.
         head: what clients compute a local loss with; None where they have none.
         uploads: when they send smashed data.
+        answers: what comes back for each upload; None in decoupled rounds.
         make_main_server: builds the Main Server.
-        downlink_only: the part that the server trains for the clients: broadcast, not sent back.
+        make_fed_server: builds the Fed Server.
+        downlink_only: the part that a server changes for the clients: broadcast, not sent back.
+        optimizers: the clients' update rules to choose from.
         has_boundary: whether its clients obey `exact` of their settings.
     """
 
@@ -134,8 +185,11 @@ class Algorithm:
     run_round: RoundProtocol
     head: Head | None
     uploads: Uploads = "periodic"
+    answers: Answers | None = None
     make_main_server: Callable[[ServerSetup], MainServer] = MainServer
-    downlink_only: Head | None = None
+    make_fed_server: Callable[[FedServerSetup], FedServer] = averaging_server
+    downlink_only: Literal["client", "auxiliary"] | None = None
+    optimizers: tuple[OptimizerName, ...] = get_args(OptimizerName)
     has_boundary: bool = False
 
     @property

@@ -8,8 +8,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from heron.algorithms.base import ClientLearner, ClientState, StepGenerator, StepKey, StepResult
-from heron.comms import ClientReply, CutGradient, ModelBroadcast, SmashedData
+from heron.algorithms.base import ClientLearner, ClientState, Perturbed, StepGenerator, StepKey, StepResult
+from heron.comms import (
+    Answer,
+    ClientReply,
+    CutGradient,
+    ModelBroadcast,
+    ProbeData,
+    Reply,
+    ScalarReply,
+    SmashedData,
+    Upload,
+)
 from heron.data import batch_indices, fetch
 from heron.zo import derive_seed
 
@@ -47,7 +57,7 @@ class ClientData:
     indices: np.ndarray
 
 
-ClientRound = Generator[SmashedData | ClientReply, CutGradient | None, ClientState]
+ClientRound = Generator[Upload | Reply, Answer | None, ClientState]
 
 
 def client_round(
@@ -60,8 +70,8 @@ def client_round(
 ) -> ClientRound:
     """Yields each upload BEFORE that step learns, then one reply; returns the client's state.
 
-    In a coupled round each upload is answered by its cut gradient. No variable here holds smashed data across a
-    `yield`, so that a consumer that drops its message frees it before the step learns: never more than one z is alive.
+    In a coupled round each upload is answered. No variable here holds smashed data across a `yield`, so that a consumer
+    that drops its message frees it before the step learns: never more than one z is alive.
 
     Args:
         learner: the algorithm's client.
@@ -74,43 +84,69 @@ def client_round(
     learner.load(broadcast.model, state)  # step 1
     round_index, client_id = broadcast.round_index, broadcast.client_id
     order_seed = derive_seed("batches", plan.run_seed, client_id, round_index)
-    losses: list[Tensor] = []
-    num_steps = 0
+    results: list[StepResult] = []
     for chosen in batch_indices(len(data.indices), plan.batch_size, plan.local_steps, order_seed):
-        if num_steps == max_steps:
+        if len(results) == max_steps:
             break
         batch = fetch(data.dataset, data.indices[chosen], plan.device)
-        step = learner.step(batch, StepKey(plan.run_seed, round_index, client_id, num_steps))
-        answer: CutGradient | None = None
-        if plan.upload_period is not None and num_steps % plan.upload_period == 0:
-            answer = yield SmashedData(round_index, client_id, num_steps, _smashed(step), batch.labels)  # step 2
+        key = StepKey(plan.run_seed, round_index, client_id, len(results))
+        step = learner.step(batch, key)
+        if plan.upload_period is not None and key.local_step % plan.upload_period == 0:
+            results.append((yield from _uploading(step, key, batch.labels, plan.device)))  # step 2
         else:
             next(step)
-        result = finish(step, None if answer is None else answer.gradient.to(plan.device))
-        num_steps += 1
-        if result.loss is not None:
-            losses.append(result.loss)
-    train_loss = torch.stack(losses).mean().float() if losses else torch.tensor(torch.nan)
-    yield ClientReply(round_index, client_id, len(data.indices), num_steps, train_loss, learner.model())  # step 4
+            results.append(finish(step))
+    yield _reply(learner, broadcast, len(data.indices), results)  # step 4
     return learner.state()
 
 
-def finish(step: StepGenerator, cut_gradient: Tensor | None = None) -> StepResult:
-    """Run a step that has handed over its smashed data to its end.
+def finish(step: StepGenerator, answer: Tensor | None = None) -> StepResult:
+    """Run a step that has handed over its first smashed data to its end; what else it hands over is dropped.
 
     Args:
         step: the step.
-        cut_gradient: d loss / d z from the Main Server, for algorithms that learn from it.
+        answer: what the Main Server answers every upload with, for algorithms that learn from it.
     """
-    try:
-        step.send(cut_gradient)
-    except StopIteration as stop:
-        result: StepResult = stop.value
-        return result
-    raise AssertionError("a local step yields exactly once")
+    while True:
+        try:
+            step.send(answer)
+        except StopIteration as stop:
+            result: StepResult = stop.value
+            return result
 
 
-def _smashed(step: StepGenerator) -> Tensor:
-    smashed = next(step)
-    assert smashed is not None  # only algorithms that upload have an upload period
-    return smashed
+def _uploading(
+    step: StepGenerator, key: StepKey, labels: Tensor, device: torch.device
+) -> Generator[Upload, Answer | None, StepResult]:
+    """Run a step, handing over what it uploads."""
+    received: Tensor | None = None
+    while True:
+        try:
+            parcel = [step.send(received)]
+        except StopIteration as stop:
+            result: StepResult = stop.value
+            return result
+        answer = yield _upload(parcel.pop(), key, labels)
+        received = None if answer is None else _content(answer).to(device)
+
+
+def _upload(handed_over: Tensor | Perturbed | None, key: StepKey, labels: Tensor) -> Upload:
+    place = (key.round_index, key.client_id, key.local_step)
+    if isinstance(handed_over, Perturbed):
+        return ProbeData(*place, handed_over.probe, handed_over.smashed, labels)
+    assert handed_over is not None  # only algorithms that upload have an upload period
+    return SmashedData(*place, handed_over, labels)
+
+
+def _content(answer: Answer) -> Tensor:
+    return answer.gradient if isinstance(answer, CutGradient) else answer.loss
+
+
+def _reply(learner: ClientLearner, opened: ModelBroadcast, num_examples: int, results: list[StepResult]) -> Reply:
+    losses = [result.loss for result in results if result.loss is not None]
+    train_loss = torch.stack(losses).mean().float() if losses else torch.tensor(torch.nan)
+    scalars = [result.projected_gradients for result in results if result.projected_gradients is not None]
+    facts = (opened.round_index, opened.client_id, num_examples, len(results), train_loss)
+    if scalars:
+        return ScalarReply(*facts, torch.cat(scalars), learner.model())
+    return ClientReply(*facts, learner.model())

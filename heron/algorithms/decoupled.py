@@ -5,8 +5,8 @@ different client steps. Step numbers are those of HERON-SFL's round t.
 """
 
 from heron.algorithms.fed_server import FedServer
-from heron.algorithms.main_server import MainServer
-from heron.comms import Link, SmashedData
+from heron.algorithms.main_server import MainServer, clean_upload
+from heron.comms import Link, Reply
 
 
 def decoupled_round(
@@ -23,9 +23,9 @@ def decoupled_round(
     """
     for client_id in participants:
         for message in link.exchange(fed_server.broadcast(round_index, client_id)):  # steps 1 and 2
-            if isinstance(message, SmashedData):
-                main_server.train(message)  # step 3
-            else:
+            if isinstance(message, Reply):
                 fed_server.accept(message)  # step 4
+            else:
+                main_server.train(clean_upload(message))  # step 3
             del message  # the client's probes run while we wait for the next one
     main_server.end_round(round_index, fed_server)

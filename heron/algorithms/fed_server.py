@@ -9,7 +9,7 @@ from torch import Tensor
 
 from heron.algorithms.averaging import RunningMean
 from heron.algorithms.fed_adam import FedAdam
-from heron.comms import ClientReply, ModelBroadcast
+from heron.comms import ModelBroadcast, Reply
 from heron.errors import MessageError, TrainingError
 
 Weighting = Literal["equal", "examples"]
@@ -51,11 +51,11 @@ class FedServer:
         """The message that opens a client's round (round step 1)."""
         return ModelBroadcast(round_index, client_id, self.model | self.downlink_only)
 
-    def weight(self, reply: ClientReply) -> float:
+    def weight(self, reply: Reply) -> float:
         """How much a reply counts."""
         return 1.0 if self._weighting == "equal" else float(reply.num_examples)
 
-    def accept(self, reply: ClientReply) -> None:
+    def accept(self, reply: Reply) -> None:
         """Add a client's reply to the running mean (round step 4).
 
         Raises:
@@ -83,7 +83,7 @@ class FedServer:
         losses, self._losses = self._losses, []
         return (sum(losses) / len(losses) if losses else math.nan), len(losses)
 
-    def _check(self, reply: ClientReply, loss: float) -> None:
+    def _check(self, reply: Reply, loss: float) -> None:
         expected = {name: tuple(tensor.shape) for name, tensor in self.model.items()}
         found = {name: tuple(tensor.shape) for name, tensor in reply.model.items()}
         if expected != found:

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 
 from heron.algorithms.fed_server import FedServer
 from heron.algorithms.local import Criterion
-from heron.comms import CutGradient, SmashedData
-from heron.errors import TrainingError
+from heron.comms import Answer, CutGradient, SmashedData, Upload
+from heron.errors import MessageError, TrainingError
 from heron.split import SplitModel, is_stochastic, seeded_randomness
 from heron.zo import derive_seed
 
@@ -75,8 +75,13 @@ class MainServer:
         """One step of backpropagation from z (HERON-SFL, round step 3); nothing goes back."""
         self._step(upload.smashed.to(self._device()), upload)
 
-    def train_and_answer(self, upload: SmashedData) -> CutGradient:
-        """One step of backpropagation from z, and d loss / d z at the parameters before it."""
+    def answer(self, upload: Upload) -> Answer:
+        """One step of backpropagation from z, and d loss / d z at the parameters before it.
+
+        Raises:
+            MessageError: if the upload is of a probe.
+        """
+        upload = clean_upload(upload)
         smashed = upload.smashed.to(self._device()).detach().requires_grad_()
         self._step(smashed, upload)
         assert smashed.grad is not None  # the loss depends on z
@@ -141,7 +146,7 @@ class MainServer:
         self.optimizer.step()
         self._losses.append(loss.detach())
 
-    def _loss(self, smashed: Tensor, labels: Tensor, upload: SmashedData) -> Tensor:
+    def _loss(self, smashed: Tensor, labels: Tensor, upload: Upload) -> Tensor:
         if not self._stochastic:
             return self.criterion(self.module(smashed), labels)
         place = (upload.round_index, upload.client_id, upload.local_step)
@@ -150,3 +155,17 @@ class MainServer:
 
     def _device(self) -> torch.device:
         return next(self.module.parameters()).device
+
+
+def clean_upload(upload: Upload) -> SmashedData:
+    """The upload itself, where it is one to train on.
+
+    Raises:
+        MessageError: if it is of a probe.
+    """
+    if not isinstance(upload, SmashedData):
+        raise MessageError(
+            f"client {upload.client_id} in round {upload.round_index}: expected SmashedData, found "
+            f"{type(upload).__name__}; both sides need the same algorithm"
+        )
+    return upload

@@ -69,5 +69,6 @@ SFLV1 = Algorithm(
     run_round=coupled_round,
     head=None,
     uploads="every_step",
+    answers="cut_gradient",
     make_main_server=CopyPerClientServer,
 )

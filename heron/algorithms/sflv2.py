@@ -15,4 +15,5 @@ SFLV2 = Algorithm(
     run_round=coupled_round,
     head=None,
     uploads="every_step",
+    answers="cut_gradient",
 )

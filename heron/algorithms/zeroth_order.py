@@ -1,6 +1,6 @@
 """A part of a network that learns from probes: two flat copies of theta, an update rule, its moments."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ class ZerothOrderPart:
         only: names of the parameters that learn here; all trainable ones by default.
 
     Attributes:
+        flat: both copies of theta.
+        estimator: how losses become projected gradients.
         last_step: seeds and projected gradients of the latest step.
 
     Raises:
@@ -31,21 +33,21 @@ class ZerothOrderPart:
                 "expected estimator.probes of at least 1 where nothing is trained exactly, found 0; raise it, set "
                 "client.exact, or use the algorithm frozen"
             )
-        self._flat = FlatParameters(module, only)
+        self.flat = FlatParameters(module, only)
         self._rule = RULES[settings.optimizer](settings.learning_rate)
-        self._estimator = settings.estimator
-        self._state = self._rule.init(self._flat.theta)
+        self.estimator = settings.estimator
+        self._state = self._rule.init(self.flat.theta)
         self.last_step: StepRecord | None = None
 
     def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
         """Theta <- `model`, which holds its tensors and no others; moments <- what the client kept, or zero."""
-        self._flat.load_(model)
+        self.flat.load_(model)
         if state:
-            device = self._flat.theta.device
+            device = self.flat.theta.device
             moments = {name: tensor.to(device) for name, tensor in state.items() if name != "num_steps"}
             self._state = RuleState(int(state["num_steps"]), moments)
         else:
-            self._state = self._rule.init(self._flat.theta)
+            self._state = self._rule.init(self.flat.theta)
 
     def learn(self, loss_fn: LossFunction, clean_loss: Tensor, key: StepKey) -> None:
         """Probe and update: q forwards (central: 2 q), q + 1 passes over theta.
@@ -55,14 +57,21 @@ class ZerothOrderPart:
             clean_loss: the loss at theta.
             key: where the step stands; directions are a function of it.
         """
-        seeds = tuple(key.seed("direction", probe) for probe in range(self._estimator.num_probes))
-        found_P = self._estimator.projected_gradients_(self._flat, loss_fn, seeds, clean_loss)
-        self.last_step = StepRecord(seeds, found_P.to(self._flat.theta.dtype))
-        self._state = self._rule.apply_(self._state, self._flat, self.last_step, self._estimator.distribution)
+        seeds = self.directions(key)
+        self.update(seeds, self.estimator.projected_gradients_(self.flat, loss_fn, seeds, clean_loss))
+
+    def directions(self, key: StepKey) -> tuple[int, ...]:
+        """Seeds of the step's q directions, the client's own."""
+        return tuple(key.seed("direction", probe) for probe in range(self.estimator.num_probes))
+
+    def update(self, seeds: Sequence[int], projected_gradients_P: Tensor) -> None:
+        """Take one step of the update rule along the directions of `seeds`."""
+        self.last_step = StepRecord(tuple(seeds), projected_gradients_P.to(self.flat.theta.dtype))
+        self._state = self._rule.apply_(self._state, self.flat, self.last_step, self.estimator.distribution)
 
     def model(self) -> dict[str, Tensor]:
         """Views of theta by parameter name."""
-        return self._flat.named_tensors()
+        return self.flat.named_tensors()
 
     def state(self) -> ClientState:
         """Moments and step count."""
@@ -70,4 +79,4 @@ class ZerothOrderPart:
 
     def resident(self) -> tuple[Tensor, list[Tensor]]:
         """Theta, which lies beside the module's parameters, and the moments."""
-        return self._flat.theta, list(self._state.moments.values())
+        return self.flat.theta, list(self._state.moments.values())

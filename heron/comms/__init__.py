@@ -3,10 +3,23 @@
 from heron.comms.codec import decode, encode, encoded_sizes
 from heron.comms.ledger import DIRECTIONS, Direction, Ledger
 from heron.comms.link import Channel, Conversation, Link
-from heron.comms.messages import ClientReply, CutGradient, Message, ModelBroadcast, SmashedData
+from heron.comms.messages import (
+    Answer,
+    ClientReply,
+    CutGradient,
+    LossAnswer,
+    Message,
+    ModelBroadcast,
+    ProbeData,
+    Reply,
+    ScalarReply,
+    SmashedData,
+    Upload,
+)
 
 __all__ = [
     "DIRECTIONS",
+    "Answer",
     "Channel",
     "ClientReply",
     "Conversation",
@@ -14,9 +27,14 @@ __all__ = [
     "Direction",
     "Ledger",
     "Link",
+    "LossAnswer",
     "Message",
     "ModelBroadcast",
+    "ProbeData",
+    "Reply",
+    "ScalarReply",
     "SmashedData",
+    "Upload",
     "decode",
     "encode",
     "encoded_sizes",

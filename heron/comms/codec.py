@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from heron.comms.framing import LENGTH_PREFIX_BYTES, METADATA_KEY, check_dtype, framing_bytes, metadata_text
+from heron.comms.framing import LENGTH_PREFIX_BYTES, METADATA_KEY, VERSION, check_dtype, framing_bytes, metadata_text
 from heron.comms.layout import (
     INTEGERS,
     LAYOUTS,
@@ -108,8 +108,8 @@ def _read_layout(data: bytes) -> Layout:
     # The entry is a constant of the type: compared as text, there is nothing to interpret and one way to write it.
     if key != METADATA_KEY or not isinstance(text, str) or text not in _BY_METADATA:
         found = _excerpt(f"{key}: {text}") if isinstance(text, str) else type(text).__name__
-        expected = ", ".join(_BY_METADATA)
-        raise MessageError(f"expected one of {expected}, found {found!r}; both sides need the same version of heron")
+        expected = f"one of {', '.join(layout.tag for layout in LAYOUTS)} in version {VERSION}"
+        raise MessageError(f"expected {expected}, found {found!r}; both sides need the same version of heron")
     return _BY_METADATA[text]
 
 

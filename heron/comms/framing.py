@@ -17,7 +17,7 @@ Signature = tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]
 LENGTH_PREFIX_BYTES = 8
 METADATA_KEY = "heron"
 _ALIGNMENT_BYTES = 8
-_VERSION = 1
+VERSION = 1
 
 DTYPES = {
     torch.int64: "I64",
@@ -37,7 +37,7 @@ _RANKS = {dtype: rank for rank, dtype in enumerate(DTYPES)}
 
 def metadata_text(layout: Layout) -> str:
     """The one metadata entry of a message: a constant of its type."""
-    return json.dumps({"type": layout.tag, "version": _VERSION}, separators=(",", ":"))
+    return json.dumps({"type": layout.tag, "version": VERSION}, separators=(",", ":"))
 
 
 @lru_cache(maxsize=256)

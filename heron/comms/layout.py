@@ -10,7 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from heron.comms.messages import ClientReply, CutGradient, Message, ModelBroadcast, SmashedData
+from heron.comms.messages import (
+    ClientReply,
+    CutGradient,
+    LossAnswer,
+    Message,
+    ModelBroadcast,
+    ProbeData,
+    ScalarReply,
+    SmashedData,
+)
 from heron.errors import MessageError
 
 INTEGERS = "integers"
@@ -46,12 +55,35 @@ LAYOUTS = (
         {"smashed": "smashed", "labels": "labels"},
         {},
     ),
+    Layout(
+        "probe_data",
+        ProbeData,
+        ("round_index", "client_id", "local_step", "probe"),
+        {"smashed": "smashed", "labels": "labels"},
+        {},
+    ),
     Layout("cut_gradient", CutGradient, ("round_index", "client_id", "local_step"), {"gradient": "cut_gradient"}, {}),
+    Layout(
+        "loss_answer",
+        LossAnswer,
+        ("round_index", "client_id", "local_step"),
+        {"loss": "scalars"},
+        {},
+        scalars=("loss",),
+    ),
     Layout(
         "client_reply",
         ClientReply,
         ("round_index", "client_id", "num_examples", "num_steps"),
         {"train_loss": "scalars"},
+        {"model": "model"},
+        scalars=("train_loss",),
+    ),
+    Layout(
+        "scalar_reply",
+        ScalarReply,
+        ("round_index", "client_id", "num_examples", "num_steps"),
+        {"train_loss": "scalars", "projected_gradients": "scalars"},
         {"model": "model"},
         scalars=("train_loss",),
     ),

@@ -5,10 +5,10 @@ from typing import Protocol
 
 from heron.comms.codec import decode, encode, encoded_sizes
 from heron.comms.ledger import Direction, Ledger
-from heron.comms.messages import ClientReply, CutGradient, Message, ModelBroadcast, SmashedData
+from heron.comms.messages import Answer, Message, ModelBroadcast, Reply, Upload
 
-Conversation = Generator[SmashedData | ClientReply, CutGradient | None, None]
-"""What a client sends in its round; in a coupled round each upload is answered by `send`ing its cut gradient."""
+Conversation = Generator[Upload | Reply, Answer | None, None]
+"""What a client sends in its round; in a coupled round each upload is answered by `send`ing its answer."""
 
 
 class Link(Protocol):
@@ -17,7 +17,7 @@ class Link(Protocol):
     def exchange(self, broadcast: ModelBroadcast) -> Conversation:
         """Open a client's round and receive what it sends.
 
-        Yields the client's uploads in step order as they arrive, its reply last; a client that drops out ends the
+        Yields the client's uploads in order as they arrive, its reply last; a client that drops out ends the
         conversation without one. The consumer drops each message before it asks for the next, so that one z is alive
         at a time. Every message is counted once, encoded.
 

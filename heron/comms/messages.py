@@ -44,6 +44,27 @@ class SmashedData:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeData:
+    """Client to Main Server, where the server evaluates probes: smashed data at perturbed parameters (HOSL).
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: sender, from 0.
+        local_step: from 0 within the round.
+        probe: which of the step's, from 0.
+        smashed: z = f_c(x; v + mu u), shape (B, ...).
+        labels: y, shape (B, ...); with every probe, so that answering one needs no memory of another.
+    """
+
+    round_index: int
+    client_id: int
+    local_step: int
+    probe: int
+    smashed: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class CutGradient:
     """Main Server to client, in coupled rounds: the gradient of its loss at the cut (Thapa et al., AAAI 2022).
 
@@ -58,6 +79,23 @@ class CutGradient:
     client_id: int
     local_step: int
     gradient: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LossAnswer:
+    """Main Server to client, where the server evaluates probes: the loss of one upload (HOSL).
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: receiver, from 0.
+        local_step: the step whose upload it answers; uploads are answered in order.
+        loss: l(f_s(z), y), shape (), float32.
+    """
+
+    round_index: int
+    client_id: int
+    local_step: int
+    loss: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +119,30 @@ class ClientReply:
     model: Mapping[str, Tensor]
 
 
-Message = ModelBroadcast | SmashedData | CutGradient | ClientReply
+@dataclass(frozen=True, slots=True)
+class ScalarReply:
+    """Client to Fed Server, in place of `ClientReply`: the scalars that its update is made of (HO-SFL).
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: sender, from 0.
+        num_examples: size of the client's data set.
+        num_steps: local steps made, h.
+        train_loss: mean local loss, shape (), float32; NaN where the client computes none.
+        projected_gradients: step after step, one for each of its q probes, shape (h q,), float32.
+        model: tensors by name that the scalars do not tell: buffers.
+    """
+
+    round_index: int
+    client_id: int
+    num_examples: int
+    num_steps: int
+    train_loss: Tensor
+    projected_gradients: Tensor
+    model: Mapping[str, Tensor]
+
+
+Upload = SmashedData | ProbeData
+Answer = CutGradient | LossAnswer
+Reply = ClientReply | ScalarReply
+Message = ModelBroadcast | Upload | Answer | Reply

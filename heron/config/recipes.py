@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from heron.algorithms import ALGORITHMS, OptimizerName
 from heron.config.schema import (
     Cifar10Config,
     ClientConfig,
@@ -107,7 +108,7 @@ def _digits(algorithm: str) -> RunConfig:
             upload_period=1,
             exact=0,
             memory_budget=0,
-            optimizer="adam",
+            optimizer=_optimizer(algorithm),
             learning_rate=client_rate,
             exact_learning_rate=0.0,
             keep_state=True,
@@ -139,7 +140,7 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
             upload_period=1,
             exact=0,
             memory_budget=0,
-            optimizer="adam",
+            optimizer=_optimizer(algorithm),
             learning_rate=1e-4,
             exact_learning_rate=0.0,
             keep_state=True,
@@ -177,6 +178,12 @@ def _server(learning_rate: float) -> ServerConfig:
         alignment_steps=10,
         alignment_learning_rate=1e-2,
     )
+
+
+def _optimizer(algorithm: str) -> OptimizerName:
+    """Adam, where the algorithm leaves the choice."""
+    known = ALGORITHMS[algorithm].optimizers
+    return "adam" if "adam" in known else known[0]
 
 
 def _available_cores() -> int:

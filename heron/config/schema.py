@@ -78,12 +78,12 @@ class ClientConfig(_Section):
         micro_batch: examples per forward pass; 0 for the whole batch.
         checkpointing: activation checkpointing of first-order clients; the others cache nothing.
         local_steps: local steps per round, h; 0 for one pass over the client's data.
-        upload_period: local steps per upload of smashed data, k; sflv1 and sflv2 upload every step.
+        upload_period: local steps per upload of smashed data, k; coupled algorithms upload every step.
         exact: how many of the client's modules, counted from the auxiliary network down, heron's clients train exactly;
             0 is HERON-SFL as published, `all` CSE-FSL's client. Other algorithms ignore it.
         memory_budget: bytes, or a text such as `64MiB`: `exact` becomes the largest whose step fits, and this 0, before
             anything is saved; 0 for none. Other algorithms ignore it.
-        optimizer: update rule.
+        optimizer: update rule; ho_sfl has `sgd` only.
         learning_rate: eta_l.
         exact_learning_rate: eta_l of heron's exactly trained modules; 0 for the same.
         keep_state: whether the optimiser state survives from round to round.

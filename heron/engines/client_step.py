@@ -4,8 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from heron.algorithms import Algorithm, ClientLearner, LocalNetwork, StepKey, finish
+from heron.algorithms import Algorithm, ClientLearner, LocalNetwork, Perturbed, StepKey
 from heron.data import Batch
 from heron.metering import count_forwards, measure_flops, measure_memory
 
@@ -22,7 +23,7 @@ class StepCost:
             passes included.
         forwards_per_step: forward passes of the client part, those that checkpointing repeats included; one with
             tangents (`estimator.scheme=jvp`) counts once here and with all its products in `flops_per_step`.
-        smashed_bytes_per_step: bytes of smashed data at the cut layer.
+        smashed_bytes_per_step: bytes of smashed data at the cut layer, those of probes that go up included.
     """
 
     algorithm: str
@@ -64,15 +65,28 @@ class ClientStep:
     def __call__(self) -> None:
         """Make the step, the first of the run."""
         step = self.learner.step(self.batch, StepKey(self._seed, 0, 0, 0))
-        smashed = next(step)
-        answers = smashed is not None and self.algorithm.uploads == "every_step"
-        shape, dtype, self.smashed_bytes = (
-            ((), None, 0) if smashed is None else (smashed.shape, smashed.dtype, smashed.nbytes)
-        )
-        # Handed over, as an engine does before the step learns.
-        del smashed
-        # The cut gradient, which the client holds while it learns.
-        finish(step, torch.zeros(shape, dtype=dtype, device=self.batch.inputs.device) if answers else None)
+        self.smashed_bytes = 0
+        answer: Tensor | None = None
+        while True:
+            try:
+                parcel = [step.send(answer)]
+            except StopIteration:
+                return
+            # Handed over, as an engine does before the step learns; the client holds the answer while it does.
+            answer = self._answer(parcel.pop())
+
+    def _answer(self, handed_over: Tensor | Perturbed | None) -> Tensor | None:
+        """Zeros in the shape of what the Main Server would send back."""
+        smashed = handed_over.smashed if isinstance(handed_over, Perturbed) else handed_over
+        if smashed is None:
+            return None
+        self.smashed_bytes += smashed.nbytes
+        if self.algorithm.answers is None:
+            return None
+        shape = smashed.shape if self.algorithm.answers == "cut_gradient" else ()
+        dtype, device = smashed.dtype, smashed.device
+        del handed_over, smashed
+        return torch.zeros(shape, dtype=dtype, device=device)
 
 
 def step_cost(step: ClientStep) -> StepCost:

@@ -18,13 +18,13 @@ from heron.algorithms import (
     Algorithm,
     ClientData,
     Criterion,
-    FedServer,
+    FedServerSetup,
     LocalNetwork,
     LocalPlan,
     ServerSetup,
     client_round,
 )
-from heron.comms import Channel, ClientReply, Conversation, CutGradient, Ledger, ModelBroadcast, SmashedData
+from heron.comms import Answer, Channel, Conversation, Ledger, ModelBroadcast, Reply, Upload
 from heron.data import fetch, num_batched, num_local_steps
 from heron.engines.client_states import ClientStates
 from heron.engines.packing import pack, unpack
@@ -53,8 +53,8 @@ class Federation:
 
     Raises:
         SplitError: if the network cannot be trained this way.
-        ConfigError: if a round asks for more clients than there are, or the auxiliary network is to be refreshed and
-            clients train none.
+        ConfigError: if a round asks for more clients than there are, the algorithm's clients have no such optimiser, or
+            the auxiliary network is to be refreshed and clients train none.
     """
 
     def __init__(
@@ -84,12 +84,16 @@ class Federation:
             checkpointing=settings.checkpointing,
         )
         self.learner = algorithm.make_client(self.local, settings.client)
-        self.fed_server = FedServer(
-            self.learner.model(),
-            self._downlink_only(),
-            settings.weighting,
-            optimizer=settings.fed_optimizer,
-            buffers=self.local.buffers(),
+        self.fed_server = algorithm.make_fed_server(
+            FedServerSetup(
+                self.learner.model(),
+                self._downlink_only(),
+                settings.weighting,
+                settings.seed,
+                settings.client,
+                settings.fed_optimizer,
+                self.local.buffers(),
+            )
         )
         self.main_server = algorithm.make_main_server(
             ServerSetup(
@@ -189,27 +193,27 @@ class Federation:
         attendance = self.settings.reliability.attendance(plan.run_seed, broadcast.round_index, client_id, num_steps)
         state = self.states.take(client_id)
         rounds = client_round(self.learner, broadcast, state, data, plan, attendance.max_steps)
-        answer: CutGradient | None = None
+        answer: Answer | None = None
         while True:
             try:
                 parcel = [rounds.send(answer)]
             except StopIteration as stop:
                 self.states.keep(client_id, broadcast.round_index, stop.value)
                 return
-            if isinstance(parcel[0], ClientReply):
+            if isinstance(parcel[0], Reply):
                 self.client_examples += num_batched(len(data.indices), plan.batch_size, parcel[0].num_steps)
                 if not attendance.replies:
                     return
             answer = yield parcel.pop()
 
-    def _receive(self, message: SmashedData | ClientReply) -> SmashedData | ClientReply:
+    def _receive(self, message: Upload | Reply) -> Upload | Reply:
         received = self._channel.pass_through(message, "uplink")
-        assert isinstance(received, SmashedData | ClientReply)  # the channel keeps a message's type
+        assert isinstance(received, Upload | Reply)  # the channel keeps a message's type
         return received
 
-    def _answer(self, message: CutGradient) -> CutGradient:
+    def _answer(self, message: Answer) -> Answer:
         received = self._channel.pass_through(message, "downlink")
-        assert isinstance(received, CutGradient)  # the channel keeps a message's type
+        assert isinstance(received, Answer)  # the channel keeps a message's type
         return received
 
     def local_plan(self) -> LocalPlan:
@@ -224,7 +228,8 @@ class Federation:
         part = self.algorithm.downlink_only
         if part is None:
             return {}
-        return {f"{part}.{name}": tensor for name, tensor in self.local.module[part].named_parameters()}
+        named = self.local.module[part].named_parameters()
+        return {f"{part}.{name}": tensor for name, tensor in named if tensor.requires_grad}
 
     def _make_server_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         rate = self.settings.server_learning_rate
@@ -247,3 +252,9 @@ class Federation:
             needs_auxiliary=self.algorithm.head == "auxiliary",
             holds_server=self.algorithm.head == "server",
         )
+        rule, known = self.settings.client.optimizer, self.algorithm.optimizers
+        if rule not in known:
+            raise ConfigError(
+                f"{self.algorithm.name}: expected client.optimizer of {', '.join(known)}, found {rule}; set it to "
+                f"one of these"
+            )

@@ -30,7 +30,7 @@ def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
         repeats: timed steps; the median counts.
     """
     federation.split.train()
-    federation.learner.load(federation.fed_server.model, {})
+    federation.load_global_model()
     step = ClientStep(
         federation.algorithm, federation.local, federation.learner, _full_batch(federation), federation.settings.seed
     )

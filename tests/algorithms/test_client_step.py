@@ -16,6 +16,7 @@ from heron.algorithms import (
     ClientSettings,
     LocalNetwork,
     LocalPlan,
+    Perturbed,
     StepKey,
     client_round,
     finish,
@@ -61,7 +62,38 @@ def test_heron_makes_exactly_its_forwards(scheme: str, probes: int, forwards: in
     assert counted.count == auxiliary.count == forwards
 
 
-@pytest.mark.parametrize(("name", "scheme"), [("heron", "one_sided"), ("heron", "jvp"), ("frozen", "one_sided")])
+def answer(name: str, smashed: torch.Tensor | Perturbed | None) -> torch.Tensor | None:
+    """What a Main Server would send back for a first upload."""
+    if ALGORITHMS[name].answers == "loss":
+        return torch.tensor(1.5)
+    return torch.ones_like(smashed) if ALGORITHMS[name].answers else None
+
+
+@pytest.mark.parametrize(
+    ("scheme", "probes", "forwards"), [("one_sided", 1, 2), ("one_sided", 4, 5), ("central", 2, 5)]
+)
+@pytest.mark.parametrize("name", ["ho_sfl", "hosl"])
+def test_hybrid_order_clients_make_exactly_their_forwards(name: str, scheme: str, probes: int, forwards: int) -> None:
+    """(1 + q) F_c; HO-SFL uploads one of them, HOSL each."""
+    split = batchnorm_split()
+    client = learner(name, split, estimator=Estimator(num_probes=probes, scheme=scheme))
+    with count_forwards(split.client) as counted, count_forwards(split.auxiliary) as auxiliary:
+        step = client.step(batch(), KEY)
+        uploads = [next(step)]
+        assert counted.count == 1, "smashed data is handed over before the next pass"
+        while True:
+            try:
+                uploads.append(step.send(answer(name, uploads[0])))
+            except StopIteration:
+                break
+    assert (counted.count, auxiliary.count) == (forwards, 0)
+    assert len(uploads) == {"ho_sfl": 1, "hosl": forwards}[name]
+    assert [isinstance(upload, Perturbed) for upload in uploads] == [True] * (len(uploads) - 1) + [False]
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"), [*((name, "one_sided") for name in ("heron", "ho_sfl", "hosl", "frozen")), ("heron", "jvp")]
+)
 def test_backprop_free_clients_build_no_graph_and_hand_over_differentiable_data(name: str, scheme: str) -> None:
     split = batchnorm_split()
     client = learner(name, split, estimator=Estimator(scheme=scheme))
@@ -69,12 +101,13 @@ def test_backprop_free_clients_build_no_graph_and_hand_over_differentiable_data(
     hooks = [module.register_forward_hook(lambda *args: outputs.append(args[-1])) for module in split.client]
     step = client.step(batch(), KEY)
     smashed = next(step)
-    finish(step)
+    finish(step, answer(name, smashed))
     for hook in hooks:
         hook.remove()
     assert all(output.grad_fn is None and not output.requires_grad for output in outputs)
     assert all(parameter.grad is None for parameter in split.parameters())
     # `inference_mode` tensors could not enter the server's backward pass.
+    smashed = smashed.smashed if isinstance(smashed, Perturbed) else smashed
     assert not smashed.is_inference()
     cross_entropy(split.server(smashed), batch().labels).backward()
     assert split.server[1].weight.grad is not None
@@ -87,7 +120,7 @@ def test_running_statistics_follow_the_clean_pass_once(name: str, scheme: str) -
     client = learner(name, split, estimator=Estimator(num_probes=3, scheme=scheme))
     step = client.step(batch(), KEY)
     smashed = next(step)
-    finish(step, None if smashed is None else torch.ones_like(smashed))
+    finish(step, answer(name, smashed))
     with torch.no_grad():
         expected.client(batch().inputs)
     assert torch.equal(split.client[1].running_mean, expected.client[1].running_mean)
@@ -119,17 +152,18 @@ def test_smashed_data_is_dead_when_the_probes_run() -> None:
     assert all(probes), "a probe ran while the smashed data of its step was alive"
 
 
-@pytest.mark.parametrize("scheme", ["one_sided", "jvp"])
-def test_every_pass_of_a_step_draws_the_same_dropout_mask(scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "scheme"), [("heron", "one_sided"), ("heron", "jvp"), ("ho_sfl", "one_sided"), ("hosl", "one_sided")]
+)
+def test_every_pass_of_a_step_draws_the_same_dropout_mask(name: str, scheme: str) -> None:
     split = batchnorm_split(dropout=0.5)
     # With mu tiny, clean and perturbed outputs differ visibly only if the masks do.
-    client = learner("heron", split, estimator=Estimator(mu=1e-7, num_probes=2, scheme=scheme))
+    client = learner(name, split, estimator=Estimator(mu=1e-7, num_probes=2, scheme=scheme))
     kept = []
     hook = split.client[3].register_forward_hook(lambda _, __, output: kept.append(output != 0))
     state = torch.get_rng_state()
     step = client.step(batch(), KEY)
-    next(step)
-    finish(step)
+    finish(step, answer(name, next(step)))
     hook.remove()
     assert len(kept) == 3
     assert torch.equal(kept[0], kept[1])

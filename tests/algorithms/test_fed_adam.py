@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heron.algorithms import ALGORITHMS, FedAdam, FedServer
+from heron.algorithms.base import averaging_server
+from heron.cli.main import main
 from heron.comms import ClientReply
 from heron.config import build_federation, load_splits, recipe_config
 from heron.engines import RunDirectory
@@ -16,7 +18,10 @@ from tests.reference.fed_adam import fed_adam
 
 RULE = FedAdam(0.02, 0.8, 0.97, 1e-4)
 VALUES = {"learning_rate": 0.02, "beta1": 0.8, "beta2": 0.97, "epsilon": 1e-4}
-EVERY = pytest.mark.parametrize("name", list(ALGORITHMS))
+# The others' Fed Servers replay scalars.
+EVERY = pytest.mark.parametrize(
+    "name", [name for name, algorithm in ALGORITHMS.items() if algorithm.make_fed_server is averaging_server]
+)
 
 
 def setup_module() -> None:
@@ -128,6 +133,12 @@ def test_the_configuration_says_which() -> None:
     assert built("fed_server.learning_rate=0.5", "fed_server.beta1=0.5") is None
     changes = [f"fed_server.{key}={value}" for key, value in VALUES.items()]
     assert built("fed_server.optimizer=adam", *changes) == RULE
+
+
+def test_a_mean_of_scalars_takes_no_optimiser(capsys) -> None:
+    assert main(["train", "digits", "--algorithm", "ho_sfl", "--set", "fed_server.optimizer=adam"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "fed_server.optimizer average" in line
 
 
 def test_plain_averaging_leaves_no_state() -> None:

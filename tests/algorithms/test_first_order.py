@@ -144,13 +144,13 @@ def test_fedavg_refuses_batchnorm_in_what_others_leave_to_the_server() -> None:
 def test_no_smashed_data_is_alive_while_a_split_client_learns(name: str, micro_batch: int | None) -> None:
     parties = federation(name, split_model(nn.GroupNorm), micro_batch=micro_batch)
     uploads: list[weakref.ref] = []
-    train = parties.main_server.train_and_answer
+    answer = parties.main_server.answer
 
     def watched(upload: SmashedData):
         uploads.append(weakref.ref(upload.smashed.untyped_storage()))
-        return train(upload)
+        return answer(upload)
 
-    parties.main_server.train_and_answer = watched
+    parties.main_server.answer = watched
     alive = []
     update = parties.learner._update
 

@@ -51,6 +51,24 @@ def test_costs_hold_the_documented_keys_and_add_up(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["costs.json"]
 
 
+@pytest.mark.parametrize(("scheme", "forwards"), [("one_sided", 4), ("central", 7)])
+def test_clients_of_the_hybrid_relatives_cost_what_their_files_say(tmp_path, capsys, scheme, forwards):
+    """(1 + q) F_c, central (1 + 2 q) F_c; HOSL uploads every pass, HO-SFL one."""
+    path = tmp_path / "costs.json"
+    changes = ["--set", "estimator.probes=3", "--set", f"estimator.scheme={scheme}"]
+    assert main(["profile", "digits", "--algorithms", "frozen,ho_sfl,hosl", *changes, "--json", str(path)]) == 0
+    assert "hosl" in capsys.readouterr().out
+    forward, ho_sfl, hosl = json.loads(path.read_text())
+    assert ho_sfl["forwards_per_step"] == hosl["forwards_per_step"] == forwards
+    assert hosl["flops_per_step"] == forwards * forward["flops_per_step"]
+    # The surrogate is one multiply-add for each float of z, in the clean pass and in each probe.
+    pairings = forwards * 2 * forward["smashed_bytes_per_step"] // 4
+    assert ho_sfl["flops_per_step"] == forwards * forward["flops_per_step"] + pairings
+    assert ho_sfl["smashed_bytes_per_step"] == forward["smashed_bytes_per_step"]
+    assert hosl["smashed_bytes_per_step"] == forwards * forward["smashed_bytes_per_step"]
+    assert ho_sfl["memory_breakdown_bytes"]["gradients"] == hosl["memory_breakdown_bytes"]["gradients"] == 0
+
+
 @pytest.mark.parametrize("command", [[], ["train"], ["compare"], ["profile"], ["plan"]])
 def test_help_ends_well(capsys, command):
     with pytest.raises(SystemExit) as ended:

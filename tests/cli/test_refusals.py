@@ -100,6 +100,10 @@ def unfinished(finished, tmp_path, capsys):
         ([*COMPARE, "--algorithms", "heron", "--seeds", "²"], "--seeds"),
         ([*COMPARE, "--algorithms", "heron", "--seeds", str(2**63)], "seed"),
         ([*COMPARE, "--algorithms", "heron,frozen", "--set", "algorithm=cse_fsl"], "algorithm"),
+        (
+            [*COMPARE, "--algorithms", "heron,ho_sfl", "--set", "client.optimizer=adam"],
+            "ho_sfl: expected client.optimizer of sgd, found adam",
+        ),
         ([*GRID], "--vary"),
         ([*GRID, "estimator.mu"], "key=value,value"),
         ([*GRID, "estimator.mu="], "no empty value"),

@@ -9,7 +9,19 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from heron.comms import ClientReply, CutGradient, Message, ModelBroadcast, SmashedData, decode, encode, encoded_sizes
+from heron.comms import (
+    ClientReply,
+    CutGradient,
+    LossAnswer,
+    Message,
+    ModelBroadcast,
+    ProbeData,
+    ScalarReply,
+    SmashedData,
+    decode,
+    encode,
+    encoded_sizes,
+)
 
 DTYPES = (
     torch.float64,
@@ -66,8 +78,11 @@ LOSSES = st.floats(width=32).map(lambda value: torch.tensor(value, dtype=torch.f
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(ModelBroadcast, INTEGERS, INTEGERS, models()),
     st.builds(SmashedData, INTEGERS, INTEGERS, INTEGERS, tensors(), tensors()),
+    st.builds(ProbeData, INTEGERS, INTEGERS, INTEGERS, INTEGERS, tensors(), tensors()),
     st.builds(CutGradient, INTEGERS, INTEGERS, INTEGERS, tensors()),
+    st.builds(LossAnswer, INTEGERS, INTEGERS, INTEGERS, LOSSES),
     st.builds(ClientReply, INTEGERS, INTEGERS, INTEGERS, INTEGERS, LOSSES, models()),
+    st.builds(ScalarReply, INTEGERS, INTEGERS, INTEGERS, INTEGERS, LOSSES, tensors(), models()),
 )
 
 
@@ -103,8 +118,11 @@ def one_of_each() -> list[Message]:
     return [
         ModelBroadcast(3, 1, model),
         SmashedData(3, 1, 2, torch.tensor([[0.25], [4.0]], dtype=torch.bfloat16), torch.tensor([5, 6])),
+        ProbeData(3, 1, 2, 0, torch.tensor([[0.25], [4.0]], dtype=torch.bfloat16), torch.tensor([5, 6])),
         CutGradient(3, 1, 2, torch.tensor([[-0.5], [2.0]], dtype=torch.bfloat16)),
+        LossAnswer(3, 1, 2, torch.tensor(0.5)),
         ClientReply(3, 1, 40, 2, torch.tensor(0.5), {"weight": model["weight"]}),
+        ScalarReply(3, 1, 40, 2, torch.tensor(0.5), torch.tensor([-1.0, 2.0]), {"seen": model["seen"]}),
     ]
 
 

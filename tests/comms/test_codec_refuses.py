@@ -102,7 +102,10 @@ def test_missing_integers(message: Message) -> None:
     refused(edited(message, lambda header: header.update(others=header.pop("integers"))))
 
 
-@pytest.mark.parametrize(("field", "index"), [("train_loss", 3), ("gradient", 2), ("smashed", 1), ("labels", 1)])
+@pytest.mark.parametrize(
+    ("field", "index"),
+    [("train_loss", 5), ("gradient", 3), ("smashed", 1), ("labels", 1), ("loss", 4), ("projected_gradients", 6)],
+)
 def test_missing_tensors(field: str, index: int) -> None:
     message = one_of_each()[index]
     header, body = header_of(encode(message))

@@ -6,7 +6,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from heron.comms import ClientReply, Message, ModelBroadcast, SmashedData, encode, encoded_sizes
+from heron.comms import (
+    ClientReply,
+    LossAnswer,
+    Message,
+    ModelBroadcast,
+    ProbeData,
+    ScalarReply,
+    SmashedData,
+    encode,
+    encoded_sizes,
+)
 from heron.comms.framing import framing_bytes
 from heron.errors import MessageError
 from tests.comms.drawing import DTYPES, MAX_INTEGER, MESSAGES
@@ -34,6 +44,11 @@ def test_kinds() -> None:
     assert {kind: size for kind, size in reply.items() if kind != "framing"} == {"scalars": 4, "model": 4 * 6 + 5}
     smashed = encoded_sizes(SmashedData(0, 0, 0, torch.zeros(2, 7, dtype=torch.float16), torch.zeros(2).long()))
     assert {kind: size for kind, size in smashed.items() if kind != "framing"} == {"smashed": 28, "labels": 16}
+    probe = encoded_sizes(ProbeData(0, 0, 0, 3, torch.zeros(2, 7, dtype=torch.float16), torch.zeros(2).long()))
+    assert {kind: size for kind, size in probe.items() if kind != "framing"} == {"smashed": 28, "labels": 16}
+    scalars = encoded_sizes(ScalarReply(0, 0, 1, 3, torch.tensor(0.0), torch.zeros(6), model))
+    assert {kind: size for kind, size in scalars.items() if kind != "framing"} == {"scalars": 4 + 24, "model": 29}
+    assert encoded_sizes(LossAnswer(0, 0, 0, torch.tensor(0.0)))["scalars"] == 4
     assert encoded_sizes(ModelBroadcast(0, 0, {})).keys() == {"framing"}
 
 

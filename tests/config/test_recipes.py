@@ -18,6 +18,7 @@ def test_every_recipe_and_algorithm_validates_and_survives_toml(recipe, algorith
     assert RunConfig.model_validate(config.model_dump()) == config
     assert from_toml(to_toml(config)) == config
     assert fingerprint(from_toml(to_toml(config))) == fingerprint(config)
+    assert config.client.optimizer in ALGORITHMS[algorithm].optimizers
 
 
 def test_fingerprints_differ_with_any_key():

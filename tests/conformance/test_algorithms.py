@@ -24,7 +24,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, exact head without probes": ("heron", {"exact": 1, "estimator": None}),
 }
 """Name -> algorithm and changes to `ClientSettings`."""
-ROWS = {name: (name, {}) for name in ALGORITHMS} | VARIANTS
+# ho_sfl's clients have SGD only.
+OWN = {"ho_sfl": {"optimizer": "sgd", "learning_rate": 0.1}}
+ROWS = {name: (name, OWN.get(name, {})) for name in ALGORITHMS} | VARIANTS
 EVERY = pytest.mark.parametrize("name", list(ROWS))
 
 
@@ -139,19 +141,30 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
     for _ in range(rounds):
         parties.run_round()
     # Uploads: steps 0, k, 2k, ... of each client's epoch; the last batch of an epoch holds what is left.
-    uploads = parties.algorithm.uploads
+    algorithm, estimator = parties.algorithm, parties.settings.client.estimator
+    uploads, answers = algorithm.uploads, algorithm.answers
     every = {"periodic": period, "every_step": 1, "never": 10**9}[uploads]
     uploaded = 0
     for size in SIZES:
         batches = [min(BATCH, size - start) for start in range(0, size, BATCH)]
         uploaded += sum(batches[::every]) if uploads != "never" else 0
-    smashed = rounds * uploaded * CHANNELS * 16 * 4
+    # Where the server evaluates probes, each of them goes up like the clean pass.
+    passes = 1 + estimator.num_probe_forwards if answers == "loss" else 1
+    smashed = passes * rounds * uploaded * CHANNELS * 16 * 4
+    num_steps = sum(-(-size // BATCH) for size in SIZES)
+    # Where replies are scalars, one for each probe of each step.
+    scalars = rounds * num_steps * estimator.num_probes * 4 if algorithm.downlink_only == "client" else 0
     up = rounds * NUM_CLIENTS * num_bytes(parties.learner.model())
     down = up + rounds * NUM_CLIENTS * num_bytes(parties.fed_server.downlink_only)
-    expected_up = {"model": up, "scalars": rounds * NUM_CLIENTS * 4}
+    expected_up = {"model": up, "scalars": rounds * NUM_CLIENTS * 4 + scalars}
     if uploaded:
-        expected_up |= {"smashed": smashed, "labels": rounds * uploaded * 8}
-    expected_down = {"model": down} | ({"cut_gradient": smashed} if uploads == "every_step" else {})
+        expected_up |= {"smashed": smashed, "labels": passes * rounds * uploaded * 8}
+    answered = {
+        None: {},
+        "cut_gradient": {"cut_gradient": smashed},
+        "loss": {"scalars": passes * rounds * num_steps * 4},
+    }
+    expected_down = {"model": down} | answered[answers]
     uplink, downlink = parties.ledger.by_kind("uplink"), parties.ledger.by_kind("downlink")
     assert {kind: size for kind, size in uplink.items() if kind != "framing"} == expected_up
     assert {kind: size for kind, size in downlink.items() if kind != "framing"} == expected_down
@@ -169,7 +182,7 @@ def test_partial_participation_is_drawn_from_seed_and_round(name: str) -> None:
 
 @EVERY
 def test_state_that_is_not_kept_is_not_stored(name: str) -> None:
-    parties = federation(name, client=ClientSettings(keep_state=False))
+    parties = federation(name, client=ClientSettings(learning_rate=1e-2, keep_state=False))
     parties.run_round()
     assert parties.state()[1]["client_states"] == {}
 

@@ -14,26 +14,27 @@ from tests.conformance.test_algorithms import examples, federation, partition, s
 
 
 @pytest.mark.parametrize("wire", [False, True])
-def test_no_smashed_data_is_alive_while_a_client_probes(wire: bool) -> None:
+@pytest.mark.parametrize(("name", "handler"), [("heron", "train"), ("ho_sfl", "answer"), ("hosl", "answer")])
+def test_no_smashed_data_is_alive_while_a_client_probes(name: str, handler: str, wire: bool) -> None:
     """Through the whole chain: client, channel, link, round, Main Server."""
-    parties = federation("heron", wire=wire)
+    parties = federation(name, wire=wire)
     alive: list[weakref.ref] = []
     probes: list[bool] = []
-    train = parties.main_server.train
+    handle = getattr(parties.main_server, handler)
 
-    def train_and_watch(upload) -> None:
+    def handle_and_watch(upload):
         alive.append(weakref.ref(upload.smashed.untyped_storage()))
-        train(upload)
+        return handle(upload)
 
     def before_forward(*_: object) -> None:
         if alive:
             gc.collect()
             probes.append(all(reference() is None for reference in alive))
 
-    parties.main_server.train = train_and_watch
+    setattr(parties.main_server, handler, handle_and_watch)
     parties.split.client.register_forward_pre_hook(before_forward)
     parties.run_round()
-    assert len(probes) > len(alive)
+    assert len(probes) >= len(alive) - 1 > 0
     assert all(probes)
 
 

@@ -64,14 +64,18 @@ def test_digits_at_every_boundary(exact, checkpointing, micro_batch):
     assert sum(planned.memory_breakdown_bytes.values()) == planned.peak_memory_bytes > 0
 
 
-@pytest.mark.parametrize("name", list(ALGORITHMS))
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize(
+    ("name", "optimizer"), [(name, rule) for name, algorithm in ALGORITHMS.items() for rule in algorithm.optimizers]
+)
 def test_every_algorithm_and_optimizer(name, optimizer):
     planned, measured = both(digits, name, optimizer=optimizer)
     assert planned == measured
 
 
-@pytest.mark.parametrize("estimator", [Estimator(num_probes=3, scheme="central"), Estimator(distribution="gaussian")])
+@pytest.mark.parametrize(
+    "estimator",
+    [Estimator(num_probes=3, scheme="central"), Estimator(distribution="gaussian"), Estimator(scheme="jvp")],
+)
 def test_every_kind_of_probe(estimator):
     planned, measured = both(digits, estimator=estimator, exact=1)
     assert planned == measured

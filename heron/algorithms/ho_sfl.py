@@ -1,0 +1,108 @@
+"""HO-SFL: zeroth-order clients on the linear surrogate of a cut gradient, averaged as scalars.
+
+arXiv 2603.14773 (2026). The client uploads z = f_c(x; v); the Main Server trains on it by backpropagation and returns
+delta = grad_z l at its parameters before the step. The client descends
+
+    L(v) = <delta, f_c(x; v)>,    grad L(v) = grad_v l   at the clean point,
+
+by q probes of f_c alone. A step costs (1 + q) F_c (central: 1 + 2 q) and no autograd graph; z stays on the client until
+delta has come, for <delta, z>, and delta until the last probe.
+
+All clients of a round share one schedule of directions and descend by plain SGD, so the mean of their models is
+
+    theta_c <- theta_c - (eta / q) sum_m (sum_i w_i s_{i,m}) u_m
+
+for any number of local steps (ALGORITHMS 4a), m being a (local step, probe): replies hold the scalars s alone.
+
+`P` probes of a step.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from heron.algorithms.base import Algorithm, ClientSettings, ClientState, StepGenerator, StepKey, StepResult
+from heron.algorithms.coupled import coupled_round
+from heron.algorithms.local import LocalNetwork
+from heron.algorithms.replaying import ReplayingFedServer, shared_directions
+from heron.algorithms.surrogate import surrogate_loss
+from heron.algorithms.zeroth_order import ZerothOrderPart
+from heron.data import Batch
+
+
+class HoSflClient:
+    """A backprop-free client that is told the gradient at the cut.
+
+    Args:
+        local: client part.
+        settings: learning rate and estimator (mu, q); the update rule is SGD.
+    """
+
+    def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
+        self._local = local
+        self._learner = ZerothOrderPart(local.module, dataclasses.replace(settings, optimizer="sgd"))
+
+    def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
+        """theta_c <- the broadcast."""
+        own = self._learner.model().keys()
+        self._learner.load({name: tensor for name, tensor in model.items() if name in own}, state)
+        self._local.load_buffers_(model)
+
+    def step(self, batch: Batch, key: StepKey) -> StepGenerator:
+        """One clean forward, then, with the cut gradient, q forwards and q + 1 passes over theta_c."""
+        mask_seed = key.seed("dropout")
+        with torch.no_grad():
+            parcel = [self._local.smash_pass(batch, mask_seed)]
+        delta = yield parcel[0]
+        assert delta is not None  # a coupled round answers every upload
+        anchor = surrogate_loss(delta, parcel.pop())  # the probes need the room of z
+        learner = self._learner
+        seeds = shared_directions(key.run_seed, key.round_index, key.local_step, learner.estimator.num_probes)
+        # The step is taken with what is sent, not with what was rounded to be sent.
+        sent_P = learner.estimator.projected_gradients_(
+            learner.flat, lambda: self._surrogate(batch, mask_seed, delta), seeds, anchor
+        ).float()
+        learner.update(seeds, sent_P)
+        return StepResult(None, sent_P)
+
+    def model(self) -> dict[str, Tensor]:
+        """The buffers: theta_c goes up as scalars."""
+        return self._local.buffers()
+
+    def state(self) -> ClientState:
+        """Nothing."""
+        return {}
+
+    def resident(self) -> dict[str, list[Tensor]]:
+        """Both copies of theta_c count as parameters."""
+        return {
+            "parameters": [self._learner.flat.theta, *self._local.module.parameters()],
+            "buffers": list(self._local.buffers().values()),
+            "optimizer_state": [],
+        }
+
+    def _surrogate(self, batch: Batch, mask_seed: int, delta: Tensor) -> Tensor:
+        """L(v) at the module's present parameters, shape ()."""
+        parts = torch.split(delta, self._local.micro_batch or len(batch))
+        with self._local.randomness(mask_seed):
+            pieces = zip(self._local.pieces(batch), parts, strict=True)
+            return torch.stack(
+                [surrogate_loss(part, self._local.smash(inputs)) for (inputs, _, _), part in pieces]
+            ).sum()
+
+
+HO_SFL = Algorithm(
+    name="ho_sfl",
+    summary="HO-SFL: zeroth-order clients on the linear surrogate of the cut gradient, replies of scalars alone",
+    citation="HO-SFL, arXiv 2603.14773 (2026)",
+    make_client=HoSflClient,
+    run_round=coupled_round,
+    head=None,
+    uploads="every_step",
+    answers="cut_gradient",
+    make_fed_server=ReplayingFedServer,
+    downlink_only="client",
+    optimizers=("sgd",),
+)
