@@ -4,6 +4,7 @@ Adding one takes a file in this folder and a row in `ALGORITHMS`; shared code as
 and never compares its name.
 """
 
+import math
 from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
@@ -35,6 +36,7 @@ class ClientSettings:
         estimator: probes of a zeroth-order client, None for no probes at all; first-order clients ignore it.
         exact: how many modules of a zeroth-order client, counted from its end, train exactly (`heron.split.boundary`).
         exact_learning_rate: step size of that part, > 0; None for `learning_rate`.
+        decay_rounds: rounds T over which step sizes fall to nothing as half a cosine; None keeps them constant.
     """
 
     optimizer: OptimizerName = "adam"
@@ -43,6 +45,13 @@ class ClientSettings:
     estimator: Estimator | None = field(default_factory=Estimator)
     exact: int | Literal["all"] = 0
     exact_learning_rate: float | None = None
+    decay_rounds: int | None = None
+
+    def rate(self, round_index: int) -> float:
+        """Step size in a round: eta_l (1 + cos(pi t / T)) / 2 where it decays (Loshchilov and Hutter, ICLR 2017)."""
+        if self.decay_rounds is None:
+            return self.learning_rate
+        return self.learning_rate * (1.0 + math.cos(math.pi * round_index / self.decay_rounds)) / 2.0
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class BoundaryClient(FirstOrderClient):
         yield smashed.take()
         # The last piece's backward pass waits until its smashed data has left.
         finish_piece(*waiting.pop())
-        self._update()
+        self._update(key)
         if self._below:
             self._below.learn(lambda: self._surrogate(batch, deltas, key), torch.stack(anchors).sum(), key)
         return StepResult(torch.stack(losses).sum())

@@ -23,7 +23,7 @@ class FedAvgClient(LocalLossClient):
             loss = self._local.loss_pass(batch, key.seed("dropout"), each)
             if each is None:
                 self._backward(loss)
-        self._update()
+        self._update(key)
         return StepResult(loss.detach())
 
 

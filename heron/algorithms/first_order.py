@@ -71,8 +71,10 @@ class FirstOrderClient:
     def _trained(self) -> list[nn.Parameter]:
         return list(self._parameters.values())
 
-    def _update(self) -> None:
+    def _update(self, key: StepKey) -> None:
         """One step of the optimiser; gradients are released."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._settings.rate(key.round_index)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
 
@@ -95,7 +97,7 @@ class LocalLossClient(FirstOrderClient):
         del smashed  # handed over: the backward pass needs its room
         if whole:
             self._backward(loss)
-        self._update()
+        self._update(key)
         return StepResult(loss.detach())
 
     def _backward(self, loss: Tensor) -> None:

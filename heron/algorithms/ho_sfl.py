@@ -64,7 +64,7 @@ class HoSflClient:
         sent_P = learner.estimator.projected_gradients_(
             learner.flat, lambda: self._surrogate(batch, mask_seed, delta), seeds, anchor
         ).float()
-        learner.update(seeds, sent_P)
+        learner.update(key, seeds, sent_P)
         return StepResult(None, sent_P)
 
     def model(self) -> dict[str, Tensor]:

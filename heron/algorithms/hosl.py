@@ -78,7 +78,7 @@ class HoslClient:
         assert clean_loss is not None
         above_P = torch.stack(losses[:: len(signs)])
         below_P = torch.stack(losses[1::2]) if len(signs) == 2 else clean_loss
-        learner.update(seeds, (above_P - below_P) / (len(signs) * mu))
+        learner.update(key, seeds, (above_P - below_P) / (len(signs) * mu))
         return StepResult(clean_loss)
 
     def model(self) -> dict[str, Tensor]:

@@ -43,7 +43,7 @@ class ReplayingFedServer(FedServer):
         super().__init__(setup.model, setup.downlink_only, setup.weighting)
         assert setup.client.estimator is not None  # checked by the client
         self._estimator = setup.client.estimator
-        self._rule = SGD(setup.client.learning_rate)
+        self._client = setup.client
         self._run_seed = setup.run_seed
         self._names = list(self.downlink_only)  # the order of theta_c in one flat buffer
         self._round_index = 0
@@ -84,7 +84,8 @@ class ReplayingFedServer(FedServer):
             )
             for local_step, scalars_P in enumerate(steps_P)
         ]
-        replay_(self._rule, self._rule.init(flat.theta), flat, records, self._estimator.distribution)
+        rule = SGD(self._client.rate(self._round_index))
+        replay_(rule, rule.init(flat.theta), flat, records, self._estimator.distribution)
         self.downlink_only = dict(zip(self._names, flat.named_tensors().values(), strict=True))
 
     def _steps(self, reply: Reply) -> tuple[Tensor, ...]:

@@ -32,5 +32,5 @@ class SplitClient(FirstOrderClient):
                 pieces = zip(self._local.pieces(batch), torch.split(gradient, size), strict=True)
                 for (inputs, _, _), piece in pieces:
                     torch.autograd.backward(self._local.smash(inputs), piece, inputs=self._trained())
-        self._update()
+        self._update(key)
         return StepResult(None)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from heron.algorithms.base import ClientSettings, ClientState, StepKey
 from heron.errors import ConfigError
-from heron.zo import RULES, FlatParameters, LossFunction, RuleState, StepRecord
+from heron.zo import RULES, FlatParameters, LossFunction, RuleState, StepRecord, UpdateRule
 
 
 class ZerothOrderPart:
@@ -34,9 +34,9 @@ class ZerothOrderPart:
                 "client.exact, or use the algorithm frozen"
             )
         self.flat = FlatParameters(module, only)
-        self._rule = RULES[settings.optimizer](settings.learning_rate)
+        self._settings = settings
         self.estimator = settings.estimator
-        self._state = self._rule.init(self.flat.theta)
+        self._state = self._rule(0).init(self.flat.theta)
         self.last_step: StepRecord | None = None
 
     def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
@@ -47,7 +47,7 @@ class ZerothOrderPart:
             moments = {name: tensor.to(device) for name, tensor in state.items() if name != "num_steps"}
             self._state = RuleState(int(state["num_steps"]), moments)
         else:
-            self._state = self._rule.init(self.flat.theta)
+            self._state = self._rule(0).init(self.flat.theta)
 
     def learn(self, loss_fn: LossFunction, clean_loss: Tensor, key: StepKey) -> None:
         """Probe and update: q forwards (central: 2 q), q + 1 passes over theta.
@@ -58,16 +58,17 @@ class ZerothOrderPart:
             key: where the step stands; directions are a function of it.
         """
         seeds = self.directions(key)
-        self.update(seeds, self.estimator.projected_gradients_(self.flat, loss_fn, seeds, clean_loss))
+        self.update(key, seeds, self.estimator.projected_gradients_(self.flat, loss_fn, seeds, clean_loss))
 
     def directions(self, key: StepKey) -> tuple[int, ...]:
         """Seeds of the step's q directions, the client's own."""
         return tuple(key.seed("direction", probe) for probe in range(self.estimator.num_probes))
 
-    def update(self, seeds: Sequence[int], projected_gradients_P: Tensor) -> None:
+    def update(self, key: StepKey, seeds: Sequence[int], projected_gradients_P: Tensor) -> None:
         """Take one step of the update rule along the directions of `seeds`."""
         self.last_step = StepRecord(tuple(seeds), projected_gradients_P.to(self.flat.theta.dtype))
-        self._state = self._rule.apply_(self._state, self.flat, self.last_step, self.estimator.distribution)
+        rule = self._rule(key.round_index)
+        self._state = rule.apply_(self._state, self.flat, self.last_step, self.estimator.distribution)
 
     def model(self) -> dict[str, Tensor]:
         """Views of theta by parameter name."""
@@ -80,3 +81,6 @@ class ZerothOrderPart:
     def resident(self) -> tuple[Tensor, list[Tensor]]:
         """Theta, which lies beside the module's parameters, and the moments."""
         return self.flat.theta, list(self._state.moments.values())
+
+    def _rule(self, round_index: int) -> UpdateRule:
+        return RULES[self._settings.optimizer](self._settings.rate(round_index))

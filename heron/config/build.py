@@ -156,6 +156,7 @@ def federation_settings(config: RunConfig) -> FederationSettings:
             else None,
             exact=client.exact,
             exact_learning_rate=client.exact_learning_rate or None,
+            decay_rounds=config.rounds if client.schedule == "cosine" else None,
         ),
         weighting=clients.weighting,
         reliability=Reliability(clients.dropout, clients.stragglers),

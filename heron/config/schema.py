@@ -86,6 +86,7 @@ class ClientConfig(_Section):
         optimizer: update rule; ho_sfl has `sgd` only.
         learning_rate: eta_l.
         exact_learning_rate: eta_l of heron's exactly trained modules; 0 for the same.
+        schedule: `constant`, or `cosine`: step sizes fall to nothing over the rounds of the run as half a cosine.
         keep_state: whether the optimiser state survives from round to round.
     """
 
@@ -99,6 +100,7 @@ class ClientConfig(_Section):
     optimizer: Literal["sgd", "momentum", "adam"]
     learning_rate: PositiveFloat
     exact_learning_rate: NonNegativeFloat
+    schedule: Literal["constant", "cosine"]
     keep_state: bool
 
 
