@@ -83,4 +83,5 @@ class ZerothOrderPart:
         return self.flat.theta, list(self._state.moments.values())
 
     def _rule(self, round_index: int) -> UpdateRule:
-        return RULES[self._settings.optimizer](self._settings.rate(round_index))
+        rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))
+        return rule

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from heron.algorithms import ALGORITHMS, ClientSettings
+from heron.algorithms import ALGORITHMS, ClientSettings, StepKey
 from heron.comms import SmashedData
 from heron.engines import Federation, FederationSettings, profile_client
 from heron.errors import SplitError
@@ -154,10 +154,10 @@ def test_no_smashed_data_is_alive_while_a_split_client_learns(name: str, micro_b
     alive = []
     update = parties.learner._update
 
-    def look() -> None:
+    def look(key: StepKey) -> None:
         gc.collect()
         alive.append(uploads[-1]() is not None)
-        update()
+        update(key)
 
     parties.learner._update = look
     parties.run_round()
