@@ -8,7 +8,7 @@ from typing import Any
 from heron.analysis import RunGroup, summarise
 from heron.cli.grid import Cell, expand_grid
 from heron.cli.profile import each_federation
-from heron.cli.report import PAGE
+from heron.cli.report import PAGE, warn
 from heron.cli.run_files import free_folder, read_config, write_config
 from heron.cli.workers import run_all
 from heron.config import RunConfig
@@ -36,14 +36,14 @@ def compare_command(
         raise KeyboardInterrupt(f"what is done is kept; give the command again with --out {folder}") from None
     rows = summarise(
         [
-            RunGroup(cell.algorithm, cell.settings, [read_json(run.summary) for run in of_cell], cost)
+            RunGroup(cell.algorithm, cell.settings, [_summary(run) for run in of_cell], cost)
             for cell, of_cell, cost in zip(grid.cells, runs, costs, strict=True)
         ]
     )
     result = {"recipe": recipe, "seeds": seeds, "set": assignments, "vary": grid.vary, "rows": rows}
     write_json(folder / "comparison.json", result)
     print_comparison(recipe, rows, seeds)
-    write_report([run.path for of_cell in runs for run in of_cell], folder / PAGE)
+    warn(write_report([run.path for of_cell in runs for run in of_cell], folder / PAGE))
     try:
         _plot(rows, runs, folder / "comparison.png")
     except MissingExtraError as error:
@@ -86,9 +86,24 @@ def _costs(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> lis
     return [costs[position] for position in range(len(cells))]
 
 
+def _summary(run: RunDirectory) -> dict[str, Any]:
+    try:
+        summary = read_json(run.summary)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; remove it, and the run goes on from its checkpoint") from error
+    if not isinstance(summary, dict):
+        raise CheckpointError(
+            f"expected a JSON object in {run.summary}; remove it, and the run goes on from its checkpoint"
+        )
+    return summary
+
+
 def _saved_cost(run: RunDirectory) -> dict[str, Any] | None:
-    """What an earlier comparison measured, unless it measured something else than this one."""
-    saved = read_json(run.cost) if (run.cost).exists() else None
+    """What an earlier comparison measured, unless it is damaged or something else than this one measures."""
+    try:
+        saved = read_json(run.cost)
+    except CheckpointError:
+        return None
     return saved if isinstance(saved, dict) and saved.keys() == _COST_KEYS else None
 
 

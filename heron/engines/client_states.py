@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from heron.algorithms import ClientState
-from heron.engines.checkpoint import write_atomically
+from heron.engines.checkpoint import sync_to_disk
 from heron.errors import CheckpointError
 
 
@@ -18,7 +18,8 @@ class ClientStates:
     """Optimiser states of clients, a file for each client, named after the round that wrote it.
 
     A file that the last checkpoint may name is never changed, and removed only when `prune` says that a newer
-    checkpoint is in place: a run killed at any instant finds the files its checkpoint names.
+    checkpoint is in place: a run killed at any instant finds the files its checkpoint names. `sync`, to be called
+    before a checkpoint names them, makes them survive a power cut, all files of a round at once.
 
     Args:
         folder: where the files go; None for a temporary folder, made when it is needed, that goes with this object.
@@ -29,6 +30,7 @@ class ClientStates:
         self._folder = folder
         self._round_of: dict[int, int] = {}
         self._superseded: list[Path] = []
+        self._unsynced: list[Path] = []
 
     def take(self, client_id: int) -> ClientState:
         """A client's state on the CPU, empty if there is none. It is forgotten here until the next `keep`.
@@ -48,14 +50,33 @@ class ClientStates:
         return state
 
     def keep(self, client_id: int, round_index: int, state: ClientState) -> None:
-        """Put a client's new state on disk; an empty one is forgotten."""
+        """Put a client's new state into a file; an empty one is forgotten.
+
+        Raises:
+            CheckpointError: if the folder cannot be written.
+        """
         if not state:
             return
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        write_atomically(self._path(client_id, round_index), save(on_cpu))
+        path = self._path(client_id, round_index)
+        try:
+            path.write_bytes(save(on_cpu))  # not aside and renamed: no checkpoint names the file yet
+        except OSError as error:
+            raise CheckpointError(f"cannot write {path}: {error.strerror}; choose a writable --out folder") from error
         self._round_of[client_id] = round_index
         if self._is_temporary:  # no checkpoint ever names its files
             self.prune()
+        else:
+            self._unsynced.append(path)
+
+    def sync(self) -> None:
+        """Flush the new files to the disk; to be called before a checkpoint that names them.
+
+        Raises:
+            CheckpointError: if that fails.
+        """
+        sync_to_disk(self._unsynced)
+        self._unsynced = []
 
     def prune(self) -> None:
         """Remove the files that newer ones have superseded; to be called after a checkpoint."""
@@ -70,6 +91,7 @@ class ClientStates:
     def load_index(self, index: Mapping[str, int]) -> None:
         """Continue from what `index` returned; files of rounds that are to be run again go."""
         self._round_of = {int(client_id): int(round_index) for client_id, round_index in index.items()}
+        self._unsynced = []
         needed = {self._path(client_id, round_index) for client_id, round_index in self._round_of.items()}
         self._superseded = [path for path in self._made().glob("*.safetensors") if path not in needed]
         self.prune()
@@ -81,4 +103,6 @@ class ClientStates:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="heron-clients-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        else:
+            self._folder.mkdir(parents=True, exist_ok=True)
         return self._folder

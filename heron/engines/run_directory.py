@@ -57,7 +57,8 @@ class RunDirectory:
         rows = self.read_metrics()[:num_rounds]
         if len(rows) < num_rounds:
             raise CheckpointError(
-                f"{self.metrics} holds {len(rows)} rounds, its checkpoint {num_rounds}; restore the file or start over"
+                f"{self.metrics}: expected the {num_rounds} rounds of its checkpoint, found {len(rows)} before a line "
+                f"that is missing or damaged; restore line {len(rows) + 1} or start over"
             )
         write_atomically(self.metrics, "".join(_line(row) for row in rows).encode())
         return rows

@@ -120,6 +120,7 @@ class Run:
         if self.directory is None:
             return
         self.directory.append_metrics(row)
+        self.federation.states.sync()
         tensors, facts = self.federation.state()
         save_checkpoint(self.directory.checkpoint, tensors, facts | {"fingerprint": self._fingerprint})
         self.federation.states.prune()

@@ -14,6 +14,8 @@ from heron.report.units import bytes_text, flops_text, percent_text
 _ASSETS = Path(__file__).parent / "assets"
 # Bottom of the bar first; the categories of `heron.metering`.
 _CATEGORIES = ("parameters", "buffers", "optimizer_state", "inputs", "activations", "gradients", "temporaries")
+# What is sent of the data first, then the model, then what wraps them; the kinds of `heron.comms`.
+_KINDS = ("smashed", "cut_gradient", "labels", "model", "scalars", "framing")
 
 
 def write_report(directories: Sequence[Path], path: Path) -> list[str]:
@@ -57,7 +59,8 @@ def _content(groups: Sequence[Group]) -> dict[str, Any]:
         row["gain_text"] = percent_text(row["gain_recovered"])
     curves = [curve(group) for group in groups]
     columns = ("uplink_by_kind", "downlink_by_kind")
-    kinds = sorted({kind for row in table for column in columns for kind in row[column]})
+    found = {kind for row in table for column in columns for kind in row[column]}
+    kinds = [*_KINDS, *sorted(found - set(_KINDS))]
     return {
         "table": table,
         "differences": differences(groups),

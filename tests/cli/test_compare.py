@@ -1,6 +1,7 @@
 """`heron compare`: one table over algorithms and seeds, kept run by run."""
 
 import json
+import shutil
 
 import pytest
 
@@ -124,3 +125,32 @@ def test_equal_data_is_read_once(monkeypatch):
         assert built[position].algorithm.name == config.algorithm
         assert built[position].settings.seed == config.seed
         assert len(built[position].dataset) == len(load_splits(config).train)
+
+
+def test_a_damaged_line_of_metrics_is_a_warning_and_stays(folder, tmp_path, capsys):
+    out = tmp_path / "all"
+    shutil.copytree(folder, out)
+    path = out / "heron" / "seed0" / "metrics.jsonl"
+    first, _ = path.read_text().splitlines()
+    path.write_text(f'{first}\n{{"round": 2, "al\n')
+    content = path.read_bytes()
+    assert main([*ARGUMENTS, "--out", str(out)]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"heron: warning: {path}, line 2: not a row of metrics, left out"
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", ["{nonsense", "[]"])
+def test_a_damaged_summary_says_how_to_go_on(folder, tmp_path, capsys, content):
+    out = tmp_path / "all"
+    shutil.copytree(folder, out)
+    path = out / "heron" / "seed0" / "summary.json"
+    whole = path.read_text()
+    path.write_text(content)
+    assert main([*ARGUMENTS, "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(path) in line
+    assert line.endswith("remove it, and the run goes on from its checkpoint")
+    path.unlink()
+    assert main([*ARGUMENTS, "--out", str(out)]) == 0
+    assert path.read_text() == whole

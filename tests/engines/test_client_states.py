@@ -1,12 +1,15 @@
 """States of idle clients lie on disk, and a killed run finds those that its checkpoint names."""
 
+import errno
 import gc
 import tracemalloc
+from pathlib import Path
 
 import pytest
 import torch
 
 from heron.config import build_run, recipe_config
+from heron.engines import RunDirectory, checkpoint
 from heron.engines.client_states import ClientStates
 from heron.errors import CheckpointError
 
@@ -61,6 +64,38 @@ def test_a_damaged_file_is_named(tmp_path, content) -> None:
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"1-0\.safetensors"):
         states.take(1)
+
+
+def test_files_are_flushed_before_the_checkpoint_that_names_them(tmp_path, monkeypatch) -> None:
+    flushed = []
+    monkeypatch.setattr(checkpoint, "_sync", lambda path: flushed.append(path.name))
+    run = build_run(recipe_config("digits", "heron", ["clients.total=3", "rounds=2"]), tmp_path / "run")
+    run.train()
+    files = [[f"{client_id}-{round_index}.safetensors" for client_id in range(3)] for round_index in range(2)]
+    folder = RunDirectory(tmp_path / "run").checkpoint.parent.name
+    assert sorted(flushed[:3]) == files[0]
+    assert flushed[3:5] == ["clients", folder]  # the states' folder, then the checkpoint
+    assert sorted(flushed[5:8]) == files[1]
+    assert flushed[8:] == ["clients", folder]
+
+
+def test_a_run_without_a_directory_flushes_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(checkpoint, "_sync", None)
+    build_run(recipe_config("digits", "heron", ["clients.total=3", "rounds=2"]), None).train()
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    states = ClientStates(tmp_path)
+    states.keep(1, 0, state(1.0))
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        states.sync()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        states.keep(2, 0, state(1.0))
 
 
 def test_the_temporary_folder_goes_with_its_owner() -> None:

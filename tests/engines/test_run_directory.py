@@ -29,5 +29,5 @@ def test_cut_metrics_drops_what_the_checkpoint_does_not_know(tmp_path) -> None:
 def test_missing_metrics_are_told(tmp_path) -> None:
     directory = RunDirectory(tmp_path)
     directory.append_metrics({"round": 1})
-    with pytest.raises(CheckpointError, match="holds 1 rounds, its checkpoint 2"):
+    with pytest.raises(CheckpointError, match=r"expected the 2 rounds of its checkpoint, found 1 .*restore line 2"):
         directory.cut_metrics(2)

@@ -48,6 +48,25 @@ def test_the_figures_of_a_group(folder):
     assert drawn["high"] == pytest.approx([41, 51, 61])
 
 
+@pytest.mark.parametrize(
+    ("changes", "headings"),
+    [
+        (("estimator.mu=1e-4",), ["configuration", "estimator.mu", "server.learning_rate"]),
+        # Five keys of four configurations.
+        (
+            ("estimator.mu=1e-4", "clients.total=7", "client.batch_size=8", "rounds=4"),
+            ["key", "cse_fsl", "frozen"],
+        ),
+    ],
+)
+def test_the_longer_side_of_the_differences_goes_down(folder, changes, headings):
+    save_run(folder, "heron", 0, changes=changes)
+    write_report([folder], folder / "report.html")
+    table = (folder / "report.html").read_text().partition("Where the configurations differ")[2]
+    cells = re.findall(r"<th.*?</th>", table.partition("</thead>")[0])
+    assert [re.sub("<.*?>", "", cell) for cell in cells][:3] == headings
+
+
 def test_gain_needs_controls_of_the_same_settings(folder):
     save_run(folder, "heron", 0, changes=("clients.total=7",))
     found = {row["label"]: row["gain_recovered"] for row in rows(group_runs(collect_runs([folder])))}
@@ -137,6 +156,11 @@ BLANK = """() => [...document.querySelectorAll("canvas")].filter((canvas) => {
   const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return !new Uint32Array(image.data.buffer).some((pixel) => pixel);
 }).length"""
+CURVES = ("rounds", "uplink-curve", "compute")
+SHOWN = """(id) => {
+  const chart = Chart.getChart(id);
+  return chart.data.datasets.filter((set, at) => !set.band && chart.isDatasetVisible(at)).length;
+}"""
 FITS = "() => document.documentElement.scrollWidth <= 360"
 
 
@@ -161,6 +185,11 @@ def test_in_a_real_browser(folder):
             heading.press("Enter")
             orders.append((page.evaluate(first), heading.locator("..").get_attribute("aria-sort")))
         assert orders == [("cse_fsl", "descending"), ("frozen", "ascending")]
+        assert [page.evaluate(SHOWN, canvas) for canvas in CURVES] == [3, 3, 3]
+        legend = page.get_by_role("group", name="curves shown").get_by_role("button", name="heron")
+        legend.press("Enter")
+        assert [page.evaluate(SHOWN, canvas) for canvas in CURVES] == [2, 2, 2]
+        assert legend.get_attribute("aria-pressed") == "false"
         light = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.emulate_media(color_scheme="dark")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
