@@ -3,10 +3,8 @@
 from heron.algorithms.base import (
     Algorithm,
     ClientLearner,
-    ClientSettings,
     ClientState,
     FedServerSetup,
-    OptimizerName,
     Perturbed,
     StepGenerator,
     StepKey,
@@ -22,6 +20,7 @@ from heron.algorithms.fsl_sage import FSL_SAGE
 from heron.algorithms.heron import HERON
 from heron.algorithms.ho_sfl import HO_SFL
 from heron.algorithms.hosl import HOSL
+from heron.algorithms.hyperparameters import ClientSettings, OptimizerName
 from heron.algorithms.local import Criterion, LocalNetwork
 from heron.algorithms.main_server import Alignment, MainServer, ServerSetup
 from heron.algorithms.sflv1 import SFLV1

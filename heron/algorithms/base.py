@@ -4,54 +4,23 @@ Adding one takes a file in this folder and a row in `ALGORITHMS`; shared code as
 and never compares its name.
 """
 
-import math
 from collections.abc import Callable, Collection, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from torch import Tensor
 
 from heron.algorithms.fed_adam import FedAdam
 from heron.algorithms.fed_server import FedServer, Weighting
+from heron.algorithms.hyperparameters import ClientSettings, OptimizerName
 from heron.algorithms.local import Head, LocalNetwork
 from heron.algorithms.main_server import MainServer, ServerSetup
 from heron.comms import Link
 from heron.data import Batch
-from heron.zo import Estimator, derive_seed
-
-OptimizerName = Literal["sgd", "momentum", "adam"]
+from heron.zo import derive_seed
 
 ClientState = dict[str, Tensor]
 """What a client keeps between its rounds, serialisable: optimiser state by name; empty before the first round."""
-
-
-@dataclass(frozen=True)
-class ClientSettings:
-    """Hyperparameters of a client's learning.
-
-    Attributes:
-        optimizer: update rule of theta_l.
-        learning_rate: its step size eta_l, > 0.
-        keep_state: whether the optimiser state survives from one round of the client to its next.
-        estimator: probes of a zeroth-order client, None for no probes at all; first-order clients ignore it.
-        exact: how many modules of a zeroth-order client, counted from its end, train exactly (`heron.split.boundary`).
-        exact_learning_rate: step size of that part, > 0; None for `learning_rate`.
-        decay_rounds: rounds T over which step sizes fall to nothing as half a cosine; None keeps them constant.
-    """
-
-    optimizer: OptimizerName = "adam"
-    learning_rate: float = 1e-3
-    keep_state: bool = True
-    estimator: Estimator | None = field(default_factory=Estimator)
-    exact: int | Literal["all"] = 0
-    exact_learning_rate: float | None = None
-    decay_rounds: int | None = None
-
-    def rate(self, round_index: int) -> float:
-        """Step size in a round: eta_l (1 + cos(pi t / T)) / 2 where it decays (Loshchilov and Hutter, ICLR 2017)."""
-        if self.decay_rounds is None:
-            return self.learning_rate
-        return self.learning_rate * (1.0 + math.cos(math.pi * round_index / self.decay_rounds)) / 2.0
 
 
 @dataclass(frozen=True)

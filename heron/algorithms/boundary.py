@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from heron.algorithms.base import ClientSettings, ClientState, StepGenerator, StepKey, StepResult
+from heron.algorithms.base import ClientState, StepGenerator, StepKey, StepResult
 from heron.algorithms.closed_form import has_closed_form, linear_cross_entropy
 from heron.algorithms.first_order import FirstOrderClient
+from heron.algorithms.hyperparameters import ClientSettings
 from heron.algorithms.local import Collector, LocalNetwork
 from heron.algorithms.surrogate import surrogate_loss
 from heron.algorithms.zeroth_order import ZerothOrderPart

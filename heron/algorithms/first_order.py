@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from heron.algorithms.base import ClientSettings, ClientState, StepGenerator, StepKey, StepResult
+from heron.algorithms.base import ClientState, StepGenerator, StepKey, StepResult
+from heron.algorithms.hyperparameters import ClientSettings
 from heron.algorithms.local import LocalNetwork
 from heron.data import Batch
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from heron.algorithms.base import Algorithm, ClientSettings, ClientState, StepGenerator, StepKey, StepResult
+from heron.algorithms.base import Algorithm, ClientState, StepGenerator, StepKey, StepResult
 from heron.algorithms.decoupled import decoupled_round
+from heron.algorithms.hyperparameters import ClientSettings
 from heron.algorithms.local import LocalNetwork
 from heron.data import Batch
 

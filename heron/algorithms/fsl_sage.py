@@ -6,9 +6,10 @@ rounds the server aligns theta_a (`alignment`), and theta_a goes down with the n
 """
 
 from heron.algorithms.alignment import AligningServer
-from heron.algorithms.base import Algorithm, ClientSettings
+from heron.algorithms.base import Algorithm
 from heron.algorithms.decoupled import decoupled_round
 from heron.algorithms.first_order import LocalLossClient
+from heron.algorithms.hyperparameters import ClientSettings
 from heron.algorithms.local import LocalNetwork
 
 

@@ -18,21 +18,21 @@ for any number of local steps (ALGORITHMS 4a), m being a (local step, probe): re
 """
 
 import dataclasses
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from heron.algorithms.base import Algorithm, ClientSettings, ClientState, StepGenerator, StepKey, StepResult
+from heron.algorithms.base import Algorithm, StepGenerator, StepKey, StepResult
 from heron.algorithms.coupled import coupled_round
+from heron.algorithms.hyperparameters import ClientSettings
 from heron.algorithms.local import LocalNetwork
 from heron.algorithms.replaying import ReplayingFedServer, shared_directions
 from heron.algorithms.surrogate import surrogate_loss
-from heron.algorithms.zeroth_order import ZerothOrderPart
+from heron.algorithms.zeroth_order import ZerothOrderClient
 from heron.data import Batch
 
 
-class HoSflClient:
+class HoSflClient(ZerothOrderClient):
     """A backprop-free client that is told the gradient at the cut.
 
     Args:
@@ -41,14 +41,7 @@ class HoSflClient:
     """
 
     def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
-        self._local = local
-        self._learner = ZerothOrderPart(local.module, dataclasses.replace(settings, optimizer="sgd"))
-
-    def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
-        """theta_c <- the broadcast."""
-        own = self._learner.model().keys()
-        self._learner.load({name: tensor for name, tensor in model.items() if name in own}, state)
-        self._local.load_buffers_(model)
+        super().__init__(local, dataclasses.replace(settings, optimizer="sgd", keep_state=False))
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
         """One clean forward, then, with the cut gradient, q forwards and q + 1 passes over theta_c."""
@@ -70,18 +63,6 @@ class HoSflClient:
     def model(self) -> dict[str, Tensor]:
         """The buffers: theta_c goes up as scalars."""
         return self._local.buffers()
-
-    def state(self) -> ClientState:
-        """Nothing."""
-        return {}
-
-    def resident(self) -> dict[str, list[Tensor]]:
-        """Both copies of theta_c count as parameters."""
-        return {
-            "parameters": [self._learner.flat.theta, *self._local.module.parameters()],
-            "buffers": list(self._local.buffers().values()),
-            "optimizer_state": [],
-        }
 
     def _surrogate(self, batch: Batch, mask_seed: int, delta: Tensor) -> Tensor:
         """L(v) at the module's present parameters, shape ()."""

@@ -10,17 +10,17 @@ is alive at a time. A step costs the client (1 + q) F_c (central: 1 + 2 q) and a
 scalar; the Main Server as many forwards and one backward pass.
 """
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from heron.algorithms.base import Algorithm, ClientSettings, ClientState, Perturbed, StepGenerator, StepKey, StepResult
+from heron.algorithms.base import Algorithm, Perturbed, StepGenerator, StepKey, StepResult
 from heron.algorithms.coupled import coupled_round
+from heron.algorithms.hyperparameters import ClientSettings
 from heron.algorithms.local import LocalNetwork
 from heron.algorithms.main_server import MainServer
-from heron.algorithms.zeroth_order import ZerothOrderPart
+from heron.algorithms.zeroth_order import ZerothOrderClient
 from heron.comms import Answer, LossAnswer, ProbeData, Upload
 from heron.data import Batch
 from heron.errors import ConfigError
@@ -30,7 +30,7 @@ _SIGNS: dict[str, tuple[Literal[1, -1], ...]] = {"one_sided": (1,), "central": (
 """By scheme: on which sides of the clean point a direction is probed."""
 
 
-class HoslClient:
+class HoslClient(ZerothOrderClient):
     """A backprop-free client that is told the losses of what it uploads.
 
     Args:
@@ -42,20 +42,12 @@ class HoslClient:
     """
 
     def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
-        self._local = local
-        self._learner = ZerothOrderPart(local.module, settings)
+        super().__init__(local, settings)
         if self._learner.estimator.scheme not in _SIGNS:
             raise ConfigError(
                 f"expected estimator.scheme {' or '.join(_SIGNS)} where the Main Server evaluates probes, found "
                 f"{self._learner.estimator.scheme}"
             )
-        self._keep_state = settings.keep_state
-
-    def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
-        """theta_c <- the broadcast; moments <- what the client kept, or zero."""
-        buffers = self._local.buffers()
-        self._learner.load({name: tensor for name, tensor in model.items() if name not in buffers}, state)
-        self._local.load_buffers_(model)
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
         """The probes, then the clean pass, each handed over for its loss; q + 2 passes over theta_c."""
@@ -80,23 +72,6 @@ class HoslClient:
         below_P = torch.stack(losses[1::2]) if len(signs) == 2 else clean_loss
         learner.update(key, seeds, (above_P - below_P) / (len(signs) * mu))
         return StepResult(clean_loss)
-
-    def model(self) -> dict[str, Tensor]:
-        """theta_c and the buffers."""
-        return self._learner.model() | self._local.buffers()
-
-    def state(self) -> ClientState:
-        """Moments and step count, or nothing where every round starts afresh."""
-        return self._learner.state() if self._keep_state else {}
-
-    def resident(self) -> dict[str, list[Tensor]]:
-        """Both copies of theta_c count as parameters."""
-        theta, moments = self._learner.resident()
-        return {
-            "parameters": [theta, *self._local.module.parameters()],
-            "buffers": list(self._local.buffers().values()),
-            "optimizer_state": moments,
-        }
 
     def _perturbed_pass(self, batch: Batch, mask_seed: int, seed: int, scale: float) -> Tensor:
         """Smashed data at theta_c + scale u; running statistics stay as they are."""

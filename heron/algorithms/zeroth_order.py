@@ -1,11 +1,13 @@
-"""A part of a network that learns from probes: two flat copies of theta, an update rule, its moments."""
+"""What clients that learn from probes have in common: two flat copies of theta, an update rule, its moments."""
 
 from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from heron.algorithms.base import ClientSettings, ClientState, StepKey
+from heron.algorithms.base import ClientState, StepKey
+from heron.algorithms.hyperparameters import ClientSettings
+from heron.algorithms.local import LocalNetwork
 from heron.errors import ConfigError
 from heron.zo import RULES, FlatParameters, LossFunction, RuleState, StepRecord, UpdateRule
 
@@ -85,3 +87,45 @@ class ZerothOrderPart:
     def _rule(self, round_index: int) -> UpdateRule:
         rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))
         return rule
+
+
+class ZerothOrderClient:
+    """A client that has nothing but such a part; how a step learns is for those who derive from it.
+
+    Args:
+        local: what the client holds.
+        settings: update rule, learning rate eta_l and estimator (mu, q).
+    """
+
+    def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
+        self._local = local
+        self._learner = ZerothOrderPart(local.module, settings)
+        self._keep_state = settings.keep_state
+
+    @property
+    def last_step(self) -> StepRecord | None:
+        """Seeds and projected gradients of the latest step."""
+        return self._learner.last_step
+
+    def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
+        """Theta and buffers <- the broadcast; moments <- what the client kept, or zero."""
+        buffers = self._local.buffers()
+        self._learner.load({name: tensor for name, tensor in model.items() if name not in buffers}, state)
+        self._local.load_buffers_(model)
+
+    def model(self) -> dict[str, Tensor]:
+        """Theta and the buffers."""
+        return self._learner.model() | self._local.buffers()
+
+    def state(self) -> ClientState:
+        """Moments and step count, or nothing where every round starts afresh."""
+        return self._learner.state() if self._keep_state else {}
+
+    def resident(self) -> dict[str, list[Tensor]]:
+        """Both copies of theta count as parameters."""
+        theta, moments = self._learner.resident()
+        return {
+            "parameters": [theta, *self._local.module.parameters()],
+            "buffers": list(self._local.buffers().values()),
+            "optimizer_state": moments,
+        }

@@ -1,0 +1,38 @@
+"""Hyperparameters of a client's learning."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from heron.zo import Estimator
+
+OptimizerName = Literal["sgd", "momentum", "adam"]
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """Hyperparameters of a client's learning.
+
+    Attributes:
+        optimizer: update rule of theta_l.
+        learning_rate: its step size eta_l, > 0.
+        keep_state: whether the optimiser state survives from one round of the client to its next.
+        estimator: probes of a zeroth-order client, None for no probes at all; first-order clients ignore it.
+        exact: how many modules of a zeroth-order client, counted from its end, train exactly (`heron.split.boundary`).
+        exact_learning_rate: step size of that part, > 0; None for `learning_rate`.
+        decay_rounds: rounds T over which step sizes fall to nothing as half a cosine; None keeps them constant.
+    """
+
+    optimizer: OptimizerName = "adam"
+    learning_rate: float = 1e-3
+    keep_state: bool = True
+    estimator: Estimator | None = field(default_factory=Estimator)
+    exact: int | Literal["all"] = 0
+    exact_learning_rate: float | None = None
+    decay_rounds: int | None = None
+
+    def rate(self, round_index: int) -> float:
+        """Step size in a round: eta_l (1 + cos(pi t / T)) / 2 where it decays (Loshchilov and Hutter, ICLR 2017)."""
+        if self.decay_rounds is None:
+            return self.learning_rate
+        return self.learning_rate * (1.0 + math.cos(math.pi * round_index / self.decay_rounds)) / 2.0
