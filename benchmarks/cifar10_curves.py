@@ -2,8 +2,8 @@
 
     python benchmarks/cifar10_curves.py [RUN_FOLDER]
 
-Runs `heron compare cifar10-resnet18-small` for the paper's algorithms, frozen and seeds 0, 1, 2 into the folder (default
-runs/cifar10-curves; finished runs there are kept, so it can be interrupted), some 40 minutes on two cores. Saves the
+Runs `heron compare cifar10-resnet18-small` for the paper's algorithms, frozen and seeds 0, 1, 2 into the folder
+(default runs/cifar10-curves; finished runs there are kept, so it can be interrupted), an hour of two cores. Saves the
 rows and every run's accuracy by round to benchmarks/results/cifar10_curves.json, the figure to
 docs/figures/cifar10_curves.png. All rates are the recipe's, Adam 1e-3 on both sides: none is tuned for an algorithm.
 """

@@ -16,13 +16,13 @@ def add_measures(rows: Sequence[Row], last_rounds: int) -> None:
     `gain_recovered` is (accuracy - frozen) / (cse_fsl - frozen) of the mean test accuracies, and its standard error
     that of the same ratio over seeds with the two ends held at their means. `over_control` is the mean difference to
     the arm with the same boundary and its bottom frozen, paired by seed. `flops_to_published` is the client's FLOPs
-    until the mean validation accuracy of `last_rounds` rounds first reaches what heron has at the end, None where a
-    seed never does.
+    until the mean validation accuracy of `last_rounds` rounds first reaches what heron has at the end with the same
+    seed; None where a seed never does.
     """
     by_name = {row["arm"]: row for row in rows}
     accuracies = {row["arm"]: [run["test"] for run in row["runs"]] for row in rows}
     frozen, first_order = (statistics.fmean(accuracies[name]) for name in ("frozen", "cse_fsl"))
-    published = statistics.fmean(_level(run, last_rounds) for run in by_name["heron"]["runs"])
+    published = [statistics.fmean(run["validation"][-last_rounds:]) for run in by_name["heron"]["runs"]]
     for row in rows:
         found = accuracies[row["arm"]]
         row["test_accuracy"] = statistics.fmean(found)
@@ -36,7 +36,7 @@ def add_measures(rows: Sequence[Row], last_rounds: int) -> None:
             gaps = [mine - other for mine, other in zip(found, accuracies[row["control"]], strict=True)]
             row["over_control"] = statistics.fmean(gaps)
             row["over_control_standard_error"] = standard_error(gaps)
-        reached = [_flops_to(run, published, last_rounds, row) for run in row["runs"]]
+        reached = [_flops_to(run, level, last_rounds, row) for run, level in zip(row["runs"], published, strict=True)]
         row["flops_to_published"] = None if None in reached else statistics.fmean(reached)
 
 
@@ -60,10 +60,6 @@ def _forward_flops(by_name: dict[str, Row]) -> float:
     """One forward of the client with its head: heron's step with one probe is two."""
     cost = by_name["heron"]["cost"]
     return cost["flops_per_step"] / cost["forwards_per_step"]
-
-
-def _level(run: Row, last_rounds: int) -> float:
-    return statistics.fmean(run["validation"][-last_rounds:])
 
 
 def _flops_to(run: Row, accuracy: float, last_rounds: int, row: Row) -> float | None:
