@@ -94,6 +94,13 @@ TASKS = {
                 _DIGITS_GRID,
                 "two exact, bottom frozen",
             ),
+            Arm(
+                "head exact, q=3, state reset",
+                "heron",
+                ("client.exact=1", "estimator.probes=3", "client.keep_state=false"),
+                _DIGITS_GRID,
+                "frozen",
+            ),
             Arm("cse_fsl", "cse_fsl", (), _DIGITS_ONE_RATE),
         ),
     ),

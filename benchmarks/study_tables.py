@@ -29,7 +29,8 @@ def add_measures(rows: Sequence[Row], last_rounds: int) -> None:
         row["test_accuracy_standard_error"] = standard_error(found)
         row["gain_recovered"] = gain_recovered(row["test_accuracy"], frozen, first_order)
         spread = standard_error(found)
-        row["gain_recovered_standard_error"] = None if spread is None else spread / (first_order - frozen)
+        has_gain = spread is not None and row["gain_recovered"] is not None
+        row["gain_recovered_standard_error"] = spread / (first_order - frozen) if has_gain else None
         row["forwards_of_compute"] = row["cost"]["flops_per_step"] / _forward_flops(by_name)
         row["peak_memory_over_heron"] = row["cost"]["peak_memory_bytes"] / by_name["heron"]["cost"]["peak_memory_bytes"]
         if row["control"]:
@@ -69,5 +70,7 @@ def _flops_to(run: Row, accuracy: float, last_rounds: int, row: Row) -> float | 
     return None
 
 
-def _points(share: float, error: float | None) -> str:
+def _points(share: float | None, error: float | None) -> str:
+    if share is None:
+        return "-"
     return f"{100 * share:.1f}" + ("" if error is None or math.isnan(error) else f" ± {100 * error:.1f}")

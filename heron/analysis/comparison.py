@@ -35,8 +35,8 @@ def summarise(groups: Sequence[RunGroup]) -> list[dict[str, Any]]:
 
     Returns:
         Rows in the order of `groups`. `gain_recovered` is (accuracy - frozen) / (cse_fsl - frozen) of the mean test
-        accuracies under the same settings, and None where one of the two controls is absent or they do not differ
-        (ALGORITHMS 4b).
+        accuracies under the same settings, and None where one of the two controls is absent or cse_fsl is not above
+        frozen: then there is nothing to recover (ALGORITHMS 4b).
     """
     rows = [_row(group) for group in groups]
     accuracy = {(row["algorithm"], *row["settings"].items()): row["test_accuracy"] for row in rows}
@@ -47,8 +47,11 @@ def summarise(groups: Sequence[RunGroup]) -> list[dict[str, Any]]:
 
 
 def gain_recovered(accuracy: float | None, frozen: float | None, first_order: float | None) -> float | None:
-    """Share of what a first-order client gains over a frozen one: (accuracy - frozen) / (first_order - frozen)."""
-    if accuracy is None or frozen is None or first_order is None or first_order == frozen:
+    """Share of what a first-order client gains over a frozen one: (accuracy - frozen) / (first_order - frozen).
+
+    None where a value is absent, or the first-order client gains nothing.
+    """
+    if accuracy is None or frozen is None or first_order is None or first_order <= frozen:
         return None
     return (accuracy - frozen) / (first_order - frozen)
 

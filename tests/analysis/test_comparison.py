@@ -20,6 +20,7 @@ def test_gain_recovered() -> None:
     assert gain_recovered(0.79, 0.55, 0.95) == pytest.approx(0.6)  # (79 - 55) / (95 - 55)
     assert gain_recovered(0.79, None, 0.95) is None
     assert gain_recovered(0.79, 0.5, 0.5) is None
+    assert gain_recovered(0.79, 0.5, 0.4) is None  # there is nothing to recover
 
 
 def test_rows_hold_means_and_standard_errors() -> None:
