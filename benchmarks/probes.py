@@ -34,7 +34,7 @@ EARLY, LATE = slice(2, 5), 5
 # By client.exact: client rate and exact rate of plain HERON, which the stages of `quality` come from.
 RATES = {1: (1e-2, 1e-2), 2: (1e-3, 3e-2)}
 GRIDS = {1: (3e-3, 1e-2), 2: (1e-3, 3e-3)}
-SGD_GRID = (3e-3, 1e-2, 3e-2)
+SGD_GRID = (1e-2, 3e-2, 1e-1)
 # Name: settings, prototype (None: what heron has), rates (None: GRIDS).
 Scheme = tuple[list[str], Callable[..., Part] | None, tuple[float, ...] | None]
 SCHEMES: dict[str, Scheme] = {
@@ -42,7 +42,7 @@ SCHEMES: dict[str, Scheme] = {
     "plain-q1": ([], None, None),
     "plain-q2": (["estimator.probes=2"], None, None),
     "sgd-q1": (["client.optimizer=sgd"], None, SGD_GRID),
-    "momentum-q1": (["client.optimizer=momentum"], None, (1e-3, 3e-3)),
+    "momentum-q1": (["client.optimizer=momentum"], None, (1e-3, 3e-3, 1e-2)),
     "central-q1": (["estimator.scheme=central"], None, None),
     "normalised-sgd-q1": ([], functools.partial(Part, beta1=0.0, spread=True), None),
     "normalised-momentum-q2": (["estimator.probes=2"], functools.partial(Part, spread=True), None),
