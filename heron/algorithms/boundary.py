@@ -115,7 +115,7 @@ class BoundaryClient(FirstOrderClient):
         return resident
 
     def _clean_pass(
-        self, inputs: Tensor, labels: Tensor, share: float, smashed: Collector
+        self, inputs: Tensor, labels: Tensor, share: float | Tensor, smashed: Collector
     ) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
         """Of b examples: activations r at the boundary, share of the loss, and the backward pass that returns delta."""
         parts = self._boundary

@@ -25,7 +25,7 @@ def has_closed_form(module: nn.Module, criterion: Callable[[Tensor, Tensor], Ten
 
 @torch.no_grad()
 def linear_cross_entropy(
-    layer: nn.Linear, features_BD: Tensor, labels_B: Tensor, share: float
+    layer: nn.Linear, features_BD: Tensor, labels_B: Tensor, share: float | Tensor
 ) -> tuple[Tensor, Callable[[], Tensor]]:
     """Loss of a linear layer, and its backward pass for later.
 

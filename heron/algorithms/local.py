@@ -14,7 +14,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from heron.algorithms.checkpointing import checkpointed
 from heron.data import Batch
 from heron.errors import MessageError
-from heron.split import SplitModel, is_stochastic, seeded_randomness
+from heron.split import SplitModel, is_stochastic, num_counted, persistent_buffers, seeded_randomness
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """Mean loss over the examples of a batch: (outputs of B examples, labels of B examples) -> shape ()."""
@@ -61,12 +61,12 @@ class LocalNetwork:
         assert self._head is not None  # asked for by clients that have one
         return self.criterion(self.run(self.module[self._head], smashed), labels)
 
-    def pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, float]]:
-        """Micro-batches with their share of the batch: (inputs, labels, b / B)."""
+    def pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, float | Tensor]]:
+        """Micro-batches with their share of the batch's mean: (inputs, labels, b / B, or that of labels that count)."""
         size = self.micro_batch or len(batch)
         for start in range(0, len(batch), size):
             labels = batch.labels[start : start + size]
-            yield batch.inputs[start : start + size], labels, len(labels) / len(batch)
+            yield batch.inputs[start : start + size], labels, _share(labels, batch.labels)
 
     def clean_pass(
         self, batch: Batch, seed: int, each_loss: Callable[[Tensor], None] | None = None
@@ -116,8 +116,8 @@ class LocalNetwork:
         return seeded_randomness(seed, next(self.module.parameters()).device)
 
     def buffers(self) -> dict[str, Tensor]:
-        """Buffers by name: they travel with the parameters and are averaged by the Fed Server."""
-        return dict(self.module.named_buffers())
+        """Buffers by name that the state dict holds: they travel with the parameters, the Fed Server averages them."""
+        return persistent_buffers(self.module)
 
     @torch.no_grad()
     def load_buffers_(self, model: Mapping[str, Tensor]) -> None:
@@ -126,7 +126,7 @@ class LocalNetwork:
         Raises:
             MessageError: if one is absent or has another shape.
         """
-        for name, buffer in self.module.named_buffers():
+        for name, buffer in self.buffers().items():
             received = model.get(name)
             if received is None or received.shape != buffer.shape:
                 found = None if received is None else tuple(received.shape)
@@ -159,6 +159,15 @@ class LocalNetwork:
             total = loss if total is None else total + loss
         assert total is not None  # a batch holds at least one example
         return total
+
+
+def _share(part: Tensor, whole: Tensor) -> float | Tensor:
+    """What a micro-batch's mean counts in that of its batch: each example alike, or each token that counts."""
+    if len(part) == len(whole):
+        return 1.0
+    if part.dim() < 2 or part.dtype.is_floating_point:
+        return len(part) / len(whole)
+    return num_counted(part) / num_counted(whole).clamp(min=1)
 
 
 class Collector:

@@ -16,7 +16,7 @@ from heron.algorithms.fed_server import FedServer
 from heron.algorithms.local import Criterion
 from heron.comms import Answer, CutGradient, SmashedData, Upload
 from heron.errors import MessageError, TrainingError
-from heron.split import SplitModel, is_stochastic, seeded_randomness
+from heron.split import SplitModel, is_stochastic, persistent_buffers, seeded_randomness
 from heron.zo import derive_seed
 
 
@@ -66,7 +66,8 @@ class MainServer:
     def __init__(self, setup: ServerSetup) -> None:
         self.module = setup.split.server
         self.criterion = setup.criterion
-        self.optimizer = setup.make_optimizer(self.module.parameters())
+        trainable = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        self.optimizer = setup.make_optimizer(trainable)
         self._run_seed = setup.run_seed
         self._stochastic = is_stochastic(self.module)
         self._losses: list[Tensor] = []
@@ -119,9 +120,9 @@ class MainServer:
         return mean
 
     def state(self) -> dict[str, Tensor]:
-        """theta_s, buffers and optimiser state by name; the tensors themselves."""
+        """theta_s, buffers and optimiser state by name, nothing that is frozen; the tensors themselves."""
         entries = self.optimizer.state_dict()["state"]
-        return {f"module/{name}": tensor for name, tensor in self.module.state_dict().items()} | {
+        return {f"module/{name}": tensor for name, tensor in self._changing().items()} | {
             f"optimizer/{index}/{entry}": value for index in entries for entry, value in entries[index].items()
         }
 
@@ -136,7 +137,9 @@ class MainServer:
             index, _, entry = rest.partition("/")
             # The step counter of torch's Adam lives on the host.
             entries.setdefault(int(index), {})[entry] = value.to("cpu", copy=True) if entry == "step" else value.clone()
-        self.module.load_state_dict(module)
+        with torch.no_grad():
+            for name, tensor in self._changing().items():
+                tensor.copy_(module[name])
         self.optimizer.load_state_dict({"state": entries, "param_groups": self.optimizer.state_dict()["param_groups"]})
 
     def _step(self, smashed: Tensor, upload: SmashedData) -> None:
@@ -152,6 +155,10 @@ class MainServer:
         place = (upload.round_index, upload.client_id, upload.local_step)
         with seeded_randomness(derive_seed("server dropout", self._run_seed, *place), smashed.device):
             return self.criterion(self.module(smashed), labels)
+
+    def _changing(self) -> dict[str, Tensor]:
+        trainable = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
+        return {name: tensor.detach() for name, tensor in trainable.items()} | persistent_buffers(self.module)
 
     def _device(self) -> torch.device:
         return next(self.module.parameters()).device

@@ -7,12 +7,11 @@ from typing import Any
 
 from heron.analysis import RunGroup, summarise
 from heron.cli.grid import Cell, expand_grid
-from heron.cli.profile import each_federation
 from heron.cli.report import PAGE, warn
 from heron.cli.run_files import free_folder, read_config, write_config
 from heron.cli.workers import run_all
-from heron.config import RunConfig
-from heron.engines import ClientCost, RunDirectory, profile_client, read_json, write_json
+from heron.config import RunConfig, build_federation, load_splits, profile_cost, use_threads_and_device
+from heron.engines import ClientCost, RunDirectory, read_json, write_json
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import plot_grid, plot_learning_curves, print_comparison, print_comparison_note, write_report
 
@@ -64,11 +63,27 @@ def _pending(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> l
         unfinished = [(run, config) for run, config in pairs if not run.summary.exists()]
         pending += unfinished
         one_of_each += [config for _, config in unfinished[:1]]
-    for _ in each_federation(one_of_each):
-        pass  # building is the test
+    _check_buildable(one_of_each)
     for run, config in pending:
         write_config(run.path, config)
     return pending
+
+
+def _check_buildable(configs: Sequence[RunConfig]) -> None:
+    """Build the federation of every configuration, one at a time; equal data is read once.
+
+    Raises:
+        HeronError: if the data, the partition, the cut or the device of a configuration does not work out.
+    """
+    sharing: dict[object, list[RunConfig]] = {}
+    for config in configs:
+        sharing.setdefault((config.data, config.split, config.seed), []).append(config)
+    for alike in sharing.values():
+        use_threads_and_device(alike[0])
+        splits = load_splits(alike[0])
+        for config in alike:
+            use_threads_and_device(config)
+            build_federation(config, splits)
 
 
 def _costs(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> list[dict[str, Any]]:
@@ -76,9 +91,8 @@ def _costs(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> lis
     saved = [[_saved_cost(run) for run in of_cell] for of_cell in runs]
     costs = {position: cost for position, of_cell in enumerate(saved) for cost in of_cell if cost is not None}
     unknown = [position for position in range(len(cells)) if position not in costs]
-    one_of_each = [next(iter(cells[position].configs.values())) for position in unknown]
-    for index, federation in each_federation(one_of_each):
-        costs[unknown[index]] = profile_client(federation).to_dict()
+    for position in unknown:
+        costs[position] = profile_cost(next(iter(cells[position].configs.values()))).to_dict()
     for position, of_cell in enumerate(runs):
         for run, cost in zip(of_cell, saved[position], strict=True):
             if cost != costs[position]:

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from heron.cli.profile import profile_algorithms
 from heron.cli.progress import round_progress
 from heron.cli.run_files import free_folder, read_config, refuse_occupied, write_config
-from heron.config import RunConfig, build_run, recipe_config, resolve_budget
+from heron.config import RunConfig, build_run, profile_cost, recipe_config, resolve_budget
 from heron.engines import Metrics, Run, RunDirectory, write_json
 from heron.engines.run_loop import Observer
 from heron.errors import MissingExtraError
@@ -64,7 +63,7 @@ def _train_and_show(run: Run, config: RunConfig, directory: Path, *, save_model:
         raise KeyboardInterrupt(f"continue with `heron train --resume {directory}`") from None
     run.finish()
     if not RunDirectory(directory).cost.exists():
-        write_json(RunDirectory(directory).cost, profile_algorithms([config])[0].to_dict())
+        write_json(RunDirectory(directory).cost, profile_cost(config).to_dict())
     if save_model:
         run.save_model()
     with suppress(MissingExtraError):  # a plot is a bonus of the extra `plots`

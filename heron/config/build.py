@@ -2,23 +2,27 @@
 
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch.nn.functional import cross_entropy
 
-from heron.algorithms import ALGORITHMS, Alignment, ClientSettings, FedAdam
+from heron.algorithms import ALGORITHMS, Alignment, ClientSettings, Criterion, FedAdam
 from heron.config.overrides import check_choice, fingerprint, override
 from heron.config.recipes import RECIPES
-from heron.config.schema import DigitsCnnConfig, DigitsConfig, FedServerConfig, RunConfig
+from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, FedServerConfig, RunConfig
 from heron.data import Splits, labels_of, load_cifar10, load_digits, partition
 from heron.engines.attendance import Reliability
-from heron.engines.client_step import StepCost
+from heron.engines.client_step import ExampleShape, StepCost
 from heron.engines.federation import Federation
 from heron.engines.plan import largest_exact, plan_step
+from heron.engines.profile import ClientCost, profile_step
 from heron.engines.run_directory import RunDirectory
 from heron.engines.run_loop import Run
 from heron.engines.settings import FederationSettings
 from heron.errors import ConfigError
-from heron.split import SplitModel, build_seeded, digits_cnn, resnet18
+from heron.lm import causal_lm
+from heron.split import SplitModel, build_seeded, digits_cnn, resnet18, token_cross_entropy
 from heron.zo import Estimator, derive_seed
 
 
@@ -80,7 +84,9 @@ def build_federation(config: RunConfig, splits: Splits) -> Federation:
         seed=config.seed,
     )
     settings = federation_settings(config)
-    return Federation(build_split(config), ALGORITHMS[config.algorithm], splits.train, shares, settings)
+    return Federation(
+        build_split(config), ALGORITHMS[config.algorithm], splits.train, shares, settings, criterion(config)
+    )
 
 
 def resolve_budget(config: RunConfig) -> RunConfig:
@@ -103,25 +109,64 @@ def resolve_budget(config: RunConfig) -> RunConfig:
 @lru_cache(maxsize=64)
 def _exact_that_fits(config: RunConfig) -> int:
     algorithm, settings = ALGORITHMS[config.algorithm], federation_settings(config)
+    build = partial(build_split, config, random_weights=True)
     budget = config.client.memory_budget
-    return largest_exact(partial(build_split, config), algorithm, settings, example_shape(config), budget)
+    return largest_exact(build, algorithm, settings, example_shape(config), budget, criterion(config))
 
 
 def plan_cost(config: RunConfig) -> StepCost:
     """What one client step of a run costs, found without data and without memory for the network."""
     algorithm, settings = ALGORITHMS[config.algorithm], federation_settings(config)
-    return plan_step(partial(build_split, config), algorithm, settings, example_shape(config))
+    build = partial(build_split, config, random_weights=True)
+    return plan_step(build, algorithm, settings, example_shape(config), criterion(config))
 
 
-def example_shape(config: RunConfig) -> tuple[int, ...]:
-    """Shape of one input, known without reading the data."""
-    return (1, 8, 8) if isinstance(config.data, DigitsConfig) else (3, 32, 32)
+def profile_cost(config: RunConfig) -> ClientCost:
+    """What one client step of a run costs, measured on a batch of full size, without data and pre-trained weights."""
+    use_threads_and_device(config)
+    config = resolve_budget(config)
+    split, settings = build_split(config, random_weights=True), federation_settings(config)
+    return profile_step(split, ALGORITHMS[config.algorithm], settings, example_shape(config), criterion(config))
 
 
-def build_split(config: RunConfig) -> SplitModel:
-    """The cut network of a run."""
+def example_shape(config: RunConfig) -> ExampleShape:
+    """What a batch looks like, known without reading the data."""
+    if isinstance(config.data, E2EConfig):
+        length = (config.data.max_length,)
+        return ExampleShape(length, length, torch.int64)
+    return ExampleShape((1, 8, 8) if isinstance(config.data, DigitsConfig) else (3, 32, 32))
+
+
+def criterion(config: RunConfig) -> Criterion:
+    """Mean loss over a batch of what the network puts out."""
+    if isinstance(config.split, CausalLmConfig):
+        return cast("Criterion", token_cross_entropy)
+    return cross_entropy
+
+
+def build_split(config: RunConfig, *, random_weights: bool = False) -> SplitModel:
+    """The cut network of a run.
+
+    Args:
+        config: the run.
+        random_weights: whether weights that would have to be loaded may be random, because only costs are asked for.
+    """
     split = config.split
     seed = derive_seed("init", config.seed)
+    if isinstance(split, CausalLmConfig):
+        return build_seeded(
+            lambda: causal_lm(
+                split.pretrained,
+                num_client_blocks=split.cut,
+                num_auxiliary_blocks=split.auxiliary_blocks,
+                lora_rank=split.lora_rank,
+                lora_alpha=split.lora_alpha,
+                lora_layers=split.lora_layers,
+                base=split.base,
+                random_weights=random_weights,
+            ),
+            seed,
+        )
     if isinstance(split, DigitsCnnConfig):
         return build_seeded(lambda: digits_cnn(cut_layer=split.cut), seed)
     return build_seeded(

@@ -7,14 +7,17 @@ Learning rates of `digits` were chosen for every algorithm on the validation spl
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from heron.algorithms import ALGORITHMS, OptimizerName
 from heron.config.schema import (
+    CausalLmConfig,
     Cifar10Config,
     ClientConfig,
     ClientsConfig,
     DigitsCnnConfig,
     DigitsConfig,
+    E2EConfig,
     EstimatorConfig,
     FedServerConfig,
     ResNet18Config,
@@ -83,6 +86,18 @@ _PAPER_RESNET18 = {
         ("fsl_sage", 726.46, 59.85),
         ("sflv1", 709.93, 59.51),
         ("sflv2", 709.93, 59.51),
+    )
+}
+
+
+# The same paper, GPT2-Medium on E2E NLG: GB (10^9 bytes) and TFLOP of one local step.
+_PAPER_GPT2_MEDIUM = {
+    name: PaperCost(memory * 1e9, compute * 1e12)
+    for name, memory, compute in (
+        ("heron", 4.03, 5.26),
+        ("cse_fsl", 9.09, 9.48),
+        ("fsl_sage", 9.09, 9.48),
+        ("sflv2", 4.59, 5.68),
     )
 }
 
@@ -192,6 +207,60 @@ def _available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int) -> RunConfig:
+    return RunConfig(
+        recipe=f"e2e-{pretrained}",
+        algorithm=algorithm,
+        seed=0,
+        rounds=10,
+        device="cpu",
+        threads=_available_cores(),
+        wire=False,
+        evaluation_period=1,
+        data=E2EConfig(name="e2e", max_length=512, train_limit=0, validation_limit=500, test_limit=500),
+        clients=_FIVE_CLIENTS.model_copy(update={"total": 3}),
+        client=ClientConfig(
+            batch_size=16,
+            micro_batch=1,
+            checkpointing=False,
+            local_steps=0,
+            upload_period=1,
+            exact=0,
+            memory_budget=0,
+            optimizer=_optimizer(algorithm),
+            learning_rate=2e-4,
+            exact_learning_rate=0.0,
+            schedule="constant",
+            keep_state=True,
+        ),
+        estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="gaussian", scheme="one_sided"),
+        server=_server(2e-4),
+        fed_server=_AVERAGE,
+        split=CausalLmConfig(
+            model="causal_lm",
+            pretrained=pretrained,
+            cut=cut,
+            auxiliary_blocks=auxiliary_blocks,
+            lora_rank=8,
+            lora_alpha=16,
+            lora_layers="attention",
+            base="float32",
+        ),
+    )
+
+
+def _e2e_gpt2_mini(algorithm: str) -> RunConfig:
+    full = _e2e_gpt2(algorithm, pretrained="gpt2-mini", cut=2, auxiliary_blocks=1)
+    return full.model_copy(
+        update={
+            "data": full.data.model_copy(update={"max_length": 128, "train_limit": 4_800}),
+            "client": full.client.model_copy(update={"micro_batch": 0, "learning_rate": 2e-3}),
+            "server": full.server.model_copy(update={"learning_rate": 2e-3}),
+            "split": full.split.model_copy(update={"lora_layers": "all"}),
+        }
+    )
+
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -206,6 +275,22 @@ RECIPES: dict[str, Recipe] = {
             "cifar10-resnet18-small",
             "width 16, 5,000 training images, 10 rounds: some five minutes a run on one CPU core",
             _cifar10_resnet18_small,
+        ),
+        Recipe(
+            "e2e-gpt2",
+            "the paper's language task: GPT-2 on E2E NLG with LoRA, cut after block 3, 3 clients",
+            partial(_e2e_gpt2, pretrained="gpt2", cut=3, auxiliary_blocks=1),
+        ),
+        Recipe(
+            "e2e-gpt2-medium",
+            "the same at its larger size: GPT-2 Medium, cut after block 6, 3 auxiliary blocks",
+            partial(_e2e_gpt2, pretrained="gpt2-medium", cut=6, auxiliary_blocks=3),
+            _PAPER_GPT2_MEDIUM,
+        ),
+        Recipe(
+            "e2e-gpt2-mini",
+            "a GPT-2 of 12 M parameters from a local directory, 4,800 examples: minutes on two CPU cores",
+            _e2e_gpt2_mini,
         ),
     )
 }

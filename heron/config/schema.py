@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from heron.algorithms import Weighting
 from heron.config.sizes import size
+from heron.lm import Base, LoraLayers
 from heron.zo import Distribution, Scheme
 
 PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
@@ -45,6 +46,24 @@ class Cifar10Config(_Section):
     name: Literal["cifar10"]
     validation: Annotated[float, Field(ge=0, lt=1)]
     train_limit: NonNegativeInt
+    test_limit: NonNegativeInt
+
+
+class E2EConfig(_Section):
+    """E2E NLG: restaurant descriptions from meaning representations, from local CSV files.
+
+    Attributes:
+        name: `e2e`.
+        max_length: longest sequence in tokens, prompt and reference together.
+        train_limit: training examples used, a random sample; 0 for all.
+        validation_limit: examples of the development set used; 0 for all.
+        test_limit: examples of the test set used; 0 for all.
+    """
+
+    name: Literal["e2e"]
+    max_length: Annotated[int, Field(ge=2, lt=2**20)]
+    train_limit: NonNegativeInt
+    validation_limit: NonNegativeInt
     test_limit: NonNegativeInt
 
 
@@ -192,6 +211,30 @@ class ResNet18Config(_Section):
     bottleneck_stride: PositiveInt
 
 
+class CausalLmConfig(_Section):
+    """A causal language model of `transformers`: GPT-2, OPT, Llama or Qwen2.
+
+    Attributes:
+        model: `causal_lm`.
+        pretrained: a directory that `save_pretrained` wrote, one in `models/` beside the data, or a name on the hub.
+        cut: blocks on the client.
+        auxiliary_blocks: blocks of the auxiliary network, copies of the server's first.
+        lora_rank: rank of LoRA in all parts, beside frozen weights; 0 trains all weights.
+        lora_alpha: LoRA's scale is alpha / rank.
+        lora_layers: `attention`, or `all` linear layers in the blocks.
+        base: how frozen matrices are stored, `float32` or `bfloat16`; they compute in float32.
+    """
+
+    model: Literal["causal_lm"]
+    pretrained: str
+    cut: PositiveInt
+    auxiliary_blocks: NonNegativeInt
+    lora_rank: NonNegativeInt
+    lora_alpha: PositiveInt
+    lora_layers: LoraLayers
+    base: Base
+
+
 class RunConfig(_Section):
     """Everything a run depends on.
 
@@ -214,10 +257,10 @@ class RunConfig(_Section):
     threads: Annotated[int, Field(ge=1, le=1024)]
     wire: bool
     evaluation_period: PositiveInt
-    data: Annotated[DigitsConfig | Cifar10Config, Field(discriminator="name")]
+    data: Annotated[DigitsConfig | Cifar10Config | E2EConfig, Field(discriminator="name")]
     clients: ClientsConfig
     client: ClientConfig
     estimator: EstimatorConfig
     server: ServerConfig
     fed_server: FedServerConfig
-    split: Annotated[DigitsCnnConfig | ResNet18Config, Field(discriminator="model")]
+    split: Annotated[DigitsCnnConfig | ResNet18Config | CausalLmConfig, Field(discriminator="model")]

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from heron.config.build import build_split, federation_settings
-from heron.config.schema import RunConfig
+from heron.config.schema import CausalLmConfig, RunConfig
 from heron.engines.plan import fake_split, possible_exact
 from heron.errors import SplitError
 from heron.split import SplitModel, has_batchnorm, ordered_children
@@ -30,7 +30,7 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
     Raises:
         SplitError: if the network cannot be cut as the run has it.
     """
-    split = fake_split(partial(build_split, config))
+    split = fake_split(partial(build_split, config, random_weights=True))
     for micro_batch, checkpointing in product(_micro_batches(config, split), (False, True)):
         for exact in possible_exact(split.client, federation_settings(config)):
             # Neither a client without an exact part nor one with an exact head alone keeps activations to recompute.
@@ -39,7 +39,7 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
     for cut in _neighbours(config, split):
         moved = config.model_copy(update={"split": config.split.model_copy(update={"cut": cut})})
         try:
-            client = fake_split(partial(build_split, moved)).client
+            client = fake_split(partial(build_split, moved, random_weights=True)).client
         except SplitError:  # what the model refuses is no alternative
             continue
         yield from (_with_client(moved, exact=exact) for exact in possible_exact(client, federation_settings(config)))
@@ -55,8 +55,11 @@ def _micro_batches(config: RunConfig, split: SplitModel) -> list[int]:
     return list(dict.fromkeys([own, 0, *(half for half in halves if half)]))
 
 
-def _neighbours(config: RunConfig, split: SplitModel) -> list[str]:
-    """Layers before and after the cut, in the network's order."""
+def _neighbours(config: RunConfig, split: SplitModel) -> list[str] | list[int]:
+    """Cuts before and after the run's own, in the network's order."""
+    if isinstance(config.split, CausalLmConfig):
+        own_block = config.split.cut
+        return [*range(max(1, own_block - _NEIGHBOURS), own_block), *range(own_block + 1, own_block + 1 + _NEIGHBOURS)]
     names = [*ordered_children(split.client), *ordered_children(split.server)]
     own = names.index(config.split.cut)
     return names[max(0, own - _NEIGHBOURS) : own] + names[own + 1 : own + 1 + _NEIGHBOURS]

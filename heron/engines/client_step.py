@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from heron.algorithms import Algorithm, ClientLearner, LocalNetwork, Perturbed, StepKey
+from heron.algorithms import Algorithm, ClientLearner, Criterion, LocalNetwork, Perturbed, StepKey
 from heron.data import Batch
+from heron.engines.settings import FederationSettings
 from heron.metering import count_forwards, measure_flops, measure_memory
+from heron.split import SplitModel, check_normalisation
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,26 @@ class StepCost:
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class ExampleShape:
+    """What a batch looks like, without its values: costs depend on nothing else.
+
+    Attributes:
+        inputs: shape of one input.
+        labels: shape of one label; () for a class.
+        dtype: of the inputs; labels are int64.
+    """
+
+    inputs: tuple[int, ...]
+    labels: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.float32
+
+    def batch(self, size: int, device: str) -> Batch:
+        """A batch of zeros; zero is a class, and a token that counts."""
+        inputs = torch.zeros(size, *self.inputs, dtype=self.dtype, device=device)
+        return Batch(inputs, torch.zeros(size, *self.labels, dtype=torch.int64, device=device))
 
 
 class ClientStep:
@@ -87,6 +109,38 @@ class ClientStep:
         dtype, device = smashed.dtype, smashed.device
         del handed_over, smashed
         return torch.zeros(shape, dtype=dtype, device=device)
+
+
+def local_step(
+    split: SplitModel,
+    algorithm: Algorithm,
+    settings: FederationSettings,
+    example: ExampleShape,
+    criterion: Criterion,
+) -> ClientStep:
+    """The local step of a client that there is no federation around.
+
+    Args:
+        split: the cut network, on its device; put into training mode.
+        algorithm: a row of `ALGORITHMS`.
+        settings: how to train; batch, micro-batch, checkpointing and the client's settings count here.
+        example: what a batch looks like.
+        criterion: mean loss over a batch.
+
+    Raises:
+        HeronError: if clients of this algorithm cannot be made with these settings.
+    """
+    split.train()
+    local = LocalNetwork(
+        split,
+        criterion,
+        head=algorithm.head,
+        micro_batch=settings.micro_batch,
+        checkpointing=settings.checkpointing,
+    )
+    check_normalisation(split, local.module, settings.micro_batch)
+    learner = algorithm.make_client(local, settings.client)
+    return ClientStep(algorithm, local, learner, example.batch(settings.batch_size, settings.device), settings.seed)
 
 
 def step_cost(step: ClientStep) -> StepCost:

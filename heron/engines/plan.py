@@ -7,19 +7,18 @@ same bytes, same FLOPs (docs/decisions/0015-memory-budget.md).
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.nn.functional import cross_entropy
 
-from heron.algorithms import Algorithm, Criterion, LocalNetwork
-from heron.data import Batch
-from heron.engines.client_step import ClientStep, StepCost, step_cost
+from heron.algorithms import Algorithm, Criterion
+from heron.engines.client_step import ExampleShape, StepCost, local_step, step_cost
 from heron.engines.settings import FederationSettings
 from heron.errors import ConfigError
-from heron.split import SplitModel, check_normalisation, num_client_modules
+from heron.split import SplitModel, num_client_modules
 
 BuildSplit = Callable[[], SplitModel]
 """Builds a cut network afresh, out of nothing that exists before: it is called under a `FakeTensorMode`."""
@@ -39,7 +38,7 @@ def plan_step(
     build: BuildSplit,
     algorithm: Algorithm,
     settings: FederationSettings,
-    example_shape: Sequence[int],
+    example: ExampleShape,
     criterion: Criterion = cross_entropy,
 ) -> StepCost:
     """Cost of one client step, equal to what `profile_client` measures, in seconds and next to no memory.
@@ -48,7 +47,7 @@ def plan_step(
         build: builds the cut network.
         algorithm: a row of `ALGORITHMS`.
         settings: how to train; batch, micro-batch, checkpointing and the client's settings count here.
-        example_shape: shape of one float32 input, without the batch dimension; its label is one int64.
+        example: what a batch looks like.
         criterion: mean loss over a batch.
 
     Raises:
@@ -57,19 +56,8 @@ def plan_step(
     with FakeTensorMode():
         # Not `.to`: torch refuses to swap fake parameters that something still watches.
         with torch.device(settings.device):
-            split = build().train()
-        local = LocalNetwork(
-            split,
-            criterion,
-            head=algorithm.head,
-            micro_batch=settings.micro_batch,
-            checkpointing=settings.checkpointing,
-        )
-        check_normalisation(split, local.module, settings.micro_batch)
-        learner = algorithm.make_client(local, settings.client)
-        inputs = torch.empty(settings.batch_size, *example_shape, device=settings.device)
-        labels = torch.empty(settings.batch_size, dtype=torch.int64, device=settings.device)
-        return step_cost(ClientStep(algorithm, local, learner, Batch(inputs, labels), settings.seed))
+            split = build()
+        return step_cost(local_step(split, algorithm, settings, example, criterion))
 
 
 def possible_exact(client: nn.Module, settings: FederationSettings) -> range:
@@ -86,8 +74,9 @@ def largest_exact(
     build: BuildSplit,
     algorithm: Algorithm,
     settings: FederationSettings,
-    example_shape: Sequence[int],
+    example: ExampleShape,
     budget_bytes: int,
+    criterion: Criterion = cross_entropy,
 ) -> int:
     """The largest `exact` whose step fits into a budget.
 
@@ -95,8 +84,9 @@ def largest_exact(
         build: builds the cut network.
         algorithm: one with an order boundary.
         settings: how to train, whatever its `exact`.
-        example_shape: shape of one input.
+        example: what a batch looks like.
         budget_bytes: peak memory of a client step that is allowed.
+        criterion: mean loss over a batch.
 
     Raises:
         ConfigError: if none fits.
@@ -105,7 +95,7 @@ def largest_exact(
     for exact in reversed(possible_exact(fake_split(build).client, settings)):
         client = dataclasses.replace(settings.client, exact=exact)
         changed = dataclasses.replace(settings, client=client)
-        peaks[exact] = plan_step(build, algorithm, changed, example_shape).peak_memory_bytes
+        peaks[exact] = plan_step(build, algorithm, changed, example, criterion).peak_memory_bytes
         if peaks[exact] <= budget_bytes:
             return exact
     raise ConfigError(too_small(budget_bytes, peaks))

@@ -4,11 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 
+from heron.algorithms import Algorithm, Criterion
 from heron.data import Batch, fetch
-from heron.engines.client_step import ClientStep, StepCost, step_cost
+from heron.engines.client_step import ClientStep, ExampleShape, StepCost, local_step, step_cost
 from heron.engines.federation import Federation
+from heron.engines.settings import FederationSettings
 from heron.metering import measure_seconds
+from heron.split import SplitModel
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,32 @@ class ClientCost(StepCost):
     """
 
     seconds_per_step: float
+
+
+def profile_step(
+    split: SplitModel,
+    algorithm: Algorithm,
+    settings: FederationSettings,
+    example: ExampleShape,
+    criterion: Criterion = cross_entropy,
+    *,
+    repeats: int = 3,
+) -> ClientCost:
+    """Measure the local step of a client that there is no federation around, and no data.
+
+    Args:
+        split: the cut network; trained in place.
+        algorithm: a row of `ALGORITHMS`.
+        settings: how to train.
+        example: what a batch looks like.
+        criterion: mean loss over a batch.
+        repeats: timed steps; the median counts.
+
+    Raises:
+        HeronError: if clients of this algorithm cannot be made with these settings.
+    """
+    step = local_step(split.to(settings.device), algorithm, settings, example, criterion)
+    return ClientCost(**step_cost(step).to_dict(), seconds_per_step=measure_seconds(step, repeats=repeats))
 
 
 def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:

@@ -8,15 +8,20 @@ from heron.split.boundary import OrderBoundary, num_client_modules, place_bounda
 from heron.split.cut import cut, ordered_children
 from heron.split.digits_cnn import digits_cnn
 from heron.split.equivalence import check_equivalence
+from heron.split.fakes import build_in_any_mode
 from heron.split.heads import linear_head, pooled_linear_head
 from heron.split.model import SplitModel
 from heron.split.randomness import build_seeded, has_batchnorm, is_stochastic, seeded_randomness
 from heron.split.resnet18 import resnet18
+from heron.split.sharing import persistent_buffers
+from heron.split.token_logits import TokenLogits, num_counted, token_cross_entropy
 from heron.split.validate import check_normalisation, check_trainable
 
 __all__ = [
     "OrderBoundary",
     "SplitModel",
+    "TokenLogits",
+    "build_in_any_mode",
     "build_seeded",
     "check_equivalence",
     "check_normalisation",
@@ -27,9 +32,12 @@ __all__ = [
     "is_stochastic",
     "linear_head",
     "num_client_modules",
+    "num_counted",
     "ordered_children",
+    "persistent_buffers",
     "place_boundary",
     "pooled_linear_head",
     "resnet18",
     "seeded_randomness",
+    "token_cross_entropy",
 ]

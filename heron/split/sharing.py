@@ -1,7 +1,6 @@
 """Tensors that two modules both hold."""
 
 from collections.abc import Hashable, Iterator
-from itertools import chain
 
 from torch import Tensor, nn
 
@@ -10,7 +9,9 @@ from heron.split.fakes import has_values
 
 
 def check_disjoint(first_label: str, first: nn.Module, second_label: str, second: nn.Module) -> None:
-    """Refuse a parameter or buffer that both modules hold: each side of a cut trains and keeps its own.
+    """Refuse a tensor that both modules hold and that may change: each side of a cut trains and keeps its own.
+
+    Frozen parameters and buffers outside the state dict (constants of a layer) may be one tensor on both sides.
 
     Args:
         first_label: what to call the first module.
@@ -21,18 +22,29 @@ def check_disjoint(first_label: str, first: nn.Module, second_label: str, second
     Raises:
         SplitError: naming the first such tensor on both sides.
     """
-    names = {_identity(tensor): name for name, tensor in _tensors(first)}
-    for name, tensor in _tensors(second):
-        if _identity(tensor) in names:
+    held = {_identity(tensor): (name, changes) for name, tensor, changes in _tensors(first)}
+    for name, tensor, changes in _tensors(second):
+        other, other_changes = held.get(_identity(tensor), ("", False))
+        if other and (changes or other_changes):
             raise SplitError(
                 f"expected {first_label} and {second_label} without common parameters or buffers, found "
-                f"{names[_identity(tensor)]!r} and {name!r} to be one tensor; untie them (copy.deepcopy one) or cut "
-                f"elsewhere"
+                f"{other!r} and {name!r} to be one tensor; untie them (copy.deepcopy one), freeze it, or cut elsewhere"
             )
 
 
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    return chain(module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False))
+def persistent_buffers(module: nn.Module) -> dict[str, Tensor]:
+    """Buffers by name that the state dict holds: those that change and travel, unlike constants of a layer."""
+    saved = module.state_dict(keep_vars=True).keys()
+    return {name: buffer for name, buffer in module.named_buffers() if name in saved}
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor, bool]]:
+    """Name, tensor, and whether it may change."""
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        yield name, parameter, parameter.requires_grad
+    saved = module.state_dict(keep_vars=True).keys()
+    for name, buffer in module.named_buffers(remove_duplicate=False):
+        yield name, buffer, name in saved
 
 
 def _identity(tensor: Tensor) -> Hashable:

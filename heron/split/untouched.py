@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from heron.errors import SplitError
 from heron.split.fakes import has_values
 from heron.split.randomness import seeded_randomness
+from heron.split.token_logits import TokenLogits
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def untouched(module: nn.Module, device: torch.device, seed: int = 0) -> Iterato
 
 
 def attempt(what: str, module: nn.Module, inputs: Tensor) -> Tensor:
-    """Call a module that must map one tensor to one tensor.
+    """Call a module that must map one tensor to one tensor, or to `TokenLogits`.
 
     Args:
         what: what to call the module in the error, e.g. `"client part"`.
@@ -50,7 +51,7 @@ def attempt(what: str, module: nn.Module, inputs: Tensor) -> Tensor:
         inputs: its input.
 
     Returns:
-        Its output.
+        Its output; of `TokenLogits` the hidden states.
 
     Raises:
         SplitError: if it raises, or returns something else.
@@ -62,6 +63,8 @@ def attempt(what: str, module: nn.Module, inputs: Tensor) -> Tensor:
             f"expected the {what} to run on {str(inputs.dtype).removeprefix('torch.')} of shape "
             f"{tuple(inputs.shape)}, found {one_line(error)}; check the example and the layers"
         ) from error
+    if isinstance(outputs, TokenLogits):
+        return outputs.hidden_BTD
     if not isinstance(outputs, Tensor):
         raise SplitError(
             f"expected the {what} to return one tensor, found {type(outputs).__name__}; wrap it in a module that does"

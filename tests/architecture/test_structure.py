@@ -16,6 +16,7 @@ FLOORS = {
     "comms": 1,
     "split": 1,
     "data": 1,
+    "lm": 2,
     "algorithms": 2,
     "engines": 3,
     "analysis": 3,
@@ -32,8 +33,10 @@ HOMES = {
     "PIL": "data",
     "matplotlib": "report",
     "tensorboard": "report",
+    "transformers": "lm",
+    "peft": "lm",
 }
-OPTIONAL = (*HOMES, "flwr", "transformers", "peft", "pandas", "pydantic", "rich", "tomli_w")
+OPTIONAL = (*HOMES, "flwr", "pandas", "pydantic", "rich", "tomli_w")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 

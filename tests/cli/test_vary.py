@@ -79,7 +79,7 @@ def test_costs_are_those_of_the_row_and_lie_beside_every_run(folder):
 
 def test_the_second_call_does_nothing_again_and_prints_the_same(folder, monkeypatch, capsys):
     monkeypatch.setattr(heron.cli.workers.multiprocessing, "get_context", forbidden)
-    monkeypatch.setattr(heron.cli.compare, "profile_client", forbidden)
+    monkeypatch.setattr(heron.cli.compare, "profile_cost", forbidden)
     before = files(folder)
     tables = []
     for _ in range(2):

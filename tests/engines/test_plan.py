@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS, ClientSettings
-from heron.engines import Federation, FederationSettings, StepCost, largest_exact, plan_step, profile_client
+from heron.engines import ExampleShape, Federation, FederationSettings, StepCost, largest_exact, plan_step, profile_client
 from heron.errors import ConfigError, SplitError
 from heron.split import SplitModel, build_seeded, digits_cnn, num_client_modules, resnet18
 from heron.zo import Estimator
@@ -52,7 +52,7 @@ def both(build, name="heron", **options) -> tuple[StepCost, StepCost]:
     parties = Federation(build(), ALGORITHMS[name], dataset, [np.arange(BATCH)], settings)
     measured = profile_client(parties, repeats=1).to_dict()
     del measured["seconds_per_step"]
-    return plan_step(build, ALGORITHMS[name], settings, SHAPES[build]), StepCost(**measured)
+    return plan_step(build, ALGORITHMS[name], settings, ExampleShape(SHAPES[build])), StepCost(**measured)
 
 
 @pytest.mark.parametrize("micro_batch", [None, 5])
@@ -112,7 +112,7 @@ def settings_of(**client) -> FederationSettings:
 
 def peaks_of_digits() -> list[int]:
     return [
-        plan_step(digits, HERON, settings_of(exact=exact), SHAPES[digits]).peak_memory_bytes
+        plan_step(digits, HERON, settings_of(exact=exact), ExampleShape(SHAPES[digits])).peak_memory_bytes
         for exact in range(ALL_DIGITS + 1)
     ]
 
@@ -122,31 +122,31 @@ def test_the_largest_that_fits_is_chosen():
     for budget in {*peaks, *(peak - 1 for peak in peaks), *(peak + 1 for peak in peaks)}:
         fitting = [exact for exact, peak in enumerate(peaks) if peak <= budget]
         if fitting:
-            assert largest_exact(digits, HERON, settings_of(), SHAPES[digits], budget) == fitting[-1]
+            assert largest_exact(digits, HERON, settings_of(), ExampleShape(SHAPES[digits]), budget) == fitting[-1]
         else:
             with pytest.raises(
                 ConfigError, match=rf"at least {min(peaks):,} bytes.*client\.exact=0.*batch_size"
             ) as caught:
-                largest_exact(digits, HERON, settings_of(), SHAPES[digits], budget)
+                largest_exact(digits, HERON, settings_of(), ExampleShape(SHAPES[digits]), budget)
             assert len(str(caught.value).splitlines()) == 1
     assert len(set(peaks)) == ALL_DIGITS + 1, "budgets between all neighbours were tried"
 
 
 def test_without_probes_something_is_exact():
     with pytest.raises(ConfigError, match=r"client\.exact=1"):
-        largest_exact(digits, HERON, settings_of(estimator=None), SHAPES[digits], 1)
+        largest_exact(digits, HERON, settings_of(estimator=None), ExampleShape(SHAPES[digits]), 1)
 
 
 def test_what_cannot_run_is_refused():
     settings = FederationSettings(batch_size=BATCH, micro_batch=4)
     with pytest.raises(SplitError, match="BatchNorm"):
-        plan_step(small_resnet, HERON, settings, SHAPES[small_resnet])
+        plan_step(small_resnet, HERON, settings, ExampleShape(SHAPES[small_resnet]))
 
 
 def test_planning_leaves_generators_and_real_networks_alone():
     state, network = torch.get_rng_state(), digits()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    plan_step(digits, HERON, settings_of(), SHAPES[digits])
+    plan_step(digits, HERON, settings_of(), ExampleShape(SHAPES[digits]))
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert type(torch.zeros(1)) is torch.Tensor

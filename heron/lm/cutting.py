@@ -1,0 +1,89 @@
+"""A causal language model in three parts.
+
+    client      embedding, blocks 0 .. b-1
+    auxiliary   blocks b .. b+a-1, the last normalisation, the unembedding: copies of the server's
+    server      blocks b .., the last normalisation, the unembedding
+
+(HERON-SFL, Kou et al., arXiv 2601.09076, Sec. 5: GPT-2 on E2E.) The parts are made of the modules of `transformers`;
+nothing of them is written anew.
+"""
+
+import copy
+from collections import OrderedDict
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from heron.errors import SplitError
+from heron.lm.families import Family, family_of
+from heron.lm.layers import Unembedding
+from heron.split import SplitModel
+
+
+def cut_causal_lm(model: Any, num_client_blocks: int, num_auxiliary_blocks: int) -> SplitModel:
+    """Cut a model after a block.
+
+    Frozen tensors are held by client, auxiliary network and server together, whatever trains by each for itself. Where
+    the model ties embedding and unembedding, the client holds them as one tensor.
+
+    Args:
+        model: a causal language model of `transformers`; its modules are used.
+        num_client_blocks: b, in [1, number of blocks).
+        num_auxiliary_blocks: a, from 0 to the server's number of blocks.
+
+    Returns:
+        The cut model; inputs are token ids (B, T), int64, padded on the right, outputs `TokenLogits`.
+
+    Raises:
+        SplitError: if the family has no adapter, or a number is out of range.
+    """
+    family = family_of(model.config)
+    blocks = family.blocks(model)
+    _check_blocks(len(blocks), num_client_blocks, num_auxiliary_blocks)
+    layers = OrderedDict((f"block{index}", family.wrap(model, layer)) for index, layer in enumerate(blocks))
+    names = list(layers)
+    head = _head(model, family)
+    embedding = family.embed(model)
+    client = OrderedDict[str, nn.Module](embedding=embedding)
+    client.update((name, layers[name]) for name in names[:num_client_blocks])
+    server = OrderedDict({name: layers[name] for name in names[num_client_blocks:]} | head)
+    first = names[num_client_blocks : num_client_blocks + num_auxiliary_blocks]
+    auxiliary = _copy_trainable(nn.Sequential(OrderedDict({name: layers[name] for name in first} | head)))
+    tied = embedding.tokens.weight
+    if cast("Unembedding", head["unembedding"]).weight is tied:
+        cast("Unembedding", auxiliary.unembedding).weight = tied
+        if tied.requires_grad:
+            server["unembedding"] = Unembedding(nn.Parameter(tied.detach().clone()))
+    return SplitModel(nn.Sequential(client), nn.Sequential(server), auxiliary)
+
+
+def _head(model: Any, family: Family) -> dict[str, nn.Module]:
+    """What makes scores of the last block's hidden states."""
+    output = model.get_output_embeddings()
+    if getattr(output, "bias", None) is not None:
+        raise SplitError("expected an unembedding without a bias, found one with; choose another model")
+    norm = family.norm(model)
+    return {"norm": norm if norm is not None else nn.Identity(), "unembedding": Unembedding(output.weight)}
+
+
+def _copy_trainable(module: nn.Module) -> nn.Module:
+    """A copy whose frozen parameters are the original's own."""
+    # Copied here, because a fake tensor's deep copy takes its mode along.
+    copies: dict[int, Tensor] = {id(buffer): buffer.clone() for buffer in module.buffers()}
+    for parameter in module.parameters():
+        own = nn.Parameter(parameter.detach().clone()) if parameter.requires_grad else parameter
+        copies[id(parameter)] = own
+    return copy.deepcopy(module, copies)
+
+
+def _check_blocks(num_blocks: int, num_client: int, num_auxiliary: int) -> None:
+    if not 1 <= num_client < num_blocks:
+        raise SplitError(
+            f"expected split.cut from 1 to {num_blocks - 1}, the model has {num_blocks} blocks and the server keeps at "
+            f"least one; found {num_client}"
+        )
+    if not 0 <= num_auxiliary <= num_blocks - num_client:
+        raise SplitError(
+            f"expected split.auxiliary_blocks from 0 to {num_blocks - num_client}, copies of the server's blocks, found "
+            f"{num_auxiliary}"
+        )

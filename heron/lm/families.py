@@ -1,0 +1,120 @@
+"""What tells the model families of `transformers` apart, as far as cutting them goes: one small adapter each."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from heron.errors import SplitError
+from heron.lm.layers import CausalBlock, TokenEmbedding
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where a causal language model keeps its parts.
+
+    Attributes:
+        embed: makes the embedding layer of a model.
+        blocks: its list of decoder blocks, the model's own.
+        wrap: makes a layer of one of these blocks.
+        norm: its last normalisation; None where it has none.
+        attention_layers: names of the linear layers in attention, where LoRA goes by default.
+        all_layers: names of all linear layers in a block.
+        unsupported: settings that change the computation in ways that the layers here do not follow, with the value
+            that is supported.
+    """
+
+    embed: Callable[[Any], TokenEmbedding]
+    blocks: Callable[[Any], nn.ModuleList]
+    wrap: Callable[[Any, nn.Module], CausalBlock]
+    norm: Callable[[Any], nn.Module | None]
+    attention_layers: tuple[str, ...]
+    all_layers: tuple[str, ...]
+    unsupported: Mapping[str, object]
+
+
+def family_of(config: Any) -> Family:
+    """The adapter of a model.
+
+    Args:
+        config: its configuration, of `transformers`.
+
+    Raises:
+        SplitError: if there is none, or the model computes something that the adapter does not.
+    """
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        raise SplitError(
+            f"expected a causal language model of {', '.join(FAMILIES)}, found {config.model_type!r}; choose one of "
+            f"these, or add an adapter to heron/lm/families.py"
+        )
+    for name, supported in family.unsupported.items():
+        found = getattr(config, name, supported)
+        if found != supported:
+            raise SplitError(
+                f"expected a {config.model_type} model with {name} = {supported!r}, found {found!r}; choose another model"
+            )
+    return family
+
+
+def _embed_gpt2(model: Any) -> TokenEmbedding:
+    body, config = model.transformer, model.config
+    return TokenEmbedding(body.wte, config.n_positions, body.wpe, dropout=config.embd_pdrop)
+
+
+def _embed_opt(model: Any) -> TokenEmbedding:
+    body, config = model.model.decoder, model.config
+    # Its table of positions begins with two rows of another time.
+    return TokenEmbedding(body.embed_tokens, config.max_position_embeddings, body.embed_positions, offset=2)
+
+
+def _embed_rotary(model: Any) -> TokenEmbedding:
+    return TokenEmbedding(model.model.embed_tokens, model.config.max_position_embeddings)
+
+
+def _wrap_opt(model: Any, layer: nn.Module) -> CausalBlock:
+    return CausalBlock(layer, dropout=max(model.config.dropout, model.config.attention_dropout))
+
+
+def _wrap_rotary(model: Any, layer: nn.Module) -> CausalBlock:
+    return CausalBlock(layer, model.model.rotary_emb, dropout=model.config.attention_dropout)
+
+
+_ROTARY_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+_LLAMA = Family(
+    embed=_embed_rotary,
+    blocks=lambda model: model.model.layers,
+    wrap=_wrap_rotary,
+    norm=lambda model: model.model.norm,
+    attention_layers=_ROTARY_ATTENTION,
+    all_layers=(*_ROTARY_ATTENTION, "gate_proj", "up_proj", "down_proj"),
+    unsupported={"use_sliding_window": False},
+)
+
+FAMILIES: dict[str, Family] = {
+    "gpt2": Family(
+        embed=_embed_gpt2,
+        blocks=lambda model: model.transformer.h,
+        wrap=lambda _, layer: CausalBlock(layer),
+        norm=lambda model: model.transformer.ln_f,
+        attention_layers=("c_attn",),
+        all_layers=("c_attn", "c_proj", "c_fc"),
+        unsupported={
+            "add_cross_attention": False,
+            "reorder_and_upcast_attn": False,
+            "scale_attn_by_inverse_layer_idx": False,
+        },
+    ),
+    "opt": Family(
+        embed=_embed_opt,
+        blocks=lambda model: model.model.decoder.layers,
+        wrap=_wrap_opt,
+        norm=lambda model: model.model.decoder.final_layer_norm,
+        attention_layers=("q_proj", "k_proj", "v_proj", "out_proj"),
+        all_layers=("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
+        unsupported={"layerdrop": 0.0},
+    ),
+    "llama": _LLAMA,
+    "qwen2": _LLAMA,
+}

@@ -1,0 +1,105 @@
+"""The layers of a cut language model: each maps one tensor to one, around the very modules of `transformers`.
+
+Sequences are padded on the right. A causal model's position sees itself and what is left of it, so padding on the right
+reaches no token that counts, position ids are 0, 1, 2, ... and no mask is needed: attention runs in its fused causal
+form, whose memory grows with T and not with T x T (docs/decisions/0019-causal-lm-parts.md).
+
+`B` examples, `T` positions, `D` features, `V` tokens of the vocabulary.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding
+
+from heron.errors import SplitError
+from heron.split import TokenLogits
+
+
+class TokenEmbedding(nn.Module):
+    """Token ids to hidden states: rows of the embedding and, in families that learn them, of the positions.
+
+    Args:
+        tokens: a row per token.
+        num_positions: longest sequence.
+        positions: a row per position; None where positions enter in the blocks.
+        offset: row of position 0.
+        dropout: share of hidden features dropped in training.
+    """
+
+    def __init__(
+        self,
+        tokens: nn.Embedding,
+        num_positions: int,
+        positions: nn.Embedding | None = None,
+        *,
+        offset: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.positions = positions
+        self.dropout = nn.Dropout(dropout)
+        self._num_positions = num_positions
+        self._offset = offset
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        """Hidden states, shape (B, T, D), float32 whatever the embedding is stored as.
+
+        Raises:
+            SplitError: if a sequence is longer than the model has positions.
+        """
+        length = ids_BT.shape[1]
+        if length > self._num_positions:
+            raise SplitError(
+                f"expected sequences of at most {self._num_positions} tokens, found {length}: the model has no more "
+                f"positions; lower data.max_length"
+            )
+        hidden_BTD: Tensor = self.tokens(ids_BT).float()
+        if self.positions is not None:
+            places_T = torch.arange(self._offset, self._offset + length, device=ids_BT.device)
+            hidden_BTD = hidden_BTD + embedding(places_T, self.positions.weight).float()
+        dropped: Tensor = self.dropout(hidden_BTD)
+        return dropped
+
+
+class CausalBlock(nn.Module):
+    """A decoder block.
+
+    Args:
+        layer: the block of the library.
+        rotary: makes the rotations of its positions, in families that have them.
+        dropout: what the block drops by functions of torch, so that it is known to be stochastic.
+    """
+
+    def __init__(self, layer: nn.Module, rotary: nn.Module | None = None, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.layer = layer
+        self.rotary = rotary
+        self.drops = nn.Dropout(dropout)
+
+    def forward(self, hidden_BTD: Tensor) -> Tensor:
+        """Hidden states, shape (B, T, D)."""
+        arguments: dict[str, Any] = {"attention_mask": None}
+        if self.rotary is not None:
+            places_1T = torch.arange(hidden_BTD.shape[1], device=hidden_BTD.device)[None]
+            arguments["position_embeddings"] = self.rotary(hidden_BTD, places_1T)
+        outputs: Tensor = self.layer(hidden_BTD, **arguments)
+        return outputs
+
+
+class Unembedding(nn.Module):
+    """Hidden states to the scores of every token, left as two factors.
+
+    Args:
+        weight_VD: a row per token; on a client the embedding's own tensor where the model ties them.
+    """
+
+    def __init__(self, weight_VD: nn.Parameter) -> None:
+        super().__init__()
+        self.weight = weight_VD
+
+    def forward(self, hidden_BTD: Tensor) -> TokenLogits:
+        """The scores, not computed yet."""
+        return TokenLogits(hidden_BTD, self.weight)

@@ -1,0 +1,119 @@
+"""Where a language model comes from: a directory, the hub, or, for costs alone, its configuration with random weights."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from heron.errors import MissingExtraError, SplitError
+from heron.lm.families import FAMILIES
+
+# Sizes that are public knowledge, so that costs can be told without a download (Radford et al., 2019).
+_GPT2_SIZES: dict[str, dict[str, Any]] = {
+    "gpt2": {},
+    "gpt2-medium": {"n_embd": 1024, "n_layer": 24, "n_head": 16},
+    "gpt2-large": {"n_embd": 1280, "n_layer": 36, "n_head": 20},
+    "gpt2-xl": {"n_embd": 1600, "n_layer": 48, "n_head": 25},
+}
+
+
+def load_causal_lm(source: str, *, random_weights: bool = False) -> Any:
+    """A causal language model in float32 with fused causal attention.
+
+    Args:
+        source: a directory in the layout of `save_pretrained`, `NAME` of a directory in `models/` beside the data
+            (`HERON_DATA`), or a name on the hub.
+        random_weights: make it from its configuration; the sizes of GPT-2 are known without a file.
+
+    Raises:
+        SplitError: if it cannot be had, or its family has no adapter.
+        MissingExtraError: if `transformers` is not installed.
+    """
+    try:
+        from transformers import AutoModelForCausalLM
+    except ImportError as error:
+        raise MissingExtraError("transformers", "language") from error
+    config = causal_lm_config(source, known_sizes=random_weights)
+    options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa"}
+    if random_weights:
+        return AutoModelForCausalLM.from_config(config, **options)  # type: ignore[no-untyped-call]
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            str(_located(source)), config=config, use_safetensors=True, **options
+        )
+    except Exception as error:  # what the hub's clients and file formats raise is theirs
+        raise _not_found(source, error) from error
+
+
+def causal_lm_config(source: str, *, known_sizes: bool = False) -> Any:
+    """The configuration of a model.
+
+    Args:
+        source: as for `load_causal_lm`.
+        known_sizes: whether the sizes of GPT-2 models may stand in for files.
+
+    Raises:
+        SplitError: if it cannot be had, or its family has no adapter.
+        MissingExtraError: if `transformers` is not installed.
+    """
+    try:
+        from transformers import AutoConfig, GPT2Config
+    except ImportError as error:
+        raise MissingExtraError("transformers", "language") from error
+    located = _located(source)
+    if known_sizes and not located.is_dir() and source in _GPT2_SIZES:
+        return GPT2Config(**_GPT2_SIZES[source])
+    try:
+        config = AutoConfig.from_pretrained(str(located))
+    except Exception as error:
+        raise _not_found(source, error) from error
+    if config.model_type not in FAMILIES:
+        raise SplitError(
+            f"expected a causal language model of {', '.join(FAMILIES)}, found {config.model_type!r} in {source}; choose "
+            f"one of these, or add an adapter to heron/lm/families.py"
+        )
+    return config
+
+
+def load_tokenizer(source: str, num_tokens: int) -> Any:
+    """The tokenizer that belongs to a model.
+
+    Args:
+        source: as for `load_causal_lm`.
+        num_tokens: size of the model's vocabulary.
+
+    Raises:
+        SplitError: if it cannot be had, is empty, or makes ids that the model does not know.
+        MissingExtraError: if `transformers` is not installed.
+    """
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise MissingExtraError("transformers", "language") from error
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(_located(source)))
+    except Exception as error:
+        raise _not_found(source, error) from error
+    if not 1 < len(tokenizer) <= num_tokens:
+        raise SplitError(
+            f"expected a tokenizer of at most {num_tokens} tokens, as many as the model in {source} has embeddings, found "
+            f"{len(tokenizer)}; give the tokenizer that belongs to the model"
+        )
+    if tokenizer.eos_token_id is None:
+        raise SplitError(f"expected a tokenizer with an end token, found none in {source}; set its eos_token")
+    return tokenizer
+
+
+def _located(source: str) -> Path:
+    """The directory a name stands for, or the name."""
+    beside = Path(os.environ.get("HERON_DATA") or "../shared/data").parent / "models" / source
+    return beside if not Path(source).is_dir() and beside.is_dir() else Path(source)
+
+
+def _not_found(source: str, error: Exception) -> SplitError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return SplitError(
+        f"expected a language model {source!r} in a directory or on the hub, found none that loads ({reason}); give a "
+        f"directory that save_pretrained wrote, or a name on the hub, as split.pretrained"
+    )

@@ -1,0 +1,149 @@
+"""Scores of every token of a vocabulary, not computed until they are needed, and their cross-entropy in chunks.
+
+A language model's last layer makes V scores of D numbers, V being some 50,000: for 16 x 512 tokens 1.5 GiB, many times
+what everything before it takes. A head therefore returns what the scores are made of, and the loss makes them for a few
+tokens at a time; its gradient is computed in the same sweep, so no chunk is computed twice
+(docs/decisions/0018-token-logits.md).
+
+`B` examples, `T` positions, `D` features, `V` tokens of the vocabulary, `N` positions that count, `C` of a chunk.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from heron.split.fakes import has_values
+
+_IGNORED = -100
+"""Label of a position that does not count, as in torch's cross-entropy."""
+
+_CHUNK_BYTES = 2**24
+_SLICE_ROWS = 2**11
+
+
+class TokenLogits(NamedTuple):
+    """Scores of the next token, as the two factors they are the product of.
+
+    Attributes:
+        hidden_BTD: what the network makes of every position.
+        unembedding_VD: a row per token; of any dtype, it is widened slice by slice.
+    """
+
+    hidden_BTD: Tensor
+    unembedding_VD: Tensor
+
+    def scores(self) -> Tensor:
+        """All of them, shape (B, T, V)."""
+        return self.hidden_BTD @ self.unembedding_VD.to(self.hidden_BTD.dtype).T
+
+
+def token_cross_entropy(outputs: TokenLogits, labels_BT: Tensor) -> Tensor:
+    """Mean cross-entropy over the positions that count; 0 where none does.
+
+    The scores of some 2**24 / (4 V) positions exist at a time. Differentiable any number of times; a backward pass that
+    builds a graph of its own computes all scores at once.
+
+    Args:
+        outputs: of B x T positions.
+        labels_BT: the token that follows each position, int64 in [0, V), or `_IGNORED`.
+
+    Returns:
+        Shape (), float64: what probes measure are differences of such sums.
+    """
+    hidden_ND = outputs.hidden_BTD.reshape(-1, outputs.hidden_BTD.shape[-1])
+    labels_N = labels_BT.reshape(-1)
+    total: Tensor = _ChunkedCrossEntropy.apply(hidden_ND, outputs.unembedding_VD, labels_N)  # type: ignore[no-untyped-call]
+    return total / num_counted(labels_N).clamp(min=1)
+
+
+def num_counted(labels: Tensor) -> Tensor:
+    """How many labels count, shape (), int64."""
+    return (labels != _IGNORED).sum()
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """Sum of the cross-entropies; gradients are made in the forward pass, where they are asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tensor:
+        wants_hidden, wants_weight, _ = ctx.needs_input_grad
+        hidden_grad = torch.zeros_like(hidden_ND) if wants_hidden else None
+        weight_grad = torch.zeros_like(weight_VD) if wants_weight else None
+        total = torch.zeros((), dtype=torch.float64, device=hidden_ND.device)
+        for rows in _chunks(labels_N, len(weight_VD)):
+            chunk_CD, labels_C = hidden_ND[rows], labels_N[rows]
+            residual_CV, losses_C = _softmax_and_losses(chunk_CD, weight_VD, labels_C)
+            total += losses_C.sum(dtype=torch.float64)
+            if hidden_grad is not None or weight_grad is not None:
+                residual_CV[torch.arange(len(labels_C), device=labels_C.device), labels_C] -= 1
+            if hidden_grad is not None:
+                hidden_grad[rows] = _times(residual_CV, weight_VD)
+            if weight_grad is not None:
+                weight_grad += (residual_CV.T @ chunk_CD).to(weight_grad.dtype)
+            del residual_CV  # before the next chunk's
+        ctx.save_for_backward(hidden_ND, weight_VD, labels_N)
+        ctx.gradients = hidden_grad, weight_grad
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (grad_total,) = grad_outputs
+        hidden_ND, weight_VD, labels_N = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody differentiates the gradient
+            total = cross_entropy(hidden_ND @ weight_VD.to(hidden_ND.dtype).T, labels_N, reduction="sum")
+            wanted = [tensor for tensor, wants in zip((hidden_ND, weight_VD), ctx.needs_input_grad, strict=False) if wants]
+            found = iter(torch.autograd.grad(total, wanted, grad_total.to(total.dtype), create_graph=True))
+            hidden_grad, weight_grad = (next(found) if wants else None for wants in ctx.needs_input_grad[:2])
+            return hidden_grad, weight_grad, None
+        hidden_grad, weight_grad = (
+            None if gradient is None else gradient * grad_total.to(gradient.dtype) for gradient in ctx.gradients
+        )
+        return hidden_grad, weight_grad, None
+
+
+def _chunks(labels_N: Tensor, num_tokens: int) -> Iterator[Tensor]:
+    """Positions that count, so many at a time that their scores fit into a chunk; all of them where labels are fake."""
+    size = max(1, _CHUNK_BYTES // (4 * num_tokens))
+    if has_values(labels_N):
+        counted = (labels_N != _IGNORED).nonzero().squeeze(1)
+    else:
+        counted = torch.arange(len(labels_N), device=labels_N.device)
+    return iter(torch.split(counted, size)) if len(counted) else iter(())
+
+
+def _softmax_and_losses(chunk_CD: Tensor, weight_VD: Tensor, labels_C: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities of a chunk, in the memory of its scores, and its cross-entropies."""
+    scores_CV = _scores(chunk_CD, weight_VD)
+    scores_CV -= scores_CV.amax(dim=1, keepdim=True)
+    own_C = scores_CV.gather(1, labels_C[:, None]).squeeze(1)
+    sums_C1 = scores_CV.exp_().sum(dim=1, keepdim=True)
+    scores_CV /= sums_C1
+    return scores_CV, sums_C1.squeeze(1).log() - own_C
+
+
+def _scores(chunk_CD: Tensor, weight_VD: Tensor) -> Tensor:
+    """`chunk @ weight.T`, shape (C, V)."""
+    if weight_VD.dtype == chunk_CD.dtype:
+        return chunk_CD @ weight_VD.T
+    scores_CV = chunk_CD.new_empty(len(chunk_CD), len(weight_VD))
+    for columns, rows_D in zip(_slices(scores_CV.T), _slices(weight_VD), strict=True):
+        columns.copy_(rows_D.to(chunk_CD.dtype) @ chunk_CD.T)
+    return scores_CV
+
+
+def _times(residual_CV: Tensor, weight_VD: Tensor) -> Tensor:
+    """`residual @ weight`, shape (C, D)."""
+    if weight_VD.dtype == residual_CV.dtype:
+        return residual_CV @ weight_VD
+    product_CD = residual_CV.new_zeros(len(residual_CV), weight_VD.shape[1])
+    for columns, rows_D in zip(_slices(residual_CV.T), _slices(weight_VD), strict=True):
+        product_CD += columns.T @ rows_D.to(residual_CV.dtype)
+    return product_CD
+
+
+def _slices(matrix: Tensor) -> tuple[Tensor, ...]:
+    """So many rows at a time that a slice of the weights takes little room when widened."""
+    return torch.split(matrix, _SLICE_ROWS)
