@@ -115,7 +115,7 @@ def load_e2e_prompts(
     for row in rows:
         references.setdefault(row.mr, []).append(row.ref)
     prompts = [Prompt(_prompt(mr), tuple(found)) for mr, found in references.items()]
-    # The files begin with short prompts: their first ones are no fair sample.
+    # The files are sorted by restaurant, and begin with short prompts: their first ones are no fair sample.
     return [prompts[position] for position in sorted(_order(len(prompts), _ORDER_SEED, limit))]
 
 
