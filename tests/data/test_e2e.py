@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("no_network")
 END = 0
 TRAIN = (
     'mr,ref\r\n"name[The Mill], area[riverside]",A mill by the river.\r\n'
-    '"name[Aromi], near[The Mill]","Aromi, near\nThe Mill"\r\n'
+    '"name[Aromi], near[The Mill]","Aromi, near\r\nThe Mill"\r\n'
     '"name[The Mill], area[riverside]",Go there.\r\n"eatType[pub], name[Zizzi]",Zizzi is a pub\r\n'
 )
 DEV = 'mr,ref\n"name[Dev Inn], area[city]",Dev Inn.\n"name[Dev Inn], area[city]",Dev Inn is central.\n'
@@ -87,7 +87,7 @@ def test_all_rows_of_the_three_files(e2e_root):
     mill = "name[The Mill], area[riverside] ||"
     assert sorted(examples_of(splits.train)) == [
         ("eatType[pub], name[Zizzi] ||", " Zizzi is a pub"),
-        ("name[Aromi], near[The Mill] ||", " Aromi, near\nThe Mill"),
+        ("name[Aromi], near[The Mill] ||", " Aromi, near\r\nThe Mill"),
         (mill, " A mill by the river."),
         (mill, " Go there."),
     ]
@@ -252,7 +252,7 @@ def test_absent_files_are_told_with_their_folder_and_source(e2e_root, absent):
         (b"mr,ref\nname[A], \n", "expected 2 fields, mr and ref, found no ref in row 2; "),
         (b"mr,ref\n,One\n", "expected 2 fields, mr and ref, found no mr in row 2; "),
         (b"mr,ref\nname[A],One\nname[A],caf\xe9\n", "expected UTF-8, found byte 0xe9 in line 3; "),
-        (b"\xef\xbb\xbfmr,ref\nname[A],caf\xe9\n", "expected UTF-8, found byte 0xe9 in line 2; "),
+        (b"\xef\xbb\xbfmr,ref\n\xe9,One\n", "expected UTF-8, found byte 0xe9 in line 2; "),
         (b'mr,ref\nname[A],One\nname[A],"Two\nname[A],Three\n', "expected CSV, found a row 3 that does not read "),
         (b'mr,ref\nname[A],"One"s\n', "expected CSV, found a row 2 that does not read "),
     ],
