@@ -82,6 +82,7 @@ def build_federation(config: RunConfig, splits: Splits) -> Federation:
         num_clients=config.clients.total,
         alpha=config.clients.alpha,
         seed=config.seed,
+        groups=splits.groups,
     )
     settings = federation_settings(config)
     return Federation(

@@ -73,7 +73,7 @@ class ClientsConfig(_Section):
     Attributes:
         total: number of clients, N.
         per_round: participants of a round; 0 for all.
-        partition: `iid` or `dirichlet` (label skew).
+        partition: `iid`, `dirichlet` (label skew) or `natural` (as the data are grouped, e.g. by restaurant).
         alpha: concentration of the Dirichlet partition, > 0; small is skewed.
         weighting: how clients count in the round's mean: `equal`, or by their number of `examples`.
         dropout: probability that a participant vanishes during its round, in [0, 1).
@@ -82,7 +82,7 @@ class ClientsConfig(_Section):
 
     total: PositiveInt
     per_round: NonNegativeInt
-    partition: Literal["iid", "dirichlet"]
+    partition: Literal["iid", "dirichlet", "natural"]
     alpha: PositiveFloat
     weighting: Weighting
     dropout: Probability

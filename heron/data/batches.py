@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset, TensorDataset, default_collate
 
+from heron.data.sequences import TokenSequences
 from heron.data.splits import Examples
 from heron.errors import DataError
 
@@ -77,7 +78,7 @@ def fetch(dataset: Examples, indices: np.ndarray, device: torch.device | None = 
     """Examples at some positions as one batch.
 
     Args:
-        dataset: map-style data set of (input, label) pairs.
+        dataset: map-style data set of (input, label) pairs; those of `TokenSequences` are padded to a common length.
         indices: positions, int64, shape (B,), B >= 1.
         device: where the batch goes; None leaves it where it is.
 
@@ -90,6 +91,8 @@ def fetch(dataset: Examples, indices: np.ndarray, device: torch.device | None = 
     if (tensors := _pair_of_tensors(dataset)) is not None:
         positions = torch.from_numpy(indices)
         inputs, labels = (tensor[positions.to(tensor.device)] for tensor in tensors)
+    elif type(dataset) is TokenSequences:
+        inputs, labels = dataset.batch(indices)
     else:
         pairs = [_pair(dataset[int(position)]) for position in indices]
         inputs = _stack([item for item, _ in pairs], "inputs")
@@ -100,6 +103,8 @@ def fetch(dataset: Examples, indices: np.ndarray, device: torch.device | None = 
 def labels_of(dataset: Examples) -> np.ndarray:
     """The label of every example, shape (n,) for one number an example.
 
+    Those of `TokenSequences` have shape (n, T), padded to the longest: enough for partitions that only count examples.
+
     Raises:
         DataError: if the data set has no length, or items are not (input, label) pairs with labels that stack.
     """
@@ -107,6 +112,8 @@ def labels_of(dataset: Examples) -> np.ndarray:
         return labels_of(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
     if (tensors := _pair_of_tensors(dataset)) is not None:
         return np.asarray(tensors[1].cpu().numpy())
+    if type(dataset) is TokenSequences and len(dataset):
+        return dataset.batch(np.arange(len(dataset)))[1].numpy()
     # One input is alive at a time: a data set may be larger than memory.
     labels = [_pair(dataset[position])[1] for position in range(num_examples(dataset))]
     return _stack(labels, "labels").cpu().numpy() if labels else np.empty(0, dtype=np.int64)

@@ -5,7 +5,6 @@ Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. Files
 """
 
 import io
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from heron.data.folder import data_folder
 from heron.data.quiet import quiet_libraries
-from heron.data.splits import Splits, library_seed, stratified
+from heron.data.splits import Splits, check_limits, library_seed, stratified
 from heron.errors import DataError, MissingExtraError
 
 _HUB_NAME = "uoft-cs/cifar10"
@@ -54,10 +54,8 @@ def load_cifar10(
         DataError: if the data cannot be had or is not CIFAR-10, or if a share or limit is out of range.
         MissingExtraError: if the extra `images` is not installed.
     """
-    for name, limit in (("train_limit", train_limit), ("test_limit", test_limit)):
-        if limit is not None and limit < 1:
-            raise DataError(f"expected a {name} of at least 1, found {limit}; raise it, or give none to use all")
-    folder = (root if root is not None else Path(os.environ.get("HERON_DATA") or "../shared/data")) / "cifar10"
+    check_limits(train_limit=train_limit, test_limit=test_limit)
+    folder = data_folder("cifar10", root)
     _require_libraries()
     with quiet_libraries():
         train, test = _tables(folder)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,22 +11,43 @@ from heron.data.splits import library_seed
 from heron.errors import DataError, MissingExtraError
 
 
-def partition(kind: str, labels: np.ndarray, *, num_clients: int, alpha: float, seed: int) -> list[np.ndarray]:
+@dataclass(frozen=True)
+class _Request:
+    """What a kind of partition may look at; the arguments of `partition`, checked, and a 32-bit seed."""
+
+    labels: np.ndarray
+    groups: np.ndarray | None
+    num_clients: int
+    alpha: float
+    seed: int
+
+
+def partition(
+    kind: str,
+    labels: np.ndarray,
+    *,
+    num_clients: int,
+    alpha: float,
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> list[np.ndarray]:
     """Share examples out among clients; a function of the arguments alone.
 
     Args:
         kind: key of `PARTITIONS`.
-        labels: class of every example, shape (n,); `iid` needs their number only.
+        labels: class of every example, shape (n,); only `dirichlet` needs more than their number.
         num_clients: N, in [1, n].
-        alpha: concentration of `dirichlet`, > 0; small is skewed. `iid` ignores its value.
-        seed: a run's seed or one made by `derive_seed`, in [-2**63, 2**64).
+        alpha: concentration of `dirichlet`, > 0; small is skewed. The others ignore its value.
+        seed: a run's seed or one made by `derive_seed`, in [-2**63, 2**64). `natural` ignores it.
+        groups: who each example belongs to, integers of shape (n,), at least N different ones; for `natural` only.
 
     Returns:
-        Each client's positions, int64, ascending, at least one; disjoint, and together all of them. Where the draw
-        leaves a client with nothing, one example is moved to it from the client that holds most.
+        Each client's positions, int64, ascending, at least one; disjoint, and together all of them. Where the draw of
+        `dirichlet` leaves a client with nothing, one example is moved to it from the client that holds most.
 
     Raises:
-        DataError: if the kind is unknown, a number is out of range, or there are fewer examples than clients.
+        DataError: if the kind is unknown, a number is out of range, there are fewer examples or groups than clients, or
+            the labels or groups are not what the kind needs.
         MissingExtraError: if `dirichlet` is asked for without the extra `partitions`.
     """
     if kind not in PARTITIONS:
@@ -39,44 +61,81 @@ def partition(kind: str, labels: np.ndarray, *, num_clients: int, alpha: float, 
             f"client with no data: {num_clients} clients share {len(labels)} examples; lower clients.total to at most "
             f"{len(labels)}, or use more examples"
         )
-    shares = PARTITIONS[kind](labels, num_clients, float(alpha), library_seed("partition", seed))
+    shares = PARTITIONS[kind](_Request(labels, groups, num_clients, float(alpha), library_seed("partition", seed)))
     return _none_empty([np.sort(share).astype(np.int64) for share in shares])
 
 
-def _iid(labels: np.ndarray, num_clients: int, alpha: float, seed: int) -> list[np.ndarray]:  # noqa: ARG001 - one shape
+def _iid(request: _Request) -> list[np.ndarray]:
     """A random split into parts of nearly equal size: the test folds of a shuffled K-fold."""
     from sklearn.model_selection import KFold
 
-    everyone = np.arange(len(labels))
-    if num_clients == 1:  # K-fold starts at two
+    everyone = np.arange(len(request.labels))
+    if request.num_clients == 1:  # K-fold starts at two
         return [everyone]
-    return [fold for _, fold in KFold(num_clients, shuffle=True, random_state=seed).split(everyone)]
+    folds = KFold(request.num_clients, shuffle=True, random_state=request.seed).split(everyone)
+    return [fold for _, fold in folds]
 
 
-def _dirichlet(labels: np.ndarray, num_clients: int, alpha: float, seed: int) -> list[np.ndarray]:
+def _dirichlet(request: _Request) -> list[np.ndarray]:
     """Label skew: each class is shared out by a draw of Dirichlet(alpha) (Hsu, Qi, Brown, arXiv 1909.06335)."""
     try:
         import datasets
         from flwr_datasets.partitioner import DirichletPartitioner
     except ImportError as error:
         raise MissingExtraError("flwr-datasets", "partitions") from error
+    labels = request.labels
     if labels.ndim != 1 or labels.dtype.kind not in "iub":
         raise DataError(
             f"expected one integer class an example for clients.partition dirichlet, found labels of shape "
-            f"{labels.shape} and type {labels.dtype}; use iid"
+            f"{labels.shape} and type {labels.dtype}; use iid or natural"
         )
     with quiet_libraries():
         partitioner = DirichletPartitioner(
-            num_partitions=num_clients,
+            num_partitions=request.num_clients,
             partition_by="label",
-            alpha=alpha,
+            alpha=request.alpha,
             min_partition_size=0,
             self_balancing=False,
-            seed=seed,
+            seed=request.seed,
         )
         partitioner.dataset = datasets.Dataset.from_dict({"position": np.arange(len(labels)), "label": labels})
-        shares = [partitioner.load_partition(client_id)["position"] for client_id in range(num_clients)]
+        shares = [partitioner.load_partition(client_id)["position"] for client_id in range(request.num_clients)]
     return [np.asarray(share, dtype=np.int64) for share in shares]
+
+
+def _natural(request: _Request) -> list[np.ndarray]:
+    """Whole groups, the largest first, each to the client that holds least so far; the first of equals (Graham, 1969).
+
+    Not by flwr-datasets: its NaturalIdPartitioner makes every group a part, and its GroupedNaturalIdPartitioner fixes
+    the number of groups in a part, so that some numbers of parts cannot be had (10 of 34 groups), whatever the sizes.
+    """
+    num_clients = request.num_clients
+    _, group_n, sizes = np.unique(_groups(request), return_inverse=True, return_counts=True)
+    if len(sizes) < num_clients:
+        raise DataError(
+            f"client with no data: {num_clients} clients share {len(sizes)} whole groups; lower clients.total to at "
+            f"most {len(sizes)}, or use clients.partition iid"
+        )
+    owners, held = np.empty(len(sizes), dtype=np.int64), np.zeros(num_clients, dtype=np.int64)
+    for group in np.argsort(-sizes, kind="stable"):
+        owners[group] = held.argmin()
+        held[owners[group]] += sizes[group]
+    return [np.flatnonzero(owners[group_n] == client_id) for client_id in range(num_clients)]
+
+
+def _groups(request: _Request) -> np.ndarray:
+    groups, num_examples = request.groups, len(request.labels)
+    if groups is None:
+        raise DataError(
+            "expected data with groups for clients.partition natural, found none; use iid, or data that have "
+            "groups, such as e2e"
+        )
+    if groups.shape != (num_examples,) or groups.dtype.kind not in "iu":
+        raise DataError(
+            f"expected one integer group for each of {num_examples} examples, found groups of shape {groups.shape} and "
+            f"type {groups.dtype}; number the groups"
+        )
+    return groups
 
 
 def _none_empty(shares: list[np.ndarray]) -> list[np.ndarray]:
@@ -88,7 +147,8 @@ def _none_empty(shares: list[np.ndarray]) -> list[np.ndarray]:
     return shares
 
 
-PARTITIONS: dict[str, Callable[[np.ndarray, int, float, int], list[np.ndarray]]] = {
+PARTITIONS: dict[str, Callable[[_Request], list[np.ndarray]]] = {
     "iid": _iid,
     "dirichlet": _dirichlet,
+    "natural": _natural,
 }

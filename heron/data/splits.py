@@ -21,13 +21,16 @@ class Splits:
         train: shared out among the clients.
         validation: what tuning looks at; may be empty.
         test: read for reporting only.
-        num_classes: C.
+        num_classes: C; labels are in [0, C). For token sequences, one more than the largest token found.
+        groups: who each training example naturally belongs to, integers of shape (n,), for partition `natural`; None
+            where the data do not say.
     """
 
     train: Examples
     validation: Examples
     test: Examples
     num_classes: int
+    groups: np.ndarray | None = None
 
 
 def library_seed(domain: str, seed: int) -> int:
@@ -74,6 +77,17 @@ def stratified(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray,
             f"no validation set) or use more examples"
         ) from error
     return np.sort(kept), np.sort(held_out)
+
+
+def check_limits(**limits: int | None) -> None:
+    """Refuse numbers of examples that select nothing.
+
+    Raises:
+        DataError: if one is less than 1; None, for all, is fine.
+    """
+    for name, limit in limits.items():
+        if limit is not None and limit < 1:
+            raise DataError(f"expected a {name} of at least 1, found {limit}; raise it, or give none to use all")
 
 
 def take(inputs: Tensor, labels: Tensor, positions: np.ndarray) -> TensorDataset:

@@ -16,6 +16,7 @@ from heron.errors import DataError, MissingExtraError
 from heron.zo import derive_seed
 
 LABELS = np.arange(200) % 5
+GROUPS = np.arange(200) % 7 % 4  # four, of 57, 57, 57 and 29
 
 
 def iid_reference(num_examples, num_clients, seed):
@@ -56,7 +57,7 @@ def assert_is_partition(shares, num_examples, num_clients):
 
 
 def test_the_kinds():
-    assert list(PARTITIONS) == ["iid", "dirichlet"]
+    assert list(PARTITIONS) == ["iid", "dirichlet", "natural"]
 
 
 @settings(deadline=None)  # the first example imports scikit-learn
@@ -107,11 +108,11 @@ def test_a_large_alpha_is_nearly_even_and_a_small_one_is_not():
 @pytest.mark.parametrize("kind", PARTITIONS)
 def test_it_is_a_function_of_its_arguments(kind):
     def draw(seed, alpha=1.0):
-        return [s.tolist() for s in partition(kind, LABELS, num_clients=4, alpha=alpha, seed=seed)]
+        return [s.tolist() for s in partition(kind, LABELS, num_clients=4, alpha=alpha, seed=seed, groups=GROUPS)]
 
     assert draw(3) == draw(3)
-    assert draw(3) != draw(4)
-    assert (draw(3) == draw(3, alpha=2.0)) == (kind == "iid")
+    assert (draw(3) == draw(4)) == (kind == "natural")
+    assert (draw(3) == draw(3, alpha=2.0)) == (kind != "dirichlet")
 
 
 @pytest.mark.parametrize("kind", PARTITIONS)
@@ -119,13 +120,13 @@ def test_it_is_a_function_of_its_arguments(kind):
 def test_every_derived_seed_works(kind, run_seed):
     """Callers pass a seed made by `derive_seed`, of 64 unsigned bits."""
     seed = derive_seed("partition", run_seed)
-    assert_is_partition(partition(kind, LABELS, num_clients=3, alpha=1.0, seed=seed), 200, 3)
+    assert_is_partition(partition(kind, LABELS, num_clients=3, alpha=1.0, seed=seed, groups=GROUPS), 200, 3)
 
 
 @pytest.mark.parametrize("kind", PARTITIONS)
 @pytest.mark.parametrize("seed", [0, 2**63 - 1, 2**63, 2**64 - 1])
 def test_one_client_holds_everything(kind, seed):
-    (share,) = partition(kind, LABELS, num_clients=1, alpha=1.0, seed=seed)
+    (share,) = partition(kind, LABELS, num_clients=1, alpha=1.0, seed=seed, groups=GROUPS)
     assert share.tolist() == list(range(200))
 
 
@@ -139,15 +140,17 @@ def test_dirichlet_takes_every_integer_type(dtype):
 
 @pytest.mark.parametrize("kind", PARTITIONS)
 def test_process_wide_generators_are_left_alone(kind):
-    partition(kind, LABELS, num_clients=4, alpha=1.0, seed=1)  # first use imports libraries
+    partition(kind, LABELS, num_clients=4, alpha=1.0, seed=1, groups=GROUPS)  # first use imports libraries
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
-    partition(kind, LABELS, num_clients=4, alpha=1.0, seed=0)
+    partition(kind, LABELS, num_clients=4, alpha=1.0, seed=0, groups=GROUPS)
     after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
     assert before == after
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones():
-    with pytest.raises(DataError, match=r"^unknown partition 'shards'; set clients\.partition to one of: iid, dirich"):
+    with pytest.raises(
+        DataError, match=r"^unknown partition 'shards'; set clients\.partition to one of: iid, dirichlet, natural$"
+    ):
         partition("shards", LABELS, num_clients=2, alpha=1.0, seed=0)
 
 
@@ -185,7 +188,7 @@ def test_nobody_is_left_empty_and_nothing_is_said(capfd):
 
 @pytest.mark.parametrize("labels", [np.zeros((20, 3), dtype=int), np.zeros(20), np.array(["a"] * 20)])
 def test_labels_that_are_no_classes_are_refused_by_dirichlet_only(labels):
-    with pytest.raises(DataError, match=r"^expected one integer class an example[^\n]*; use iid$"):
+    with pytest.raises(DataError, match=r"^expected one integer class an example[^\n]*; use iid or natural$"):
         partition("dirichlet", labels, num_clients=2, alpha=1.0, seed=0)
     assert_is_partition(partition("iid", labels, num_clients=2, alpha=1.0, seed=0), 20, 2)
 
@@ -196,3 +199,66 @@ def test_dirichlet_without_its_library(absent, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"flwr-datasets.*heron-sfl\[partitions\]"):
         partition("dirichlet", LABELS, num_clients=2, alpha=1.0, seed=0)
     partition("iid", LABELS, num_clients=2, alpha=1.0, seed=0)
+
+
+def natural(groups, num_clients, seed=0):
+    groups = np.asarray(groups)
+    return partition("natural", np.zeros(len(groups)), num_clients=num_clients, alpha=1.0, seed=seed, groups=groups)
+
+
+def natural_reference(groups, num_clients):
+    """The largest group goes to the client that holds least, one after the other; of equals, the first."""
+    waiting = sorted(set(groups), key=lambda group: (-groups.count(group), group))
+    clients = [[] for _ in range(num_clients)]
+    for group in waiting:
+        poorest = min(range(num_clients), key=lambda client_id: (len(clients[client_id]), client_id))
+        clients[poorest] += [position for position, found in enumerate(groups) if found == group]
+    return [sorted(client) for client in clients]
+
+
+@settings(deadline=None)
+@given(groups=st.lists(st.integers(-3, 12), min_size=1, max_size=80), data=st.data(), seed=st.integers(0, 2**64 - 1))
+def test_natural_shares_out_whole_groups(groups, data, seed):
+    num_clients = data.draw(st.integers(1, len(set(groups))))
+    shares = natural(groups, num_clients, seed)
+    assert_is_partition(shares, len(groups), num_clients)
+    held = [{groups[position] for position in share} for share in shares]
+    assert sum(len(owned) for owned in held) == len(set(groups))  # nobody else holds a part of a group
+    sizes = [len(share) for share in shares]
+    assert max(sizes) - min(sizes) <= max(groups.count(group) for group in groups)
+    assert [share.tolist() for share in shares] == natural_reference(groups, num_clients)
+
+
+def test_natural_by_hand():
+    """Groups of 4, 3, 2 and 1 for two clients: 4 + 1 and 3 + 2."""
+    shares = natural([7, 5, 5, 5, 7, 7, 7, 2, 2, 9], 2)
+    assert [share.tolist() for share in shares] == [[0, 4, 5, 6, 9], [1, 2, 3, 7, 8]]
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int64])
+def test_natural_takes_every_integer_type(dtype):
+    groups = np.arange(60) % 7
+    assert [s.tolist() for s in natural(groups.astype(dtype), 3)] == [s.tolist() for s in natural(groups, 3)]
+
+
+def test_natural_without_groups_is_refused():
+    with pytest.raises(
+        DataError, match=r"^expected data with groups for clients\.partition natural, found none; [^\n]*$"
+    ):
+        partition("natural", LABELS, num_clients=2, alpha=1.0, seed=0)
+
+
+def test_fewer_groups_than_clients_are_refused():
+    assert len(natural(GROUPS, 4)) == 4
+    with pytest.raises(
+        DataError,
+        match=r"^client with no data: 5 clients share 4 whole groups; lower clients\.total to at most 4[^\n]*$",
+    ):
+        natural(GROUPS, 5)
+
+
+@pytest.mark.parametrize("groups", [np.zeros(199, int), np.zeros((200, 1), int), np.zeros(200), np.array(["a"] * 200)])
+def test_groups_that_number_nothing_are_refused_by_natural_only(groups):
+    with pytest.raises(DataError, match=r"^expected one integer group for each of 200 examples, found [^\n]*$"):
+        partition("natural", LABELS, num_clients=1, alpha=1.0, seed=0, groups=groups)
+    partition("iid", LABELS, num_clients=1, alpha=1.0, seed=0, groups=groups)
