@@ -11,7 +11,7 @@ from heron.algorithms import ALGORITHMS, Alignment, ClientSettings, Criterion, F
 from heron.config.overrides import check_choice, fingerprint, override
 from heron.config.recipes import RECIPES
 from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, FedServerConfig, RunConfig
-from heron.data import Splits, labels_of, load_cifar10, load_digits, partition
+from heron.data import Splits, labels_of, load_cifar10, load_digits, load_e2e, partition
 from heron.engines.attendance import Reliability
 from heron.engines.client_step import ExampleShape, StepCost
 from heron.engines.federation import Federation
@@ -21,7 +21,7 @@ from heron.engines.run_directory import RunDirectory
 from heron.engines.run_loop import Run
 from heron.engines.settings import FederationSettings
 from heron.errors import ConfigError
-from heron.lm import causal_lm
+from heron.lm import causal_lm, causal_lm_config, load_tokenizer
 from heron.split import SplitModel, build_seeded, digits_cnn, resnet18, token_cross_entropy
 from heron.zo import Estimator, derive_seed
 
@@ -65,11 +65,35 @@ def load_splits(config: RunConfig) -> Splits:
     data = config.data
     if isinstance(data, DigitsConfig):
         return load_digits(validation=data.validation, seed=config.seed)
+    if isinstance(data, E2EConfig):
+        return _load_e2e(data, config)
     return load_cifar10(
         validation=data.validation,
         seed=config.seed,
         train_limit=data.train_limit or None,
         test_limit=data.test_limit or None,
+    )
+
+
+def _load_e2e(data: E2EConfig, config: RunConfig) -> Splits:
+    if not isinstance(config.split, CausalLmConfig):
+        raise ConfigError(f"expected a causal language model for the data e2e, found {config.split.model}")
+    model = causal_lm_config(config.split.pretrained)
+    tokenizer = load_tokenizer(config.split.pretrained, model.vocab_size)
+    longest = getattr(model, "max_position_embeddings", data.max_length)
+    if data.max_length > longest:
+        raise ConfigError(
+            f"expected data.max_length of at most {longest}, the positions of {config.split.pretrained}, found "
+            f"{data.max_length}; lower it"
+        )
+    return load_e2e(
+        tokenize=tokenizer.encode,
+        end_token=tokenizer.eos_token_id,
+        max_length=data.max_length,
+        train_limit=data.train_limit or None,
+        validation_limit=data.validation_limit or None,
+        test_limit=data.test_limit or None,
+        seed=config.seed,
     )
 
 

@@ -40,7 +40,6 @@ def add_lora_(model: Any, *, rank: int, alpha: int, layers: LoraLayers) -> None:
         inject_adapter_in_model(settings, model)
 
 
-
 def merge_lora_(model: Any) -> None:
     """Add the low-rank products to the base weights and remove them.
 

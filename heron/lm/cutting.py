@@ -84,6 +84,6 @@ def _check_blocks(num_blocks: int, num_client: int, num_auxiliary: int) -> None:
         )
     if not 0 <= num_auxiliary <= num_blocks - num_client:
         raise SplitError(
-            f"expected split.auxiliary_blocks from 0 to {num_blocks - num_client}, copies of the server's blocks, found "
+            f"expected split.auxiliary_blocks from 0 to {num_blocks - num_client}, copies of the server's, found "
             f"{num_auxiliary}"
         )

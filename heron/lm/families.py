@@ -53,7 +53,7 @@ def family_of(config: Any) -> Family:
         found = getattr(config, name, supported)
         if found != supported:
             raise SplitError(
-                f"expected a {config.model_type} model with {name} = {supported!r}, found {found!r}; choose another model"
+                f"expected a {config.model_type} model with {name} = {supported!r}, found {found!r}; choose another"
             )
     return family
 

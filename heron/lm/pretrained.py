@@ -1,4 +1,4 @@
-"""Where a language model comes from: a directory, the hub, or, for costs alone, its configuration with random weights."""
+"""Where a language model comes from: a directory, the hub, or, for costs, its configuration with random weights."""
 
 import os
 from pathlib import Path
@@ -70,8 +70,8 @@ def causal_lm_config(source: str, *, known_sizes: bool = False) -> Any:
         raise _not_found(source, error) from error
     if config.model_type not in FAMILIES:
         raise SplitError(
-            f"expected a causal language model of {', '.join(FAMILIES)}, found {config.model_type!r} in {source}; choose "
-            f"one of these, or add an adapter to heron/lm/families.py"
+            f"expected a causal language model of {', '.join(FAMILIES)}, found {config.model_type!r} in {source}; "
+            f"choose one of these, or add an adapter to heron/lm/families.py"
         )
     return config
 
@@ -97,7 +97,7 @@ def load_tokenizer(source: str, num_tokens: int) -> Any:
         raise _not_found(source, error) from error
     if not 1 < len(tokenizer) <= num_tokens:
         raise SplitError(
-            f"expected a tokenizer of at most {num_tokens} tokens, as many as the model in {source} has embeddings, found "
+            f"expected a tokenizer of at most {num_tokens} tokens, as many as the model in {source} embeds, found "
             f"{len(tokenizer)}; give the tokenizer that belongs to the model"
         )
     if tokenizer.eos_token_id is None:

@@ -1,8 +1,8 @@
 """Linear layers that are stored in 16 bits and compute in 32.
 
 Probes measure differences that 16-bit activations would round away, so weights are widened as they are used, one layer
-at a time, in the forward and in the backward pass: no 32-bit copy of the weights outlives its layer. The libraries' ways
-keep the copy in the graph (a parametrization) or compute in 16 bits (autocast).
+at a time, in the forward and in the backward pass: no 32-bit copy of the weights outlives its layer. The ways of the
+libraries keep the copy in the graph (a parametrization) or compute in 16 bits (autocast).
 
 `N` rows, `I` features in, `O` out.
 """

@@ -32,10 +32,9 @@ def build_in_any_mode(build: Callable[[], _ModuleT]) -> _ModuleT:
             module = build()
     fakes: dict[Tensor, Tensor] = {}
     for child in module.modules():
-        for store in (child._parameters, child._buffers):  # noqa: SLF001 - keeps tied tensors tied
-            for name, tensor in store.items():
-                if tensor is not None:
-                    store[name] = fakes.setdefault(tensor, _fake_like(tensor))
+        for name, tensor in [*child.named_parameters(recurse=False), *child.named_buffers(recurse=False)]:
+            fakes.setdefault(tensor, _fake_like(tensor))  # tied tensors stay tied
+            setattr(child, name, fakes[tensor])
     return module
 
 

@@ -94,7 +94,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         hidden_ND, weight_VD, labels_N = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody differentiates the gradient
             total = cross_entropy(hidden_ND @ weight_VD.to(hidden_ND.dtype).T, labels_N, reduction="sum")
-            wanted = [tensor for tensor, wants in zip((hidden_ND, weight_VD), ctx.needs_input_grad, strict=False) if wants]
+            wanted = [
+                tensor for tensor, wants in zip((hidden_ND, weight_VD), ctx.needs_input_grad, strict=False) if wants
+            ]
             found = iter(torch.autograd.grad(total, wanted, grad_total.to(total.dtype), create_graph=True))
             hidden_grad, weight_grad = (next(found) if wants else None for wants in ctx.needs_input_grad[:2])
             return hidden_grad, weight_grad, None

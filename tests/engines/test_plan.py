@@ -7,7 +7,15 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS, ClientSettings
-from heron.engines import ExampleShape, Federation, FederationSettings, StepCost, largest_exact, plan_step, profile_client
+from heron.engines import (
+    ExampleShape,
+    Federation,
+    FederationSettings,
+    StepCost,
+    largest_exact,
+    plan_step,
+    profile_client,
+)
 from heron.errors import ConfigError, SplitError
 from heron.split import SplitModel, build_seeded, digits_cnn, num_client_modules, resnet18
 from heron.zo import Estimator
