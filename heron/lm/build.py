@@ -5,10 +5,10 @@ from typing import Any, Literal
 import torch
 
 from heron.lm.adaptation import LoraLayers, add_lora_
-from heron.lm.cutting import cut_causal_lm
+from heron.lm.cutting import CausalLmSplit, cut_causal_lm
 from heron.lm.pretrained import load_causal_lm
 from heron.lm.widening import store_narrow_
-from heron.split import SplitModel, build_in_any_mode
+from heron.split import build_in_any_mode
 
 Base = Literal["float32", "bfloat16"]
 
@@ -23,7 +23,7 @@ def causal_lm(
     lora_layers: LoraLayers = "attention",
     base: Base = "float32",
     random_weights: bool = False,
-) -> SplitModel:
+) -> CausalLmSplit:
     """A pre-trained causal language model, cut, ready to be fine-tuned.
 
     Args:
