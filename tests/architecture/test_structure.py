@@ -32,6 +32,8 @@ HOMES = {
     "PIL": "data",
     "matplotlib": "report",
     "tensorboard": "report",
+    "sacrebleu": "analysis",
+    "rouge_score": "analysis",
 }
 OPTIONAL = (*HOMES, "flwr", "transformers", "peft", "pandas", "pydantic", "rich", "tomli_w")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
