@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch.nn.functional import cross_entropy
 
-from heron.algorithms import ALGORITHMS, Alignment, ClientSettings, Criterion, FedAdam
+from heron.algorithms import ALGORITHMS, OTHER_NAMES, Alignment, ClientSettings, Criterion, FedAdam
 from heron.config.overrides import check_choice, fingerprint, override
 from heron.config.recipes import RECIPES
 from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, FedServerConfig, RunConfig
@@ -33,6 +33,7 @@ def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunCon
         ConfigError: if a name, key or value is not known or not in range.
     """
     check_choice("recipe", recipe, RECIPES)
+    algorithm = OTHER_NAMES.get(algorithm, algorithm)
     check_choice("algorithm", algorithm, ALGORITHMS)
     if any(assignment.partition("=")[0].strip() in {"algorithm", "recipe"} for assignment in assignments):
         raise ConfigError("algorithm and recipe cannot be --set, rates depend on them; give them as arguments")
