@@ -53,23 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(options: argparse.Namespace) -> None:
     # Each command imports what it needs: `heron --help` and typing mistakes do not wait for torch.
     if options.command == "train":
-        from heron.cli.train import resume_command, train_command
-
-        if options.resume is not None:
-            if options.recipe is not None or options.set or options.out is not None or options.algorithm is not None:
-                raise ConfigError("--resume takes everything from the run's config.toml; drop the other arguments")
-            resume_command(options.resume, save_model=options.save_model, tensorboard=options.tensorboard)
-        elif options.recipe is None:
-            raise ConfigError("expected a recipe or --resume DIR; `heron recipes` lists the recipes")
-        else:
-            train_command(
-                options.recipe,
-                options.algorithm or "heron",
-                options.set,
-                options.out,
-                save_model=options.save_model,
-                tensorboard=options.tensorboard,
-            )
+        _dispatch_train(options)
     elif options.command == "compare":
         from heron.cli.compare import compare_command
 
@@ -96,6 +80,26 @@ def _dispatch(options: argparse.Namespace) -> None:
         from heron.cli.listing import list_algorithms
 
         list_algorithms()
+
+
+def _dispatch_train(options: argparse.Namespace) -> None:
+    from heron.cli.train import resume_command, train_command
+
+    if options.resume is not None:
+        if options.recipe is not None or options.set or options.out is not None or options.algorithm is not None:
+            raise ConfigError("--resume takes everything from the run's config.toml; drop the other arguments")
+        resume_command(options.resume, save_model=options.save_model, tensorboard=options.tensorboard)
+    elif options.recipe is None:
+        raise ConfigError("expected a recipe or --resume DIR; `heron recipes` lists the recipes")
+    else:
+        train_command(
+            options.recipe,
+            options.algorithm or "heron",
+            options.set,
+            options.out,
+            save_model=options.save_model,
+            tensorboard=options.tensorboard,
+        )
 
 
 def _dispatch_language(options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from heron.errors import MissingExtraError, SplitError
 from heron.lm.families import FAMILIES
+from heron.lm.quiet import quiet_transformers
 
 # Sizes that are public knowledge, so that costs can be told without a download (Radford et al., 2019).
 _GPT2_SIZES: dict[str, dict[str, Any]] = {
@@ -39,9 +40,10 @@ def load_causal_lm(source: str, *, random_weights: bool = False) -> Any:
     if random_weights:
         return AutoModelForCausalLM.from_config(config, **options)  # type: ignore[no-untyped-call]
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            str(_located(source)), config=config, use_safetensors=True, **options
-        )
+        with quiet_transformers():
+            return AutoModelForCausalLM.from_pretrained(
+                str(_located(source)), config=config, use_safetensors=True, **options
+            )
     except Exception as error:  # what the hub's clients and file formats raise is theirs
         raise _not_found(source, error) from error
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from heron.lm.adaptation import merge_lora_
 from heron.lm.cutting import CausalLmSplit
+from heron.lm.quiet import quiet_transformers
 from heron.lm.widening import store_wide_
 
 
@@ -42,8 +43,9 @@ def save_whole(split: CausalLmSplit, tokenizer: Any, directory: Path) -> None:
         tokenizer: saved with it.
         directory: where to.
     """
-    whole_model(split).cpu().save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
+    with quiet_transformers():
+        whole_model(split).cpu().save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
 
 
 @torch.no_grad()
