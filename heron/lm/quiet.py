@@ -11,10 +11,10 @@ def quiet_transformers() -> Iterator[None]:
 
     level, bars_were_on = logging.get_verbosity(), logging.is_progress_bar_enabled()
     try:
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         yield
     finally:
         logging.set_verbosity(level)
         if bars_were_on:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
