@@ -21,7 +21,7 @@ from heron.engines.run_directory import RunDirectory
 from heron.engines.run_loop import Run
 from heron.engines.settings import FederationSettings
 from heron.errors import ConfigError
-from heron.lm import causal_lm, causal_lm_config, load_tokenizer
+from heron.lm import Adaptation, causal_lm, causal_lm_config, load_tokenizer
 from heron.split import SplitModel, build_seeded, digits_cnn, resnet18, token_cross_entropy
 from heron.zo import Estimator, derive_seed
 
@@ -185,10 +185,7 @@ def build_split(config: RunConfig, *, random_weights: bool = False) -> SplitMode
                 split.pretrained,
                 num_client_blocks=split.cut,
                 num_auxiliary_blocks=split.auxiliary_blocks,
-                lora_rank=split.lora_rank,
-                lora_alpha=split.lora_alpha,
-                lora_layers=split.lora_layers,
-                base=split.base,
+                adaptation=Adaptation(split.lora_rank, split.lora_alpha, split.lora_layers, split.base),
                 random_weights=random_weights,
             ),
             seed,

@@ -4,14 +4,15 @@ Read in this order: `layers`, `families`, `cutting`, `adaptation`, `widening`, `
 `whole`. The libraries are imported when they are needed.
 """
 
-from heron.lm.adaptation import LoraLayers
-from heron.lm.build import Base, causal_lm
+from heron.lm.adaptation import Adaptation, Base, LoraLayers
+from heron.lm.build import causal_lm
 from heron.lm.cutting import CausalLmSplit
 from heron.lm.parts import load_client_parts, write_parts
 from heron.lm.pretrained import causal_lm_config, load_tokenizer
 from heron.lm.whole import continuations, save_whole, whole_model
 
 __all__ = [
+    "Adaptation",
     "Base",
     "CausalLmSplit",
     "LoraLayers",

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from heron.errors import SplitError
+from heron.lm.adaptation import Adaptation
 from heron.lm.cutting import cut_causal_lm
 from heron.lm.pretrained import load_causal_lm, load_tokenizer
 
@@ -66,8 +67,15 @@ def write_parts(source: str, directory: Path, *, num_client_blocks: int, num_aux
     return manifest
 
 
-def load_client_parts(directory: Path) -> tuple[nn.Module, nn.Module]:
-    """Client part and auxiliary network of a directory that `write_parts` wrote; nothing of the server is read or made.
+def load_client_parts(directory: Path, adaptation: Adaptation | None = None) -> nn.ModuleDict:
+    """What a client holds, from a directory that `write_parts` wrote; nothing of the server is read or made.
+
+    Args:
+        directory: the directory.
+        adaptation: what trains; LoRA of rank 8 in attention by default.
+
+    Returns:
+        The parts `client` and `auxiliary`; an unembedding that the model ties is the embedding's own tensor.
 
     Raises:
         SplitError: if a file is absent, damaged, or belongs to another cut.
@@ -80,7 +88,10 @@ def load_client_parts(directory: Path) -> tuple[nn.Module, nn.Module]:
     client = _filled(split.client, _read_part(directory, "client"), "client")
     shared = {"unembedding.weight": client.get_parameter("embedding.tokens.weight")}
     saved = _read_part(directory, "auxiliary")
-    return client, _filled(split.auxiliary, saved if shared.keys() & saved.keys() else saved | shared, "auxiliary")
+    auxiliary = _filled(split.auxiliary, saved if shared.keys() & saved.keys() else saved | shared, "auxiliary")
+    parts = nn.ModuleDict({"client": client, "auxiliary": auxiliary}).requires_grad_(True)
+    (adaptation or Adaptation()).apply_(parts, whole.config)
+    return parts
 
 
 def _filled(part: nn.Module, tensors: dict[str, Tensor], name: str) -> nn.Module:
@@ -95,7 +106,7 @@ def _filled(part: nn.Module, tensors: dict[str, Tensor], name: str) -> nn.Module
     for module in part.modules():
         if any(buffer.is_meta for buffer in module.buffers(recurse=False)):
             module.__init__(module.config)  # type: ignore[misc]
-    return part.requires_grad_(False)
+    return part
 
 
 def _read_part(directory: Path, name: str) -> dict[str, Tensor]:
