@@ -1,10 +1,11 @@
-"""What a step of a GPT2-Medium client costs: 16 sequences of 512 tokens, cut after block 6, three auxiliary blocks, LoRA.
+"""What a step of a GPT2-Medium client costs: 16 x 512 tokens, cut after block 6, three auxiliary blocks, LoRA.
 
     python benchmarks/language_cost.py [--only NAME]
 
-Peak live bytes with their breakdown and FLOPs by `heron plan`'s meter (equal to `heron profile e2e-gpt2-medium`), and the
-resident memory of a fresh process that loads its part alone (`heron split-model`'s files, random weights) and makes two
-steps. All at micro-batches of one sequence and with the same chunked loss. Saves benchmarks/results/language_cost.json.
+Peak live bytes with their breakdown and FLOPs by the meter of `heron plan` (equal to `heron profile e2e-gpt2-medium`),
+and the resident memory of a fresh process that loads its part alone (files of `heron split-model`, random weights) and
+makes two steps. All at micro-batches of one sequence and with the same chunked loss. Saves
+benchmarks/results/language_cost.json.
 """
 
 import argparse
@@ -104,9 +105,10 @@ def main() -> None:
             cost = plan_cost(recipe_config(RECIPE, algorithm, list(settings))).to_dict()
             rows[name] = cost | {"resident": resident_bytes(name, parts) if name in ROWS else None}
             resident = rows[name]["resident"]
+            process = "-" if resident is None else f"{resident['peak'] / 2**30:.2f} GiB"
             print(
                 f"| {name} | {cost['peak_memory_bytes'] / 2**30:.2f} GiB | {cost['flops_per_step'] / 1e12:.2f} TFLOP "
-                f"| {'-' if resident is None else f'{resident["peak"] / 2**30:.2f} GiB'} |",
+                f"| {process} |",
                 flush=True,
             )
     RESULTS.write_text(json.dumps({"hardware": describe(), "recipe": RECIPE, "rows": rows}, indent=1) + "\n")

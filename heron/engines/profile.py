@@ -14,7 +14,6 @@ from heron.engines.settings import FederationSettings
 from heron.metering import measure_seconds
 from heron.split import SplitModel
 
-
 _ENOUGH_S = 10.0
 
 
