@@ -4,8 +4,8 @@
 
 Perplexity of 500 dev rows against rounds and traffic, for HERON-SFL as published, with its order boundary, SplitLoRA,
 CSE-FSL and the frozen client, three seeds; the size of the auxiliary network, one seed; BLEU and ROUGE-L on 100
-distinct test prompts, one seed. Runs are resumable run directories below the folder. Needs the data and the model beside it
-(`HERON_DATA`). Saves benchmarks/results/e2e.json and docs/figures/e2e.png.
+distinct test prompts, one seed. Runs are resumable run directories below the folder. Needs the data and the model
+beside it (`HERON_DATA`). Saves benchmarks/results/e2e.json and docs/figures/e2e.png.
 """
 
 import argparse

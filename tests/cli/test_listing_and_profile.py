@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from heron.algorithms import ALGORITHMS
+from heron.algorithms import ALGORITHMS, OTHER_NAMES
 from heron.cli.main import main
 from heron.config import RECIPES, from_toml, recipe_config
 
@@ -19,7 +19,7 @@ COST_KEYS = {
 }
 
 
-@pytest.mark.parametrize(("command", "known"), [("recipes", RECIPES), ("algorithms", ALGORITHMS)])
+@pytest.mark.parametrize(("command", "known"), [("recipes", RECIPES), ("algorithms", ALGORITHMS | OTHER_NAMES)])
 def test_lists_have_one_line_each(capsys, command, known):
     assert main([command]) == 0
     output = capsys.readouterr()
