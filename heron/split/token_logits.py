@@ -55,7 +55,9 @@ def token_cross_entropy(outputs: TokenLogits, labels_BT: Tensor) -> Tensor:
     """
     hidden_ND = outputs.hidden_BTD.reshape(-1, outputs.hidden_BTD.shape[-1])
     labels_N = labels_BT.reshape(-1)
-    total: Tensor = _ChunkedCrossEntropy.apply(hidden_ND, outputs.unembedding_VD, labels_N)  # type: ignore[no-untyped-call]
+    total: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_ND, outputs.unembedding_VD, labels_N, torch.is_grad_enabled()
+    )
     return total / num_counted(labels_N).clamp(min=1)
 
 
@@ -68,8 +70,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     """Sum of the cross-entropies; gradients are made in the forward pass, where they are asked for."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tensor:
-        wants_hidden, wants_weight, _ = ctx.needs_input_grad
+    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, builds_graph: bool) -> Tensor:
+        # A trainable tensor is said to need a gradient under `no_grad`, too.
+        wants_hidden, wants_weight = (wants and builds_graph for wants in ctx.needs_input_grad[:2])
         hidden_grad = torch.zeros_like(hidden_ND) if wants_hidden else None
         weight_grad = torch.zeros_like(weight_VD) if wants_weight else None
         total = torch.zeros((), dtype=torch.float64, device=hidden_ND.device)
@@ -89,7 +92,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (grad_total,) = grad_outputs
         hidden_ND, weight_VD, labels_N = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody differentiates the gradient
@@ -99,11 +102,11 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             ]
             found = iter(torch.autograd.grad(total, wanted, grad_total.to(total.dtype), create_graph=True))
             hidden_grad, weight_grad = (next(found) if wants else None for wants in ctx.needs_input_grad[:2])
-            return hidden_grad, weight_grad, None
+            return hidden_grad, weight_grad, None, None
         hidden_grad, weight_grad = (
             None if gradient is None else gradient * grad_total.to(gradient.dtype) for gradient in ctx.gradients
         )
-        return hidden_grad, weight_grad, None
+        return hidden_grad, weight_grad, None, None
 
 
 def _chunks(labels_N: Tensor, num_tokens: int) -> Iterator[Tensor]:
