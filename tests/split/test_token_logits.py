@@ -132,7 +132,9 @@ def test_every_kind_of_derivative() -> None:
     def loss(*factors: Tensor) -> Tensor:
         return token_cross_entropy(TokenLogits(*factors), labels)
 
-    assert gradcheck(loss, (hidden, weight))
+    assert gradcheck(loss, (hidden, weight), check_forward_ad=True)
+    assert gradcheck(lambda factor: loss(factor, weight.detach()), (hidden,), check_forward_ad=True)
+    assert gradcheck(lambda factor: loss(hidden.detach(), factor), (weight,), check_forward_ad=True)
     assert gradgradcheck(loss, (hidden, weight))
     assert gradgradcheck(lambda factor: loss(factor, weight.detach()), (hidden,))
     assert gradgradcheck(lambda factor: loss(hidden.detach(), factor), (weight,))
