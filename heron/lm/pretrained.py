@@ -38,8 +38,9 @@ def load_causal_lm(source: str, *, random_weights: bool = False) -> Any:
     options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa"}
     if random_weights:
         return AutoModelForCausalLM.from_config(config, **options)  # type: ignore[no-untyped-call]
+    loader: Any = AutoModelForCausalLM
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        model, report = loader.from_pretrained(
             str(_located(source)), config=config, use_safetensors=True, output_loading_info=True, **options
         )
     except Exception as error:  # what the hub's clients and file formats raise is theirs

@@ -32,7 +32,8 @@ class _WidenedProduct(torch.autograd.Function):
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
         """Of forward mode: the same product."""
         (weight_IO,) = ctx.saved_tensors
-        return tangents[0] @ weight_IO.to(tangents[0].dtype)
+        product: Tensor = tangents[0] @ weight_IO.to(tangents[0].dtype)
+        return product
 
 
 class WideningLinear(nn.Linear):

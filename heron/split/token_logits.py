@@ -115,7 +115,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 def _sweep(
     hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, wants_hidden: bool, wants_weight: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Sum of the cross-entropies, shape (), float64, and its gradients by hidden states and weights, as far as wanted."""
+    """Sum of the cross-entropies, shape (), float64; its gradients by hidden states and weights, as far as wanted."""
     hidden_grad = torch.zeros_like(hidden_ND) if wants_hidden else None
     weight_grad = torch.zeros_like(weight_VD) if wants_weight else None
     total = torch.zeros((), dtype=torch.float64, device=hidden_ND.device)

@@ -1,7 +1,5 @@
 """Cut language models compute what `transformers` does; what is shared, what trains, how it is stored."""
 
-import copy
-import itertools
 from pathlib import Path
 
 import pytest
@@ -16,26 +14,12 @@ from heron.data import Batch
 from heron.errors import HeronError
 from heron.lm import causal_lm, load_tokenizer
 from heron.lm.families import FAMILIES
-from heron.split import SplitModel, check_trainable, is_stochastic, token_cross_entropy
-from heron.split.sharing import check_disjoint
+from heron.split import SplitModel, check_disjoint, check_trainable, is_stochastic, token_cross_entropy
 from tests.lm.models import MODELS, NUM_BLOCKS, NUM_POSITIONS, NUM_TOKENS, TIED, save, uncut
 
 EVERY = pytest.mark.parametrize("name", list(MODELS))
 CUTS = [(cut, blocks) for cut in range(1, NUM_BLOCKS) for blocks in range(NUM_BLOCKS - cut + 1)]
 LENGTHS = (7, 1, 4)
-
-
-@pytest.fixture(scope="session")
-def saved(tmp_path_factory):
-    """Directories of models, each written once."""
-    directories: dict[str, str] = {}
-
-    def directory(name: str) -> str:
-        if name not in directories:
-            directories[name] = save(name, tmp_path_factory.mktemp("model"))
-        return directories[name]
-
-    return directory
 
 
 def tokens(length: int = max(LENGTHS)) -> Tensor:
@@ -51,7 +35,7 @@ def scores(split: SplitModel, ids: Tensor) -> Tensor:
     return split.eval()(ids).scores()
 
 
-def randomise_lora_(split: SplitModel) -> None:
+def randomise_lora_(split: nn.Module) -> None:
     """Products of LoRA start at zero, where a wrong one would not show."""
     generator = torch.Generator().manual_seed(5)
     for name, parameter in split.named_parameters():
@@ -80,7 +64,9 @@ def test_scores_are_those_of_the_uncut_model(name: str, lora_rank: int, saved) -
 
 @EVERY
 @pytest.mark.parametrize(("cut", "blocks"), CUTS)
-def test_the_auxiliary_network_is_the_servers_first_blocks_and_its_head(name: str, cut: int, blocks: int, saved) -> None:
+def test_the_auxiliary_network_is_the_servers_first_blocks_and_its_head(
+    name: str, cut: int, blocks: int, saved
+) -> None:
     split = cut_model(saved(name), cut, blocks).eval()
     assert list(dict(split.client.named_children())) == ["embedding", *(f"block{index}" for index in range(cut))]
     names = [f"block{index}" for index in range(cut, NUM_BLOCKS)]
@@ -95,9 +81,7 @@ def test_the_auxiliary_network_is_the_servers_first_blocks_and_its_head(name: st
         found = split.auxiliary(smashed)
     assert torch.equal(found.scores(), expected.scores())
     own, others = dict(split.auxiliary.named_parameters()), dict(split.server.named_parameters())
-    assert {name for name, tensor in own.items() if tensor.requires_grad} == {
-        name for name in own if "lora_" in name
-    }
+    assert {name for name, tensor in own.items() if tensor.requires_grad} == {name for name in own if "lora_" in name}
     assert all((own[name] is others[name]) == (not own[name].requires_grad) for name in own)
 
 
@@ -173,9 +157,7 @@ def loss_and_gradients(split: SplitModel) -> tuple[Tensor, dict[str, Tensor]]:
 
 @pytest.mark.parametrize("name", ["gpt2", "opt", "llama", "qwen2, tied", "gpt2, untied"])
 def test_a_narrow_base_computes_in_float32_with_rounded_weights(name: str, saved) -> None:
-    narrow, wide = (
-        cut_model(saved(name), lora_layers="all", base=base).eval() for base in ("bfloat16", "float32")
-    )
+    narrow, wide = (cut_model(saved(name), lora_layers="all", base=base).eval() for base in ("bfloat16", "float32"))
     for parameter, other in zip(narrow.parameters(), wide.parameters(), strict=True):
         is_matrix = parameter.dim() == 2
         assert parameter.dtype == (torch.bfloat16 if is_matrix and not parameter.requires_grad else torch.float32)
@@ -218,6 +200,24 @@ def test_dropout_is_a_function_of_the_seed(name: str, base: str, saved) -> None:
     assert torch.equal(first[1], again[1])
     assert not torch.equal(first[0], other[0])
     assert not is_stochastic(cut_model(saved(name.removesuffix(", dropout"))))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "opt", "llama"])
+def test_merged_lora_computes_the_same(name: str, saved) -> None:
+    from heron.lm.adaptation import add_lora_, merge_lora_
+
+    model = uncut(name)
+    names = [key for key, _ in model.named_parameters()]
+    add_lora_(model, rank=2, alpha=4, layers="all")
+    randomise_lora_(model)
+    with torch.no_grad():
+        expected = model(tokens()).logits
+        merge_lora_(model)
+        found = model(tokens()).logits
+        plain = uncut(name)(tokens()).logits
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(found, plain, atol=1e-2)
+    assert [key for key, _ in model.named_parameters()] == names
 
 
 def test_weights_may_be_random_and_then_depend_on_the_generator(tmp_path) -> None:
@@ -299,7 +299,9 @@ def _truncate(shard: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [_truncate, lambda shard: shard.write_bytes(b""), lambda shard: shard.unlink()], ids=["half", "empty", "gone"]
+    "damage",
+    [_truncate, lambda shard: shard.write_bytes(b""), lambda shard: shard.unlink()],
+    ids=["half", "empty", "gone"],
 )
 def test_damaged_weights_are_refused(damage, tmp_path) -> None:
     source = save("gpt2", tmp_path)
@@ -329,13 +331,17 @@ def tokenizer(directory: Path, size: int, **special: str) -> None:
     from transformers import PreTrainedTokenizerFast
 
     words = {f"w{index}": index for index in range(size - 1)} | {"<end>": size - 1}
-    PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(WordLevel(words, unk_token="w0")), **special
-    ).save_pretrained(directory)
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(words, unk_token="w0")), **special).save_pretrained(
+        directory
+    )
 
 
 def test_a_tokenizer_has_to_fit_the_vocabulary_and_to_end(tmp_path) -> None:
-    for name, size, special in (("fits", 61, {"eos_token": "<end>"}), ("large", 62, {"eos_token": "<end>"}), ("endless", 61, {})):
+    for name, size, special in (
+        ("fits", 61, {"eos_token": "<end>"}),
+        ("large", 62, {"eos_token": "<end>"}),
+        ("endless", 61, {}),
+    ):
         tokenizer(tmp_path / name, size, **special)
     assert len(load_tokenizer(str(tmp_path / "fits"), NUM_TOKENS)) == NUM_TOKENS
     for name, text in (("large", "at most 61 tokens.* found 62"), ("endless", "an end token")):
