@@ -30,8 +30,12 @@ ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm for algorithm in (HERON, HO_SFL, HOSL, CSE_FSL, FSL_SAGE, SFLV1, SFLV2, FEDAVG, FROZEN)
 }
 
+OTHER_NAMES = {"splitlora": SFLV2.name}
+"""What the literature also calls an algorithm: SplitLoRA (Lin et al., arXiv 2407.00952) is SplitFed V2 with LoRA."""
+
 __all__ = [
     "ALGORITHMS",
+    "OTHER_NAMES",
     "Algorithm",
     "Alignment",
     "ClientData",

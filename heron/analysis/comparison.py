@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from heron.analysis.quality import ACCURACY, Quality, quality_of
+
 Summary = Mapping[str, Any]
 Settings = Mapping[str, Any]
 
@@ -28,32 +30,41 @@ class RunGroup:
 
 
 def summarise(groups: Sequence[RunGroup]) -> list[dict[str, Any]]:
-    """One row per group: accuracy with its standard error, gain recovered, traffic, time and client costs.
+    """One row per group: quality with its standard error, gain recovered, traffic, time and client costs.
 
     Args:
         groups: runs of each algorithm under each choice of settings.
 
     Returns:
-        Rows in the order of `groups`. `gain_recovered` is (accuracy - frozen) / (cse_fsl - frozen) of the mean test
-        accuracies under the same settings, and None where one of the two controls is absent or cse_fsl is not above
-        frozen: then there is nothing to recover (ALGORITHMS 4b).
+        Rows in the order of `groups`. `test_accuracy` is the mean over the seeds, `test_accuracy_standard_error` and
+        `test_accuracies` go with it; `perplexity` takes their place where that judges the runs. `gain_recovered` is
+        that of the means under the same settings, and None where one of the two controls is absent or cse_fsl is not
+        better than frozen: then there is nothing to recover (ALGORITHMS 4b).
+
+    Raises:
+        ReportError: if some runs are judged by accuracy and others by perplexity.
     """
-    rows = [_row(group) for group in groups]
-    accuracy = {(row["algorithm"], *row["settings"].items()): row["test_accuracy"] for row in rows}
+    quality = quality_of(summary for group in groups for summary in group.summaries)
+    rows = [_row(group, quality) for group in groups]
+    found = {(row["algorithm"], *row["settings"].items()): row[quality.key()] for row in rows}
     for row in rows:
-        frozen, first_order = (accuracy.get((control, *row["settings"].items())) for control in ("frozen", "cse_fsl"))
-        row["gain_recovered"] = gain_recovered(row["test_accuracy"], frozen, first_order)
+        frozen, first_order = (found.get((control, *row["settings"].items())) for control in ("frozen", "cse_fsl"))
+        row["gain_recovered"] = gain_recovered(row[quality.key()], frozen, first_order, quality)
     return rows
 
 
-def gain_recovered(accuracy: float | None, frozen: float | None, first_order: float | None) -> float | None:
-    """Share of what a first-order client gains over a frozen one: (accuracy - frozen) / (first_order - frozen).
+def gain_recovered(
+    value: float | None, frozen: float | None, first_order: float | None, quality: Quality = ACCURACY
+) -> float | None:
+    """Share of what a first-order client gains over a frozen one: (value - frozen) / (first_order - frozen).
 
-    None where a value is absent, or the first-order client gains nothing.
+    None where a value is absent, or the first-order client gains nothing. Where lower is better the formula is the
+    same: both differences change their sign.
     """
-    if accuracy is None or frozen is None or first_order is None or first_order <= frozen:
+    if value is None or frozen is None or first_order is None:
         return None
-    return (accuracy - frozen) / (first_order - frozen)
+    gain, whole_gain = (quality.goodness(one) - quality.goodness(frozen) for one in (value, first_order))
+    return gain / whole_gain if whole_gain > 0 else None
 
 
 def row_label(algorithm: str, settings: Settings, *, without: str | None = None) -> str:
@@ -84,22 +95,31 @@ def value_text(value: object) -> str:
     return str(value)
 
 
-def _row(group: RunGroup) -> dict[str, Any]:
+def _row(group: RunGroup, quality: Quality) -> dict[str, Any]:
     runs = group.summaries
-    accuracies = [run["test_accuracy"] for run in runs if run.get("test_accuracy") is not None]
+    values = [quality.of(run) for run in runs if quality.key() in run]
+    mean, error = mean_and_error(values)
     return {
         "algorithm": group.algorithm,
         "settings": dict(group.settings),
         "label": row_label(group.algorithm, group.settings),
         "num_runs": len(runs),
-        "test_accuracy": statistics.fmean(accuracies) if accuracies else None,
-        "test_accuracy_standard_error": standard_error(accuracies),
-        "test_accuracies": accuracies,
+        quality.key(): mean,
+        quality.error_key: error,
+        f"test_{quality.plural}": values,
         "uplink_bytes_by_kind": _mean_by_kind([run["uplink_bytes_by_kind"] for run in runs]),
         "downlink_bytes_by_kind": _mean_by_kind([run["downlink_bytes_by_kind"] for run in runs]),
         "elapsed_s": statistics.fmean(run["elapsed_s"] for run in runs),
         "client_cost": dict(group.cost),
     }
+
+
+def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Mean over seeds and its standard error; None where a seed diverged: the mean of the others would flatter."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None, None
+    return statistics.fmean(known), standard_error(known)
 
 
 def standard_error(values: Sequence[float]) -> float | None:

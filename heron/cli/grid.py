@@ -82,7 +82,9 @@ def expand_grid(
         words = [*assignments, *(f"{key}={text}" for key, (text, _) in zip(texts, chosen, strict=True))]
         requested = {seed: recipe_config(recipe, algorithm, [*words, f"seed={seed}"]) for seed in seeds}
         configs = {seed: resolve_budget(config) for seed, config in requested.items()}
-        cells.append(Cell(algorithm, settings, configs))
+        cells.append(Cell(configs[seeds[0]].algorithm, settings, configs))
+    if len({cell.folder for cell in cells}) < len(cells):
+        raise ConfigError(f"expected different algorithms, found one under two names in {', '.join(algorithms)}")
     longest = max((cell.folder.name for cell in cells), key=lambda name: len(name.encode()))
     if len(longest.encode()) > _MAX_NAME_BYTES:
         raise ConfigError(f"the folder {longest[:40]}... would have more than {_MAX_NAME_BYTES} bytes; vary fewer keys")

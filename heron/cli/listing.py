@@ -2,7 +2,7 @@
 
 import sys
 
-from heron.algorithms import ALGORITHMS
+from heron.algorithms import ALGORITHMS, OTHER_NAMES
 from heron.config import RECIPES, recipe_config, to_toml
 
 
@@ -18,7 +18,8 @@ def show_recipe(name: str) -> None:
 
 def list_algorithms() -> None:
     """One line per algorithm, with its source."""
-    _print({name: f"{algorithm.summary} [{algorithm.citation}]" for name, algorithm in ALGORITHMS.items()})
+    lines = {name: f"{algorithm.summary} [{algorithm.citation}]" for name, algorithm in ALGORITHMS.items()}
+    _print(lines | {other: f"another name of {name}" for other, name in OTHER_NAMES.items()})
 
 
 def _print(lines: dict[str, str]) -> None:

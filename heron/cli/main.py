@@ -16,6 +16,8 @@ _EXAMPLES = """examples:
   heron report runs/mine runs/other
   heron profile cifar10-resnet18 --algorithms heron,cse_fsl,frozen --json costs.json
   heron plan cifar10-resnet18 --memory 200MiB
+  heron split-model gpt2-medium --cut 6 --auxiliary-blocks 3 --out parts
+  heron export runs/mine --out exported
 """
 
 
@@ -51,23 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(options: argparse.Namespace) -> None:
     # Each command imports what it needs: `heron --help` and typing mistakes do not wait for torch.
     if options.command == "train":
-        from heron.cli.train import resume_command, train_command
-
-        if options.resume is not None:
-            if options.recipe is not None or options.set or options.out is not None or options.algorithm is not None:
-                raise ConfigError("--resume takes everything from the run's config.toml; drop the other arguments")
-            resume_command(options.resume, save_model=options.save_model, tensorboard=options.tensorboard)
-        elif options.recipe is None:
-            raise ConfigError("expected a recipe or --resume DIR; `heron recipes` lists the recipes")
-        else:
-            train_command(
-                options.recipe,
-                options.algorithm or "heron",
-                options.set,
-                options.out,
-                save_model=options.save_model,
-                tensorboard=options.tensorboard,
-            )
+        _dispatch_train(options)
     elif options.command == "compare":
         from heron.cli.compare import compare_command
 
@@ -84,6 +70,8 @@ def _dispatch(options: argparse.Namespace) -> None:
         from heron.cli.plan import plan_command
 
         plan_command(options.recipe, options.memory, options.set, options.json)
+    elif options.command in {"split-model", "export", "generate"}:
+        _dispatch_language(options)
     elif options.command == "recipes":
         from heron.cli.listing import list_recipes, show_recipe
 
@@ -92,6 +80,37 @@ def _dispatch(options: argparse.Namespace) -> None:
         from heron.cli.listing import list_algorithms
 
         list_algorithms()
+
+
+def _dispatch_train(options: argparse.Namespace) -> None:
+    from heron.cli.train import resume_command, train_command
+
+    if options.resume is not None:
+        if options.recipe is not None or options.set or options.out is not None or options.algorithm is not None:
+            raise ConfigError("--resume takes everything from the run's config.toml; drop the other arguments")
+        resume_command(options.resume, save_model=options.save_model, tensorboard=options.tensorboard)
+    elif options.recipe is None:
+        raise ConfigError("expected a recipe or --resume DIR; `heron recipes` lists the recipes")
+    else:
+        train_command(
+            options.recipe,
+            options.algorithm or "heron",
+            options.set,
+            options.out,
+            save_model=options.save_model,
+            tensorboard=options.tensorboard,
+        )
+
+
+def _dispatch_language(options: argparse.Namespace) -> None:
+    from heron.cli.language import export_command, generate_command, split_model_command
+
+    if options.command == "split-model":
+        split_model_command(options.source, options.cut, options.auxiliary_blocks, options.out)
+    elif options.command == "export":
+        export_command(options.run, options.out)
+    else:
+        generate_command(options.run, options.prompts, options.json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     _add_measuring(commands)
+    _add_language(commands)
     recipes = commands.add_parser("recipes", help="list the recipes, or show one complete with all its keys")
     recipes.add_argument("recipe", nargs="?", metavar="RECIPE", help="show this one as TOML")
     commands.add_parser("algorithms", help="list the algorithms")
@@ -153,6 +173,26 @@ def _add_measuring(commands: "argparse._SubParsersAction[_Parser]") -> None:
     plan.add_argument("--memory", required=True, metavar="SIZE", help="for one client step, e.g. 64MiB, 1.5GB or bytes")
     _add_set(plan)
     plan.add_argument("--json", type=Path, metavar="FILE", help="write all variants as JSON, too")
+
+
+def _add_language(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    """The commands for language models."""
+    split = commands.add_parser("split-model", help="write a language model's parts, so that clients load theirs alone")
+    split.add_argument("source", metavar="NAME_OR_DIR", help="a directory of transformers, or a name on the hub")
+    split.add_argument("--cut", type=int, required=True, metavar="B", help="blocks on the client")
+    split.add_argument(
+        "--auxiliary-blocks", type=int, default=1, metavar="A", help="blocks of the auxiliary network; default 1"
+    )
+    split.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
+
+    export = commands.add_parser("export", help="write a run's language model as transformers loads it, LoRA merged")
+    export.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
+
+    generate = commands.add_parser("generate", help="let a run's language model write; BLEU and ROUGE-L")
+    generate.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    generate.add_argument("--prompts", type=int, default=100, metavar="N", help="distinct test prompts; default 100")
+    generate.add_argument("--json", type=Path, metavar="FILE", help="write texts and scores as JSON, too")
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from heron.analysis import quality_of
 from heron.engines import Metrics
 
 _LINES = 10
@@ -99,8 +100,8 @@ def _plain(label: str, done: int, total: int, unit: str, rate: Callable[[int], f
 
 
 def _note(row: Metrics) -> str:
-    accuracy = row.get("test_accuracy")
-    loss = row["train_loss"]
+    quality, loss = quality_of([row]), row["train_loss"]
+    value = quality.of(row)
     return ("" if loss is None else f"loss {loss:.3f}") + (
-        "" if accuracy is None else f"  accuracy {100 * accuracy:.1f}%"
+        "" if value is None else f"  {quality.name} {quality.text(value)}{quality.unit}"
     )

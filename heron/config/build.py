@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch.nn.functional import cross_entropy
 
-from heron.algorithms import ALGORITHMS, Alignment, ClientSettings, Criterion, FedAdam
+from heron.algorithms import ALGORITHMS, OTHER_NAMES, Alignment, ClientSettings, Criterion, FedAdam
 from heron.config.overrides import check_choice, fingerprint, override
 from heron.config.recipes import RECIPES
 from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, FedServerConfig, RunConfig
@@ -21,7 +21,7 @@ from heron.engines.run_directory import RunDirectory
 from heron.engines.run_loop import Run
 from heron.engines.settings import FederationSettings
 from heron.errors import ConfigError
-from heron.lm import causal_lm, causal_lm_config, load_tokenizer
+from heron.lm import Adaptation, causal_lm, causal_lm_config, load_tokenizer
 from heron.split import SplitModel, build_seeded, digits_cnn, resnet18, token_cross_entropy
 from heron.zo import Estimator, derive_seed
 
@@ -33,6 +33,7 @@ def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunCon
         ConfigError: if a name, key or value is not known or not in range.
     """
     check_choice("recipe", recipe, RECIPES)
+    algorithm = OTHER_NAMES.get(algorithm, algorithm)
     check_choice("algorithm", algorithm, ALGORITHMS)
     if any(assignment.partition("=")[0].strip() in {"algorithm", "recipe"} for assignment in assignments):
         raise ConfigError("algorithm and recipe cannot be --set, rates depend on them; give them as arguments")
@@ -184,10 +185,7 @@ def build_split(config: RunConfig, *, random_weights: bool = False) -> SplitMode
                 split.pretrained,
                 num_client_blocks=split.cut,
                 num_auxiliary_blocks=split.auxiliary_blocks,
-                lora_rank=split.lora_rank,
-                lora_alpha=split.lora_alpha,
-                lora_layers=split.lora_layers,
-                base=split.base,
+                adaptation=Adaptation(split.lora_rank, split.lora_alpha, split.lora_layers, split.base),
                 random_weights=random_weights,
             ),
             seed,

@@ -151,7 +151,7 @@ class Run:
         for name, dataset in (("validation", self.splits.validation), ("test", self.splits.test)):
             result = evaluate(model, dataset, self.federation.local.criterion, device=device)
             if result is not None:
-                row |= {f"{name}_accuracy": result.accuracy, f"{name}_loss": result.loss}
+                row |= result.metrics(name)
         return row
 
 

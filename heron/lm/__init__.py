@@ -1,11 +1,27 @@
 """Causal language models, cut: what comes from `transformers` and `peft`, and how it becomes client and server.
 
-Read in this order: `layers`, `families`, `cutting`, `adaptation`, `widening`, `pretrained`, `build`. The libraries are
-imported when they are needed.
+Read in this order: `layers`, `families`, `cutting`, `adaptation`, `widening`, `pretrained`, `build`, `parts`,
+`whole`. The libraries are imported when they are needed.
 """
 
-from heron.lm.adaptation import LoraLayers
-from heron.lm.build import Base, causal_lm
+from heron.lm.adaptation import Adaptation, Base, LoraLayers
+from heron.lm.build import causal_lm
+from heron.lm.cutting import CausalLmSplit
+from heron.lm.parts import load_client_parts, write_parts
 from heron.lm.pretrained import causal_lm_config, load_tokenizer
+from heron.lm.whole import continuations, save_whole, whole_model
 
-__all__ = ["Base", "LoraLayers", "causal_lm", "causal_lm_config", "load_tokenizer"]
+__all__ = [
+    "Adaptation",
+    "Base",
+    "CausalLmSplit",
+    "LoraLayers",
+    "causal_lm",
+    "causal_lm_config",
+    "continuations",
+    "load_client_parts",
+    "load_tokenizer",
+    "save_whole",
+    "whole_model",
+    "write_parts",
+]

@@ -1,43 +1,78 @@
 """What of a language model trains: everything, or LoRA beside frozen base weights, by `peft`."""
 
 import warnings
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from heron.errors import MissingExtraError, SplitError
 from heron.lm.families import family_of
+from heron.lm.widening import store_narrow_
 
 LoraLayers = Literal["attention", "all"]
+Base = Literal["float32", "bfloat16"]
 
 
-def add_lora_(model: Any, *, rank: int, alpha: int, layers: LoraLayers) -> None:
-    """Freeze a model and put a trainable low-rank product beside its linear layers (Hu et al., arXiv 2106.09685).
+@dataclass(frozen=True)
+class Adaptation:
+    """How a pre-trained model is fine-tuned.
 
-    Args:
-        model: a causal language model of `transformers`; changed in place. The products start at zero.
-        rank: of the products, at least 1.
-        alpha: their scale is alpha / rank.
-        layers: linear layers of attention, or all in the blocks.
-
-    Raises:
-        SplitError: if a number is out of range.
-        MissingExtraError: if `peft` is not installed.
+    Attributes:
+        lora_rank: rank of LoRA (Hu et al., arXiv 2106.09685) beside frozen weights; 0 trains all weights.
+        lora_alpha: LoRA's scale is alpha / rank.
+        lora_layers: linear layers of attention, or all in the blocks.
+        base: how frozen matrices are stored; they compute in float32 in any case.
     """
-    if rank < 1 or alpha < 1:
-        raise SplitError(f"expected split.lora_rank and split.lora_alpha of at least 1, found {rank} and {alpha}")
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise MissingExtraError("peft", "language") from error
-    family = family_of(model.config)
-    names = family.attention_layers if layers == "attention" else family.all_layers
-    is_transposed = model.config.model_type == "gpt2"
-    settings = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(names), fan_in_fan_out=is_transposed)
-    model.requires_grad_(False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about layers of models that it is not given here
-        inject_adapter_in_model(settings, model)
+
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    lora_layers: LoraLayers = "attention"
+    base: Base = "float32"
+
+    def apply_(self, module: nn.Module, config: Any) -> None:
+        """Freeze what does not train, put LoRA beside it and store it as asked.
+
+        Args:
+            module: a model of `transformers`, or parts of one; changed in place. LoRA's products start at zero.
+            config: the model's configuration.
+
+        Raises:
+            SplitError: if a number is out of range, or nothing is frozen that could be stored in fewer bits.
+            MissingExtraError: if `peft` is not installed.
+        """
+        if self.lora_rank:
+            self._add_lora_(module, config)
+        elif self.base != "float32":
+            raise SplitError(
+                f"expected split.base=float32 where all weights train, found {self.base}; set split.lora_rank too"
+            )
+        if self.base != "float32":
+            store_narrow_(module, getattr(torch, self.base))
+
+    def _add_lora_(self, module: nn.Module, config: Any) -> None:
+        if self.lora_rank < 0 or self.lora_alpha < 1:
+            raise SplitError(
+                f"expected split.lora_rank of at least 0 and split.lora_alpha of at least 1, found {self.lora_rank} "
+                f"and {self.lora_alpha}"
+            )
+        try:
+            from peft import LoraConfig, inject_adapter_in_model
+        except ImportError as error:
+            raise MissingExtraError("peft", "language") from error
+        family = family_of(config)
+        names = family.attention_layers if self.lora_layers == "attention" else family.all_layers
+        settings = LoraConfig(
+            r=self.lora_rank,
+            lora_alpha=self.lora_alpha,
+            target_modules=list(names),
+            fan_in_fan_out=config.model_type == "gpt2",
+        )
+        module.requires_grad_(False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about layers of models that it is not given here
+            inject_adapter_in_model(settings, module)
 
 
 def merge_lora_(model: Any) -> None:

@@ -1,16 +1,11 @@
 """From the few choices a run makes to a cut language model."""
 
-from typing import Any, Literal
+from typing import Any
 
-import torch
-
-from heron.lm.adaptation import LoraLayers, add_lora_
-from heron.lm.cutting import cut_causal_lm
+from heron.lm.adaptation import Adaptation
+from heron.lm.cutting import CausalLmSplit, cut_causal_lm
 from heron.lm.pretrained import load_causal_lm
-from heron.lm.widening import store_narrow_
-from heron.split import SplitModel, build_in_any_mode
-
-Base = Literal["float32", "bfloat16"]
+from heron.split import build_in_any_mode
 
 
 def causal_lm(
@@ -18,22 +13,16 @@ def causal_lm(
     *,
     num_client_blocks: int,
     num_auxiliary_blocks: int,
-    lora_rank: int = 8,
-    lora_alpha: int = 16,
-    lora_layers: LoraLayers = "attention",
-    base: Base = "float32",
+    adaptation: Adaptation | None = None,
     random_weights: bool = False,
-) -> SplitModel:
+) -> CausalLmSplit:
     """A pre-trained causal language model, cut, ready to be fine-tuned.
 
     Args:
         source: a directory, or a name on the hub.
         num_client_blocks: blocks on the client, b.
         num_auxiliary_blocks: blocks of the auxiliary network, a.
-        lora_rank: rank of LoRA in all parts; 0 trains all weights.
-        lora_alpha: LoRA's scale is alpha / rank.
-        lora_layers: where LoRA goes.
-        base: how frozen matrices are stored; they compute in float32 in any case.
+        adaptation: what trains; LoRA of rank 8 in attention by default.
         random_weights: weights drawn from torch's generator in place of pre-trained ones.
 
     Raises:
@@ -42,10 +31,7 @@ def causal_lm(
 
     def adapted() -> Any:
         model = load_causal_lm(source, random_weights=random_weights)
-        if lora_rank:
-            add_lora_(model, rank=lora_rank, alpha=lora_alpha, layers=lora_layers)
-        if base != "float32":
-            store_narrow_(model, getattr(torch, base))
+        (adaptation or Adaptation()).apply_(model, model.config)
         return model
 
     return cut_causal_lm(build_in_any_mode(adapted), num_client_blocks, num_auxiliary_blocks)

@@ -20,7 +20,27 @@ from heron.lm.layers import Unembedding
 from heron.split import SplitModel
 
 
-def cut_causal_lm(model: Any, num_client_blocks: int, num_auxiliary_blocks: int) -> SplitModel:
+class CausalLmSplit(SplitModel):
+    """A cut causal language model.
+
+    Args:
+        whole: the model of `transformers` that client and server are made of.
+        client: its first part.
+        server: the rest.
+        auxiliary: the auxiliary network.
+    """
+
+    def __init__(self, whole: Any, client: nn.Module, server: nn.Module, auxiliary: nn.Module) -> None:
+        super().__init__(client, server, auxiliary)
+        self._whole = (whole,)  # in a tuple, so that it is no third part
+
+    @property
+    def whole(self) -> Any:
+        """The model whose modules client and server share."""
+        return self._whole[0]
+
+
+def cut_causal_lm(model: Any, num_client_blocks: int, num_auxiliary_blocks: int) -> CausalLmSplit:
     """Cut a model after a block.
 
     Frozen tensors are held by client, auxiliary network and server together, whatever trains by each for itself. Where
@@ -54,7 +74,7 @@ def cut_causal_lm(model: Any, num_client_blocks: int, num_auxiliary_blocks: int)
         cast("Unembedding", auxiliary.unembedding).weight = tied
         if tied.requires_grad:
             server["unembedding"] = Unembedding(nn.Parameter(tied.detach().clone()))
-    return SplitModel(nn.Sequential(client), nn.Sequential(server), auxiliary)
+    return CausalLmSplit(model, nn.Sequential(client), nn.Sequential(server), auxiliary)
 
 
 def _head(model: Any, family: Family) -> dict[str, nn.Module]:

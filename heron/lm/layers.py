@@ -2,7 +2,7 @@
 
 Sequences are padded on the right. A causal model's position sees itself and what is left of it, so padding on the right
 reaches no token that counts, position ids are 0, 1, 2, ... and no mask is needed: attention runs in its fused causal
-form, whose memory grows with T and not with T x T (docs/decisions/0019-causal-lm-parts.md).
+form, whose memory grows with T and not with T x T (docs/decisions/0020-causal-lm-parts.md).
 
 `B` examples, `T` positions, `D` features, `V` tokens of the vocabulary.
 """

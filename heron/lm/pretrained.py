@@ -8,6 +8,7 @@ import torch
 
 from heron.errors import MissingExtraError, SplitError
 from heron.lm.families import FAMILIES
+from heron.lm.quiet import quiet_transformers
 
 # Sizes that are public knowledge, so that costs can be told without a download (Radford et al., 2019).
 _GPT2_SIZES: dict[str, dict[str, Any]] = {
@@ -40,9 +41,10 @@ def load_causal_lm(source: str, *, random_weights: bool = False) -> Any:
         return AutoModelForCausalLM.from_config(config, **options)  # type: ignore[no-untyped-call]
     loader: Any = AutoModelForCausalLM
     try:
-        model, report = loader.from_pretrained(
-            str(_located(source)), config=config, use_safetensors=True, output_loading_info=True, **options
-        )
+        with quiet_transformers():
+            model, report = loader.from_pretrained(
+                str(_located(source)), config=config, use_safetensors=True, output_loading_info=True, **options
+            )
     except Exception as error:  # what the hub's clients and file formats raise is theirs
         raise _not_found(source, error) from error
     if report["missing_keys"]:  # the library would go on with random ones

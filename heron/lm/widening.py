@@ -7,6 +7,8 @@ libraries keep the copy in the graph (a parametrization) or compute in 16 bits (
 `N` rows, `I` features in, `O` out.
 """
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -46,7 +48,7 @@ class WideningLinear(nn.Linear):
 
 
 def store_narrow_(module: nn.Module, dtype: torch.dtype) -> None:
-    """Store the linear layers and embeddings of a frozen module in a narrow dtype; they go on computing in float32.
+    """Store the frozen linear layers and embeddings of a module in a narrow dtype; they go on computing in float32.
 
     Norms and biases, which are small, stay as they are.
 
@@ -54,27 +56,40 @@ def store_narrow_(module: nn.Module, dtype: torch.dtype) -> None:
         module: changed in place; tensors that several layers share stay shared.
         dtype: floating, e.g. `torch.bfloat16`.
     """
+    _convert_(module, _widening_classes(), dtype)
+
+
+def store_wide_(module: nn.Module) -> None:
+    """Undo `store_narrow_`, but for what rounding has lost.
+
+    Args:
+        module: changed in place.
+    """
+    _convert_(module, {wide: plain for plain, wide in _widening_classes().items()}, torch.float32)
+
+
+def _convert_(module: nn.Module, classes: Mapping[type[nn.Module], type[nn.Module]], dtype: torch.dtype) -> None:
+    converted: dict[nn.Parameter, nn.Parameter] = {}
+    for layer in module.modules():
+        weight = layer.weight if type(layer) in classes or isinstance(layer, nn.Embedding) else None
+        if not isinstance(weight, nn.Parameter) or weight.requires_grad:
+            continue
+        converted.setdefault(weight, nn.Parameter(weight.detach().to(dtype), requires_grad=False))
+        layer.weight = converted[weight]
+        # Same attributes, another forward: libraries that look for linear layers go on finding them.
+        layer.__class__ = classes.get(type(layer), type(layer))
+
+
+@cache
+def _widening_classes() -> dict[type[nn.Module], type[nn.Module]]:
+    """Linear layers, and what computes the same with narrow weights."""
     from transformers.pytorch_utils import Conv1D
 
     class WideningConv1D(Conv1D):
-        """The same for GPT-2's transposed linear layer."""
+        """GPT-2's linear layer, whose weight is transposed."""
 
         def forward(self, x: Tensor) -> Tensor:
             product: Tensor = _WidenedProduct.apply(x, self.weight)  # type: ignore[no-untyped-call]
             return product + self.bias.to(x.dtype)
 
-    narrowed: dict[nn.Parameter, nn.Parameter] = {}
-
-    def narrow(layer: nn.Module) -> None:
-        weight = layer.weight
-        assert isinstance(weight, nn.Parameter)
-        if weight not in narrowed:
-            narrowed[weight] = nn.Parameter(weight.detach().to(dtype), requires_grad=False)
-        layer.weight = narrowed[weight]
-
-    for layer in module.modules():
-        if type(layer) in (nn.Linear, Conv1D) and not layer.weight.requires_grad:
-            narrow(layer)
-            layer.__class__ = WideningLinear if type(layer) is nn.Linear else WideningConv1D
-        elif isinstance(layer, nn.Embedding) and not layer.weight.requires_grad:
-            narrow(layer)
+    return {nn.Linear: WideningLinear, Conv1D: WideningConv1D}

@@ -1,5 +1,6 @@
 """Floating-point operations, wall time and forward passes of a piece of work."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -36,13 +37,16 @@ def measure_flops(step: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def measure_seconds(step: Callable[[], object], *, repeats: int = 3, warmup: int = 1) -> float:
+def measure_seconds(
+    step: Callable[[], object], *, repeats: int = 3, warmup: int = 1, enough_s: float = math.inf
+) -> float:
     """Median wall time of a step in seconds, waiting for the GPU where one is in use.
 
     Args:
         step: the work.
         repeats: timed runs, >= 1.
         warmup: runs before them that do not count, >= 0.
+        enough_s: no more runs are timed once they have taken so long together.
 
     Raises:
         ConfigError: if a number is out of range.
@@ -51,7 +55,10 @@ def measure_seconds(step: Callable[[], object], *, repeats: int = 3, warmup: int
         raise ConfigError(f"expected repeats >= 1 and warmup >= 0, found {repeats} and {warmup}")
     for _ in range(warmup):
         step()
-    return statistics.median(_seconds(step) for _ in range(repeats))
+    found: list[float] = []
+    while len(found) < repeats and sum(found) < enough_s:
+        found.append(_seconds(step))
+    return statistics.median(found)
 
 
 @dataclass

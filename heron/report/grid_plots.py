@@ -1,4 +1,4 @@
-"""One picture of a grid: learning curves of its best rows, and final accuracy against the first varied key."""
+"""One picture of a grid: learning curves of its best rows, and final quality against the first varied key."""
 
 import itertools
 import math
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from heron.analysis import row_label, value_text
-from heron.report.plots import COLOURS, Metrics, band_note, draw_curve, finish_curves, new_figure, save, tidy
+from heron.analysis import Quality, quality_of, row_label, value_text
+from heron.report.curves import Metrics
+from heron.report.plots import COLOURS, band_note, draw_curve, finish_curves, new_figure, save, scale_quality, tidy
 
 Row = Mapping[str, Any]
 _MAX_LINES = len(COLOURS)
@@ -80,7 +81,7 @@ class _Scale:
 
 
 def plot_grid(rows: Sequence[Row], metrics: Sequence[Sequence[Sequence[Metrics]]], path: Path) -> None:
-    """Learning curves above; below, final accuracy against the first varied key, with standard errors.
+    """Learning curves above; below, final quality against the first varied key, with standard errors.
 
     At most eight lines in each panel: the best of each algorithm, then the second of each, and so on. A colour is an
     algorithm with its settings of the other keys, a shade and line style is a value of the first key; where only one
@@ -92,8 +93,10 @@ def plot_grid(rows: Sequence[Row], metrics: Sequence[Sequence[Sequence[Metrics]]
         path: PNG file to write.
 
     Raises:
+        ReportError: if some rows are judged by accuracy and others by perplexity.
         MissingExtraError: if the plotting library is not installed.
     """
+    quality = quality_of(rows)
     figure = new_figure(10 + _INCHES_PER_LETTER * max(len(row["label"]) for row in rows), 8.5)
     layout = figure.add_gridspec(2, 2)
     by_round = figure.add_subplot(layout[0, 0])
@@ -102,24 +105,26 @@ def plot_grid(rows: Sequence[Row], metrics: Sequence[Sequence[Sequence[Metrics]]
     key = next(iter(rows[0]["settings"]))
     scale = _Scale.of([row["settings"][key] for row in rows])
     every_series = _series(rows, key)
-    shown = _strongest(every_series, rows)
+    shown = _strongest(every_series, rows, quality)
     # Curves come from the series below, so that a colour means the same in both.
-    curves = _strongest([_Series(one.algorithm, "", [position]) for one in shown for position in one.rows], rows)
+    single = [_Series(one.algorithm, "", [position]) for one in shown for position in one.rows]
+    curves = _strongest(single, rows, quality)
     positions = [position for curve in curves for position in curve.rows]
     for index, series in enumerate(shown):
         for position in sorted(set(positions).intersection(series.rows)):
             row = rows[position]
             look = _look(index, len(shown), scale.values.index(row["settings"][key]), len(scale.values))
-            draw_curve(by_round, by_bytes, metrics[position], label=row["label"], **look)
+            draw_curve(by_round, by_bytes, metrics[position], quality, label=row["label"], **look)
         outcomes = {rows[position]["settings"][key]: rows[position] for position in series.rows}
-        _draw_series(final, series.label, outcomes, scale, index, len(shown))
-    finish_curves(by_round, by_bytes)
+        _draw_series(final, series.label, outcomes, scale, quality, index, len(shown))
+    finish_curves(by_round, by_bytes, quality)
     by_bytes.tick_params(labelleft=False)
-    final.set(xlabel=key, ylabel="final test accuracy (%)")
+    final.set(xlabel=key, ylabel=f"final {quality.axis}")
     tidy(final)
+    scale_quality(final, quality)
     scale.apply(final)
     _title(by_round, "learning curves", len(positions), len(rows))
-    errors = any(row["test_accuracy_standard_error"] is not None for row in rows)
+    errors = any(row[quality.error_key] is not None for row in rows)
     _title(final, f"last round{'; bars: standard error over seeds' if errors else ''}", len(shown), len(every_series))
     for axes, note in ((by_bytes, band_note(metrics)), (final, None)):
         if axes.lines:
@@ -135,19 +140,19 @@ def _series(rows: Sequence[Row], key: str) -> list[_Series]:
     return list(found.values())
 
 
-def _strongest(candidates: Sequence[_Series], rows: Sequence[Row]) -> list[_Series]:
-    """At most eight, in the order given: the most accurate of each algorithm, then each one's second, and so on."""
+def _strongest(candidates: Sequence[_Series], rows: Sequence[Row], quality: Quality) -> list[_Series]:
+    """At most eight, in the order given: the best of each algorithm, then each one's second, and so on."""
 
-    def accuracy(position: int) -> float:
-        return max(rows[row]["test_accuracy"] or 0.0 for row in candidates[position].rows)
+    def goodness(position: int) -> float:
+        return max(quality.goodness(quality.of(rows[row])) for row in candidates[position].rows)
 
     turns: list[tuple[int, int]] = []
     num_taken: Counter[str] = Counter()
-    for position in sorted(range(len(candidates)), key=accuracy, reverse=True):
+    for position in sorted(range(len(candidates)), key=goodness, reverse=True):
         algorithm = candidates[position].algorithm
         turns.append((num_taken[algorithm], position))
         num_taken[algorithm] += 1
-    # The sort is stable: within a turn the more accurate come first.
+    # The sort is stable: within a turn the better come first.
     first = sorted(turns, key=lambda turn: turn[0])[:_MAX_LINES]
     return [candidates[position] for position in sorted(position for _, position in first)]
 
@@ -167,13 +172,13 @@ def _look(series: int, num_series: int, value: int, num_values: int) -> dict[str
 
 
 def _draw_series(
-    axes: Any, label: str, outcomes: Mapping[Any, Row], scale: _Scale, index: int, num_series: int
+    axes: Any, label: str, outcomes: Mapping[Any, Row], scale: _Scale, quality: Quality, index: int, num_series: int
 ) -> None:
     """A line of the lower panel; where it is the only one, its points take the colours of the curves above."""
-    known = [value for value in scale.values if value in outcomes and outcomes[value]["test_accuracy"] is not None]
+    known = [value for value in scale.values if value in outcomes and quality.of(outcomes[value]) is not None]
     places = [scale.place(value, aside=index - (num_series - 1) / 2) for value in known]
-    means = [100 * outcomes[value]["test_accuracy"] for value in known]
-    errors = [100 * (outcomes[value]["test_accuracy_standard_error"] or 0.0) for value in known]
+    means = [quality.factor * outcomes[value][quality.key()] for value in known]
+    errors = [quality.factor * (outcomes[value][quality.error_key] or 0.0) for value in known]
     colour = COLOURS[index] if num_series > 1 else "#777777"
     if any(errors):
         axes.errorbar(places, means, yerr=errors, fmt="none", capsize=3, color=colour)

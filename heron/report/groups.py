@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from heron.analysis import gain_recovered, row_label, standard_error, value_text
+from heron.analysis import Quality, gain_recovered, mean_and_error, row_label, value_text
 from heron.report.collect import SavedRun
+from heron.report.curves import Metrics, SeedCurve
 
 
 @dataclass(frozen=True)
@@ -60,48 +61,43 @@ def differences(groups: Sequence[Group]) -> list[dict[str, Any]]:
     ]
 
 
-def curve(group: Group) -> dict[str, Any]:
-    """Mean, lowest and highest test accuracy (%) over the seeds in every round that all seeds have evaluated.
+def curve(group: Group, quality: Quality) -> dict[str, Any]:
+    """Mean, lowest and highest test quality over the seeds in every round that all seeds have evaluated.
 
     Positions: `rounds`, and of the mean run `uplink` in bytes and `compute` of all clients in FLOPs (empty if unknown).
     """
-    by_round: list[dict[int, dict[str, Any]]] = [
-        {row["round"]: row for row in run.metrics if row.get("test_accuracy") is not None} for run in group.runs
-    ]
-    rounds = sorted(set.intersection(*(set(rows) for rows in by_round)))
-    points = [[rows[number] for rows in by_round] for number in rounds]
-    accuracies = [[100 * row["test_accuracy"] for row in point] for point in points]
-    compute = [[_flops(run, row) for run, row in zip(group.runs, point, strict=True)] for point in points]
+    drawn = SeedCurve.of([run.metrics for run in group.runs], quality)
+    compute = [[_flops(run, row) for run, row in zip(group.runs, point, strict=True)] for point in drawn.points]
     known = all(value is not None for point in compute for value in point)
     return {
-        "rounds": rounds,
-        "uplink": [statistics.fmean(row["uplink_bytes"] for row in point) for point in points],
+        "rounds": drawn.rounds,
+        "uplink": drawn.uplink_bytes,
         "compute": [statistics.fmean(value or 0.0 for value in point) for point in compute] if known else [],
-        "mean": [statistics.fmean(values) for values in accuracies],
-        "low": [min(values) for values in accuracies],
-        "high": [max(values) for values in accuracies],
+        "mean": drawn.mean,
+        "low": drawn.low,
+        "high": drawn.high,
     }
 
 
-def rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
+def rows(groups: Sequence[Group], quality: Quality) -> list[dict[str, Any]]:
     """Rows of the table of results; None where something is unknown."""
-    result = [_row(group) for group in groups]
+    result = [_row(group, quality) for group in groups]
     for row, group in zip(result, groups, strict=True):
-        controls = [_control(groups, result, group, name) for name in ("frozen", "cse_fsl")]
-        row["gain_recovered"] = gain_recovered(row["test_accuracy"], *controls)
+        frozen, first_order = (_control(groups, result, group, name) for name in ("frozen", "cse_fsl"))
+        row["gain_recovered"] = gain_recovered(row["quality"], frozen, first_order, quality)
     return result
 
 
-def _row(group: Group) -> dict[str, Any]:
+def _row(group: Group, quality: Quality) -> dict[str, Any]:
     last = [run.metrics[-1] for run in group.runs]
-    finals = [_last(run, "test_accuracy") for run in group.runs]
-    accuracies = [value for value in finals if value is not None]
+    evaluated = [[row for row in run.metrics if quality.key() in row] for run in group.runs]
+    mean, error = mean_and_error([quality.of(rows[-1]) for rows in evaluated if rows])
     cost = next((run.cost for run in group.runs if run.cost), {})
     return {
         "label": group.label,
         "seeds": len(group.runs),
-        "test_accuracy": statistics.fmean(accuracies) if accuracies else None,
-        "standard_error": standard_error(accuracies),
+        "quality": mean,
+        "standard_error": error,
         "memory": cost.get("peak_memory_bytes"),
         "memory_breakdown": cost.get("memory_breakdown_bytes", {}),
         "flops": cost.get("flops_per_step"),
@@ -115,21 +111,17 @@ def _row(group: Group) -> dict[str, Any]:
 
 
 def _control(groups: Sequence[Group], found: Sequence[dict[str, Any]], group: Group, algorithm: str) -> float | None:
-    """Accuracy of a control with the group's settings, learning rates aside: they are tuned for each algorithm."""
+    """Quality of a control with the group's settings, learning rates aside: they are tuned for each algorithm."""
     for other, row in zip(groups, found, strict=True):
         if other.config["algorithm"] == algorithm and all(
             key == "algorithm" or key.endswith("learning_rate") for key in differing_keys([group.config, other.config])
         ):
-            accuracy: float | None = row["test_accuracy"]
-            return accuracy
+            value: float | None = row["quality"]
+            return value
     return None
 
 
-def _last(run: SavedRun, key: str) -> float | None:
-    return next((float(row[key]) for row in reversed(run.metrics) if row.get(key) is not None), None)
-
-
-def _flops(run: SavedRun, row: dict[str, Any]) -> float | None:
+def _flops(run: SavedRun, row: Metrics) -> float | None:
     examples, flops, batch = (
         row.get("client_examples"),
         run.cost.get("flops_per_step"),

@@ -1,11 +1,13 @@
 """The report: one HTML page that needs no network. Charts by Chart.js, which is part of the page."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from heron.analysis import quality_of
 from heron.engines import write_atomically
 from heron.report.collect import SavedRun, collect_runs
 from heron.report.groups import Group, curve, differences, group_runs, rows
@@ -29,7 +31,8 @@ def write_report(directories: Sequence[Path], path: Path) -> list[str]:
         Warnings, one line each: unfinished runs, damaged lines, runs of different recipes. They are on the page, too.
 
     Raises:
-        ReportError: if a folder holds no run, or a run no finished round.
+        ReportError: if a folder holds no run, a run no finished round, or some runs are judged by accuracy and others
+            by perplexity.
         CheckpointError: if the page cannot be written.
     """
     runs = collect_runs(directories)
@@ -53,21 +56,24 @@ def write_report(directories: Sequence[Path], path: Path) -> list[str]:
 
 def _content(groups: Sequence[Group]) -> dict[str, Any]:
     """What the template shows, and the numbers that the charts draw."""
-    table = rows(groups)
+    quality = quality_of(row for group in groups for run in group.runs for row in run.metrics)
+    table = rows(groups, quality)
     for row in table:
-        row["accuracy_text"] = percent_text(row["test_accuracy"], row["standard_error"])
+        row["quality_text"] = quality.text(row["quality"], row["standard_error"])
         row["gain_text"] = percent_text(row["gain_recovered"])
-    curves = [curve(group) for group in groups]
+    curves = [curve(group, quality) for group in groups]
     columns = ("uplink_by_kind", "downlink_by_kind")
     found = {kind for row in table for column in columns for kind in row[column]}
     kinds = [*_KINDS, *sorted(found - set(_KINDS))]
     return {
+        "quality": quality,
         "table": table,
         "differences": differences(groups),
         "labels": [group.label for group in groups],
         "has_bands": any(len(group.runs) > 1 for group in groups),
         "chart_data": {
             "labels": [group.label for group in groups],
+            "quality": asdict(quality) | {"axis": quality.axis},
             "curves": curves,
             "memory": _stack(table, "memory_breakdown", _CATEGORIES),
             "uplink": _stack(table, "uplink_by_kind", kinds),

@@ -4,29 +4,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from heron.analysis import Quality, quality_of
 from heron.errors import MissingExtraError
+from heron.report.curves import Metrics, SeedCurve
 
-Metrics = Mapping[str, Any]
 # Okabe and Ito's palette, grey for its yellow: told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 _MIB = 2**20
 
 
 def plot_learning_curves(runs: Mapping[str, Sequence[Sequence[Metrics]]], path: Path) -> None:
-    """Test accuracy against rounds and against uplink traffic: one line per algorithm, a band for the seeds.
+    """Test quality against rounds and against uplink traffic: one line per algorithm, a band for the seeds.
 
     Args:
         runs: metrics rows of each algorithm's runs, one list per seed.
         path: PNG file to write.
 
     Raises:
+        ReportError: if some runs are judged by accuracy and others by perplexity.
         MissingExtraError: if the plotting library is not installed.
     """
+    quality = quality_of(row for of_algorithm in runs.values() for run in of_algorithm for row in run)
     figure = new_figure(11, 4.5)
     by_round, by_bytes = figure.subplots(1, 2, sharey=True)
     for index, (algorithm, metrics) in enumerate(runs.items()):
-        draw_curve(by_round, by_bytes, metrics, label=algorithm, color=COLOURS[index % len(COLOURS)])
-    finish_curves(by_round, by_bytes)
+        draw_curve(by_round, by_bytes, metrics, quality, label=algorithm, color=COLOURS[index % len(COLOURS)])
+    finish_curves(by_round, by_bytes, quality)
     by_round.legend(frameon=False, title=band_note(list(runs.values())))
     save(figure, path)
 
@@ -52,38 +55,46 @@ def save(figure: Any, path: Path) -> None:
     figure.savefig(path, dpi=140)
 
 
-def draw_curve(by_round: Any, by_bytes: Any, metrics: Sequence[Sequence[Metrics]], **look: Any) -> None:
-    """The mean of several seeds' test accuracy in both panels, with a band from the lowest to the highest.
+def draw_curve(
+    by_round: Any, by_bytes: Any, metrics: Sequence[Sequence[Metrics]], quality: Quality, **look: Any
+) -> None:
+    """The mean of several seeds' test quality in both panels, with a band from the lowest to the highest.
 
     Args:
         by_round: axes over rounds.
         by_bytes: axes over uplink traffic.
         metrics: metrics rows, one list per seed.
+        quality: what the runs are judged by.
         look: label, colour and style of the line.
     """
-    rows = [[row for row in run if row.get("test_accuracy") is not None] for run in metrics]
-    length = min((len(run) for run in rows), default=0)
-    if length == 0:
+    curve = SeedCurve.of(metrics, quality)
+    if not curve.points:
         return
-    curves = [[100 * row["test_accuracy"] for row in run[:length]] for run in rows]
-    mean = [sum(values) / len(values) for values in zip(*curves, strict=True)]
-    low = [min(values) for values in zip(*curves, strict=True)]
-    high = [max(values) for values in zip(*curves, strict=True)]
-    for axes, positions in (
-        (by_round, [row["round"] for row in rows[0][:length]]),
-        (by_bytes, [row["uplink_bytes"] / _MIB for row in rows[0][:length]]),
-    ):
-        axes.plot(positions, mean, marker="." if length == 1 else None, **look)
-        axes.fill_between(positions, low, high, color=look["color"], alpha=0.15, linewidth=0)
+    for axes, positions in ((by_round, curve.rounds), (by_bytes, [count / _MIB for count in curve.uplink_bytes])):
+        axes.plot(positions, curve.mean, marker="." if len(curve.points) == 1 else None, **look)
+        axes.fill_between(positions, curve.low, curve.high, color=look["color"], alpha=0.15, linewidth=0)
 
 
-def finish_curves(by_round: Any, by_bytes: Any) -> None:
-    """Name and tidy the axes of the learning curves."""
-    by_round.set(xlabel="round", ylabel="test accuracy (%)")
+def finish_curves(by_round: Any, by_bytes: Any, quality: Quality) -> None:
+    """Name and tidy the axes of the learning curves, which share the vertical one."""
+    by_round.set(xlabel="round", ylabel=quality.axis)
     by_round.xaxis.get_major_locator().set_params(integer=True)
     by_bytes.set(xlabel="uplink, all clients (MiB)")
     for axes in (by_round, by_bytes):
         tidy(axes)
+        scale_quality(axes, quality)
+
+
+def scale_quality(axes: Any, quality: Quality) -> None:
+    """Make the vertical axis logarithmic where the measure is, with ticks and lines between the decades."""
+    if not quality.logarithmic or not axes.lines:
+        return
+    from matplotlib.ticker import LogFormatter
+
+    axes.set_yscale("log")
+    for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    axes.grid(visible=True, which="minor", axis="y", alpha=0.15)
 
 
 def tidy(axes: Any) -> None:

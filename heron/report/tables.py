@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from heron.analysis import value_text
+from heron.analysis import quality_of, value_text
 from heron.config import PaperCost
 from heron.report.units import bytes_text, flops_text, percent_text
 
@@ -18,20 +18,24 @@ _KEY_MARGIN = 20  # for values longer than their key
 
 
 def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int]) -> None:
-    """Accuracy and client costs of every row; where nothing is varied, also the traffic by kind.
+    """Quality and client costs of every row; where nothing is varied, also the traffic by kind.
 
     Args:
         recipe: its name.
         rows: rows of a comparison; their settings become columns.
         seeds: those of every row.
+
+    Raises:
+        ReportError: if some rows are judged by accuracy and others by perplexity.
     """
+    quality = quality_of(rows)
     varied = list(rows[0]["settings"])
     seeds_text = f"seed {seeds[0]}" if len(seeds) == 1 else f"mean ± standard error of {len(seeds)} seeds"
     table = Table(title=f"{recipe}: {seeds_text}", title_justify="left")
     table.add_column("algorithm")
     for key in varied:
         table.add_column(key, justify="right")
-    for heading in ("test accuracy %", "gain recovered %", "client peak memory", "client compute / step"):
+    for heading in (quality.heading(), "gain recovered %", "client peak memory", "client compute / step"):
         table.add_column(heading, justify="right")
     table.add_column("uplink", justify="right")
     table.add_column("downlink", justify="right")
@@ -41,7 +45,7 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int]) -> 
         table.add_row(
             row["algorithm"],
             *(value_text(row["settings"][key]) for key in varied),
-            percent_text(row["test_accuracy"], row["test_accuracy_standard_error"]),
+            quality.text(quality.of(row), row[quality.error_key]),
             percent_text(row["gain_recovered"]),
             bytes_text(cost["peak_memory_bytes"]),
             flops_text(cost["flops_per_step"]),
@@ -54,7 +58,8 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int]) -> 
     if not varied:
         console.print(_traffic_table(rows))
     if any(row["gain_recovered"] is not None for row in rows):
-        console.print("gain recovered = (accuracy - frozen) / (cse_fsl - frozen)", style="dim", highlight=False)
+        formula = f"gain recovered = ({quality.name} - frozen) / (cse_fsl - frozen)"
+        console.print(formula, style="dim", highlight=False)
 
 
 def print_comparison_note(folder: Path, note: str) -> None:
@@ -67,8 +72,9 @@ def print_run(recipe: str, summary: Row, folder: Path) -> None:
     table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_row("test accuracy %", percent_text(summary.get("test_accuracy")))
-    table.add_row("validation accuracy %", percent_text(summary.get("validation_accuracy")))
+    quality = quality_of([summary])
+    for split in ("test", "validation"):
+        table.add_row(quality.heading(split), quality.text(quality.of(summary, split)))
     for direction in ("uplink", "downlink"):
         for kind, count in summary[f"{direction}_bytes_by_kind"].items():
             table.add_row(f"{direction} {kind}", bytes_text(count))

@@ -23,8 +23,6 @@ def flops_text(count: float) -> str:
     return f"{value:.0f} {prefix}FLOP" if value >= 100 else f"{value:.1f} {prefix}FLOP"
 
 
-def percent_text(share: float | None, error: float | None = None) -> str:
-    """A share in percent with one decimal, and its standard error where known."""
-    if share is None:
-        return "-"
-    return f"{100 * share:.1f}" + ("" if error is None else f" ± {100 * error:.1f}")
+def percent_text(share: float | None) -> str:
+    """A share in percent with one decimal; `-` where unknown."""
+    return "-" if share is None else f"{100 * share:.1f}"

@@ -4,12 +4,13 @@ import math
 
 import pytest
 
-from heron.analysis import RunGroup, gain_recovered, row_label, summarise, value_text
+from heron.analysis import PERPLEXITY, RunGroup, gain_recovered, row_label, summarise, value_text
+from heron.errors import ReportError
 
 
-def summary(accuracy: float, smashed: int) -> dict:
+def summary(value: float | None, smashed: int, measure: str = "test_accuracy") -> dict:
     return {
-        "test_accuracy": accuracy,
+        measure: value,
         "uplink_bytes_by_kind": {"smashed": smashed},
         "downlink_bytes_by_kind": {"model": 10},
         "elapsed_s": 2.0,
@@ -41,6 +42,46 @@ def test_rows_hold_means_and_standard_errors() -> None:
     assert frozen["gain_recovered"] == 0
     assert frozen["test_accuracy_standard_error"] is None
     assert first_order["gain_recovered"] == 1
+
+
+def test_gain_recovered_where_lower_is_better() -> None:
+    assert gain_recovered(30, 50, 10, PERPLEXITY) == 0.5
+    assert str(gain_recovered(50, 50, 10, PERPLEXITY)) == "0.0"  # and not -0.0
+    assert gain_recovered(60, 50, 10, PERPLEXITY) == -0.25  # worse than frozen
+    assert gain_recovered(5, 50, 10, PERPLEXITY) == 45 / 40  # better than first order
+    assert gain_recovered(30, 50, 50, PERPLEXITY) is None
+    assert gain_recovered(30, 10, 50, PERPLEXITY) is None  # there is nothing to recover
+
+
+def test_rows_of_runs_judged_by_perplexity() -> None:
+    runs = {"heron": [30.0, 34.0], "frozen": [52.0], "cse_fsl": [12.0]}
+    groups = [
+        RunGroup(name, {}, [summary(value, 1, "test_perplexity") for value in values], {})
+        for name, values in runs.items()
+    ]
+    heron, frozen, _ = summarise(groups)
+    assert heron["test_perplexity"] == 32
+    assert heron["test_perplexity_standard_error"] == pytest.approx(2)  # half the distance
+    assert heron["test_perplexities"] == [30, 34]
+    assert heron["gain_recovered"] == 0.5  # (32 - 52) / (12 - 52)
+    assert frozen["gain_recovered"] == 0
+    assert not any("accura" in key for key in heron)
+
+
+def test_a_seed_that_diverged_leaves_no_mean() -> None:
+    groups = [RunGroup("heron", {}, [summary(value, 1, "test_perplexity") for value in (30.0, None)], {})]
+    (row,) = summarise(groups)
+    assert row["test_perplexities"] == [30, None]
+    assert (row["test_perplexity"], row["test_perplexity_standard_error"]) == (None, None)
+
+
+def test_measures_are_never_mixed() -> None:
+    groups = [
+        RunGroup("heron", {}, [summary(0.5, 1)], {}),
+        RunGroup("frozen", {}, [summary(9, 1, "test_perplexity")], {}),
+    ]
+    with pytest.raises(ReportError, match="one measure, found accuracy and perplexity"):
+        summarise(groups)
 
 
 def test_gains_compare_runs_of_equal_settings() -> None:

@@ -35,6 +35,8 @@ HOMES = {
     "tensorboard": "report",
     "transformers": "lm",
     "peft": "lm",
+    "sacrebleu": "analysis",
+    "rouge_score": "analysis",
 }
 OPTIONAL = (*HOMES, "flwr", "pandas", "pydantic", "rich", "tomli_w")
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -12,7 +12,7 @@ pytest.importorskip("peft", reason="LoRA comes from peft")
 from heron.algorithms import LocalNetwork
 from heron.data import Batch
 from heron.errors import HeronError
-from heron.lm import causal_lm, load_tokenizer
+from heron.lm import Adaptation, causal_lm, load_tokenizer
 from heron.lm.families import FAMILIES
 from heron.split import SplitModel, check_disjoint, check_trainable, is_stochastic, token_cross_entropy
 from tests.lm.models import MODELS, NUM_BLOCKS, NUM_POSITIONS, NUM_TOKENS, TIED, save, uncut
@@ -26,8 +26,14 @@ def tokens(length: int = max(LENGTHS)) -> Tensor:
     return torch.randint(0, NUM_TOKENS, (len(LENGTHS), length), generator=torch.Generator().manual_seed(3))
 
 
-def cut_model(source: str, cut: int = 1, blocks: int = 1, **options) -> SplitModel:
-    return causal_lm(source, num_client_blocks=cut, num_auxiliary_blocks=blocks, **options)
+def cut_model(source: str, cut: int = 1, blocks: int = 1, *, random_weights: bool = False, **options) -> SplitModel:
+    return causal_lm(
+        source,
+        num_client_blocks=cut,
+        num_auxiliary_blocks=blocks,
+        adaptation=Adaptation(**options),
+        random_weights=random_weights,
+    )
 
 
 @torch.no_grad()
@@ -204,11 +210,11 @@ def test_dropout_is_a_function_of_the_seed(name: str, base: str, saved) -> None:
 
 @pytest.mark.parametrize("name", ["gpt2", "opt", "llama"])
 def test_merged_lora_computes_the_same(name: str, saved) -> None:
-    from heron.lm.adaptation import add_lora_, merge_lora_
+    from heron.lm.adaptation import merge_lora_
 
     model = uncut(name)
     names = [key for key, _ in model.named_parameters()]
-    add_lora_(model, rank=2, alpha=4, layers="all")
+    Adaptation(lora_rank=2, lora_alpha=4, lora_layers="all").apply_(model, model.config)
     randomise_lora_(model)
     with torch.no_grad():
         expected = model(tokens()).logits
@@ -284,7 +290,11 @@ def test_embeddings_of_another_width_are_refused(tmp_path) -> None:
 
 @pytest.mark.parametrize(("rank", "alpha"), [(2, 0), (-1, 2), (2, -3)])
 def test_lora_out_of_range_is_refused(rank: int, alpha: int, saved) -> None:
-    refuse(f"at least 1, found {rank} and {alpha}", saved("gpt2"), lora_rank=rank, lora_alpha=alpha)
+    refuse(f"at least 1, found {rank} and {alpha}$", saved("gpt2"), lora_rank=rank, lora_alpha=alpha)
+
+
+def test_a_narrow_base_that_would_have_to_train_is_refused(saved) -> None:
+    refuse(r"split\.base=float32 where all weights train", saved("gpt2"), lora_rank=0, base="bfloat16")
 
 
 @pytest.mark.parametrize("random_weights", [False, True])

@@ -19,7 +19,7 @@ from heron.data import Batch, TokenSequences, fetch
 from heron.engines import ExampleShape, Federation, FederationSettings, StepCost, plan_step, profile_step
 from heron.engines.client_states import ClientStates
 from heron.errors import HeronError
-from heron.lm import causal_lm
+from heron.lm import Adaptation, causal_lm
 from heron.split import SplitModel, build_seeded, num_counted, token_cross_entropy
 from heron.zo import Estimator, FlatParameters
 from tests.lm.models import NUM_BLOCKS, NUM_TOKENS, WIDTH
@@ -54,8 +54,10 @@ def partition() -> list[np.ndarray]:
 
 def build(source: str, cut: int = 1, blocks: int = 1, **options) -> SplitModel:
     """A cut model whose LoRA has begun to learn, so that all of it matters."""
-    values = {"num_client_blocks": cut, "num_auxiliary_blocks": blocks, "lora_rank": RANK} | options
-    split = build_seeded(lambda: causal_lm(source, **values), 1)
+    adaptation = Adaptation(**{"lora_rank": RANK} | options)
+    split = build_seeded(
+        lambda: causal_lm(source, num_client_blocks=cut, num_auxiliary_blocks=blocks, adaptation=adaptation), 1
+    )
     generator = torch.Generator().manual_seed(5)
     for name, parameter in split.named_parameters():
         if "lora_B" in name:
@@ -370,7 +372,9 @@ def test_a_planned_step_costs_what_a_real_one_does(model: str, name: str, change
     source, shape = saved(model), ExampleShape((9,), (9,), torch.int64)
 
     def make() -> SplitModel:
-        return causal_lm(source, num_client_blocks=2, num_auxiliary_blocks=1, base=base, random_weights=True)
+        return causal_lm(
+            source, num_client_blocks=2, num_auxiliary_blocks=1, adaptation=Adaptation(base=base), random_weights=True
+        )
 
     planned = plan_step(make, ALGORITHMS[algorithm], settings, shape, token_cross_entropy)
     measured = profile_step(make(), ALGORITHMS[algorithm], settings, shape, token_cross_entropy, repeats=1).to_dict()

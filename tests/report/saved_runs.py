@@ -3,15 +3,26 @@
 import json
 from pathlib import Path
 
+from heron.analysis import ACCURACY, Quality
 from heron.config import override, recipe_config, to_toml
 
 CATEGORIES = ("parameters", "buffers", "inputs", "activations", "gradients", "optimizer_state", "temporaries")
 
 
 def save_run(
-    folder: Path, algorithm: str = "heron", seed: int = 0, *, rounds: int = 3, changes: tuple[str, ...] = (), **row
+    folder: Path,
+    algorithm: str = "heron",
+    seed: int = 0,
+    *,
+    rounds: int = 3,
+    changes: tuple[str, ...] = (),
+    quality: Quality = ACCURACY,
+    **row,
 ) -> Path:
-    """A finished run whose accuracy rises by 0.1 a round, from 0.1 times the algorithm's place."""
+    """A finished run whose accuracy rises by 0.1 a round, from 0.1 times the algorithm's place.
+
+    Perplexity falls instead, as 100 times what is missing to an accuracy of 1.
+    """
     path = folder / algorithm / ",".join(changes) / f"seed{seed}"
     path.mkdir(parents=True)
     recipe = row.pop("recipe", "digits")
@@ -28,7 +39,9 @@ def save_run(
             "client_examples": 64 * number,
             "clients": 5,
             "elapsed_s": float(number),
-            "test_accuracy": start + 0.1 * number,
+            quality.key(): start + 0.1 * number
+            if quality.higher_is_better
+            else round(100 * (1 - start) - 10 * number, 6),
         }
         | row
         for number in range(1, rounds + 1)

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from heron.analysis import ACCURACY, PERPLEXITY
 from heron.cli.main import main
 from heron.errors import ReportError
 from heron.report import write_report
@@ -22,6 +23,15 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def language_folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("language")
+    for algorithm in ("frozen", "heron", "cse_fsl"):
+        for seed in (0, 1):
+            save_run(path, algorithm, seed, quality=PERPLEXITY)
+    return path
+
+
 def test_seeds_are_one_group_and_settings_are_told_apart(folder):
     save_run(folder, "heron", 0, changes=("estimator.mu=1e-4",))
     groups = group_runs(collect_runs([folder]))
@@ -34,18 +44,59 @@ def test_seeds_are_one_group_and_settings_are_told_apart(folder):
 
 def test_the_figures_of_a_group(folder):
     groups = group_runs(collect_runs([folder]))
-    heron = next(row for row in rows(groups) if row["label"] == "heron")
+    heron = next(row for row in rows(groups, ACCURACY) if row["label"] == "heron")
     # Accuracies 0.60 and 0.61: mean 0.605, standard error 0.01 / sqrt(2) / sqrt(2).
-    assert heron["test_accuracy"] == pytest.approx(0.605)
+    assert heron["quality"] == pytest.approx(0.605)
     assert heron["standard_error"] == pytest.approx(0.005)
     # frozen 0.405, cse_fsl 0.805: half of the way.
     assert heron["gain_recovered"] == pytest.approx(0.5)
-    drawn = curve(next(group for group in groups if group.label == "heron"))
+    drawn = curve(next(group for group in groups if group.label == "heron"), ACCURACY)
     assert drawn["rounds"] == [1, 2, 3]
     assert drawn["uplink"] == [1000, 2000, 3000]
     assert drawn["compute"] == pytest.approx([6.4e6, 12.8e6, 19.2e6])  # 64 examples are two steps of 32
     assert drawn["low"] == pytest.approx([40, 50, 60])
     assert drawn["high"] == pytest.approx([41, 51, 61])
+
+
+def test_the_figures_of_a_group_judged_by_perplexity(language_folder):
+    groups = group_runs(collect_runs([language_folder]))
+    heron = next(row for row in rows(groups, PERPLEXITY) if row["label"] == "heron")
+    # Perplexities 40 and 39; frozen 59.5, cse_fsl 19.5: half of the way down.
+    assert heron["quality"] == pytest.approx(39.5)
+    assert heron["standard_error"] == pytest.approx(0.5)
+    assert heron["gain_recovered"] == pytest.approx(0.5)
+    drawn = curve(next(group for group in groups if group.label == "heron"), PERPLEXITY)
+    assert drawn["mean"] == pytest.approx([59.5, 49.5, 39.5])
+    assert drawn["low"] == pytest.approx([59, 49, 39])
+    assert drawn["high"] == pytest.approx([60, 50, 40])
+
+
+def test_a_seed_that_diverged_leaves_no_mean_and_no_point(language_folder):
+    path = language_folder / "heron" / "seed0" / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"test_perplexity": 40.0', '"test_perplexity": null'))
+    groups = group_runs(collect_runs([language_folder]))
+    heron = next(row for row in rows(groups, PERPLEXITY) if row["label"] == "heron")
+    assert (heron["quality"], heron["standard_error"], heron["gain_recovered"]) == (None, None, None)
+    assert curve(next(group for group in groups if group.label == "heron"), PERPLEXITY)["rounds"] == [1, 2]
+    write_report([language_folder], language_folder / "report.html")
+
+
+def test_a_page_names_the_measure_of_its_runs(folder, language_folder):
+    for runs, own, other in ((folder, "accuracy", "perplexity"), (language_folder, "perplexity", "accuracy")):
+        write_report([runs], runs / "report.html")
+        page = (runs / "report.html").read_text()
+        text = page.partition("<body>")[2].partition('<script type="application/json"')[0]
+        assert f"Gain recovered = ({own} " in text
+        assert f"<h2>Test {own}</h2>" in text
+        assert other not in text
+
+
+def test_measures_are_never_mixed(folder, capsys):
+    save_run(folder / "language", quality=PERPLEXITY)
+    assert main(["report", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "one measure, found accuracy and perplexity" in line
+    assert not (folder / "report.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -69,7 +120,7 @@ def test_the_longer_side_of_the_differences_goes_down(folder, changes, headings)
 
 def test_gain_needs_controls_of_the_same_settings(folder):
     save_run(folder, "heron", 0, changes=("clients.total=7",))
-    found = {row["label"]: row["gain_recovered"] for row in rows(group_runs(collect_runs([folder])))}
+    found = {row["label"]: row["gain_recovered"] for row in rows(group_runs(collect_runs([folder])), ACCURACY)}
     assert found["heron, total=7"] is None
     assert found["heron, total=5"] == pytest.approx(0.5)
 
@@ -195,6 +246,34 @@ def test_in_a_real_browser(folder):
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
         page.set_viewport_size({"width": 360, "height": 740})
         page.wait_for_function(FITS, timeout=5000)  # charts follow when they are told
+
+
+@pytest.mark.slow
+def test_perplexity_in_a_real_browser(language_folder):
+    write_report([language_folder], language_folder / "report.html")
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        complaints = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"file://{language_folder / 'report.html'}")
+        assert page.evaluate(BLANK) == 0
+        for canvas in CURVES:
+            options = f"Chart.getChart({canvas!r}).options.scales.y"
+            assert page.evaluate(f"[{options}.type, {options}.title.text]") == [
+                "logarithmic",
+                "test perplexity (logarithmic)",
+            ]
+        tooltip = "Chart.getChart('rounds').options.plugins.tooltip.callbacks.label"
+        assert page.evaluate(f"{tooltip}({{ dataset: {{ label: 'heron' }}, parsed: {{ y: 39.5 }} }})") == "heron: 39.50"
+        heading = page.get_by_role("button", name="test perplexity")
+        orders = []
+        for _ in range(2):
+            heading.press("Enter")
+            first = page.evaluate("document.querySelector('table.sortable tbody tr th').textContent")
+            orders.append((first, heading.locator("..").get_attribute("aria-sort")))
+        assert orders == [("cse_fsl", "ascending"), ("frozen", "descending")]  # the best first
+        assert complaints == []
 
 
 def test_events_are_written_once_a_round_and_resume(tmp_path):

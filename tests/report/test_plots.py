@@ -1,18 +1,19 @@
 """The picture of a grid, read back from the figure; tables with a column for each varied key."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 from matplotlib.colors import to_hex
 
 import heron.report.grid_plots
 from heron.analysis import row_label
-from heron.report import plot_grid, print_comparison
+from heron.report import plot_grid, print_comparison, print_run
 
 MIB = 2**20
 
 
-def grid(algorithms, vary, accuracy=lambda algorithm, *values: 0.5, error=0.01):
+def grid(algorithms, vary, accuracy=lambda algorithm, *values: 0.5, error=0.01, key="test_accuracy"):
     rows, metrics = [], []
     for algorithm, *values in itertools.product(algorithms, *vary.values()):
         settings = dict(zip(vary, values, strict=True))
@@ -22,14 +23,11 @@ def grid(algorithms, vary, accuracy=lambda algorithm, *values: 0.5, error=0.01):
                 "algorithm": algorithm,
                 "settings": settings,
                 "label": row_label(algorithm, settings),
-                "test_accuracy": final,
-                "test_accuracy_standard_error": error,
+                key: final,
+                f"{key}_standard_error": error,
             }
         )
-        run = [
-            {"round": n, "test_accuracy": None if final is None else final * n / 3, "uplink_bytes": n * MIB}
-            for n in (1, 2, 3)
-        ]
+        run = [{"round": n, key: None if final is None else final * n / 3, "uplink_bytes": n * MIB} for n in (1, 2, 3)]
         metrics.append([run, run] if error else [run])
     return rows, metrics
 
@@ -119,6 +117,42 @@ def test_large_grids_stay_readable_and_show_every_algorithm(draw):
     assert by_round.get_legend() is None
 
 
+def test_perplexity_is_drawn_as_it_is_on_a_logarithmic_axis(draw):
+    rows, metrics = grid(["heron"], {"rounds": [1, 2]}, lambda _, rounds: 30.0 * rounds, key="test_perplexity", error=2)
+    by_round, by_bytes, final = draw(rows, metrics)
+    assert list(by_round.lines[0].get_ydata()) == pytest.approx([10, 20, 30])
+    assert list(final.lines[-1].get_ydata()) == pytest.approx([30, 60])
+    assert [axes.get_yscale() for axes in (by_round, by_bytes, final)] == ["log"] * 3
+    assert by_round.get_ylabel() == "test perplexity (logarithmic)"
+    assert final.get_ylabel() == "final test perplexity (logarithmic)"
+    by_round, _, final = draw(*grid(["heron"], {"rounds": [1, 2]}))
+    assert [axes.get_yscale() for axes in (by_round, final)] == ["linear"] * 2
+    assert by_round.get_ylabel() == "test accuracy (%)"
+
+
+@pytest.mark.parametrize(
+    ("key", "best"),
+    [("test_accuracy", {0.12, 0.11}), ("test_perplexity", {0.01, 0.02})],
+    ids=["accuracy", "perplexity"],
+)
+def test_the_best_rows_are_those_of_the_better_values(draw, key, best):
+    values = [n / 100 for n in range(1, 13)]
+    by_round, _, _ = draw(*grid(["heron"], {"client.batch_size": values}, lambda _, value: value, key=key))
+    shown = {float(label.partition("=")[2]) for label in labels(by_round)}
+    assert len(shown) == 8
+    assert best < shown
+    assert not {min(values), max(values)} <= shown
+
+
+def test_seeds_are_joined_round_by_round(draw):
+    rows, ((first, second),) = grid(["heron"], {"rounds": [3]}, lambda *_: 30.0, key="test_perplexity")
+    second = [dict(row, test_perplexity=None if row["round"] == 1 else 40.0) for row in second]
+    by_round, by_bytes, _ = draw(rows, [[first, second]])
+    # The second seed diverged in round 1; 20 and 30 of the first meet 40 and 40.
+    assert list(by_round.lines[0].get_xdata()) == list(by_bytes.lines[0].get_xdata()) == [2, 3]
+    assert list(by_round.lines[0].get_ydata()) == pytest.approx([30, 35])
+
+
 @pytest.mark.parametrize(
     ("values", "scale", "shown"),
     [
@@ -196,3 +230,29 @@ def test_without_varied_keys_the_traffic_is_listed_by_kind(capsys):
     output = capsys.readouterr().out
     assert "digits: seed 7" in output
     assert "uplink smashed" in output
+
+
+def test_tables_of_runs_judged_by_perplexity(capsys):
+    rows = [
+        {
+            "algorithm": "heron",
+            "settings": {},
+            "test_perplexity": 25.789,
+            "test_perplexity_standard_error": 0.5,
+            "gain_recovered": 0.5,
+            "client_cost": {"peak_memory_bytes": 2**20, "flops_per_step": 10**9},
+            "uplink_bytes_by_kind": {"smashed": 1},
+            "downlink_bytes_by_kind": {"model": 1},
+            "elapsed_s": 1.0,
+        }
+    ]
+    print_comparison("words", rows, [0, 1])
+    summary = rows[0] | {"round": 3, "validation_perplexity": 31.0}
+    print_run("words", summary, Path("runs"))
+    output = capsys.readouterr().out
+    lines = [[cell.strip() for cell in line.split("│")] for line in output.splitlines()]
+    assert any("25.79 ± 0.50" in cells and "50.0" in cells for cells in lines)
+    assert ["test perplexity", "25.79"] in [cells[1:3] for cells in lines]
+    assert ["validation perplexity", "31.00"] in [cells[1:3] for cells in lines]
+    assert "gain recovered = (perplexity - frozen) / (cse_fsl - frozen)" in output
+    assert "accuracy" not in output

@@ -20,7 +20,7 @@ def test_flops(count: float, text: str) -> None:
 
 def test_percent() -> None:
     assert percent_text(None) == "-"
-    assert percent_text(0.7912, 0.02) == "79.1 ± 2.0"
+    assert percent_text(0.7912) == "79.1"
 
 
 def test_plot_is_a_png_with_both_algorithms(tmp_path) -> None:

@@ -86,7 +86,7 @@
         interaction: { mode: "nearest", intersect: false },
         scales: {
           x: axis(`${title}${unit.name ? ` (${unit.name}${logarithmic ? ", logarithmic" : ""})` : ""}`, logarithmic),
-          y: axis("test accuracy (%)", false),
+          y: axis(data.quality.axis, data.quality.logarithmic),
         },
         plugins: {
           legend: { display: false }, // one for all three charts, above them
@@ -94,7 +94,7 @@
             filter: (item) => !item.dataset.band,
             callbacks: {
               title: (items) => (items.length ? `${title}: ${plain(items[0].parsed.x)} ${unit.name}`.trim() : ""),
-              label: (item) => `${item.dataset.label}: ${item.parsed.y.toFixed(1)}%`,
+              label: (item) => `${item.dataset.label}: ${item.parsed.y.toFixed(data.quality.decimals)}${data.quality.unit}`,
             },
           },
         },
@@ -172,9 +172,10 @@
   document.querySelectorAll("table.sortable").forEach((table) => {
     [...table.tHead.rows[0].cells].forEach((heading, column) => {
       heading.querySelector("button").addEventListener("click", () => {
-        // Numbers are asked for largest first, names from A.
+        // Numbers are asked for largest first, names from A, and what is better when it is less from the least.
         const current = heading.getAttribute("aria-sort");
-        const ascending = current === "none" ? heading.classList.contains("text") : current === "descending";
+        const rising = heading.classList.contains("text") || heading.classList.contains("least-first");
+        const ascending = current === "none" ? rising : current === "descending";
         sortBy(table, column, ascending);
       });
     });

@@ -1,0 +1,130 @@
+"""What a step of a GPT2-Medium client costs: 16 x 512 tokens, cut after block 6, three auxiliary blocks, LoRA.
+
+    python benchmarks/language_cost.py [--only NAME]
+
+Peak live bytes with their breakdown and FLOPs by the meter of `heron plan` (equal to `heron profile e2e-gpt2-medium`),
+and the resident memory of a fresh process that loads its part alone (files of `heron split-model`, random weights) and
+makes two steps. All at micro-batches of one sequence and with the same chunked loss. Saves
+benchmarks/results/language_cost.json.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from hardware import describe
+
+from heron.algorithms import ALGORITHMS, LocalNetwork
+from heron.config import plan_cost, recipe_config, use_threads_and_device
+from heron.config.build import criterion, example_shape, federation_settings
+from heron.engines.client_step import ClientStep
+from heron.lm import Adaptation, load_client_parts, write_parts
+from heron.lm.pretrained import load_causal_lm
+from heron.split import SplitModel
+
+RECIPE = "e2e-gpt2-medium"
+RESULTS = Path(__file__).parent / "results" / "language_cost.json"
+ROWS = {
+    "heron": ("heron", ()),
+    "heron, bf16 base": ("heron", ("split.base=bfloat16",)),
+    "heron, auxiliary exact": ("heron", ("client.exact=1",)),
+    "cse_fsl": ("cse_fsl", ()),
+    "cse_fsl, checkpointing": ("cse_fsl", ("client.checkpointing=true",)),
+    "cse_fsl, checkpointing, bf16 base": ("cse_fsl", ("client.checkpointing=true", "split.base=bfloat16")),
+    "SplitLoRA (sflv2)": ("sflv2", ()),
+    "SplitLoRA (sflv2), checkpointing": ("sflv2", ("client.checkpointing=true",)),
+    "frozen": ("frozen", ()),
+}
+# Whole batch at once, as a first-order client without micro-batches would.
+WHOLE = {"cse_fsl, no micro-batches": ("cse_fsl", ("client.micro_batch=0",))}
+
+
+def resident_bytes(name: str, parts: Path) -> dict[str, int]:
+    """Peak resident memory of a fresh process, of two steps and of loading alone."""
+    found = subprocess.run(
+        [sys.executable, __file__, "--step", name, "--parts", str(parts)], check=True, capture_output=True, text=True
+    )
+    return dict(json.loads(found.stdout.splitlines()[-1]))
+
+
+def make_steps(name: str, parts: Path) -> None:
+    """In a fresh process: load a client's part and make two steps."""
+    algorithm, settings = ROWS[name]
+    config = recipe_config(RECIPE, algorithm, list(settings))
+    use_threads_and_device(config)
+    held = load_client_parts(parts, Adaptation(base=config.split.base))
+    loaded = _peak()
+    if ALGORITHMS[algorithm].head is None:
+        held["auxiliary"] = torch.nn.Identity()
+    split = SplitModel(held["client"], torch.nn.Identity(), held["auxiliary"])
+    engine = federation_settings(config)
+    local = LocalNetwork(
+        split,
+        criterion(config),
+        head=ALGORITHMS[algorithm].head,
+        micro_batch=engine.micro_batch,
+        checkpointing=engine.checkpointing,
+    )
+    learner = ALGORITHMS[algorithm].make_client(local, engine.client)
+    step = ClientStep(
+        ALGORITHMS[algorithm], local, learner, example_shape(config).batch(engine.batch_size, "cpu"), config.seed
+    )
+    step()
+    step()
+    print(json.dumps({"loaded": loaded, "peak": _peak()}))
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> None:
+    """Measure, print, save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", help="measure this row alone; may be repeated")
+    parser.add_argument("--step", help=argparse.SUPPRESS)
+    parser.add_argument("--parts", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.step:
+        make_steps(options.step, options.parts)
+        return
+    rows: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        whole, parts = Path(folder) / "whole", Path(folder) / "parts"
+        _write_random_parts(whole, parts)
+        for name, (algorithm, settings) in (ROWS | WHOLE).items():
+            if options.only and name not in options.only:
+                continue
+            cost = plan_cost(recipe_config(RECIPE, algorithm, list(settings))).to_dict()
+            rows[name] = cost | {"resident": resident_bytes(name, parts) if name in ROWS else None}
+            resident = rows[name]["resident"]
+            process = "-" if resident is None else f"{resident['peak'] / 2**30:.2f} GiB"
+            print(
+                f"| {name} | {cost['peak_memory_bytes'] / 2**30:.2f} GiB | {cost['flops_per_step'] / 1e12:.2f} TFLOP "
+                f"| {process} |",
+                flush=True,
+            )
+    RESULTS.write_text(json.dumps({"hardware": describe(), "recipe": RECIPE, "rows": rows}, indent=1) + "\n")
+
+
+def _write_random_parts(whole: Path, parts: Path) -> None:
+    from transformers import GPT2TokenizerFast
+
+    config = recipe_config(RECIPE, "heron", [])
+    load_causal_lm(config.split.pretrained, random_weights=True).save_pretrained(whole)
+    data = Path(os.environ.get("HERON_DATA", "../shared/data"))
+    GPT2TokenizerFast.from_pretrained(data / "gpt2-tokenizer").save_pretrained(whole)
+    write_parts(
+        str(whole), parts, num_client_blocks=config.split.cut, num_auxiliary_blocks=config.split.auxiliary_blocks
+    )
+
+
+if __name__ == "__main__":
+    main()

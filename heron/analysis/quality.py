@@ -1,0 +1,97 @@
+"""What says how good a model is: the accuracy of a classifier, the perplexity of a language model.
+
+Whoever shows, sorts or compares results asks the measure, and knows neither by name.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from heron.errors import ReportError
+
+_MAX_PLAIN = 1e5
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A measure, as rows of metrics and summaries hold it: None where a run diverged, no key where not evaluated.
+
+    Attributes:
+        name: e.g. `"accuracy"`; a row holds `test_accuracy` and `validation_accuracy`.
+        plural: e.g. `"accuracies"`.
+        higher_is_better: which way is better.
+        factor: what people read is the saved value times this.
+        unit: of what people read; empty for none.
+        decimals: of what people read.
+        logarithmic: whether ratios say more than differences; values are above 0 then.
+    """
+
+    name: str
+    plural: str
+    higher_is_better: bool
+    factor: float
+    unit: str
+    decimals: int
+    logarithmic: bool
+
+    def key(self, split: str = "test") -> str:
+        """Name of the value in a row, e.g. `test_accuracy`."""
+        return f"{split}_{self.name}"
+
+    @property
+    def error_key(self) -> str:
+        """Name of the standard error over seeds in a row of a comparison, e.g. `test_accuracy_standard_error`."""
+        return f"{self.key()}_standard_error"
+
+    def of(self, row: Mapping[str, Any], split: str = "test") -> float | None:
+        """The value that a row holds, or None where it holds none that is finite."""
+        value = row.get(self.key(split))
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+    def goodness(self, value: float | None) -> float:
+        """A number that is larger for better values; an unknown value is the worst."""
+        if value is None:
+            return -math.inf
+        return value if self.higher_is_better else -value
+
+    def heading(self, split: str = "test") -> str:
+        """Heading of a column, e.g. `test accuracy %`."""
+        return f"{split} {self.name} {self.unit}".strip()
+
+    @property
+    def axis(self) -> str:
+        """Title of an axis, e.g. `test accuracy (%)`."""
+        notes = [self.unit] * bool(self.unit) + ["logarithmic"] * self.logarithmic
+        return f"test {self.name}" + (f" ({', '.join(notes)})" if notes else "")
+
+    def text(self, value: float | None, error: float | None = None) -> str:
+        """A value as people read it, with its standard error where known: `79.1 ± 2.0`; `-` where unknown."""
+        if value is None:
+            return "-"
+        return self._number(value) + ("" if error is None else f" ± {self._number(error)}")
+
+    def _number(self, value: float) -> str:
+        shown = self.factor * value
+        return f"{shown:.{self.decimals}f}" if shown < _MAX_PLAIN else f"{shown:.3g}"
+
+
+ACCURACY = Quality("accuracy", "accuracies", higher_is_better=True, factor=100, unit="%", decimals=1, logarithmic=False)
+PERPLEXITY = Quality(
+    "perplexity", "perplexities", higher_is_better=False, factor=1, unit="", decimals=2, logarithmic=True
+)
+QUALITIES = (ACCURACY, PERPLEXITY)
+
+
+def quality_of(rows: Iterable[Mapping[str, Any]]) -> Quality:
+    """The measure that rows of metrics, summaries or rows of a comparison hold; accuracy where they hold none.
+
+    Raises:
+        ReportError: if they hold more than one.
+    """
+    keys = {key for row in rows for key in row}
+    found = [one for one in QUALITIES if keys & {one.key("test"), one.key("validation")}]
+    if len(found) > 1:
+        names = " and ".join(one.name for one in found)
+        raise ReportError(f"expected runs judged by one measure, found {names}, which do not compare; show them apart")
+    return found[0] if found else ACCURACY

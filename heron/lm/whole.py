@@ -1,0 +1,77 @@
+"""Back from the parts to one model of `transformers`: to save, to export, to generate with."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from heron.lm.adaptation import merge_lora_
+from heron.lm.cutting import CausalLmSplit
+from heron.lm.quiet import quiet_transformers
+from heron.lm.widening import store_wide_
+
+
+def whole_model(split: CausalLmSplit) -> Any:
+    """The fine-tuned model: LoRA merged into float32 weights, every part in its place.
+
+    Args:
+        split: the cut model, its global parameters in place; left as it is.
+
+    Returns:
+        A causal language model of `transformers`, in evaluation mode, that shares nothing with `split`.
+    """
+    model = copy.deepcopy(split.whole)
+    store_wide_(model)
+    merge_lora_(model)
+    unembedding = split.server.get_submodule("unembedding").weight
+    assert isinstance(unembedding, nn.Parameter)
+    if unembedding is not split.whole.get_output_embeddings().weight:
+        # Trained apart from the embedding that it was tied to.
+        model.config.tie_word_embeddings = False
+        model.get_output_embeddings().weight = nn.Parameter(unembedding.detach().clone())
+    return model.requires_grad_(False).eval()
+
+
+def save_whole(split: CausalLmSplit, tokenizer: Any, directory: Path) -> None:
+    """Write a directory that `AutoModelForCausalLM.from_pretrained` loads.
+
+    Args:
+        split: the cut model, its global parameters in place.
+        tokenizer: saved with it.
+        directory: where to.
+    """
+    with quiet_transformers():
+        whole_model(split).cpu().save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
+
+
+@torch.no_grad()
+def continuations(
+    model: Any, tokenizer: Any, prompts: Sequence[str], *, max_new_tokens: int = 80, batch_size: int = 20
+) -> list[str]:
+    """What a model writes after each prompt, greedily, up to the end token.
+
+    Args:
+        model: a causal language model of `transformers`.
+        tokenizer: its tokenizer.
+        prompts: texts.
+        max_new_tokens: longest continuation, at least 1.
+        batch_size: prompts at a time.
+    """
+    model.eval()
+    end = tokenizer.eos_token_id
+    texts = []
+    for start in range(0, len(prompts), batch_size):
+        rows = [tokenizer.encode(prompt) for prompt in prompts[start : start + batch_size]]
+        longest = max(map(len, rows))
+        # Padded on the left, so that every row goes on at its last column.
+        ids_BT = torch.tensor([[end] * (longest - len(row)) + row for row in rows], device=model.device)
+        mask_BT = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=model.device)
+        made_BT = model.generate(
+            ids_BT, attention_mask=mask_BT, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=end
+        )
+        texts += [tokenizer.decode(row[longest:], skip_special_tokens=True).strip() for row in made_BT]
+    return texts
