@@ -14,6 +14,7 @@ from collections import deque
 import torch
 from torch import Tensor
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Adam
 
 from heron.algorithms.fed_server import FedServer
@@ -78,7 +79,9 @@ class AligningServer(MainServer):
         optimizer = Adam(theta.values(), lr=self._alignment.learning_rate)
         for _ in range(self._alignment.steps):
             for (smashed, labels), target in pairs:
-                loss = self.criterion(head((smashed,)), labels)
+                # The gradient of fused attention cannot be differentiated; that of the operations it is made of can.
+                with sdpa_kernel(SDPBackend.MATH):
+                    loss = self.criterion(head((smashed,)), labels)
                 (gradient,) = torch.autograd.grad(loss, smashed, create_graph=True)
                 distance = (gradient - target).square().sum() / target.square().sum()
                 gradients = torch.autograd.grad(distance, list(theta.values()), allow_unused=True)

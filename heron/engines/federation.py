@@ -30,7 +30,7 @@ from heron.engines.client_states import ClientStates
 from heron.engines.packing import pack, unpack
 from heron.engines.settings import FederationSettings, RoundResult
 from heron.errors import ConfigError
-from heron.split import SplitModel, check_trainable
+from heron.split import SplitModel, check_disjoint, check_trainable
 from heron.zo import derive_seed
 
 Examples = Dataset[tuple[Tensor, ...]]
@@ -252,6 +252,12 @@ class Federation:
             needs_auxiliary=self.algorithm.head == "auxiliary",
             holds_server=self.algorithm.head == "server",
         )
+        if self.algorithm.downlink_only == "auxiliary" or self.settings.refresh_auxiliary:
+            assert self.split.auxiliary is not None  # checked by then
+            # The server changes theta_a by itself: a tensor of the client's own in it would be another one there.
+            check_disjoint(
+                "client", self.split.client, "the auxiliary network that the server fits", self.split.auxiliary
+            )
         rule, known = self.settings.client.optimizer, self.algorithm.optimizers
         if rule not in known:
             raise ConfigError(

@@ -65,6 +65,11 @@ def _embed_gpt2(model: Any) -> TokenEmbedding:
 
 def _embed_opt(model: Any) -> TokenEmbedding:
     body, config = model.model.decoder, model.config
+    if config.word_embed_proj_dim != config.hidden_size:
+        raise SplitError(
+            f"expected an opt model with word_embed_proj_dim = hidden_size, found {config.word_embed_proj_dim} and "
+            f"{config.hidden_size}; choose another"
+        )
     # Its table of positions begins with two rows of another time.
     return TokenEmbedding(body.embed_tokens, config.max_position_embeddings, body.embed_positions, offset=2)
 

@@ -39,13 +39,20 @@ def load_causal_lm(source: str, *, random_weights: bool = False) -> Any:
     options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa"}
     if random_weights:
         return AutoModelForCausalLM.from_config(config, **options)  # type: ignore[no-untyped-call]
+    loader: Any = AutoModelForCausalLM
     try:
         with quiet_transformers():
-            return AutoModelForCausalLM.from_pretrained(
-                str(_located(source)), config=config, use_safetensors=True, **options
+            model, report = loader.from_pretrained(
+                str(_located(source)), config=config, use_safetensors=True, output_loading_info=True, **options
             )
     except Exception as error:  # what the hub's clients and file formats raise is theirs
         raise _not_found(source, error) from error
+    if report["missing_keys"]:  # the library would go on with random ones
+        raise SplitError(
+            f"expected all weights of the model in {source}, found none of {min(report['missing_keys'])}; download or "
+            f"save it again"
+        )
+    return model
 
 
 def causal_lm_config(source: str, *, known_sizes: bool = False) -> Any:

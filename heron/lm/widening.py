@@ -21,6 +21,7 @@ class _WidenedProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight_IO: Tensor) -> Tensor:
         ctx.save_for_backward(weight_IO)
+        ctx.save_for_forward(weight_IO)
         return inputs @ weight_IO.to(inputs.dtype)
 
     @staticmethod
@@ -28,6 +29,13 @@ class _WidenedProduct(torch.autograd.Function):
         (weight_IO,) = ctx.saved_tensors
         (gradient,) = grad_outputs
         return gradient @ weight_IO.to(gradient.dtype).T, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        """Of forward mode: the same product."""
+        (weight_IO,) = ctx.saved_tensors
+        product: Tensor = tangents[0] @ weight_IO.to(tangents[0].dtype)
+        return product
 
 
 class WideningLinear(nn.Linear):

@@ -13,7 +13,7 @@ from heron.split.heads import linear_head, pooled_linear_head
 from heron.split.model import SplitModel
 from heron.split.randomness import build_seeded, has_batchnorm, is_stochastic, seeded_randomness
 from heron.split.resnet18 import resnet18
-from heron.split.sharing import persistent_buffers
+from heron.split.sharing import check_disjoint, persistent_buffers
 from heron.split.token_logits import TokenLogits, num_counted, token_cross_entropy
 from heron.split.validate import check_normalisation, check_trainable
 
@@ -23,6 +23,7 @@ __all__ = [
     "TokenLogits",
     "build_in_any_mode",
     "build_seeded",
+    "check_disjoint",
     "check_equivalence",
     "check_normalisation",
     "check_trainable",

@@ -55,7 +55,9 @@ def token_cross_entropy(outputs: TokenLogits, labels_BT: Tensor) -> Tensor:
     """
     hidden_ND = outputs.hidden_BTD.reshape(-1, outputs.hidden_BTD.shape[-1])
     labels_N = labels_BT.reshape(-1)
-    total: Tensor = _ChunkedCrossEntropy.apply(hidden_ND, outputs.unembedding_VD, labels_N)  # type: ignore[no-untyped-call]
+    total: Tensor = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden_ND, outputs.unembedding_VD, labels_N, torch.is_grad_enabled()
+    )
     return total / num_counted(labels_N).clamp(min=1)
 
 
@@ -68,29 +70,33 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     """Sum of the cross-entropies; gradients are made in the forward pass, where they are asked for."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tensor:
-        wants_hidden, wants_weight, _ = ctx.needs_input_grad
-        hidden_grad = torch.zeros_like(hidden_ND) if wants_hidden else None
-        weight_grad = torch.zeros_like(weight_VD) if wants_weight else None
-        total = torch.zeros((), dtype=torch.float64, device=hidden_ND.device)
-        for rows in _chunks(labels_N, len(weight_VD)):
-            chunk_CD, labels_C = hidden_ND[rows], labels_N[rows]
-            residual_CV, losses_C = _softmax_and_losses(chunk_CD, weight_VD, labels_C)
-            total += losses_C.sum(dtype=torch.float64)
-            if hidden_grad is not None or weight_grad is not None:
-                residual_CV[torch.arange(len(labels_C), device=labels_C.device), labels_C] -= 1
-            if hidden_grad is not None:
-                hidden_grad[rows] = _times(residual_CV, weight_VD)
-            if weight_grad is not None:
-                weight_grad += (residual_CV.T @ chunk_CD).to(weight_grad.dtype)
-            del residual_CV  # before the next chunk's
+    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, builds_graph: bool) -> Tensor:
+        # A trainable tensor is said to need a gradient under `no_grad`, too.
+        wants_hidden, wants_weight = (wants and builds_graph for wants in ctx.needs_input_grad[:2])
+        total, *gradients = _sweep(hidden_ND, weight_VD, labels_N, wants_hidden, wants_weight)
         ctx.save_for_backward(hidden_ND, weight_VD, labels_N)
-        ctx.gradients = hidden_grad, weight_grad
+        ctx.save_for_forward(hidden_ND, weight_VD, labels_N)
+        ctx.set_materialize_grads(False)  # a factor without a tangent is none to differentiate by
+        ctx.gradients = gradients
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        """Of forward mode: <gradient, tangent>, from a sweep of its own."""
+        of_factors = tangents[:2]
+        _, *gradients = _sweep(*ctx.saved_tensors, *(tangent is not None for tangent in of_factors))
+        products = [
+            (gradient * tangent).sum(dtype=torch.float64)
+            for gradient, tangent in zip(gradients, of_factors, strict=True)
+            if gradient is not None and tangent is not None
+        ]
+        return torch.stack(products).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None]:
         (grad_total,) = grad_outputs
+        if grad_total is None:
+            return None, None, None, None
         hidden_ND, weight_VD, labels_N = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody differentiates the gradient
             total = cross_entropy(hidden_ND @ weight_VD.to(hidden_ND.dtype).T, labels_N, reduction="sum")
@@ -99,11 +105,32 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             ]
             found = iter(torch.autograd.grad(total, wanted, grad_total.to(total.dtype), create_graph=True))
             hidden_grad, weight_grad = (next(found) if wants else None for wants in ctx.needs_input_grad[:2])
-            return hidden_grad, weight_grad, None
+            return hidden_grad, weight_grad, None, None
         hidden_grad, weight_grad = (
             None if gradient is None else gradient * grad_total.to(gradient.dtype) for gradient in ctx.gradients
         )
-        return hidden_grad, weight_grad, None
+        return hidden_grad, weight_grad, None, None
+
+
+def _sweep(
+    hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, wants_hidden: bool, wants_weight: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Sum of the cross-entropies, shape (), float64; its gradients by hidden states and weights, as far as wanted."""
+    hidden_grad = torch.zeros_like(hidden_ND) if wants_hidden else None
+    weight_grad = torch.zeros_like(weight_VD) if wants_weight else None
+    total = torch.zeros((), dtype=torch.float64, device=hidden_ND.device)
+    for rows in _chunks(labels_N, len(weight_VD)):
+        chunk_CD, labels_C = hidden_ND[rows], labels_N[rows]
+        residual_CV, losses_C = _softmax_and_losses(chunk_CD, weight_VD, labels_C)
+        total += losses_C.sum(dtype=torch.float64)
+        if hidden_grad is not None or weight_grad is not None:
+            residual_CV[torch.arange(len(labels_C), device=labels_C.device), labels_C] -= 1
+        if hidden_grad is not None:
+            hidden_grad[rows] = _times(residual_CV, weight_VD)
+        if weight_grad is not None:
+            weight_grad += (residual_CV.T @ chunk_CD).to(weight_grad.dtype)
+        del residual_CV  # before the next chunk's
+    return total, hidden_grad, weight_grad
 
 
 def _chunks(labels_N: Tensor, num_tokens: int) -> Iterator[Tensor]:
