@@ -19,7 +19,7 @@ from pathlib import Path
 from hardware import describe
 
 HERON = (sys.executable, "-m", "heron.cli.main")
-RECIPE = ("digits", "--set", "rounds=40")
+RECIPE = ("digits-published", "--set", "rounds=40")
 
 
 def train(directory: Path, kill_after_s: float | None = None) -> bool:

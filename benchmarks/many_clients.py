@@ -1,8 +1,9 @@
-"""A thousand unreliable clients on `digits`: completes, what an idle client holds, what the engine itself costs.
+"""A thousand unreliable clients on digits: completes, what an idle client holds, what the engine itself costs.
 
     python benchmarks/many_clients.py
 
-1. `digits` with 1,000 clients, Dirichlet alpha 0.05, 20 per round, weighted by examples, 10% dropouts, 20% stragglers.
+1. `digits-published` with 1,000 clients, Dirichlet alpha 0.05, 20 per round, weighted by examples, 10% dropouts, 20%
+   stragglers.
 2. Memory held per idle client: live bytes after every client has taken part, at 1,000 clients less at 100.
 3. Time per round at 1,000 clients over that at 100, with 20 per round in both, taken in turns.
 4. The engine's own wall and CPU time per client and round: all but local steps, server steps and fetching data; in
@@ -32,9 +33,9 @@ PER_ROUND = 20
 
 
 def digits(total: int, *changes: str, per_round: int = PER_ROUND, directory: Path | None = None) -> Run:
-    """A run of heron on digits shared out among `total` clients."""
+    """A run of HERON-SFL as published on digits shared out among `total` clients."""
     assignments = [f"clients.total={total}", f"clients.per_round={per_round}", *changes]
-    return build_run(recipe_config("digits", "heron", assignments), directory)
+    return build_run(recipe_config("digits-published", "heron", assignments), directory)
 
 
 def unreliable() -> dict[str, Any]:

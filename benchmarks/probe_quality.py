@@ -2,7 +2,7 @@
 
     python benchmarks/probe_quality.py      some minutes
 
-`probe_schemes.py` says what the schemes are and derives their variances. Trains plain HERON on `digits` with
+`probe_schemes.py` says what the schemes are and derives their variances. Trains plain HERON on `digits-published` with
 client.exact 1 and 2 and stops after rounds 0, 10, 40 and 80 to compare, on batches of 32, every scheme's estimates
 with the true batch gradient below the boundary: relative variance as derived, as measured in the limit mu -> 0 and
 with finite differences at mu = 1e-3, and cosine. `worth` is the number of plain probes that are as good, by variance

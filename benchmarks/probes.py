@@ -1,4 +1,5 @@
-"""Which cheaper probes help at equal client FLOPs (ALGORITHMS 4c): training on `digits`.
+"""Which cheaper probes help at equal client FLOPs (ALGORITHMS 4c): training on
+`digits-published` with an order boundary.
 
     python benchmarks/probes.py EXACT SEEDS [SCHEMES]    e.g. 1 0,1,2 plain-q1,flips@3e-3 (@: one client rate only)
     python benchmarks/probes.py                          the table of what has been run
@@ -60,10 +61,11 @@ SCHEMES: dict[str, Scheme] = {
 
 
 def build(exact: int, seed: int, changes: list[str], make_client: Callable[..., Any] | None) -> Run:
-    """A run of digits without its test split."""
+    """A run of `digits-published` without its test split."""
     _, exact_rate = RATES[exact]
     settings = [f"seed={seed}", "evaluation_period=4", f"client.exact={exact}", "server.learning_rate=1e-2"]
-    config = recipe_config("digits", "heron", [*settings, f"client.exact_learning_rate={exact_rate}", *changes])
+    settings.append(f"client.exact_learning_rate={exact_rate}")
+    config = recipe_config("digits-published", "heron", [*settings, *changes])
     run = build_run(config, None)
     run.splits = dataclasses.replace(run.splits, test=TensorDataset(*(t[:0] for t in run.splits.test.tensors)))
     if make_client:

@@ -1,4 +1,4 @@
-"""Choose the learning rates of `digits` for every algorithm on the validation split, from one grid.
+"""Choose the learning rates of `digits-published` for every algorithm on the validation split, from one grid.
 
     python benchmarks/tune_digits.py [--seeds 0,1,2] [--algorithms heron,cse_fsl,...]
 
@@ -33,7 +33,7 @@ def validation_accuracy(case: Case) -> float:
     """Validation accuracy after the last round of (algorithm, client rate, server rate, seed)."""
     algorithm, client_rate, server_rate, seed = case
     rates = [f"client.learning_rate={client_rate}", f"server.learning_rate={server_rate}"]
-    config = recipe_config("digits", algorithm, [f"seed={seed}", "evaluation_period=1000", *rates])
+    config = recipe_config("digits-published", algorithm, [f"seed={seed}", "evaluation_period=1000", *rates])
     run = build_run(config, None)
     # The test split is out of reach while tuning.
     run.splits = dataclasses.replace(run.splits, test=TensorDataset(*(t[:0] for t in run.splits.test.tensors)))

@@ -10,7 +10,7 @@ from heron.cli.grid import Cell, expand_grid
 from heron.cli.report import PAGE, warn
 from heron.cli.run_files import free_folder, read_config, write_config
 from heron.cli.workers import run_all
-from heron.config import RunConfig, build_federation, load_splits, profile_cost, use_threads_and_device
+from heron.config import RunConfig, assigned_keys, build_federation, load_splits, profile_cost, use_threads_and_device
 from heron.engines import ClientCost, RunDirectory, read_json, write_json
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import plot_grid, plot_learning_curves, print_comparison, print_comparison_note, write_report
@@ -22,7 +22,7 @@ def compare_command(
     recipe: str, algorithms: list[str], seeds: list[int], assignments: list[str], vary: list[str], out: Path | None
 ) -> None:
     """Train every run of the grid that is not finished yet, then show the table and save it with the plot."""
-    if any(assignment.partition("=")[0].strip() == "seed" for assignment in assignments):
+    if "seed" in assigned_keys(assignments):
         raise ConfigError("compare takes its seeds from --seeds, found --set seed")
     grid = expand_grid(recipe, algorithms, seeds, assignments, vary)
     folder = out or free_folder(Path("runs") / f"{recipe}-compare")

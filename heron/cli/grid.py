@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from heron.analysis import value_text
-from heron.config import RunConfig, recipe_config, resolve_budget
+from heron.config import RunConfig, assigned_keys, recipe_config, resolve_budget
 from heron.errors import ConfigError
 
 _MAX_RUNS = 10_000
@@ -93,7 +93,7 @@ def expand_grid(
 
 def _parse(vary: Sequence[str], assignments: Sequence[str]) -> dict[str, list[str]]:
     """The words of each varied key, not yet known to be values."""
-    fixed = {assignment.partition("=")[0].strip() for assignment in assignments}
+    fixed = assigned_keys(assignments)
     texts: dict[str, list[str]] = {}
     for word in vary:
         key, _, listed = (part.strip() for part in word.partition("="))

@@ -6,26 +6,37 @@ from typing import Any
 
 from heron.algorithms import ALGORITHMS
 from heron.cli.progress import total_progress
-from heron.config import RunConfig, parse_bytes, plan_cost, recipe_config, use_threads_and_device, variants_of
+from heron.config import (
+    RunConfig,
+    assigned_keys,
+    parse_bytes,
+    plan_cost,
+    recipe_config,
+    use_threads_and_device,
+    variants_of,
+)
 from heron.engines import too_small, write_json
 from heron.errors import ConfigError
 from heron.report import print_plan
 
 
 def plan_command(recipe: str, memory: str, assignments: list[str], json_path: Path | None) -> None:
-    """Measure every variant on fake tensors, mark what `client.memory_budget` would choose, show and save."""
+    """Measure every variant on fake tensors, show and save them.
+
+    Marked are what the recipe is without a budget, and what `client.memory_budget` would choose.
+    """
     budget = parse_bytes(memory)
     if budget < 1:
         raise ConfigError(f"expected --memory of at least 1 byte, found {memory!r}")
     config = recipe_config(recipe, "heron", assignments)
-    if config.client.memory_budget or config.client.exact != 0:
+    if assigned_keys(assignments) & {"client.exact", "client.memory_budget"}:
         raise ConfigError("plan chooses client.exact and takes its budget from --memory; drop them from --set")
     use_threads_and_device(config)
     configs = list(variants_of(config))
     rows: list[dict[str, Any]] = []
     with total_progress(f"plan {recipe}", done=0, total=len(configs), unit="variant") as show:
         for variant in configs:
-            rows.append(_row(variant, budget))
+            rows.append(_row(variant, budget, is_default=variant == config))
             show(len(rows))
     own = [
         row for row, variant in zip(rows, configs, strict=True) if row["exact"] is not None and _is_own(variant, config)
@@ -39,7 +50,7 @@ def plan_command(recipe: str, memory: str, assignments: list[str], json_path: Pa
     print_plan(recipe, budget, rows, own, None if fitting else _refusal(budget, own))
 
 
-def _row(config: RunConfig, budget: int) -> dict[str, Any]:
+def _row(config: RunConfig, budget: int, *, is_default: bool) -> dict[str, Any]:
     has_boundary = ALGORITHMS[config.algorithm].has_boundary
     cost = plan_cost(config).to_dict()
     return {
@@ -51,6 +62,7 @@ def _row(config: RunConfig, budget: int) -> dict[str, Any]:
         **cost,
         "fits": cost["peak_memory_bytes"] <= budget,
         "chosen": False,
+        "default": is_default,
     }
 
 

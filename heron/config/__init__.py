@@ -11,8 +11,9 @@ from heron.config.build import (
     resolve_budget,
     use_threads_and_device,
 )
-from heron.config.overrides import check_choice, fingerprint, from_toml, override, to_toml
-from heron.config.recipes import RECIPES, PaperCost, Recipe
+from heron.config.overrides import assigned_keys, check_choice, fingerprint, from_toml, override, to_toml
+from heron.config.recipe_parts import PaperCost, Recipe
+from heron.config.recipes import RECIPES
 from heron.config.schema import RunConfig
 from heron.config.sizes import parse_bytes
 from heron.config.variants import variants_of
@@ -22,6 +23,7 @@ __all__ = [
     "PaperCost",
     "Recipe",
     "RunConfig",
+    "assigned_keys",
     "build_federation",
     "build_run",
     "build_split",

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import ALGORITHMS, OTHER_NAMES, Alignment, ClientSettings, Criterion, FedAdam
-from heron.config.overrides import check_choice, fingerprint, override
+from heron.config.overrides import assigned_keys, check_choice, fingerprint, override
 from heron.config.recipes import RECIPES
 from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, FedServerConfig, RunConfig
 from heron.data import Splits, labels_of, load_cifar10, load_digits, load_e2e, partition
@@ -35,7 +35,7 @@ def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunCon
     check_choice("recipe", recipe, RECIPES)
     algorithm = OTHER_NAMES.get(algorithm, algorithm)
     check_choice("algorithm", algorithm, ALGORITHMS)
-    if any(assignment.partition("=")[0].strip() in {"algorithm", "recipe"} for assignment in assignments):
+    if assigned_keys(assignments) & {"algorithm", "recipe"}:
         raise ConfigError("algorithm and recipe cannot be --set, rates depend on them; give them as arguments")
     return override(RECIPES[recipe].build(algorithm), assignments)
 

@@ -19,6 +19,9 @@ _UNIONS = ("data", "split")
 def override(config: RunConfig, assignments: Sequence[str]) -> RunConfig:
     """Apply `key=value` assignments, e.g. `client.learning_rate=1e-3`.
 
+    A `client.memory_budget` that is given replaces the `client.exact` of the configuration; given both, they are
+    refused.
+
     Args:
         config: the configuration to start from.
         assignments: dotted keys and TOML values; a bare word is a string.
@@ -32,7 +35,15 @@ def override(config: RunConfig, assignments: Sequence[str]) -> RunConfig:
         if not separator:
             raise ConfigError(f"expected --set key=value, found {assignment!r}")
         _assign(values, key.strip(), _parse(text.strip()))
-    return validate(values)
+    config = _build(values)
+    if config.client.memory_budget and "client.exact" not in assigned_keys(assignments):
+        config = config.model_copy(update={"client": config.client.model_copy(update={"exact": 0})})
+    return _agreed(config)
+
+
+def assigned_keys(assignments: Sequence[str]) -> set[str]:
+    """The keys that `key=value` assignments give, whether they exist or not."""
+    return {assignment.partition("=")[0].strip() for assignment in assignments}
 
 
 def validate(values: Mapping[str, Any]) -> RunConfig:
@@ -41,11 +52,20 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: naming the first key that is unknown, absent or out of range.
     """
+    return _agreed(_build(values))
+
+
+def _build(values: Mapping[str, Any]) -> RunConfig:
     try:
         config = RunConfig.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_first_problem(error)) from error
     check_choice("algorithm", config.algorithm, ALGORITHMS)
+    return config
+
+
+def _agreed(config: RunConfig) -> RunConfig:
+    """The configuration, if its keys agree with each other."""
     if config.client.memory_budget and config.client.exact != 0:
         raise ConfigError(
             f"client.memory_budget chooses client.exact: expected one of them, found {config.client.memory_budget} and "

@@ -1,81 +1,57 @@
 """Complete configurations by name. A recipe is a function of the algorithm; variants derive in a few lines.
 
-Learning rates of `digits` were chosen for every algorithm on the validation split from one grid
+Recipes named after the paper, and `digits-published`, have HERON-SFL as published (`client.exact=0`). The others have
+the client that learns more (docs/study.md): two modules exact, an optimiser that starts afresh every round, rates that
+fall along a cosine. Published rates of digits were chosen for every algorithm on the validation split from one grid
 (`benchmarks/tune_digits.py`, `benchmarks/results/tune_digits.json`).
 """
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import partial
 
-from heron.algorithms import ALGORITHMS, OptimizerName
+from heron.config.language_recipes import PAPER_GPT2_MEDIUM, e2e_gpt2, e2e_gpt2_mini
+from heron.config.recipe_parts import (
+    AVERAGE,
+    FIVE_CLIENTS,
+    Choice,
+    PaperCost,
+    Recipe,
+    available_cores,
+    server,
+    update_rule,
+)
 from heron.config.schema import (
-    CausalLmConfig,
     Cifar10Config,
     ClientConfig,
-    ClientsConfig,
     DigitsCnnConfig,
     DigitsConfig,
-    E2EConfig,
     EstimatorConfig,
-    FedServerConfig,
     ResNet18Config,
     RunConfig,
-    ServerConfig,
 )
 
-
-@dataclass(frozen=True)
-class PaperCost:
-    """What a paper reports for one client step.
-
-    Attributes:
-        peak_memory_bytes: peak memory.
-        flops_per_step: floating-point operations.
-    """
-
-    peak_memory_bytes: float
-    flops_per_step: float
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A named configuration.
-
-    Attributes:
-        name: what the command line calls it.
-        summary: one line for a person.
-        build: the configuration for an algorithm.
-        paper_costs: costs of one client step by algorithm, where the recipe is a paper's setting.
-    """
-
-    name: str
-    summary: str
-    build: Callable[[str], RunConfig]
-    paper_costs: Mapping[str, PaperCost] = field(default_factory=dict)
-
-
-# (client.learning_rate, server.learning_rate) by algorithm; others take heron's.
-_DIGITS_RATES = {
-    "heron": (1e-2, 3e-3),
-    "cse_fsl": (1e-2, 1e-2),
-    "fsl_sage": (1e-2, 1e-2),
-    "sflv1": (3e-2, 3e-3),
-    "sflv2": (3e-2, 3e-3),
-    "fedavg": (1e-2, 1e-2),
-    "frozen": (1e-2, 1e-2),
+# What differs by algorithm: client rate, server rate, and what else is not as published.
+_DIGITS_PUBLISHED = {
+    "heron": Choice(1e-2, 3e-3),
+    "cse_fsl": Choice(1e-2, 1e-2),
+    "fsl_sage": Choice(1e-2, 1e-2),
+    "sflv1": Choice(3e-2, 3e-3),
+    "sflv2": Choice(3e-2, 3e-3),
+    "fedavg": Choice(1e-2, 1e-2),
+    "frozen": Choice(1e-2, 1e-2),
 }
+_DIGITS = _DIGITS_PUBLISHED | {
+    "heron": Choice(3e-2, 1e-2, exact=2, exact_rate=1e-2, schedule="cosine", keep_state=False),
+    "cse_fsl": Choice(1e-2, 1e-2, schedule="constant", keep_state=True),
+}
+_DIGITS_OTHERS = Choice(1e-2, 3e-3)
 
-
-_FIVE_CLIENTS = ClientsConfig(
-    total=5, per_round=0, partition="iid", alpha=0.5, weighting="equal", dropout=0.0, stragglers=0.0
-)
-
-
-# Clients average; the rest are FedAdam's values in its paper's experiments, for who switches it on.
-_AVERAGE = FedServerConfig(optimizer="average", learning_rate=1e-2, beta1=0.9, beta2=0.99, epsilon=1e-3)
-
+_CIFAR10 = Choice(1e-4, 1e-4)
+_CIFAR10_SMALL = {
+    "heron": Choice(1e-2, 1e-3, exact=2, exact_rate=1e-2, schedule="cosine", keep_state=False),
+    "cse_fsl": Choice(1e-2, 1e-3, schedule="cosine", keep_state=False),
+}
+_CIFAR10_SMALL_OTHERS = Choice(1e-3, 1e-3)
 
 # HERON-SFL (Kou et al., arXiv 2601.09076), ResNet-18 on CIFAR-10: MiB and GFLOP of one local step.
 _PAPER_RESNET18 = {
@@ -90,22 +66,10 @@ _PAPER_RESNET18 = {
 }
 
 
-# The same paper, GPT2-Medium on E2E NLG: GB (10^9 bytes) and TFLOP of one local step.
-_PAPER_GPT2_MEDIUM = {
-    name: PaperCost(memory * 1e9, compute * 1e12)
-    for name, memory, compute in (
-        ("heron", 4.03, 5.26),
-        ("cse_fsl", 9.09, 9.48),
-        ("fsl_sage", 9.09, 9.48),
-        ("sflv2", 4.59, 5.68),
-    )
-}
-
-
-def _digits(algorithm: str) -> RunConfig:
-    client_rate, server_rate = _DIGITS_RATES.get(algorithm, _DIGITS_RATES["heron"])
+def _digits(algorithm: str, *, name: str, choices: Mapping[str, Choice]) -> RunConfig:
+    choice = choices.get(algorithm, _DIGITS_OTHERS)
     return RunConfig(
-        recipe="digits",
+        recipe=name,
         algorithm=algorithm,
         seed=0,
         rounds=80,
@@ -114,24 +78,20 @@ def _digits(algorithm: str) -> RunConfig:
         wire=False,
         evaluation_period=1,
         data=DigitsConfig(name="digits", validation=0.2),
-        clients=_FIVE_CLIENTS,
+        clients=FIVE_CLIENTS,
         client=ClientConfig(
             batch_size=32,
             micro_batch=0,
             checkpointing=False,
             local_steps=0,
             upload_period=1,
-            exact=0,
             memory_budget=0,
-            optimizer=_optimizer(algorithm),
-            learning_rate=client_rate,
-            exact_learning_rate=0.0,
-            schedule="constant",
-            keep_state=True,
+            optimizer=update_rule(algorithm),
+            **choice.client_keys(),
         ),
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
-        server=_server(server_rate),
-        fed_server=_AVERAGE,
+        server=server(choice.server_rate),
+        fed_server=AVERAGE,
         split=DigitsCnnConfig(model="digits_cnn", cut="relu3"),
     )
 
@@ -143,28 +103,24 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
         seed=0,
         rounds=100,
         device="cpu",
-        threads=_available_cores(),
+        threads=available_cores(),
         wire=False,
         evaluation_period=1,
         data=Cifar10Config(name="cifar10", validation=0.1, train_limit=0, test_limit=0),
-        clients=_FIVE_CLIENTS,
+        clients=FIVE_CLIENTS,
         client=ClientConfig(
             batch_size=256,
             micro_batch=0,
             checkpointing=False,
             local_steps=0,
             upload_period=1,
-            exact=0,
             memory_budget=0,
-            optimizer=_optimizer(algorithm),
-            learning_rate=1e-4,
-            exact_learning_rate=0.0,
-            schedule="constant",
-            keep_state=True,
+            optimizer=update_rule(algorithm),
+            **_CIFAR10.client_keys(),
         ),
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
-        server=_server(1e-4),
-        fed_server=_AVERAGE,
+        server=server(_CIFAR10.server_rate),
+        fed_server=AVERAGE,
         split=ResNet18Config(
             model="resnet18", cut="norm2", width=64, norm="batch", bottleneck_channels=0, bottleneck_stride=1
         ),
@@ -173,96 +129,17 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
 
 def _cifar10_resnet18_small(algorithm: str) -> RunConfig:
     full = _cifar10_resnet18(algorithm)
+    choice = _CIFAR10_SMALL.get(algorithm, _CIFAR10_SMALL_OTHERS)
+    narrow = {"width": 16, "bottleneck_channels": 4, "bottleneck_stride": 4}
     return full.model_copy(
         update={
             "recipe": "cifar10-resnet18-small",
-            "rounds": 10,
+            "rounds": 20,
             "threads": 1,
             "data": full.data.model_copy(update={"train_limit": 5_000, "test_limit": 2_000}),
-            "client": full.client.model_copy(update={"batch_size": 64, "learning_rate": 1e-3}),
-            "server": full.server.model_copy(update={"learning_rate": 1e-3}),
-            "split": full.split.model_copy(update={"width": 16}),
-        }
-    )
-
-
-def _server(learning_rate: float) -> ServerConfig:
-    return ServerConfig(
-        optimizer="adam",
-        learning_rate=learning_rate,
-        refresh_auxiliary=False,
-        alignment_period=1,
-        alignment_steps=10,
-        alignment_learning_rate=1e-2,
-    )
-
-
-def _optimizer(algorithm: str) -> OptimizerName:
-    """Adam, where the algorithm leaves the choice."""
-    known = ALGORITHMS[algorithm].optimizers
-    return "adam" if "adam" in known else known[0]
-
-
-def _available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int) -> RunConfig:
-    return RunConfig(
-        recipe=f"e2e-{pretrained}",
-        algorithm=algorithm,
-        seed=0,
-        rounds=10,
-        device="cpu",
-        threads=_available_cores(),
-        wire=False,
-        evaluation_period=1,
-        data=E2EConfig(name="e2e", max_length=512, train_limit=0, validation_limit=500, test_limit=500),
-        clients=_FIVE_CLIENTS.model_copy(update={"total": 3}),
-        client=ClientConfig(
-            batch_size=16,
-            micro_batch=1,
-            checkpointing=False,
-            local_steps=0,
-            upload_period=1,
-            exact=0,
-            memory_budget=0,
-            optimizer=_optimizer(algorithm),
-            learning_rate=2e-4,
-            exact_learning_rate=0.0,
-            schedule="constant",
-            keep_state=True,
-        ),
-        estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="gaussian", scheme="one_sided"),
-        server=_server(2e-4),
-        fed_server=_AVERAGE,
-        split=CausalLmConfig(
-            model="causal_lm",
-            pretrained=pretrained,
-            cut=cut,
-            auxiliary_blocks=auxiliary_blocks,
-            lora_rank=8,
-            lora_alpha=16,
-            lora_layers="attention",
-            base="float32",
-        ),
-    )
-
-
-# client.learning_rate by algorithm, chosen on the development set (docs/study.md); others take 2e-3.
-_E2E_MINI_RATES = {"heron": 3e-4, "ho_sfl": 3e-4, "hosl": 3e-4}
-
-
-def _e2e_gpt2_mini(algorithm: str) -> RunConfig:
-    full = _e2e_gpt2(algorithm, pretrained="gpt2-mini", cut=2, auxiliary_blocks=1)
-    rate = _E2E_MINI_RATES.get(algorithm, 2e-3)
-    return full.model_copy(
-        update={
-            "rounds": 6,
-            "data": full.data.model_copy(update={"max_length": 160, "train_limit": 4_800, "test_limit": 100}),
-            "client": full.client.model_copy(update={"micro_batch": 0, "local_steps": 8, "learning_rate": rate}),
-            "server": full.server.model_copy(update={"learning_rate": 2e-3}),
-            "split": full.split.model_copy(update={"lora_layers": "all"}),
+            "client": full.client.model_copy(update={"batch_size": 64, **choice.client_keys()}),
+            "server": full.server.model_copy(update={"learning_rate": choice.server_rate}),
+            "split": full.split.model_copy(update=narrow),
         }
     )
 
@@ -270,7 +147,16 @@ def _e2e_gpt2_mini(algorithm: str) -> RunConfig:
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("digits", "8x8 digits, small CNN, narrow cut of 16 floats, 5 clients: seconds on a laptop", _digits),
+        Recipe(
+            "digits",
+            "8x8 digits, small CNN, narrow cut of 16 floats, 5 clients: seconds on a laptop",
+            partial(_digits, name="digits", choices=_DIGITS),
+        ),
+        Recipe(
+            "digits-published",
+            "the same with HERON-SFL as published: nothing exact, state kept, constant rates",
+            partial(_digits, name="digits-published", choices=_DIGITS_PUBLISHED),
+        ),
         Recipe(
             "cifar10-resnet18",
             "the paper's vision task at its real size: ResNet-18, batch 256",
@@ -279,24 +165,24 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             "cifar10-resnet18-small",
-            "width 16, 5,000 training images, 10 rounds: some five minutes a run on one CPU core",
+            "width 16, narrow cut of 256 floats, 5,000 training images, 20 rounds: minutes a run on one CPU core",
             _cifar10_resnet18_small,
         ),
         Recipe(
             "e2e-gpt2",
             "the paper's language task: GPT-2 on E2E NLG with LoRA, cut after block 3, 3 clients",
-            partial(_e2e_gpt2, pretrained="gpt2", cut=3, auxiliary_blocks=1),
+            partial(e2e_gpt2, pretrained="gpt2", cut=3, auxiliary_blocks=1),
         ),
         Recipe(
             "e2e-gpt2-medium",
             "the same at its larger size: GPT-2 Medium, cut after block 6, 3 auxiliary blocks",
-            partial(_e2e_gpt2, pretrained="gpt2-medium", cut=6, auxiliary_blocks=3),
-            _PAPER_GPT2_MEDIUM,
+            partial(e2e_gpt2, pretrained="gpt2-medium", cut=6, auxiliary_blocks=3),
+            PAPER_GPT2_MEDIUM,
         ),
         Recipe(
             "e2e-gpt2-mini",
             "a GPT-2 of 12 M parameters from a local directory, 4,800 examples: minutes on two CPU cores",
-            _e2e_gpt2_mini,
+            e2e_gpt2_mini,
         ),
     )
 }

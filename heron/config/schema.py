@@ -101,7 +101,7 @@ class ClientConfig(_Section):
         exact: how many of the client's modules, counted from the auxiliary network down, heron's clients train exactly;
             0 is HERON-SFL as published, `all` CSE-FSL's client. Other algorithms ignore it.
         memory_budget: bytes, or a text such as `64MiB`: `exact` becomes the largest whose step fits, and this 0, before
-            anything is saved; 0 for none. Other algorithms ignore it.
+            anything is saved; 0 for none. With `--set` it replaces the recipe's `exact`. Other algorithms ignore it.
         optimizer: update rule; ho_sfl has `sgd` only.
         learning_rate: eta_l.
         exact_learning_rate: eta_l of heron's exactly trained modules; 0 for the same.

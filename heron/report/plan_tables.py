@@ -39,7 +39,8 @@ def print_plan(recipe: str, memory_bytes: int, rows: Sequence[Row], own: Sequenc
     console = console_or_pipe()
     console.print(table)
     num_left_out = len(others) - len(shown)
-    notes = [_outcome(own, memory_bytes) if refusal is None else f"nothing fits: {refusal}"]
+    notes = [f"* the recipe without a budget: client.exact={row['exact']}" for row in own if row["default"]]
+    notes.append(_outcome(own, memory_bytes) if refusal is None else f"nothing fits: {refusal}")
     if num_left_out:
         notes.append(
             f"other cuts, micro-batches and checkpointing: the best of each; {num_left_out} more rows in --json FILE"
@@ -71,7 +72,7 @@ def _table(title: str) -> Table:
 def _cells(row: Row, modules: Mapping[str, int]) -> list[str]:
     parts = row["memory_breakdown_bytes"]
     return [
-        ">" if row["chosen"] else "",
+        (">" if row["chosen"] else "") + ("*" if row["default"] else ""),
         row["algorithm"],
         row["cut"],
         "-" if row["exact"] is None else f"{row['exact']} of {modules[row['cut']]}",

@@ -1,0 +1,77 @@
+"""The recipes that train language models."""
+
+from heron.config.recipe_parts import AVERAGE, FIVE_CLIENTS, PaperCost, available_cores, server, update_rule
+from heron.config.schema import CausalLmConfig, ClientConfig, E2EConfig, EstimatorConfig, RunConfig
+
+# HERON-SFL (Kou et al., arXiv 2601.09076), GPT2-Medium on E2E NLG: GB (10^9 bytes) and TFLOP of one local step.
+PAPER_GPT2_MEDIUM = {
+    name: PaperCost(memory * 1e9, compute * 1e12)
+    for name, memory, compute in (
+        ("heron", 4.03, 5.26),
+        ("cse_fsl", 9.09, 9.48),
+        ("fsl_sage", 9.09, 9.48),
+        ("sflv2", 4.59, 5.68),
+    )
+}
+
+
+def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int) -> RunConfig:
+    """The paper's language task for a GPT-2, cut after so many blocks."""
+    return RunConfig(
+        recipe=f"e2e-{pretrained}",
+        algorithm=algorithm,
+        seed=0,
+        rounds=10,
+        device="cpu",
+        threads=available_cores(),
+        wire=False,
+        evaluation_period=1,
+        data=E2EConfig(name="e2e", max_length=512, train_limit=0, validation_limit=500, test_limit=500),
+        clients=FIVE_CLIENTS.model_copy(update={"total": 3}),
+        client=ClientConfig(
+            batch_size=16,
+            micro_batch=1,
+            checkpointing=False,
+            local_steps=0,
+            upload_period=1,
+            exact=0,
+            memory_budget=0,
+            optimizer=update_rule(algorithm),
+            learning_rate=2e-4,
+            exact_learning_rate=0.0,
+            schedule="constant",
+            keep_state=True,
+        ),
+        estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="gaussian", scheme="one_sided"),
+        server=server(2e-4),
+        fed_server=AVERAGE,
+        split=CausalLmConfig(
+            model="causal_lm",
+            pretrained=pretrained,
+            cut=cut,
+            auxiliary_blocks=auxiliary_blocks,
+            lora_rank=8,
+            lora_alpha=16,
+            lora_layers="attention",
+            base="float32",
+        ),
+    )
+
+
+# client.learning_rate by algorithm, chosen on the development set (docs/study.md); others take 2e-3.
+_E2E_MINI_RATES = {"heron": 3e-4, "ho_sfl": 3e-4, "hosl": 3e-4}
+
+
+def e2e_gpt2_mini(algorithm: str) -> RunConfig:
+    """The same for a small model from a local directory."""
+    full = e2e_gpt2(algorithm, pretrained="gpt2-mini", cut=2, auxiliary_blocks=1)
+    rate = _E2E_MINI_RATES.get(algorithm, 2e-3)
+    return full.model_copy(
+        update={
+            "rounds": 6,
+            "data": full.data.model_copy(update={"max_length": 160, "train_limit": 4_800, "test_limit": 100}),
+            "client": full.client.model_copy(update={"micro_batch": 0, "local_steps": 8, "learning_rate": rate}),
+            "server": full.server.model_copy(update={"learning_rate": 2e-3}),
+            "split": full.split.model_copy(update={"lora_layers": "all"}),
+        }
+    )
