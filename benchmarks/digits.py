@@ -4,7 +4,7 @@
 
 Runs `heron compare RECIPE --algorithms heron,cse_fsl,frozen --seeds 0,1,2,3,4` into the folder (default
 runs/RECIPE-compare; finished runs there are kept). RECIPE is `digits` (the default, what the demo trains; saves
-benchmarks/results/digits.json) or `digits-published` (HERON-SFL as published; benchmarks/results/digits_published.json).
+benchmarks/results/digits.json) or `digits-published` (HERON-SFL as published; digits_published.json there).
 """
 
 import json

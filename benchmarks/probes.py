@@ -1,13 +1,12 @@
-"""Which cheaper probes help at equal client FLOPs (ALGORITHMS 4c): training on
-`digits-published` with an order boundary.
+"""Which cheaper probes help at equal client FLOPs (ALGORITHMS 4c): training on digits.
 
     python benchmarks/probes.py EXACT SEEDS [SCHEMES]    e.g. 1 0,1,2 plain-q1,flips@3e-3 (@: one client rate only)
     python benchmarks/probes.py                          the table of what has been run
 
-80 rounds each, from 15 s on an idle core; the schemes are those of `probe_schemes.py`. Kept are validation accuracy
-and loss after every fourth round. The table shows the accuracy's mean over rounds 12, 16, 20 (early) and that of both
-over rounds 64, 68, ..., 80 (late), because one round's accuracy moves by a point. The test split is out of reach.
-Finished runs in benchmarks/results/probes.json, key "training", are not run again.
+80 rounds of `digits-published` each, from 15 s on an idle core; the schemes are those of `probe_schemes.py`. Kept are
+validation accuracy and loss after every fourth round. The table shows the accuracy's mean over rounds 12, 16, 20
+(early) and that of both over rounds 64, 68, ..., 80 (late), because one round's accuracy moves by a point. The test
+split is out of reach. Finished runs in benchmarks/results/probes.json, key "training", are not run again.
 """
 
 import dataclasses

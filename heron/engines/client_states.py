@@ -22,7 +22,7 @@ class ClientStates:
     before a checkpoint names them, makes them survive a power cut, all files of a round at once.
 
     Args:
-        folder: where the files go; None for a temporary folder, made when it is needed, that goes with this object.
+        folder: where the files go, made with the first of them; None for a temporary folder that goes with this object.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -60,6 +60,7 @@ class ClientStates:
         on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         path = self._path(client_id, round_index)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(save(on_cpu))  # not aside and renamed: no checkpoint names the file yet
         except OSError as error:
             raise CheckpointError(f"cannot write {path}: {error.strerror}; choose a writable --out folder") from error
@@ -93,16 +94,14 @@ class ClientStates:
         self._round_of = {int(client_id): int(round_index) for client_id, round_index in index.items()}
         self._unsynced = []
         needed = {self._path(client_id, round_index) for client_id, round_index in self._round_of.items()}
-        self._superseded = [path for path in self._made().glob("*.safetensors") if path not in needed]
+        self._superseded = [path for path in self._place().glob("*.safetensors") if path not in needed]
         self.prune()
 
     def _path(self, client_id: int, round_index: int) -> Path:
-        return self._made() / f"{client_id}-{round_index}.safetensors"
+        return self._place() / f"{client_id}-{round_index}.safetensors"
 
-    def _made(self) -> Path:
+    def _place(self) -> Path:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="heron-clients-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        else:
-            self._folder.mkdir(parents=True, exist_ok=True)
         return self._folder

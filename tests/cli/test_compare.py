@@ -6,11 +6,9 @@ import shutil
 import pytest
 
 import heron.cli.compare
-import heron.cli.profile
 import heron.cli.workers
 from heron.cli.main import main
-from heron.cli.profile import each_federation
-from heron.config import load_splits, recipe_config
+from heron.config import build_federation, load_splits, recipe_config
 
 ARGUMENTS = ["compare", "digits", "--algorithms", "heron,cse_fsl,frozen", "--seeds", "0,1", "--set", "rounds=2"]
 
@@ -117,14 +115,19 @@ def test_equal_data_is_read_once(monkeypatch):
         read.append((config.seed, config.data.validation))
         return load_splits(config)
 
-    monkeypatch.setattr(heron.cli.profile, "load_splits", counted)
-    built = dict(each_federation(configs))
+    built = []
+
+    def noted(config, splits):
+        assert len(splits.train) == len(load_splits(config).train)
+        built.append(config)
+        return build_federation(config, splits)
+
+    monkeypatch.setattr(heron.cli.compare, "load_splits", counted)
+    monkeypatch.setattr(heron.cli.compare, "build_federation", noted)
+    heron.cli.compare._check_buildable(configs)
     assert sorted(read) == [(0, 0.2), (0, 0.3), (1, 0.2)]
-    assert sorted(built) == list(range(len(configs)))
-    for position, config in enumerate(configs):
-        assert built[position].algorithm.name == config.algorithm
-        assert built[position].settings.seed == config.seed
-        assert len(built[position].dataset) == len(load_splits(config).train)
+    assert len(built) == len(configs)
+    assert all(config in built for config in configs)
 
 
 def test_a_damaged_line_of_metrics_is_a_warning_and_stays(folder, tmp_path, capsys):

@@ -35,7 +35,7 @@ def test_a_recipe_is_shown_as_a_file_that_can_be_read_back(capsys, recipe):
 
 def test_costs_hold_the_documented_keys_and_add_up(tmp_path, capsys):
     path = tmp_path / "costs.json"
-    assert main(["profile", "digits", "--algorithms", "heron,cse_fsl,frozen", "--json", str(path)]) == 0
+    assert main(["profile", "digits-published", "--algorithms", "heron,cse_fsl,frozen", "--json", str(path)]) == 0
     output = capsys.readouterr()
     assert output.err == ""
     costs = json.loads(path.read_text())

@@ -78,7 +78,7 @@ def unfinished(finished, tmp_path, capsys):
         ([*DIGITS, "--set", "clients.total=5000"], "clients.total"),
         ([*DIGITS, "--set", "clients.per_round=6"], "clients.per_round"),
         ([*DIGITS, "--set", "estimator.mu=0"], "estimator.mu"),
-        ([*DIGITS, "--set", "estimator.probes=0"], "estimator.probes"),
+        (["train", "digits-published", "--set", "estimator.probes=0"], "estimator.probes"),
         ([*DIGITS, "--set", "client.exact=9"], "expected client.exact from 0 to 4"),
         ([*DIGITS, "--set", "client.exact=some"], " client.exact: input should be a valid integer or"),
         ([*DIGITS, "--set", "client.exact=-1"], " client.exact: "),

@@ -20,10 +20,12 @@ KEYS = {
     "clients",
 }
 QUICK = ["--set", "rounds=2"]
+# Its clients keep their states.
+RECIPE = "digits-published"
 
 
 def train(out, *arguments):
-    return main(["train", "digits", *QUICK, "--out", str(out), *arguments])
+    return main(["train", RECIPE, *QUICK, "--out", str(out), *arguments])
 
 
 def timeless(folder):
@@ -63,7 +65,7 @@ def test_the_files_of_a_run(run):
 
 
 def test_the_saved_configuration_can_be_run_again(run):
-    assert from_toml((run / "config.toml").read_text()) == recipe_config("digits", "heron", ["rounds=2"])
+    assert from_toml((run / "config.toml").read_text()) == recipe_config(RECIPE, "heron", ["rounds=2"])
 
 
 def test_metrics_hold_the_documented_keys(run):
@@ -86,7 +88,7 @@ def test_the_summary_is_the_last_row_and_the_traffic_by_kind(run):
 
 
 def test_the_saved_model_is_the_joined_network(run):
-    wanted = build_split(recipe_config("digits", "heron", [])).joined_state_dict()
+    wanted = build_split(recipe_config(RECIPE, "heron", [])).joined_state_dict()
     found = load_file(run / "model.safetensors")
     assert {name: tensor.shape for name, tensor in found.items()} == {n: t.shape for n, t in wanted.items()}
 
@@ -126,7 +128,7 @@ def test_a_run_without_a_checkpoint_starts_over(run, tmp_path):
 
 @pytest.mark.parametrize("algorithm", ["heron", "cse_fsl", "frozen"])
 def test_ctrl_c_names_the_command_that_continues_as_if_nothing_had_happened(tmp_path, monkeypatch, capsys, algorithm):
-    arguments = ["train", "digits", "--algorithm", algorithm, "--set", "rounds=3", "--out"]
+    arguments = ["train", RECIPE, "--algorithm", algorithm, "--set", "rounds=3", "--out"]
     assert main([*arguments, str(tmp_path / "whole")]) == 0
     honest, out = Federation.run_round, tmp_path / "cut"
 

@@ -66,10 +66,19 @@ def test_a_damaged_file_is_named(tmp_path, content) -> None:
         states.take(1)
 
 
+def test_without_states_there_is_no_folder(tmp_path) -> None:
+    states = ClientStates(tmp_path / "clients")
+    states.load_index({})
+    assert states.take(1) == {}
+    states.keep(1, 0, {})
+    states.sync()
+    assert not (tmp_path / "clients").exists()
+
+
 def test_files_are_flushed_before_the_checkpoint_that_names_them(tmp_path, monkeypatch) -> None:
     flushed = []
     monkeypatch.setattr(checkpoint, "_sync", lambda path: flushed.append(path.name))
-    run = build_run(recipe_config("digits", "heron", ["clients.total=3", "rounds=2"]), tmp_path / "run")
+    run = build_run(recipe_config("digits-published", "heron", ["clients.total=3", "rounds=2"]), tmp_path / "run")
     run.train()
     files = [[f"{client_id}-{round_index}.safetensors" for client_id in range(3)] for round_index in range(2)]
     folder = RunDirectory(tmp_path / "run").checkpoint.parent.name
@@ -81,7 +90,7 @@ def test_files_are_flushed_before_the_checkpoint_that_names_them(tmp_path, monke
 
 def test_a_run_without_a_directory_flushes_nothing(monkeypatch) -> None:
     monkeypatch.setattr(checkpoint, "_sync", None)
-    build_run(recipe_config("digits", "heron", ["clients.total=3", "rounds=2"]), None).train()
+    build_run(recipe_config("digits-published", "heron", ["clients.total=3", "rounds=2"]), None).train()
 
 
 def test_a_full_disk_is_told(tmp_path, monkeypatch) -> None:
@@ -114,7 +123,7 @@ def test_an_idle_client_holds_little(tmp_path) -> None:
     def held(total: int) -> int:
         gc.collect()
         tracemalloc.start()
-        run = build_run(recipe_config("digits", "heron", [f"clients.total={total}", "client.keep_state=true"]), None)
+        run = build_run(recipe_config("digits-published", "heron", [f"clients.total={total}"]), None)
         before = sum(tensor_bytes())
         run.federation.run_round()
         gc.collect()

@@ -25,7 +25,7 @@ def save_run(
     """
     path = folder / algorithm / ",".join(changes) / f"seed{seed}"
     path.mkdir(parents=True)
-    recipe = row.pop("recipe", "digits")
+    recipe = row.pop("recipe", "digits-published")
     config = override(recipe_config(recipe, algorithm, [f"rounds={rounds}", *changes]), [f"seed={seed}"])
     (path / "config.toml").write_text(to_toml(config))
     start = {"frozen": 0.1, "heron": 0.3, "cse_fsl": 0.5}[algorithm] + seed / 100

@@ -148,13 +148,13 @@ def test_damage_is_a_warning_and_good_lines_stay(folder):
 def test_different_recipes_are_a_warning(folder):
     save_run(folder, "frozen", 7, recipe="cifar10-resnet18-small")
     (warning,) = write_report([folder], folder / "report.html")
-    assert warning.startswith("runs of different recipes in one report (cifar10-resnet18-small, digits)")
+    assert warning.startswith("runs of different recipes in one report (cifar10-resnet18-small, digits-published)")
 
 
 def test_names_from_files_are_text_and_nothing_else(folder):
     path = folder / "heron" / "seed0" / "config.toml"
     hostile = "</script><script>window.hacked=1</script>"
-    path.write_text(path.read_text().replace('recipe = "digits"', f"recipe = '{hostile}'"))
+    path.write_text(path.read_text().replace('recipe = "digits-published"', f"recipe = '{hostile}'"))
     write_report([path.parent], folder / "report.html")
     page = (folder / "report.html").read_text()
     assert hostile not in page
