@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from heron.config.build import build_split, federation_settings
-from heron.config.schema import CausalLmConfig, RunConfig
+from heron.config.schema import CausalLmConfig, ResNet18Config, RunConfig
 from heron.engines.plan import fake_split, possible_exact
 from heron.errors import SplitError
 from heron.split import SplitModel, has_batchnorm, ordered_children
@@ -36,7 +36,7 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
             # Neither a client without an exact part nor one with an exact head alone keeps activations to recompute.
             if exact > 1 or checkpointing == config.client.checkpointing:
                 yield _with_client(config, exact=exact, micro_batch=micro_batch, checkpointing=checkpointing)
-    for cut in _neighbours(config, split):
+    for cut in _neighbours(config):
         moved = config.model_copy(update={"split": config.split.model_copy(update={"cut": cut})})
         try:
             client = fake_split(partial(build_split, moved, random_weights=True)).client
@@ -55,11 +55,15 @@ def _micro_batches(config: RunConfig, split: SplitModel) -> list[int]:
     return list(dict.fromkeys([own, 0, *(half for half in halves if half)]))
 
 
-def _neighbours(config: RunConfig, split: SplitModel) -> list[str] | list[int]:
+def _neighbours(config: RunConfig) -> list[str] | list[int]:
     """Cuts before and after the run's own, in the network's order."""
     if isinstance(config.split, CausalLmConfig):
         own_block = config.split.cut
         return [*range(max(1, own_block - _NEIGHBOURS), own_block), *range(own_block + 1, own_block + 1 + _NEIGHBOURS)]
+    plain = config.split
+    if isinstance(plain, ResNet18Config):  # a bottleneck moves with the cut: its layers are no places for one
+        plain = plain.model_copy(update={"bottleneck_channels": 0, "bottleneck_stride": 1})
+    split = fake_split(partial(build_split, config.model_copy(update={"split": plain}), random_weights=True))
     names = [*ordered_children(split.client), *ordered_children(split.server)]
     own = names.index(config.split.cut)
     return names[max(0, own - _NEIGHBOURS) : own] + names[own + 1 : own + 1 + _NEIGHBOURS]

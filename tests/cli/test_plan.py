@@ -59,6 +59,11 @@ def test_the_largest_boundary_that_fits_is_chosen(plan):
     assert chosen == own[1]
 
 
+def test_the_recipes_own_choice_is_marked(plan):
+    own = [row for row in plan["rows"] if way(row) == OWN]
+    assert [row for row in plan["rows"] if row["default"]] == [own[2]]
+
+
 def test_the_alternatives_are_there(plan):
     ways = {way(row) for row in plan["rows"]}
     assert ways >= {("heron", "relu3", size, recompute) for size in (0, 16, 8, 4) for recompute in (False, True)}
@@ -86,6 +91,7 @@ def test_batch_norm_leaves_no_micro_batches(capsys, tmp_path, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 40
     (marked,) = [line for line in lines if ">" in line]
+    assert [line for line in lines if line.startswith("* ")] == ["* the recipe without a budget: client.exact=2"]
     (chosen,) = [row for row in rows if row["chosen"]]
     assert f"{chosen['exact']} of 6" in marked  # the bottleneck is a module of its own
     assert any(line.startswith(f"chosen: client.exact={chosen['exact']}") for line in lines)

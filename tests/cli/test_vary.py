@@ -147,6 +147,12 @@ def test_values_are_as_the_configuration_holds_them():
     assert grid.cells[2].configs == {0: expected}
 
 
+def test_a_budget_is_varied_beside_what_the_recipe_has():
+    grid = expand_grid("digits", ["heron", "frozen"], [0], [], ["client.memory_budget=0,150KB"])
+    assert grid.vary == {"client.memory_budget": [0, 150_000]}
+    assert [cell.configs[0].client.exact for cell in grid.cells] == [2, 1, 0, 0]
+
+
 def test_without_varied_keys_a_cell_is_an_algorithm():
     grid = expand_grid("digits", ["heron", "frozen"], [0, 1], ["rounds=3"], [])
     assert grid.vary == {}

@@ -5,10 +5,12 @@ import sys
 
 import pytest
 
+from heron.algorithms import ALGORITHMS
 from heron.config import (
     build_federation,
     from_toml,
     load_splits,
+    override,
     parse_bytes,
     plan_cost,
     recipe_config,
@@ -63,6 +65,38 @@ def test_the_outcome_replaces_the_budget():
     assert resolve_budget(requested) == recipe_config("digits", "heron", ["client.exact=1"])
     other_seed = recipe_config("digits", "heron", [BETWEEN_1_AND_2, "seed=5"])
     assert resolve_budget(other_seed) == recipe_config("digits", "heron", ["client.exact=1", "seed=5"])
+
+
+@pytest.mark.parametrize(("budget", "exact"), [("140000", 0), ("150KB", 1), ("170KB", 2), ("1MiB", 4)])
+def test_a_budget_replaces_what_the_recipe_has(budget, exact):
+    assert recipe_config("digits", "heron", []).client.exact == 2
+    requested = recipe_config("digits", "heron", [f"client.memory_budget={budget}"])
+    assert requested.client.exact == 0
+    resolved = resolve_budget(requested)
+    assert (resolved.client.exact, resolved.client.memory_budget) == (exact, 0)
+
+
+def test_a_budget_of_nothing_leaves_what_the_recipe_has():
+    assert recipe_config("digits", "heron", ["client.memory_budget=0B"]) == recipe_config("digits", "heron", [])
+
+
+@pytest.mark.parametrize("exact", ["1", "2", "all"])
+def test_a_budget_beside_a_boundary_is_refused(exact):
+    given = [BETWEEN_1_AND_2, f" client.exact = {exact}"]
+    for assignments in (given, given[::-1]):
+        with pytest.raises(ConfigError, match=f"found 150000 and {exact}; set one to 0"):
+            recipe_config("digits", "heron", assignments)
+    assert recipe_config("digits", "heron", [given[0], "client.exact=0"]) == recipe_config("digits", "heron", given[:1])
+    both = to_toml(recipe_config("digits", "heron", given[1:])).replace("memory_budget = 0", "memory_budget = 150000")
+    with pytest.raises(ConfigError, match="set one to 0"):
+        from_toml(both)
+
+
+def test_algorithms_without_a_boundary_ignore_it():
+    for name, algorithm in ALGORITHMS.items():
+        if not algorithm.has_boundary:
+            config = recipe_config("digits", name, [])
+            assert plan_cost(override(config, ["client.exact=2"])) == plan_cost(config), name
 
 
 def test_without_a_budget_and_without_a_boundary_nothing_changes():

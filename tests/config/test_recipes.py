@@ -21,6 +21,44 @@ def test_every_recipe_and_algorithm_validates_and_survives_toml(recipe, algorith
     assert config.client.optimizer in ALGORITHMS[algorithm].optimizers
 
 
+AS_PUBLISHED = ("digits-published", "cifar10-resnet18", "e2e-gpt2", "e2e-gpt2-medium")
+CHOSEN = ("exact", "exact_learning_rate", "keep_state", "schedule")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("recipe", AS_PUBLISHED)
+def test_recipes_named_after_the_paper_have_its_method(recipe, algorithm):
+    client = recipe_config(recipe, algorithm, []).client
+    assert [getattr(client, key) for key in CHOSEN] == [0, 0, True, "constant"]
+
+
+@pytest.mark.parametrize("recipe", ["digits", "cifar10-resnet18-small"])
+def test_the_other_recipes_have_the_client_that_learns_more(recipe):
+    config = recipe_config(recipe, "heron", [])
+    assert (config.client.exact, config.client.keep_state, config.client.schedule) == (2, False, "cosine")
+    assert config.client.exact_learning_rate > 0
+    assert (config.estimator.probes, config.estimator.scheme) == (1, "one_sided")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_only_heron_has_an_order_boundary(recipe):
+    assert {recipe_config(recipe, name, []).client.exact for name in ALGORITHMS if name != "heron"} == {0}
+
+
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in {"heron", "cse_fsl"}])
+def test_both_recipes_of_digits_are_one_for_the_other_algorithms(algorithm):
+    published = recipe_config("digits-published", algorithm, [])
+    assert published.model_copy(update={"recipe": "digits"}) == recipe_config("digits", algorithm, [])
+
+
+def test_the_published_method_on_digits():
+    config = recipe_config("digits-published", "heron", [])
+    assert (config.client.learning_rate, config.server.learning_rate, config.estimator.probes) == (1e-2, 3e-3, 1)
+    same = [f"client.{key}={str(getattr(config.client, key)).lower()}" for key in (*CHOSEN, "learning_rate")]
+    changed = recipe_config("digits", "heron", [*same, "server.learning_rate=3e-3"])
+    assert changed.model_copy(update={"recipe": "digits-published"}) == config
+
+
 def test_fingerprints_differ_with_any_key():
     config = recipe_config("digits", "heron", [])
     changed = ["seed=1", "client.learning_rate=0.1", "split.cut=relu2", "estimator.scheme=central", "wire=true"]
