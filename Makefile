@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
 
-demo: $(VENV)/.installed  ## train HERON-SFL beside a first-order and a frozen client on real digits
+demo: $(VENV)/.installed  ## train heron beside a first-order and a frozen client on real digits
 	$(BIN)/heron compare digits --algorithms heron,cse_fsl,frozen --seeds 0,1,2,3,4
 
 test: $(VENV)/.installed  ## run the tests
