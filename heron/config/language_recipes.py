@@ -59,7 +59,7 @@ def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int
 
 
 # client.learning_rate by algorithm, chosen on the development set (docs/study.md); others take 2e-3.
-_E2E_MINI_RATES = {"heron": 3e-4, "ho_sfl": 3e-4, "hosl": 3e-4}
+_E2E_MINI_RATES = {"heron": 3e-4, "cse_fsl": 5e-4, "fsl_sage": 5e-4, "ho_sfl": 3e-4, "hosl": 3e-4}
 
 
 def e2e_gpt2_mini(algorithm: str) -> RunConfig:

@@ -298,10 +298,14 @@ def test_a_narrow_base_that_would_have_to_train_is_refused(saved) -> None:
 
 
 @pytest.mark.parametrize("random_weights", [False, True])
-def test_a_directory_that_is_not_there_is_refused(random_weights: bool, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    refuse("found none that loads", str(tmp_path / "absent"), random_weights=random_weights)
-    refuse("found none that loads", str(tmp_path), random_weights=random_weights)
+@pytest.mark.parametrize("where", ["absent", "empty", "hub"])
+def test_a_model_that_is_not_there_is_refused(where: str, random_weights: bool, tmp_path, monkeypatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    (tmp_path / "empty").mkdir()
+    source = "heron-tests/no-such-model" if where == "hub" else str(tmp_path / where)
+    refuse("found none that loads", source, random_weights=random_weights)
 
 
 def _truncate(shard: Path) -> None:

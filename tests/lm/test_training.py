@@ -19,7 +19,7 @@ from heron.data import Batch, TokenSequences, fetch
 from heron.engines import ExampleShape, Federation, FederationSettings, StepCost, plan_step, profile_step
 from heron.engines.client_states import ClientStates
 from heron.errors import HeronError
-from heron.lm import Adaptation, causal_lm
+from heron.lm import Adaptation, causal_lm, whole_model
 from heron.split import SplitModel, build_seeded, num_counted, token_cross_entropy
 from heron.zo import Estimator, FlatParameters
 from tests.lm.models import NUM_BLOCKS, NUM_TOKENS, WIDTH
@@ -436,3 +436,20 @@ def test_the_server_fits_the_auxiliary_network(name: str, model: str, base: str,
     before, after = aligned
     assert before.keys() == after.keys() == {key for key in held if key.startswith("auxiliary.")}
     assert all("lora_" in key and not torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize("name", ["heron", "sflv2"])
+@pytest.mark.parametrize("options", [{}, {"base": "bfloat16"}, {"lora_rank": 0}], ids=["lora", "narrow", "all"])
+def test_what_was_trained_is_one_model_again(name: str, options: dict[str, Any], saved) -> None:
+    parties = federation(saved("gpt2"), name, options)
+    two_rounds(parties)
+    split = parties.load_global_model().eval()
+    ids = batch_of(0, 1, 2).inputs
+    with torch.no_grad():
+        expected = split(ids).scores()
+        found = whole_model(split)(ids).logits
+        again = split(ids).scores()
+        start = build(saved("gpt2"), **options).eval()(ids).scores()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(again, expected), "the parts are left as they are"
+    assert not torch.allclose(start, expected, atol=1e-3)
