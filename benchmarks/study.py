@@ -27,6 +27,7 @@ from torch.utils.data import TensorDataset
 
 from heron.config import build_run, recipe_config
 from heron.engines import evaluate, profile_client
+from heron.errors import TrainingError
 
 RESULTS = Path(__file__).parent / "results"
 Case = tuple[str, str, tuple[str, ...], int, bool, Path]
@@ -44,7 +45,16 @@ def finished_run(case: Case) -> dict[str, Any]:
     test = run.splits.test
     # Out of reach while training, and while tuning altogether.
     run.splits = dataclasses.replace(run.splits, test=TensorDataset(torch.empty(0), torch.empty(0)))
-    rows = run.train()
+    try:
+        rows = run.train()
+    except TrainingError as error:
+        if is_final:
+            raise
+        # A rate at which a run diverges is no candidate.
+        print(f"{algorithm} {' '.join(settings)} seed {seed}: {error}", flush=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"settings": settings, "seed": seed, "validation": [0.0]}))
+        return {"settings": settings, "seed": seed, "validation": [0.0]}
     outcome = {
         "settings": settings,
         "seed": seed,
@@ -69,12 +79,16 @@ class Study:
         task: what to compare.
         pool: where runs are computed.
         folder: where finished ones are kept.
+
+    Attributes:
+        screened: after `rows`, the best settings and the grid of every arm that was tuned only.
     """
 
     def __init__(self, task: Task, pool: ProcessPoolExecutor, folder: Path) -> None:
         self._task = task
         self._pool = pool
         self._folder = folder
+        self.screened: list[dict[str, Any]] = []
 
     def tuned(self) -> dict[str, tuple[tuple[str, ...], list[dict[str, Any]]]]:
         """The best settings of every arm, and what each point of its grid reached."""
@@ -103,12 +117,18 @@ class Study:
     def rows(self) -> list[dict[str, Any]]:
         """One row per arm, tuned and run on all seeds."""
         best = self.tuned()
+        self.screened = [
+            {"arm": arm.name, "settings": best[arm.name][0], "grid": best[arm.name][1]}
+            for arm in self._task.arms
+            if not arm.is_final
+        ]
+        finalists = [arm for arm in self._task.arms if arm.is_final]
         pending = {
             arm.name: [self._submit(arm, best[arm.name][0], seed, is_final=True) for seed in self._task.seeds]
-            for arm in self._task.arms
+            for arm in finalists
         }
         rows = []
-        for arm in self._task.arms:
+        for arm in finalists:
             settings, grid = best[arm.name]
             runs = [run.result() for run in pending[arm.name]]
             config = recipe_config(self._task.recipe, arm.algorithm, [*self._task.settings, *settings])
@@ -137,13 +157,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("--runs", type=Path, default=Path("runs/study"), help="default runs/study")
+    parser.add_argument("--workers", type=int, help="runs at a time; default one per core")
     options = parser.parse_args()
     task = TASKS[options.task]
-    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        rows = Study(task, pool, options.runs / options.task).rows()
+    with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        study = Study(task, pool, options.runs / options.task)
+        rows = study.rows()
     add_measures(rows, task.last_rounds)
     print_rows(rows)
-    result = {"hardware": describe(), "recipe": task.recipe, "seeds": task.seeds, "rows": rows}
+    result = {
+        "hardware": describe(),
+        "recipe": task.recipe,
+        "seeds": task.seeds,
+        "rows": rows,
+        "screened": study.screened,
+    }
     (RESULTS / f"study_{options.task}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
