@@ -132,6 +132,7 @@ _ONE_RATE = (
     "server.learning_rate=1e-3",
     "client.schedule=constant",
     "client.keep_state=true",
+    "client.exact_learning_rate=0",
 )
 
 TASKS = {

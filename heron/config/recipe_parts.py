@@ -50,6 +50,7 @@ class Choice:
         exact_rate: `client.exact_learning_rate`; 0 for the client's.
         schedule: `client.schedule`.
         keep_state: `client.keep_state`.
+        probes: `estimator.probes`; first-order algorithms ignore it.
     """
 
     client_rate: float
@@ -58,6 +59,7 @@ class Choice:
     exact_rate: float = 0.0
     schedule: str = "constant"
     keep_state: bool = True
+    probes: int = 1
 
     def client_keys(self) -> dict[str, Any]:
         """The keys of `[client]` that are chosen."""

@@ -41,15 +41,16 @@ _DIGITS_PUBLISHED = {
     "frozen": Choice(1e-2, 1e-2),
 }
 _DIGITS = _DIGITS_PUBLISHED | {
-    "heron": Choice(3e-2, 1e-2, exact=2, exact_rate=1e-2, schedule="cosine", keep_state=False),
-    "cse_fsl": Choice(1e-2, 1e-2, schedule="constant", keep_state=True),
+    "heron": Choice(1e-1, 1e-2, exact=2, exact_rate=1e-2, schedule="cosine", keep_state=False, probes=2),
+    "cse_fsl": Choice(3e-2, 3e-3, schedule="cosine", keep_state=False),
 }
 _DIGITS_OTHERS = Choice(1e-2, 3e-3)
 
 _CIFAR10 = Choice(1e-4, 1e-4)
 _CIFAR10_SMALL = {
-    "heron": Choice(1e-2, 1e-3, exact=2, exact_rate=1e-2, schedule="cosine", keep_state=False),
-    "cse_fsl": Choice(1e-2, 1e-3, schedule="cosine", keep_state=False),
+    "heron": Choice(3e-3, 3e-3, exact=2, exact_rate=1e-2, schedule="cosine", keep_state=False),
+    "cse_fsl": Choice(3e-3, 3e-3, schedule="cosine", keep_state=False),
+    "frozen": Choice(1e-3, 3e-3),
 }
 _CIFAR10_SMALL_OTHERS = Choice(1e-3, 1e-3)
 
@@ -89,7 +90,7 @@ def _digits(algorithm: str, *, name: str, choices: Mapping[str, Choice]) -> RunC
             optimizer=update_rule(algorithm),
             **choice.client_keys(),
         ),
-        estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
+        estimator=EstimatorConfig(mu=1e-3, probes=choice.probes, distribution="rademacher", scheme="one_sided"),
         server=server(choice.server_rate),
         fed_server=AVERAGE,
         split=DigitsCnnConfig(model="digits_cnn", cut="relu3"),
