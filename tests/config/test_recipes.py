@@ -32,12 +32,12 @@ def test_recipes_named_after_the_paper_have_its_method(recipe, algorithm):
     assert [getattr(client, key) for key in CHOSEN] == [0, 0, True, "constant"]
 
 
-@pytest.mark.parametrize("recipe", ["digits", "cifar10-resnet18-small"])
-def test_the_other_recipes_have_the_client_that_learns_more(recipe):
+@pytest.mark.parametrize(("recipe", "probes"), [("digits", 2), ("cifar10-resnet18-small", 1)])
+def test_the_other_recipes_have_the_client_that_learns_more(recipe, probes):
     config = recipe_config(recipe, "heron", [])
     assert (config.client.exact, config.client.keep_state, config.client.schedule) == (2, False, "cosine")
     assert config.client.exact_learning_rate > 0
-    assert (config.estimator.probes, config.estimator.scheme) == (1, "one_sided")
+    assert (config.estimator.probes, config.estimator.scheme) == (probes, "one_sided")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -55,7 +55,7 @@ def test_the_published_method_on_digits():
     config = recipe_config("digits-published", "heron", [])
     assert (config.client.learning_rate, config.server.learning_rate, config.estimator.probes) == (1e-2, 3e-3, 1)
     same = [f"client.{key}={str(getattr(config.client, key)).lower()}" for key in (*CHOSEN, "learning_rate")]
-    changed = recipe_config("digits", "heron", [*same, "server.learning_rate=3e-3"])
+    changed = recipe_config("digits", "heron", [*same, "server.learning_rate=3e-3", "estimator.probes=1"])
     assert changed.model_copy(update={"recipe": "digits-published"}) == config
 
 
