@@ -102,7 +102,7 @@ def test_a_budget_that_nothing_fits_is_answered_too(capsys, tmp_path, monkeypatc
     path = tmp_path / "plan.json"
     assert main(["plan", "digits", "--memory", "100KiB", "--json", str(path)]) == 0
     assert not any(row["chosen"] for row in json.loads(path.read_text())["rows"])
-    assert "at least 138,724 bytes" in capsys.readouterr().out
+    assert "at least 138,728 bytes" in capsys.readouterr().out
 
 
 def test_a_run_with_a_budget_is_the_run_with_its_boundary(tmp_path, capsys):

@@ -61,7 +61,7 @@ def test_the_published_method_on_digits():
 
 def test_fingerprints_differ_with_any_key():
     config = recipe_config("digits", "heron", [])
-    changed = ["seed=1", "client.learning_rate=0.1", "split.cut=relu2", "estimator.scheme=central", "wire=true"]
+    changed = ["seed=1", "client.learning_rate=0.2", "split.cut=relu2", "estimator.scheme=central", "wire=true"]
     assert len({fingerprint(config), *(fingerprint(override(config, [one])) for one in changed)}) == 6
 
 
