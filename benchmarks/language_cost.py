@@ -10,7 +10,6 @@ with the same chunked loss. Saves benchmarks/results/language_cost.json.
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from hardware import describe
 from heron.algorithms import ALGORITHMS, LocalNetwork
 from heron.config import plan_cost, recipe_config, use_threads_and_device
 from heron.config.build import criterion, example_shape, federation_settings
+from heron.data.folder import data_folder
 from heron.engines.client_step import ClientStep
 from heron.lm import Adaptation, load_client_parts, write_parts
 from heron.lm.pretrained import load_causal_lm
@@ -55,8 +55,8 @@ def resident_bytes(name: str, parts: Path) -> dict[str, int]:
     return dict(json.loads(found.stdout.splitlines()[-1]))
 
 
-def make_steps(name: str, parts: Path) -> None:
-    """In a fresh process: load a client's part and make a step."""
+def make_step(name: str, parts: Path) -> None:
+    """In a fresh process: load a client's part, make a step, print the peaks of resident memory as JSON."""
     algorithm, settings = ROWS[name]
     config = recipe_config(RECIPE, algorithm, [*settings, f"client.batch_size={RESIDENT_BATCH}"])
     use_threads_and_device(config)
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--parts", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
-        make_steps(options.step, options.parts)
+        make_step(options.step, options.parts)
         return
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -119,8 +119,7 @@ def _write_random_parts(whole: Path, parts: Path) -> None:
 
     config = recipe_config(RECIPE, "heron", [])
     load_causal_lm(config.split.pretrained, random_weights=True).save_pretrained(whole)
-    data = Path(os.environ.get("HERON_DATA", "../shared/data"))
-    GPT2TokenizerFast.from_pretrained(data / "gpt2-tokenizer").save_pretrained(whole)
+    GPT2TokenizerFast.from_pretrained(data_folder("gpt2-tokenizer", None)).save_pretrained(whole)
     write_parts(
         str(whole), parts, num_client_blocks=config.split.cut, num_auxiliary_blocks=config.split.auxiliary_blocks
     )

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from heron.data import Batch
 from heron.errors import MessageError
 from heron.split import SplitModel, is_stochastic, num_counted, persistent_buffers, seeded_randomness
 
-Criterion = Callable[[Tensor, Tensor], Tensor]
+Criterion = Callable[[Any, Tensor], Tensor]
 """Mean loss over the examples of a batch: (outputs of B examples, labels of B examples) -> shape ()."""
 
 

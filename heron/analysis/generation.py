@@ -72,7 +72,8 @@ def _rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> 
 def _check(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     if not hypotheses or len(hypotheses) != len(references):
         raise DataError(
-            f"expected at least one text and as many lists of references, found {len(hypotheses)} and {len(references)}"
+            f"expected at least one text and as many lists of references, found {len(hypotheses)} and "
+            f"{len(references)}; give one list a text"
         )
     for position, of_hypothesis in enumerate(references):
         if isinstance(of_hypothesis, str) or not of_hypothesis:

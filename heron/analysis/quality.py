@@ -10,6 +10,7 @@ from typing import Any
 
 from heron.errors import ReportError
 
+# What is larger is shown with an exponent.
 _MAX_PLAIN = 1e5
 
 

@@ -25,8 +25,12 @@ def write_config(directory: Path, config: RunConfig) -> None:
     write_atomically(RunDirectory(directory).config, to_toml(config).encode())
 
 
-def refuse_occupied(directory: Path) -> None:
+def refuse_occupied(directory: Path, advice: str = "") -> None:
     """Refuse a folder that holds something already.
+
+    Args:
+        directory: the folder; it need not exist.
+        advice: what can be done beside choosing another.
 
     Raises:
         CheckpointError: if it does.
@@ -34,9 +38,7 @@ def refuse_occupied(directory: Path) -> None:
     # What a crash left of a file being written aside is nothing to lose.
     entries = [entry for entry in directory.iterdir() if entry.suffix != ".tmp"] if directory.is_dir() else []
     if directory.is_file() or entries:
-        raise CheckpointError(
-            f"{directory} is not empty; choose another --out, or continue it with `heron train --resume {directory}`"
-        )
+        raise CheckpointError(f"{directory} is not empty; choose another --out{advice}")
 
 
 def free_folder(wanted: Path) -> Path:

@@ -26,7 +26,7 @@ def train_command(
     """Train from scratch into a new run directory."""
     requested = recipe_config(recipe, algorithm, assignments)
     directory = out or free_folder(Path("runs") / f"{recipe}-{algorithm}-seed{requested.seed}")
-    refuse_occupied(directory)
+    refuse_occupied(directory, f", or continue it with `heron train --resume {directory}`")
     config = resolve_budget(requested)
     run = build_run(config, directory)
     if config is not requested:

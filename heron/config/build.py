@@ -2,7 +2,6 @@
 
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -78,17 +77,19 @@ def load_splits(config: RunConfig) -> Splits:
 
 def _load_e2e(data: E2EConfig, config: RunConfig) -> Splits:
     if not isinstance(config.split, CausalLmConfig):
-        raise ConfigError(f"expected a causal language model for the data e2e, found {config.split.model}")
+        raise ConfigError(
+            f"expected a causal language model for the data e2e, found {config.split.model}; take a recipe whose data "
+            f"it reads"
+        )
     model = causal_lm_config(config.split.pretrained)
     tokenizer = load_tokenizer(config.split.pretrained, model.vocab_size)
-    longest = getattr(model, "max_position_embeddings", data.max_length)
-    if data.max_length > longest:
+    if data.max_length > model.max_position_embeddings:
         raise ConfigError(
-            f"expected data.max_length of at most {longest}, the positions of {config.split.pretrained}, found "
-            f"{data.max_length}; lower it"
+            f"expected data.max_length of at most {model.max_position_embeddings}, the positions of "
+            f"{config.split.pretrained}, found {data.max_length}; lower it"
         )
     return load_e2e(
-        tokenize=tokenizer.encode,
+        tokenize=partial(tokenizer.encode, add_special_tokens=False),
         end_token=tokenizer.eos_token_id,
         max_length=data.max_length,
         train_limit=data.train_limit or None,
@@ -164,9 +165,9 @@ def example_shape(config: RunConfig) -> ExampleShape:
 
 
 def criterion(config: RunConfig) -> Criterion:
-    """Mean loss over a batch of what the network puts out."""
+    """Mean loss over a batch, of scores of shape (B, C) or of `TokenLogits`."""
     if isinstance(config.split, CausalLmConfig):
-        return cast("Criterion", token_cross_entropy)
+        return token_cross_entropy
     return cross_entropy
 
 
@@ -176,6 +177,9 @@ def build_split(config: RunConfig, *, random_weights: bool = False) -> SplitMode
     Args:
         config: the run.
         random_weights: whether weights that would have to be loaded may be random, because only costs are asked for.
+
+    Raises:
+        HeronError: if the network cannot be had or cannot be cut like this.
     """
     split = config.split
     seed = derive_seed("init", config.seed)

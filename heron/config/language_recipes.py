@@ -16,7 +16,14 @@ PAPER_GPT2_MEDIUM = {
 
 
 def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int) -> RunConfig:
-    """The paper's language task for a GPT-2, cut after so many blocks."""
+    """The paper's language task.
+
+    Args:
+        algorithm: key of the registry.
+        pretrained: a GPT-2, as `split.pretrained` names it.
+        cut: blocks on the client, b.
+        auxiliary_blocks: blocks of the auxiliary network, a.
+    """
     return RunConfig(
         recipe=f"e2e-{pretrained}",
         algorithm=algorithm,
@@ -63,7 +70,11 @@ _E2E_MINI_RATES = {"heron": 3e-4, "cse_fsl": 5e-4, "fsl_sage": 5e-4, "ho_sfl": 3
 
 
 def e2e_gpt2_mini(algorithm: str) -> RunConfig:
-    """The same for a small model from a local directory."""
+    """The same for a small model from a local directory, with fewer examples and rates of its own.
+
+    Args:
+        algorithm: key of the registry.
+    """
     full = e2e_gpt2(algorithm, pretrained="gpt2-mini", cut=2, auxiliary_blocks=1)
     rate = _E2E_MINI_RATES.get(algorithm, 2e-3)
     return full.model_copy(

@@ -13,6 +13,8 @@ from heron.data.folder import data_folder
 from heron.errors import DataError
 
 COLUMNS = ["mr", "ref"]
+# Some thirty times the largest file of the release.
+_MAX_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def _rows(path: Path) -> list[Row]:
 
 def _text(path: Path) -> str:
     try:
+        if (size := path.stat().st_size) > _MAX_BYTES:
+            raise DataError(f"{path}: expected at most {_MAX_BYTES:,} bytes, found {size:,}; get the file of E2E NLG")
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: expected a file that can be read ({error.strerror}); check its rights") from error

@@ -1,4 +1,4 @@
-"""Where local data sets lie."""
+"""Where local data sets and models lie."""
 
 import os
 from pathlib import Path
@@ -11,4 +11,17 @@ def data_folder(name: str, root: Path | None) -> Path:
         name: the data set.
         root: the folder that holds it; None for the environment variable `HERON_DATA`, else `../shared/data`.
     """
-    return (root if root is not None else Path(os.environ.get("HERON_DATA") or "../shared/data")) / name
+    return (_data_root() if root is None else root) / name
+
+
+def model_folder(name: str) -> Path:
+    """The folder of one model in `models/` beside the data; it need not exist.
+
+    Args:
+        name: the model.
+    """
+    return _data_root().parent / "models" / name
+
+
+def _data_root() -> Path:
+    return Path(os.environ.get("HERON_DATA") or "../shared/data")

@@ -55,7 +55,7 @@ class ExampleShape:
     dtype: torch.dtype = torch.float32
 
     def batch(self, size: int, device: str) -> Batch:
-        """A batch of zeros; zero is a class, and a token that counts."""
+        """A batch of B = `size` zeros; zero is a class, and a token that counts."""
         inputs = torch.zeros(size, *self.inputs, dtype=self.dtype, device=device)
         return Batch(inputs, torch.zeros(size, *self.labels, dtype=torch.int64, device=device))
 
@@ -148,6 +148,9 @@ def step_cost(step: ClientStep) -> StepCost:
 
     Args:
         step: the step; its client trains.
+
+    Returns:
+        The cost of the second one.
     """
     module, batch = step.local.module, step.batch
     # Checkpointing calls the layers, not the module that holds them.

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from heron.algorithms import Criterion
 from heron.data import Batch, fetch, num_examples
-from heron.split.token_logits import num_counted
+from heron.split import num_counted
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def evaluate(
         criterion: mean loss over the counted labels of a batch.
         device: where to compute.
         batch_size: examples fetched at a time, and per forward pass where a label is one number.
-        max_tokens: positions per forward pass where labels are sequences; at least one sequence is computed.
+        max_tokens: positions per forward pass where labels are sequences, padding included; at least one sequence is
+            computed.
 
     Returns:
         The evaluation, or None where no label counts, e.g. of an empty data set.
@@ -99,6 +100,7 @@ def _pieces(batch: Batch, max_tokens: int) -> Iterator[Batch]:
 
 
 def _are_tokens(labels: Tensor) -> bool:
+    """Whether a label is a sequence of tokens, not a class or numbers to regress on."""
     return labels.dim() > 1 and not labels.dtype.is_floating_point
 
 
@@ -133,6 +135,7 @@ class _Sums:
 
 
 def _exp(value: float) -> float:
+    """Infinite where the result is no float, above about 709."""
     try:
         return math.exp(value)
     except OverflowError:

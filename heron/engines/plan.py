@@ -41,7 +41,7 @@ def plan_step(
     example: ExampleShape,
     criterion: Criterion = cross_entropy,
 ) -> StepCost:
-    """Cost of one client step, equal to what `profile_client` measures, in seconds and next to no memory.
+    """Cost of one client step, equal to what `profile_step` measures, in seconds and next to no memory.
 
     Args:
         build: builds the cut network.

@@ -14,6 +14,7 @@ from heron.engines.settings import FederationSettings
 from heron.metering import measure_seconds
 from heron.split import SplitModel
 
+# Timed steps that have taken so long together are enough.
 _ENOUGH_S = 10.0
 
 
@@ -40,12 +41,12 @@ def profile_step(
     """Measure the local step of a client that there is no federation around, and no data.
 
     Args:
-        split: the cut network; trained in place.
+        split: the cut network; moved to the device, trained in place.
         algorithm: a row of `ALGORITHMS`.
         settings: how to train.
         example: what a batch looks like.
         criterion: mean loss over a batch.
-        repeats: timed steps, fewer where they are long; the median counts.
+        repeats: timed steps, >= 1, fewer where they are long; the median counts.
 
     Raises:
         HeronError: if clients of this algorithm cannot be made with these settings.

@@ -20,8 +20,8 @@ class Adaptation:
     """How a pre-trained model is fine-tuned.
 
     Attributes:
-        lora_rank: rank of LoRA (Hu et al., arXiv 2106.09685) beside frozen weights; 0 trains all weights.
-        lora_alpha: LoRA's scale is alpha / rank.
+        lora_rank: rank of LoRA (Hu et al., arXiv 2106.09685) beside frozen weights, >= 0; 0 trains all weights.
+        lora_alpha: LoRA's scale is alpha / rank; >= 1.
         lora_layers: linear layers of attention, or all in the blocks.
         base: how frozen matrices are stored; they compute in float32 in any case.
     """
@@ -67,11 +67,11 @@ class Adaptation:
             r=self.lora_rank,
             lora_alpha=self.lora_alpha,
             target_modules=list(names),
-            fan_in_fan_out=config.model_type == "gpt2",
+            fan_in_fan_out=family.is_transposed,
         )
         module.requires_grad_(False)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about layers of models that it is not given here
+            warnings.simplefilter("ignore")  # about layers that are in the model, not in the part given here
             inject_adapter_in_model(settings, module)
 
 
@@ -80,15 +80,15 @@ def merge_lora_(model: Any) -> None:
 
     Args:
         model: a causal language model; changed in place, base weights in a dtype that can bear the sum.
+
+    Raises:
+        MissingExtraError: if `peft` is not installed.
     """
-    names = {layer: name for name, layer in model.named_modules()}
-    for layer in _lora_layers(model):
-        layer.merge()
-        parent, _, last = names[layer].rpartition(".")
-        setattr(model.get_submodule(parent), last, layer.get_base_layer())
-
-
-def _lora_layers(model: nn.Module) -> list[Any]:
-    from peft.tuners.lora import LoraLayer
-
-    return [module for module in model.modules() if isinstance(module, LoraLayer)]
+    try:
+        from peft.tuners.lora import LoraLayer
+    except ImportError as error:
+        raise MissingExtraError("peft", "language") from error
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, LoraLayer):
+            layer.merge()
+            model.set_submodule(name, layer.get_base_layer())

@@ -19,14 +19,20 @@ def causal_lm(
     """A pre-trained causal language model, cut, ready to be fine-tuned.
 
     Args:
-        source: a directory, or a name on the hub.
-        num_client_blocks: blocks on the client, b.
-        num_auxiliary_blocks: blocks of the auxiliary network, a.
+        source: a directory that `save_pretrained` wrote, one in `models/` beside the data, or a name on the hub.
+        num_client_blocks: blocks on the client, b, in [1, number of blocks).
+        num_auxiliary_blocks: blocks of the auxiliary network, a, from 0 to the server's number of blocks.
         adaptation: what trains; LoRA of rank 8 in attention by default.
         random_weights: weights drawn from torch's generator in place of pre-trained ones.
 
+    Returns:
+        The cut model; inputs are token ids (B, T), int64, padded on the right, outputs `TokenLogits`.
+
     Raises:
         HeronError: if the model cannot be had or cannot be cut like this.
+
+    Examples:
+        See `examples/language_model.py`.
     """
 
     def adapted() -> Any:

@@ -23,6 +23,7 @@ class Family:
         all_layers: names of all linear layers in a block.
         unsupported: settings that change the computation in ways that the layers here do not follow, with the value
             that is supported.
+        is_transposed: whether the linear layers hold their weights as (inputs, outputs), unlike `nn.Linear`.
     """
 
     embed: Callable[[Any], TokenEmbedding]
@@ -32,6 +33,7 @@ class Family:
     attention_layers: tuple[str, ...]
     all_layers: tuple[str, ...]
     unsupported: Mapping[str, object]
+    is_transposed: bool = False
 
 
 def family_of(config: Any) -> Family:
@@ -70,7 +72,7 @@ def _embed_opt(model: Any) -> TokenEmbedding:
             f"expected an opt model with word_embed_proj_dim = hidden_size, found {config.word_embed_proj_dim} and "
             f"{config.hidden_size}; choose another"
         )
-    # Its table of positions begins with two rows of another time.
+    # The first two rows of its table of positions belong to no position.
     return TokenEmbedding(body.embed_tokens, config.max_position_embeddings, body.embed_positions, offset=2)
 
 
@@ -110,6 +112,7 @@ FAMILIES: dict[str, Family] = {
             "reorder_and_upcast_attn": False,
             "scale_attn_by_inverse_layer_idx": False,
         },
+        is_transposed=True,
     ),
     "opt": Family(
         embed=_embed_opt,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from heron.errors import SplitError
 from heron.lm.adaptation import Adaptation
 from heron.lm.cutting import cut_causal_lm
+from heron.lm.layers import CausalBlock
 from heron.lm.pretrained import load_causal_lm, load_tokenizer
 
 _MANIFEST = "manifest.json"
@@ -30,12 +31,13 @@ def write_parts(source: str, directory: Path, *, num_client_blocks: int, num_aux
 
     Args:
         source: a directory that `save_pretrained` wrote, or a name on the hub.
-        directory: where to; an existing file of the same name is replaced.
+        directory: where to; made if absent, files of the same names are replaced. What a failure leaves in it has no
+            manifest and is not read.
         num_client_blocks: blocks on the client, b.
         num_auxiliary_blocks: blocks of the auxiliary network, a.
 
     Returns:
-        The manifest.
+        The manifest; `bytes` holds the size of every part's file.
 
     Raises:
         HeronError: if the model cannot be had or cannot be cut like this.
@@ -45,6 +47,7 @@ def write_parts(source: str, directory: Path, *, num_client_blocks: int, num_aux
     split = cut_causal_lm(model, num_client_blocks, num_auxiliary_blocks)
     assert split.auxiliary is not None  # a language model has one
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / _MANIFEST).unlink(missing_ok=True)
     held = {tensor.data_ptr() for tensor in split.client.state_dict().values()}
     parts = {
         "client": split.client.state_dict(),
@@ -79,23 +82,27 @@ def load_client_parts(directory: Path, adaptation: Adaptation | None = None) -> 
 
     Raises:
         SplitError: if a file is absent, damaged, or belongs to another cut.
+        MissingExtraError: if `transformers` or `peft` is not installed.
     """
     manifest = _read_manifest(directory)
     with torch.device("meta"):
         whole = load_causal_lm(str(directory), random_weights=True).requires_grad_(False)
         split = cut_causal_lm(whole, manifest["cut"], manifest["auxiliary_blocks"])
-    assert split.auxiliary is not None
-    client = _filled(split.client, _read_part(directory, "client"), "client")
-    shared = {"unembedding.weight": client.get_parameter("embedding.tokens.weight")}
-    saved = _read_part(directory, "auxiliary")
-    auxiliary = _filled(split.auxiliary, saved if shared.keys() & saved.keys() else saved | shared, "auxiliary")
+    client, auxiliary = split.client, split.auxiliary
+    assert auxiliary is not None  # a language model has one
+    is_tied = auxiliary.get_parameter("unembedding.weight") is client.get_parameter("embedding.tokens.weight")
+    _fill_(client, _read_part(directory, "client"), "client")
+    own = _read_part(directory, "auxiliary")
+    shared = {"unembedding.weight": client.get_parameter("embedding.tokens.weight")} if is_tied else {}
+    _fill_(auxiliary, own | shared, "auxiliary")
     parts = nn.ModuleDict({"client": client, "auxiliary": auxiliary}).requires_grad_(True)
+    _make_rotations_(parts)
     (adaptation or Adaptation()).apply_(parts, whole.config)
     return parts
 
 
-def _filled(part: nn.Module, tensors: dict[str, Tensor], name: str) -> nn.Module:
-    """A part on the meta device with its tensors in place; constants of its layers are computed anew."""
+def _fill_(part: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
+    """Put its tensors in the place of those that a part has on the meta device."""
     try:
         part.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
@@ -103,10 +110,16 @@ def _filled(part: nn.Module, tensors: dict[str, Tensor], name: str) -> nn.Module
         raise SplitError(
             f"expected the tensors of this cut in {_file(name)}, found others ({reason}); write the parts again"
         ) from error
-    for module in part.modules():
-        if any(buffer.is_meta for buffer in module.buffers(recurse=False)):
-            module.__init__(module.config)  # type: ignore[misc]
-    return part
+
+
+def _make_rotations_(parts: nn.Module) -> None:
+    """Compute the constants of rotary positions, which no file holds, off the meta device."""
+    blocks = [block for block in parts.modules() if isinstance(block, CausalBlock) and block.rotary is not None]
+    if blocks:
+        of_all: Any = blocks[0].rotary  # a model has one
+        made = type(of_all)(of_all.config)
+        for block in blocks:
+            block.rotary = made
 
 
 def _read_part(directory: Path, name: str) -> dict[str, Tensor]:

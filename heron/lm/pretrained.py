@@ -1,16 +1,19 @@
 """Where a language model comes from: a directory, the hub, or, for costs, its configuration with random weights."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from heron.data.folder import model_folder
 from heron.errors import MissingExtraError, SplitError
-from heron.lm.families import FAMILIES
+from heron.lm.families import family_of
 from heron.lm.quiet import quiet_transformers
 
-# Sizes that are public knowledge, so that costs can be told without a download (Radford et al., 2019).
+# A model's files run no code of their own; without this the libraries ask at the terminal whether they may.
+_NO_CODE = {"trust_remote_code": False}
+
+# Radford et al., "Language Models are Unsupervised Multitask Learners", 2019: costs can be told without a download.
 _GPT2_SIZES: dict[str, dict[str, Any]] = {
     "gpt2": {},
     "gpt2-medium": {"n_embd": 1024, "n_layer": 24, "n_head": 16},
@@ -20,15 +23,15 @@ _GPT2_SIZES: dict[str, dict[str, Any]] = {
 
 
 def load_causal_lm(source: str, *, random_weights: bool = False) -> Any:
-    """A causal language model in float32 with fused causal attention.
+    """A causal language model in float32 with fused causal attention; weights are read from safetensors files alone.
 
     Args:
-        source: a directory in the layout of `save_pretrained`, `NAME` of a directory in `models/` beside the data
+        source: a directory in the layout of `save_pretrained`, the name of one in `models/` beside the data
             (`HERON_DATA`), or a name on the hub.
         random_weights: make it from its configuration; the sizes of GPT-2 are known without a file.
 
     Raises:
-        SplitError: if it cannot be had, or its family has no adapter.
+        SplitError: if it cannot be had, no adapter fits it, or weights are missing.
         MissingExtraError: if `transformers` is not installed.
     """
     try:
@@ -36,7 +39,7 @@ def load_causal_lm(source: str, *, random_weights: bool = False) -> Any:
     except ImportError as error:
         raise MissingExtraError("transformers", "language") from error
     config = causal_lm_config(source, known_sizes=random_weights)
-    options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa"}
+    options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa", **_NO_CODE}
     if random_weights:
         return AutoModelForCausalLM.from_config(config, **options)  # type: ignore[no-untyped-call]
     loader: Any = AutoModelForCausalLM
@@ -63,7 +66,7 @@ def causal_lm_config(source: str, *, known_sizes: bool = False) -> Any:
         known_sizes: whether the sizes of GPT-2 models may stand in for files.
 
     Raises:
-        SplitError: if it cannot be had, or its family has no adapter.
+        SplitError: if it cannot be had, or no adapter fits it.
         MissingExtraError: if `transformers` is not installed.
     """
     try:
@@ -74,14 +77,10 @@ def causal_lm_config(source: str, *, known_sizes: bool = False) -> Any:
     if known_sizes and not located.is_dir() and source in _GPT2_SIZES:
         return GPT2Config(**_GPT2_SIZES[source])
     try:
-        config = AutoConfig.from_pretrained(str(located))
+        config = AutoConfig.from_pretrained(str(located), **_NO_CODE)
     except Exception as error:
         raise _not_found(source, error) from error
-    if config.model_type not in FAMILIES:
-        raise SplitError(
-            f"expected a causal language model of {', '.join(FAMILIES)}, found {config.model_type!r} in {source}; "
-            f"choose one of these, or add an adapter to heron/lm/families.py"
-        )
+    family_of(config)  # before its weights are read
     return config
 
 
@@ -93,7 +92,7 @@ def load_tokenizer(source: str, num_tokens: int) -> Any:
         num_tokens: size of the model's vocabulary.
 
     Raises:
-        SplitError: if it cannot be had, is empty, or makes ids that the model does not know.
+        SplitError: if it cannot be had, is empty, has no end token, or makes ids that the model does not know.
         MissingExtraError: if `transformers` is not installed.
     """
     try:
@@ -101,13 +100,13 @@ def load_tokenizer(source: str, num_tokens: int) -> Any:
     except ImportError as error:
         raise MissingExtraError("transformers", "language") from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(_located(source)))
+        tokenizer = AutoTokenizer.from_pretrained(str(_located(source)), **_NO_CODE)
     except Exception as error:
         raise _not_found(source, error) from error
     if not 1 < len(tokenizer) <= num_tokens:
         raise SplitError(
-            f"expected a tokenizer of at most {num_tokens} tokens, as many as the model in {source} embeds, found "
-            f"{len(tokenizer)}; give the tokenizer that belongs to the model"
+            f"expected a tokenizer of at least 2 and at most {num_tokens} tokens, as many as the model in {source} "
+            f"embeds, found {len(tokenizer)}; give the tokenizer that belongs to the model"
         )
     if tokenizer.eos_token_id is None:
         raise SplitError(f"expected a tokenizer with an end token, found none in {source}; set its eos_token")
@@ -116,12 +115,12 @@ def load_tokenizer(source: str, num_tokens: int) -> Any:
 
 def _located(source: str) -> Path:
     """The directory a name stands for, or the name."""
-    beside = Path(os.environ.get("HERON_DATA") or "../shared/data").parent / "models" / source
+    beside = model_folder(source)
     return beside if not Path(source).is_dir() and beside.is_dir() else Path(source)
 
 
 def _not_found(source: str, error: Exception) -> SplitError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return SplitError(
         f"expected a language model {source!r} in a directory or on the hub, found none that loads ({reason}); give a "
         f"directory that save_pretrained wrote, or a name on the hub, as split.pretrained"

@@ -1,4 +1,7 @@
-"""Back from the parts to one model of `transformers`: to save, to export, to generate with."""
+"""Back from the parts to one model of `transformers`: to save, to export, to generate with.
+
+`B` prompts of a batch, `T` positions.
+"""
 
 import copy
 from collections.abc import Sequence
@@ -8,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from heron.errors import SplitError
 from heron.lm.adaptation import merge_lora_
 from heron.lm.cutting import CausalLmSplit
 from heron.lm.quiet import quiet_transformers
@@ -26,8 +30,7 @@ def whole_model(split: CausalLmSplit) -> Any:
     model = copy.deepcopy(split.whole)
     store_wide_(model)
     merge_lora_(model)
-    unembedding = split.server.get_submodule("unembedding").weight
-    assert isinstance(unembedding, nn.Parameter)
+    unembedding = split.server.get_parameter("unembedding.weight")
     if unembedding is not split.whole.get_output_embeddings().weight:
         # Trained apart from the embedding that it was tied to.
         model.config.tie_word_embeddings = False
@@ -41,7 +44,7 @@ def save_whole(split: CausalLmSplit, tokenizer: Any, directory: Path) -> None:
     Args:
         split: the cut model, its global parameters in place.
         tokenizer: saved with it.
-        directory: where to.
+        directory: where to; files of the same names are replaced.
     """
     with quiet_transformers():
         whole_model(split).cpu().save_pretrained(directory)
@@ -58,20 +61,36 @@ def continuations(
         model: a causal language model of `transformers`.
         tokenizer: its tokenizer.
         prompts: texts.
-        max_new_tokens: longest continuation, at least 1.
-        batch_size: prompts at a time.
+        max_new_tokens: longest continuation, >= 1; shorter where the model has no more positions.
+        batch_size: prompts at a time, >= 1.
+
+    Returns:
+        The continuations alone, without the end token, in the order of the prompts.
+
+    Raises:
+        SplitError: if a prompt leaves no position to go on at.
     """
     model.eval()
     end = tokenizer.eos_token_id
     texts = []
     for start in range(0, len(prompts), batch_size):
-        rows = [tokenizer.encode(prompt) for prompt in prompts[start : start + batch_size]]
+        rows = [tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts[start : start + batch_size]]
         longest = max(map(len, rows))
+        room = model.config.max_position_embeddings - longest
+        if room < 1:
+            raise SplitError(
+                f"expected prompts of less than {longest + room} tokens, the positions of the model, found {longest}; "
+                f"shorten them"
+            )
         # Padded on the left, so that every row goes on at its last column.
         ids_BT = torch.tensor([[end] * (longest - len(row)) + row for row in rows], device=model.device)
         mask_BT = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=model.device)
         made_BT = model.generate(
-            ids_BT, attention_mask=mask_BT, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=end
+            ids_BT,
+            attention_mask=mask_BT,
+            max_new_tokens=min(max_new_tokens, room),
+            do_sample=False,
+            pad_token_id=end,
         )
         texts += [tokenizer.decode(row[longest:], skip_special_tokens=True).strip() for row in made_BT]
     return texts

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from heron.lm.layers import Unembedding
+
 
 class _WidenedProduct(torch.autograd.Function):
     """`inputs @ weight` for a frozen weight in another dtype."""
@@ -48,7 +50,7 @@ class WideningLinear(nn.Linear):
 
 
 def store_narrow_(module: nn.Module, dtype: torch.dtype) -> None:
-    """Store the frozen linear layers and embeddings of a module in a narrow dtype; they go on computing in float32.
+    """Store a module's frozen linear layers, embeddings and unembedding in a narrow dtype; they compute in float32.
 
     Norms and biases, which are small, stay as they are.
 
@@ -71,7 +73,8 @@ def store_wide_(module: nn.Module) -> None:
 def _convert_(module: nn.Module, classes: Mapping[type[nn.Module], type[nn.Module]], dtype: torch.dtype) -> None:
     converted: dict[nn.Parameter, nn.Parameter] = {}
     for layer in module.modules():
-        weight = layer.weight if type(layer) in classes or isinstance(layer, nn.Embedding) else None
+        # A part of a model has no linear output layer: its unembedding may be the embedding's own tensor.
+        weight = layer.weight if type(layer) in classes or isinstance(layer, nn.Embedding | Unembedding) else None
         if not isinstance(weight, nn.Parameter) or weight.requires_grad:
             continue
         converted.setdefault(weight, nn.Parameter(weight.detach().to(dtype), requires_grad=False))

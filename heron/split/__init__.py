@@ -1,7 +1,8 @@
 """A network cut in two: how to cut it, what clients learn with, and whether it can be trained that way.
 
 Knows nothing of transport, metering or algorithms. Read in this order: `model`, `cut`, `traced`, `heads`,
-`equivalence`, `validate`, `trial`, `randomness`, `boundary`; then one file per model family: `digits_cnn`, `resnet18`.
+`equivalence`, `validate`, `trial`, `randomness`, `boundary`, `sharing`, `fakes`; then one file per model family:
+`digits_cnn`, `resnet18`, and what a language model puts out: `token_logits`.
 """
 
 from heron.split.boundary import OrderBoundary, num_client_modules, place_boundary

@@ -23,7 +23,10 @@ def build_in_any_mode(build: Callable[[], _ModuleT]) -> _ModuleT:
     default device; else this is `build()`.
 
     Args:
-        build: builds it.
+        build: builds it; called once.
+
+    Returns:
+        The module; tensors that are one stay one.
     """
     with unset_fake_temporarily() as mode:
         if mode is None:
@@ -33,7 +36,7 @@ def build_in_any_mode(build: Callable[[], _ModuleT]) -> _ModuleT:
     fakes: dict[Tensor, Tensor] = {}
     for child in module.modules():
         for name, tensor in [*child.named_parameters(recurse=False), *child.named_buffers(recurse=False)]:
-            fakes.setdefault(tensor, _fake_like(tensor))  # tied tensors stay tied
+            fakes.setdefault(tensor, _fake_like(tensor))
             setattr(child, name, fakes[tensor])
     return module
 

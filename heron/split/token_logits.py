@@ -2,7 +2,8 @@
 
 A language model's last layer makes V scores of D numbers, V being some 50,000: for 16 x 512 tokens 1.5 GiB, many times
 what everything before it takes. A head therefore returns what the scores are made of, and the loss makes them for a few
-tokens at a time; its gradient is computed in the same sweep, so no chunk is computed twice
+tokens at a time; its gradient is computed in the same sweep, so a first-order client computes no chunk twice. In
+forward mode (`estimator.scheme=jvp`) every probe makes a second sweep, for the derivative along its direction
 (docs/decisions/0018-token-logits.md).
 
 `B` examples, `T` positions, `D` features, `V` tokens of the vocabulary, `N` positions that count, `C` of a chunk.
@@ -17,10 +18,12 @@ from torch.nn.functional import cross_entropy
 
 from heron.split.fakes import has_values
 
-_IGNORED = -100
-"""Label of a position that does not count, as in torch's cross-entropy."""
+IGNORED = -100
+"""Label of a position that does not count, as in torch's cross-entropy and in `heron.data`."""
 
+# Scores that exist at a time.
 _CHUNK_BYTES = 2**24
+# Rows of a 16-bit unembedding that are widened at a time.
 _SLICE_ROWS = 2**11
 
 
@@ -28,8 +31,8 @@ class TokenLogits(NamedTuple):
     """Scores of the next token, as the two factors they are the product of.
 
     Attributes:
-        hidden_BTD: what the network makes of every position.
-        unembedding_VD: a row per token; of any dtype, it is widened slice by slice.
+        hidden_BTD: what the network makes of every position, float32.
+        unembedding_VD: a row per token; of any floating dtype, it is widened slice by slice.
     """
 
     hidden_BTD: Tensor
@@ -48,7 +51,7 @@ def token_cross_entropy(outputs: TokenLogits, labels_BT: Tensor) -> Tensor:
 
     Args:
         outputs: of B x T positions.
-        labels_BT: the token that follows each position, int64 in [0, V), or `_IGNORED`.
+        labels_BT: the token that follows each position, int64 in [0, V), or `IGNORED`.
 
     Returns:
         Shape (), float64: what probes measure are differences of such sums.
@@ -62,8 +65,8 @@ def token_cross_entropy(outputs: TokenLogits, labels_BT: Tensor) -> Tensor:
 
 
 def num_counted(labels: Tensor) -> Tensor:
-    """How many labels count, shape (), int64."""
-    return (labels != _IGNORED).sum()
+    """How many labels of any shape are not `IGNORED`, shape (), int64."""
+    return (labels != IGNORED).sum()
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -71,7 +74,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, builds_graph: bool) -> Tensor:
-        # A trainable tensor is said to need a gradient under `no_grad`, too.
+        # `needs_input_grad` holds for a trainable tensor under `no_grad`, too.
         wants_hidden, wants_weight = (wants and builds_graph for wants in ctx.needs_input_grad[:2])
         total, *gradients = _sweep(hidden_ND, weight_VD, labels_N, wants_hidden, wants_weight)
         ctx.save_for_backward(hidden_ND, weight_VD, labels_N)
@@ -137,7 +140,7 @@ def _chunks(labels_N: Tensor, num_tokens: int) -> Iterator[Tensor]:
     """Positions that count, so many at a time that their scores fit into a chunk; all of them where labels are fake."""
     size = max(1, _CHUNK_BYTES // (4 * num_tokens))
     if has_values(labels_N):
-        counted = (labels_N != _IGNORED).nonzero().squeeze(1)
+        counted = (labels_N != IGNORED).nonzero().squeeze(1)
     else:
         counted = torch.arange(len(labels_N), device=labels_N.device)
     return iter(torch.split(counted, size)) if len(counted) else iter(())

@@ -141,6 +141,9 @@ def test_a_client_starts_from_its_part_alone(world, tmp_path, capsys):
     trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
     assert trained
     assert all("lora_" in name for name in trained)
+    embedding = adapted["client"].embedding.tokens.weight
+    assert embedding.dtype == torch.bfloat16
+    assert adapted["auxiliary"].unembedding.weight is embedding
 
 
 @pytest.mark.parametrize("damage", ["absent", "truncated", "foreign", "manifest"])
