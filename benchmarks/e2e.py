@@ -19,7 +19,7 @@ from typing import Any
 from hardware import describe
 
 from heron.analysis import PERPLEXITY, standard_error, text_scores
-from heron.config import build_run, profile_cost, recipe_config
+from heron.config import build_run, fingerprint, profile_cost, recipe_config
 from heron.data import load_e2e_prompts
 from heron.engines import read_json, write_json
 from heron.lm import continuations, load_tokenizer, whole_model
@@ -34,9 +34,9 @@ NUM_PROMPTS = 100
 ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "frozen": ("frozen", ()),
     "heron, as published": ("heron", ()),
-    "heron, auxiliary exact": ("heron", ("client.exact=1",)),
     "cse_fsl": ("cse_fsl", ()),
     "SplitLoRA (sflv2)": ("sflv2", ()),
+    "heron, auxiliary exact": ("heron", ("client.exact=1",)),
 }
 # One auxiliary block is the recipe's, among the arms.
 ABLATION = {f"heron, {blocks} auxiliary blocks": blocks for blocks in (0, 2)}
@@ -46,11 +46,16 @@ def finished_run(name: str, algorithm: str, settings: tuple[str, ...], seed: int
     """Metrics by round, and for seed 0 what the model writes; computed once."""
     config = recipe_config(RECIPE, algorithm, [*SETTINGS, *settings, f"seed={seed}"])
     path = folder / f"{name}-seed{seed}.json"
-    if path.exists():
-        return dict(read_json(path))
+    if path.exists() and (saved := dict(read_json(path))).get("fingerprint") == fingerprint(config):
+        return saved
     run = build_run(config, folder / f"{name}-seed{seed}")
     run.restore()
-    outcome: dict[str, Any] = {"arm": name, "seed": seed, "metrics": run.train()}
+    outcome: dict[str, Any] = {
+        "arm": name,
+        "seed": seed,
+        "fingerprint": fingerprint(config),
+        "metrics": run.train(),
+    }
     if seed == 0:
         outcome |= _generation(run.federation.load_global_model(), config.split.pretrained)
     write_json(path, outcome)

@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 
 from heron.analysis import text_scores
 from heron.cli.run_files import read_config, refuse_occupied
-from heron.config import build_run
+from heron.config import build_run, fingerprint
 from heron.config.schema import CausalLmConfig
 from heron.data import load_e2e_prompts
-from heron.engines import RunDirectory, write_json
+from heron.engines import RunDirectory, load_checkpoint, write_json
 from heron.errors import CheckpointError, ConfigError
 from heron.lm import CausalLmSplit, continuations, load_tokenizer, save_whole, whole_model, write_parts
 
@@ -73,9 +73,13 @@ def _trained(directory: Path) -> tuple[CausalLmSplit, Any]:
             f"expected a run with at least one finished round in {directory}, found no checkpoint; train it with "
             f"`heron train --resume {directory}`"
         )
-    run = build_run(config, directory)
-    run.restore()
-    split = run.federation.load_global_model()
+    # Without its directory: the run may be training elsewhere, and nothing of it is to change.
+    federation = build_run(config, None).federation
+    tensors, facts = load_checkpoint(RunDirectory(directory).checkpoint)
+    if facts.get("fingerprint") != fingerprint(config):
+        raise CheckpointError(f"the checkpoint in {directory} was written by another configuration; name another run")
+    federation.load_servers(tensors)
+    split = federation.load_global_model()
     assert isinstance(split, CausalLmSplit)  # what such a configuration builds
     return split, load_tokenizer(config.split.pretrained, split.whole.config.vocab_size)
 

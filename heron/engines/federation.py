@@ -173,17 +173,21 @@ class Federation:
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Continue from what `state` returned."""
+        self.load_servers(tensors)
+        self.states.load_index(facts["client_states"])
+        self.next_round = int(facts["next_round"])
+        self.client_examples = int(facts["client_examples"])
+        self.ledger = Ledger.from_dict(facts["ledger"])
+        self._channel = Channel(self.ledger, wire=self.settings.wire)
+
+    def load_servers(self, tensors: dict[str, Tensor]) -> None:
+        """Give both servers what `state` returned as tensors: all that the global model is made of."""
         groups = unpack({name: tensor.to(self.settings.device) for name, tensor in tensors.items()})
         if "main_server" in groups:
             self.main_server.load_state(groups["main_server"])
         self.fed_server.model = groups.get("fed_server", {})
         self.fed_server.downlink_only = groups.get("downlink_only", {})
         self.fed_server.moments = groups.get("fed_moments", {})
-        self.states.load_index(facts["client_states"])
-        self.next_round = int(facts["next_round"])
-        self.client_examples = int(facts["client_examples"])
-        self.ledger = Ledger.from_dict(facts["ledger"])
-        self._channel = Channel(self.ledger, wire=self.settings.wire)
 
     def _client(self, broadcast: ModelBroadcast) -> Conversation:
         """A client's round as far as it attends."""
