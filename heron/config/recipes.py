@@ -39,6 +39,8 @@ _DIGITS_PUBLISHED = {
     "sflv2": Choice(3e-2, 3e-3),
     "fedavg": Choice(1e-2, 1e-2),
     "frozen": Choice(1e-2, 1e-2),
+    "ho_sfl": Choice(1e-3, 1e-2),
+    "hosl": Choice(1e-2, 1e-2),
 }
 _DIGITS = _DIGITS_PUBLISHED | {
     "heron": Choice(1e-1, 1e-2, exact=2, exact_rate=1e-2, schedule="cosine", keep_state=False, probes=2),
