@@ -43,6 +43,7 @@ ROWS = {
     "SplitLoRA (sflv2), checkpointing": ("sflv2", ("client.checkpointing=true",)),
     "frozen": ("frozen", ()),
 }
+IN_A_PROCESS = ("heron", "heron, bf16 base", "cse_fsl", "cse_fsl, checkpointing", "SplitLoRA (sflv2)")
 # Whole batch at once, as a first-order client without micro-batches would.
 WHOLE = {"cse_fsl, no micro-batches": ("cse_fsl", ("client.micro_batch=0",))}
 
@@ -103,7 +104,7 @@ def main() -> None:
             if options.only and name not in options.only:
                 continue
             cost = plan_cost(recipe_config(RECIPE, algorithm, list(settings))).to_dict()
-            rows[name] = cost | {"resident": resident_bytes(name, parts) if name in ROWS else None}
+            rows[name] = cost | {"resident": resident_bytes(name, parts) if name in IN_A_PROCESS else None}
             resident = rows[name]["resident"]
             process = "-" if resident is None else f"{resident['peak'] / 2**30:.2f} GiB"
             print(
