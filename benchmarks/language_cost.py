@@ -4,7 +4,7 @@
 
 Peak live bytes with their breakdown and FLOPs by the meter of `heron plan` (equal to `heron profile e2e-gpt2-medium`),
 and the resident memory of a fresh process that loads its part alone (files of `heron split-model`, random weights) and
-makes a step, on 4 sequences for the sake of time: 24 MiB of smashed data less. All at micro-batches of one sequence and
+makes a step, on 1 sequence for the sake of time: 30 MiB of smashed data less. All at micro-batches of one sequence and
 with the same chunked loss. Saves benchmarks/results/language_cost.json.
 """
 
@@ -30,7 +30,7 @@ from heron.lm.pretrained import load_causal_lm
 from heron.split import SplitModel
 
 RECIPE = "e2e-gpt2-medium"
-RESIDENT_BATCH = 4
+RESIDENT_BATCH = 1
 RESULTS = Path(__file__).parent / "results" / "language_cost.json"
 ROWS = {
     "heron": ("heron", ()),
