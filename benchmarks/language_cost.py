@@ -10,7 +10,6 @@ with the same chunked loss. Saves benchmarks/results/language_cost.json.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -83,7 +82,9 @@ def make_step(name: str, parts: Path) -> None:
 
 
 def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not ru_maxrss: a child starts with what its parent had, and the parent has held the whole model.
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024
 
 
 def main() -> None:
