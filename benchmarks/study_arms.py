@@ -122,6 +122,13 @@ def _narrow_arms() -> tuple[Arm, ...]:
         Arm("head exact, q=1", "heron", (*_OURS, "client.exact=1"), rates, "frozen"),
         Arm("two exact, bottom frozen", "heron", frozen, _rates(exact="1e-2 3e-2", server="3e-3")),
         Arm("two exact, q=1", "heron", (*_OURS, "client.exact=2"), rates, "two exact, bottom frozen"),
+        Arm(
+            "two exact, q=2",
+            "heron",
+            (*_OURS, "client.exact=2", "estimator.probes=2"),
+            rates,
+            "two exact, bottom frozen",
+        ),
         Arm("cse_fsl", "cse_fsl", _OURS, _rates("3e-3 1e-2", server="3e-3")),
     )
 
