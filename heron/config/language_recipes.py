@@ -1,6 +1,6 @@
 """The recipes that train language models."""
 
-from heron.config.recipe_parts import AVERAGE, FIVE_CLIENTS, PaperCost, available_cores, server, update_rule
+from heron.config.recipe_parts import AVERAGE, FIVE_CLIENTS, Choice, PaperCost, available_cores, server, update_rule
 from heron.config.schema import CausalLmConfig, ClientConfig, E2EConfig, EstimatorConfig, RunConfig
 
 # HERON-SFL (Kou et al., arXiv 2601.09076), GPT2-Medium on E2E NLG: GB (10^9 bytes) and TFLOP of one local step.
@@ -13,6 +13,8 @@ PAPER_GPT2_MEDIUM = {
         ("sflv2", 4.59, 5.68),
     )
 }
+
+_E2E = Choice(2e-4, 2e-4)
 
 
 def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int) -> RunConfig:
@@ -41,16 +43,12 @@ def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int
             checkpointing=False,
             local_steps=0,
             upload_period=1,
-            exact=0,
             memory_budget=0,
             optimizer=update_rule(algorithm),
-            learning_rate=2e-4,
-            exact_learning_rate=0.0,
-            schedule="constant",
-            keep_state=True,
+            **_E2E.client_keys(),
         ),
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="gaussian", scheme="one_sided"),
-        server=server(2e-4),
+        server=server(_E2E.server_rate),
         fed_server=AVERAGE,
         split=CausalLmConfig(
             model="causal_lm",

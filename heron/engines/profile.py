@@ -52,9 +52,7 @@ def profile_step(
         HeronError: if clients of this algorithm cannot be made with these settings.
     """
     step = local_step(split.to(settings.device), algorithm, settings, example, criterion)
-    cost = step_cost(step)  # its two steps are the warm-up
-    seconds = measure_seconds(step, repeats=repeats, warmup=0, enough_s=_ENOUGH_S)
-    return ClientCost(**cost.to_dict(), seconds_per_step=seconds)
+    return _measured(step, repeats)
 
 
 def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
@@ -62,15 +60,20 @@ def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
 
     Args:
         federation: a federation that is not going to be trained afterwards.
-        repeats: timed steps; the median counts.
+        repeats: timed steps, >= 1, fewer where they are long; the median counts.
     """
     federation.split.train()
     federation.load_global_model()
     step = ClientStep(
         federation.algorithm, federation.local, federation.learner, _full_batch(federation), federation.settings.seed
     )
-    cost = step_cost(step)
-    return ClientCost(**cost.to_dict(), seconds_per_step=measure_seconds(step, repeats=repeats))
+    return _measured(step, repeats)
+
+
+def _measured(step: ClientStep, repeats: int) -> ClientCost:
+    cost = step_cost(step)  # its two steps are the warm-up
+    seconds = measure_seconds(step, repeats=repeats, warmup=0, enough_s=_ENOUGH_S)
+    return ClientCost(**cost.to_dict(), seconds_per_step=seconds)
 
 
 def _full_batch(federation: Federation) -> Batch:
