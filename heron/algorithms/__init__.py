@@ -20,11 +20,14 @@ from heron.algorithms.fsl_sage import FSL_SAGE
 from heron.algorithms.heron import HERON
 from heron.algorithms.ho_sfl import HO_SFL
 from heron.algorithms.hosl import HOSL
-from heron.algorithms.hyperparameters import ClientSettings, OptimizerName
+from heron.algorithms.hyperparameters import ClientSettings, OptimizerName, Update
 from heron.algorithms.local import Criterion, LocalNetwork
 from heron.algorithms.main_server import Alignment, MainServer, ServerSetup
+from heron.algorithms.opening import Opener, TensorStore
+from heron.algorithms.scalar_server import make_fed_server
 from heron.algorithms.sflv1 import SFLV1
 from heron.algorithms.sflv2 import SFLV2
+from heron.algorithms.walks import Replayer
 
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm for algorithm in (HERON, HO_SFL, HOSL, CSE_FSL, FSL_SAGE, SFLV1, SFLV2, FEDAVG, FROZEN)
@@ -49,13 +52,18 @@ __all__ = [
     "LocalNetwork",
     "LocalPlan",
     "MainServer",
+    "Opener",
     "OptimizerName",
     "Perturbed",
+    "Replayer",
     "ServerSetup",
     "StepGenerator",
     "StepKey",
     "StepResult",
+    "TensorStore",
+    "Update",
     "Weighting",
     "client_round",
     "finish",
+    "make_fed_server",
 ]

@@ -56,9 +56,7 @@ class AligningServer(MainServer):
         if not stored or (round_index + 1) % self._alignment.period:
             return
         names = {f"{_PREFIX}{name}" for name, _ in self._auxiliary.named_parameters()}
-        # Among what clients send back, or, where only the server trains it, apart from that.
-        held = fed_server.model if names & fed_server.model.keys() else fed_server.downlink_only
-        theta_a = {name: tensor for name, tensor in held.items() if name in names}
+        theta_a = {name: tensor for name, tensor in fed_server.global_model().items() if name in names}
         # Running statistics are those of training; Dropout masks are drawn from a seed of their own.
         with (
             preserved_buffers(self.module),
@@ -67,7 +65,7 @@ class AligningServer(MainServer):
         ):
             pairs = [(self._labelled(upload), self._server_gradient(upload)) for upload in stored]
             # A gradient of zero is nothing to imitate, and no distance is relative to it.
-            held.update(self._align(theta_a, [pair for pair in pairs if pair[1].any()]))
+            fed_server.replace(self._align(theta_a, [pair for pair in pairs if pair[1].any()]))
 
     def _align(
         self, auxiliary: dict[str, Tensor], pairs: list[tuple[tuple[Tensor, Tensor], Tensor]]

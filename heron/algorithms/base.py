@@ -5,8 +5,8 @@ and never compares its name.
 """
 
 from collections.abc import Callable, Collection, Generator, Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, get_args
 
 from torch import Tensor
 
@@ -50,7 +50,7 @@ class StepResult:
 
     Attributes:
         loss: clean loss that the client descends, l(f_a(f_c(x)), y), shape (), on the device; None where it knows none.
-        projected_gradients: what the client sends of the step where its reply holds scalars, shape (q,), float32.
+        projected_gradients: of the step's q probes, shape (q,), float32, where the client sends these; else None.
     """
 
     loss: Tensor | None
@@ -87,7 +87,11 @@ class ClientLearner(Protocol):
         ...
 
     def model(self) -> dict[str, Tensor]:
-        """The tensors this algorithm sends to the Fed Server, by name; views that the next step changes."""
+        """What the client changes and the Fed Server averages, by name; views that the next step changes."""
+        ...
+
+    def replayed(self) -> tuple[str, ...]:
+        """Names in `model` whose change the steps' projected gradients tell, in the order of the flat buffer."""
         ...
 
     def state(self) -> ClientState:
@@ -111,6 +115,7 @@ class FedServerSetup:
         client: hyperparameters of the clients, for servers that replay what they did.
         optimizer: what the mean of the replies becomes; None for the global model itself.
         buffers: names in `model` that are averaged whatever the optimiser.
+        replayed: names in `model` that replies tell by scalars, in the order of the clients' flat buffer.
     """
 
     model: Mapping[str, Tensor]
@@ -120,13 +125,7 @@ class FedServerSetup:
     client: ClientSettings
     optimizer: FedAdam | None = None
     buffers: Collection[str] = ()
-
-
-def averaging_server(setup: FedServerSetup) -> FedServer:
-    """A Fed Server that averages models."""
-    return FedServer(
-        setup.model, setup.downlink_only, setup.weighting, optimizer=setup.optimizer, buffers=setup.buffers
-    )
+    replayed: tuple[str, ...] = ()
 
 
 RoundProtocol = Callable[[Link, FedServer, MainServer, int, list[int]], None]
@@ -150,10 +149,10 @@ class Algorithm:
         uploads: when they send smashed data.
         answers: what comes back for each upload; None in decoupled rounds.
         make_main_server: builds the Main Server.
-        make_fed_server: builds the Fed Server.
         downlink_only: the part that a server changes for the clients: broadcast, not sent back.
         optimizers: the clients' update rules to choose from.
         has_boundary: whether its clients obey `exact` of their settings.
+        fixed: hyperparameters of clients that it leaves no choice about.
     """
 
     name: str
@@ -165,10 +164,14 @@ class Algorithm:
     uploads: Uploads = "periodic"
     answers: Answers | None = None
     make_main_server: Callable[[ServerSetup], MainServer] = MainServer
-    make_fed_server: Callable[[FedServerSetup], FedServer] = averaging_server
-    downlink_only: Literal["client", "auxiliary"] | None = None
+    downlink_only: Literal["auxiliary"] | None = None
     optimizers: tuple[OptimizerName, ...] = get_args(OptimizerName)
     has_boundary: bool = False
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    def client_settings(self, chosen: ClientSettings) -> ClientSettings:
+        """What its clients have of the settings that were chosen."""
+        return replace(chosen, **self.fixed)
 
     @property
     def trains_auxiliary(self) -> bool:

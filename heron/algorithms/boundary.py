@@ -92,11 +92,15 @@ class BoundaryClient(FirstOrderClient):
         self._update(key)
         if self._below:
             self._below.learn(lambda: self._surrogate(batch, deltas, key), torch.stack(anchors).sum(), key)
-        return StepResult(torch.stack(losses).sum())
+        return StepResult(torch.stack(losses).sum(), self._below.sent() if self._below else None)
 
     def model(self) -> dict[str, Tensor]:
         """What is trained, and the buffers."""
         return (self._below.model() if self._below else {}) | super().model()
+
+    def replayed(self) -> tuple[str, ...]:
+        """Names of what learns from probes where scalars tell how it changes."""
+        return self._below.replayed() if self._below else ()
 
     def state(self) -> ClientState:
         """Optimiser states of both parts, or nothing where every round starts afresh."""

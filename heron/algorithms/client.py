@@ -9,15 +9,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from heron.algorithms.base import ClientLearner, ClientState, Perturbed, StepGenerator, StepKey, StepResult
+from heron.algorithms.opening import Opener
 from heron.comms import (
     Answer,
+    Broadcast,
     ClientReply,
     CutGradient,
-    ModelBroadcast,
+    FromClient,
     ProbeData,
     Reply,
     ScalarReply,
     SmashedData,
+    SnapshotRequest,
     Upload,
 )
 from heron.data import batch_indices, fetch
@@ -57,18 +60,21 @@ class ClientData:
     indices: np.ndarray
 
 
-ClientRound = Generator[Upload | Reply, Answer | None, ClientState]
+ClientRound = Generator[FromClient, Answer | None, ClientState]
 
 
 def client_round(
     learner: ClientLearner,
-    broadcast: ModelBroadcast,
+    broadcast: Broadcast,
     state: ClientState,
     data: ClientData,
     plan: LocalPlan,
     max_steps: int | None = None,
+    opener: Opener | None = None,
 ) -> ClientRound:
     """Yields each upload BEFORE that step learns, then one reply; returns the client's state.
+
+    A client that cannot use the broadcast yields a `SnapshotRequest` and nothing else.
 
     In a coupled round each upload is answered. No variable here holds smashed data across a `yield`, so that a consumer
     that drops its message frees it before the step learns: never more than one z is alive.
@@ -80,8 +86,14 @@ def client_round(
         data: its examples.
         plan: what to do.
         max_steps: local steps after which the client stops, because it runs out of time; None for no limit.
+        opener: makes the model of the broadcast where replies hold scalars.
     """
-    learner.load(broadcast.model, state)  # step 1
+    model = broadcast.model if opener is None else opener.open(broadcast)
+    if model is None:
+        yield SnapshotRequest(broadcast.round_index, broadcast.client_id)
+        return state
+    learner.load(model, state)  # step 1
+    del model
     round_index, client_id = broadcast.round_index, broadcast.client_id
     order_seed = derive_seed("batches", plan.run_seed, client_id, round_index)
     results: list[StepResult] = []
@@ -142,11 +154,13 @@ def _content(answer: Answer) -> Tensor:
     return answer.gradient if isinstance(answer, CutGradient) else answer.loss
 
 
-def _reply(learner: ClientLearner, opened: ModelBroadcast, num_examples: int, results: list[StepResult]) -> Reply:
+def _reply(learner: ClientLearner, opened: Broadcast, num_examples: int, results: list[StepResult]) -> Reply:
     losses = [result.loss for result in results if result.loss is not None]
     train_loss = torch.stack(losses).mean().float() if losses else torch.tensor(torch.nan)
-    scalars = [result.projected_gradients for result in results if result.projected_gradients is not None]
     facts = (opened.round_index, opened.client_id, num_examples, len(results), train_loss)
-    if scalars:
-        return ScalarReply(*facts, torch.cat(scalars), learner.model())
-    return ClientReply(*facts, learner.model())
+    replayed = learner.replayed()
+    if not replayed:
+        return ClientReply(*facts, learner.model())
+    scalars = [result.projected_gradients for result in results if result.projected_gradients is not None]
+    rest = {name: tensor for name, tensor in learner.model().items() if name not in replayed}
+    return ScalarReply(*facts, torch.cat(scalars) if scalars else torch.zeros(0), rest)

@@ -3,6 +3,7 @@
 SplitFed (Thapa et al., AAAI 2022) and HO-SFL wait for the gradient at the cut, HOSL for losses.
 """
 
+from heron.algorithms.conversation import converse
 from heron.algorithms.fed_server import FedServer
 from heron.algorithms.main_server import MainServer
 from heron.comms import Answer, Link, Reply, Upload
@@ -20,20 +21,15 @@ def coupled_round(
         round_index: t, from 0.
         participants: the clients S_t, ascending.
     """
+
+    def handle(message: Upload | Reply) -> Answer | None:
+        if not isinstance(message, Reply):
+            return main_server.answer(message)
+        fed_server.accept(message)
+        main_server.end_client(fed_server.weight(message))
+        return None
+
     for client_id in participants:
         main_server.begin_client()
-        conversation = link.exchange(fed_server.broadcast(round_index, client_id))
-        message: Upload | Reply | None = next(conversation, None)
-        while message is not None:
-            answer: Answer | None = None
-            if isinstance(message, Reply):
-                fed_server.accept(message)
-                main_server.end_client(fed_server.weight(message))
-            else:
-                answer = main_server.answer(message)
-            message = None  # the client learns while we wait for the next one
-            try:
-                message = conversation.send(answer)
-            except StopIteration:
-                break
+        converse(link, fed_server, round_index, client_id, handle)
     main_server.end_round(round_index, fed_server)

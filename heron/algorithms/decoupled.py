@@ -4,9 +4,10 @@ HERON-SFL (Kou et al., arXiv 2601.09076), CSE-FSL, FSL-SAGE, FedAvg and the froz
 different client steps. Step numbers are those of HERON-SFL's round t.
 """
 
+from heron.algorithms.conversation import converse
 from heron.algorithms.fed_server import FedServer
 from heron.algorithms.main_server import MainServer, clean_upload
-from heron.comms import Link, Reply
+from heron.comms import Link, Reply, Upload
 
 
 def decoupled_round(
@@ -21,11 +22,13 @@ def decoupled_round(
         round_index: t, from 0.
         participants: the clients S_t, ascending.
     """
+
+    def handle(message: Upload | Reply) -> None:
+        if isinstance(message, Reply):
+            fed_server.accept(message)  # step 4
+        else:
+            main_server.train(clean_upload(message))  # step 3
+
     for client_id in participants:
-        for message in link.exchange(fed_server.broadcast(round_index, client_id)):  # steps 1 and 2
-            if isinstance(message, Reply):
-                fed_server.accept(message)  # step 4
-            else:
-                main_server.train(clean_upload(message))  # step 3
-            del message  # the client's probes run while we wait for the next one
+        converse(link, fed_server, round_index, client_id, handle)  # steps 1 and 2
     main_server.end_round(round_index, fed_server)

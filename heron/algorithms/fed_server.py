@@ -9,7 +9,7 @@ from torch import Tensor
 
 from heron.algorithms.averaging import RunningMean
 from heron.algorithms.fed_adam import FedAdam
-from heron.comms import ModelBroadcast, Reply
+from heron.comms import Broadcast, ModelBroadcast, Reply
 from heron.errors import MessageError, TrainingError
 
 Weighting = Literal["equal", "examples"]
@@ -47,9 +47,32 @@ class FedServer:
         self._mean = RunningMean()
         self._losses: list[float] = []
 
-    def broadcast(self, round_index: int, client_id: int) -> ModelBroadcast:
+    def broadcast(self, round_index: int, client_id: int) -> Broadcast:
         """The message that opens a client's round (round step 1)."""
-        return ModelBroadcast(round_index, client_id, self.model | self.downlink_only)
+        return self.snapshot(round_index, client_id)
+
+    def snapshot(self, round_index: int, client_id: int) -> ModelBroadcast:
+        """The same for a client of which nothing is known: all that it needs."""
+        return ModelBroadcast(round_index, client_id, self.global_model())
+
+    def global_model(self) -> dict[str, Tensor]:
+        """What clients start a round from, by name; the tensors themselves."""
+        return self.model | self.downlink_only
+
+    def replace(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put tensors that another server has made in the place of those of the same names."""
+        for held in (self.model, self.downlink_only):
+            held.update({name: tensor for name, tensor in tensors.items() if name in held})
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """What the next round depends on: groups of tensors by name, the tensors themselves."""
+        return {"fed_server": self.model, "downlink_only": self.downlink_only, "fed_moments": self.moments}
+
+    def load_state(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Continue from what `state` returned, in which groups without tensors may be absent."""
+        self.model = dict(groups.get("fed_server", {}))
+        self.downlink_only = dict(groups.get("downlink_only", {}))
+        self.moments = dict(groups.get("fed_moments", {}))
 
     def weight(self, reply: Reply) -> float:
         """How much a reply counts."""

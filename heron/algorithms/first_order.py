@@ -49,6 +49,10 @@ class FirstOrderClient:
         """What is trained, and the buffers."""
         return {name: parameter.detach() for name, parameter in self._parameters.items()} | self._local.buffers()
 
+    def replayed(self) -> tuple[str, ...]:
+        """Nothing: no scalar tells a gradient."""
+        return ()
+
     def state(self) -> ClientState:
         """The optimiser's tensors by parameter and entry, or nothing where every round starts afresh."""
         if not self._settings.keep_state:

@@ -43,6 +43,10 @@ class FrozenClient:
         """The buffers."""
         return self._local.buffers()
 
+    def replayed(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
     def state(self) -> ClientState:
         """Nothing."""
         return {}

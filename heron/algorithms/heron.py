@@ -37,7 +37,7 @@ class HeronClient(ZerothOrderClient):
         yield smashed
         del smashed  # handed over: the probes need its room
         self._learner.learn(lambda: self._local.loss_pass(batch, mask_seed), clean_loss, key)
-        return StepResult(clean_loss)
+        return StepResult(clean_loss, self._learner.sent())
 
 
 def make_client(local: LocalNetwork, settings: ClientSettings) -> ClientLearner:

@@ -18,6 +18,7 @@ for any number of local steps (ALGORITHMS 4a), m being a (local step, probe): re
 """
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,10 +27,12 @@ from heron.algorithms.base import Algorithm, StepGenerator, StepKey, StepResult
 from heron.algorithms.coupled import coupled_round
 from heron.algorithms.hyperparameters import ClientSettings
 from heron.algorithms.local import LocalNetwork
-from heron.algorithms.replaying import ReplayingFedServer, shared_directions
 from heron.algorithms.surrogate import surrogate_loss
 from heron.algorithms.zeroth_order import ZerothOrderClient
 from heron.data import Batch
+
+FIXED: dict[str, Any] = {"keep_state": False, "update": "scalars", "seed_groups": 1}
+"""Hyperparameters that make it HO-SFL."""
 
 
 class HoSflClient(ZerothOrderClient):
@@ -41,7 +44,7 @@ class HoSflClient(ZerothOrderClient):
     """
 
     def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
-        super().__init__(local, dataclasses.replace(settings, optimizer="sgd", keep_state=False))
+        super().__init__(local, dataclasses.replace(settings, optimizer="sgd", **FIXED))
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
         """One clean forward, then, with the cut gradient, q forwards and q + 1 passes over theta_c."""
@@ -51,18 +54,8 @@ class HoSflClient(ZerothOrderClient):
         delta = yield parcel[0]
         assert delta is not None  # a coupled round answers every upload
         anchor = surrogate_loss(delta, parcel.pop())  # the probes need the room of z
-        learner = self._learner
-        seeds = shared_directions(key.run_seed, key.round_index, key.local_step, learner.estimator.num_probes)
-        # The step is taken with what is sent, not with what was rounded to be sent.
-        sent_P = learner.estimator.projected_gradients_(
-            learner.flat, lambda: self._surrogate(batch, mask_seed, delta), seeds, anchor
-        ).float()
-        learner.update(key, seeds, sent_P)
-        return StepResult(None, sent_P)
-
-    def model(self) -> dict[str, Tensor]:
-        """The buffers: theta_c goes up as scalars."""
-        return self._local.buffers()
+        self._learner.learn(lambda: self._surrogate(batch, mask_seed, delta), anchor, key)
+        return StepResult(None, self._learner.sent())
 
     def _surrogate(self, batch: Batch, mask_seed: int, delta: Tensor) -> Tensor:
         """L(v) at the module's present parameters, shape ()."""
@@ -83,7 +76,6 @@ HO_SFL = Algorithm(
     head=None,
     uploads="every_step",
     answers="cut_gradient",
-    make_fed_server=ReplayingFedServer,
-    downlink_only="client",
     optimizers=("sgd",),
+    fixed=FIXED,
 )

@@ -71,7 +71,7 @@ class HoslClient(ZerothOrderClient):
         above_P = torch.stack(losses[:: len(signs)])
         below_P = torch.stack(losses[1::2]) if len(signs) == 2 else clean_loss
         learner.update(key, seeds, (above_P - below_P) / (len(signs) * mu))
-        return StepResult(clean_loss)
+        return StepResult(clean_loss, learner.sent())
 
     def _perturbed_pass(self, batch: Batch, mask_seed: int, seed: int, scale: float) -> Tensor:
         """Smashed data at theta_c + scale u; running statistics stay as they are."""

@@ -7,6 +7,8 @@ from typing import Literal
 from heron.zo import Estimator
 
 OptimizerName = Literal["sgd", "momentum", "adam"]
+Update = Literal["dense", "scalars"]
+"""How what a client learned by zeroth order travels: as tensors, or as its projected gradients."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,10 @@ class ClientSettings:
         exact: how many modules of a zeroth-order client, counted from its end, train exactly (`heron.split.boundary`).
         exact_learning_rate: step size of that part, > 0; None for `learning_rate`.
         decay_rounds: rounds T over which step sizes fall to nothing as half a cosine; None keeps them constant.
+        update: how what is learned by zeroth order travels.
+        seed_groups: G >= 1 groups of clients that share their directions, client i in group i mod G; 0 for directions
+            of each client's own.
+        digest_period: rounds from one broadcast with a digest of theta to the next, >= 1, where scalars are sent.
     """
 
     optimizer: OptimizerName = "adam"
@@ -30,6 +36,9 @@ class ClientSettings:
     exact: int | Literal["all"] = 0
     exact_learning_rate: float | None = None
     decay_rounds: int | None = None
+    update: Update = "dense"
+    seed_groups: int = 0
+    digest_period: int = 10
 
     def rate(self, round_index: int) -> float:
         """Step size in a round: eta_l (1 + cos(pi t / T)) / 2 where it decays (Loshchilov and Hutter, ICLR 2017)."""

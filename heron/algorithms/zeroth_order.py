@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from heron.algorithms.base import ClientState, StepKey
 from heron.algorithms.hyperparameters import ClientSettings
 from heron.algorithms.local import LocalNetwork
+from heron.algorithms.walks import direction_seeds, schedule_of
 from heron.errors import ConfigError
 from heron.zo import RULES, FlatParameters, LossFunction, RuleState, StepRecord, UpdateRule
 
@@ -26,7 +27,7 @@ class ZerothOrderPart:
         last_step: seeds and projected gradients of the latest step.
 
     Raises:
-        ConfigError: if there is no estimator.
+        ConfigError: if there is no estimator, or scalars are to be sent that do not tell everything.
     """
 
     def __init__(self, module: nn.Module, settings: ClientSettings, only: Collection[str] | None = None) -> None:
@@ -35,6 +36,8 @@ class ZerothOrderPart:
                 "expected estimator.probes of at least 1 where nothing is trained exactly, found 0; raise it, set "
                 "client.exact, or use the algorithm frozen"
             )
+        if settings.update == "scalars":
+            _check_replayable(settings)
         self.flat = FlatParameters(module, only)
         self._settings = settings
         self.estimator = settings.estimator
@@ -63,18 +66,32 @@ class ZerothOrderPart:
         self.update(key, seeds, self.estimator.projected_gradients_(self.flat, loss_fn, seeds, clean_loss))
 
     def directions(self, key: StepKey) -> tuple[int, ...]:
-        """Seeds of the step's q directions, the client's own."""
-        return tuple(key.seed("direction", probe) for probe in range(self.estimator.num_probes))
+        """Seeds of the step's q directions, the client's own or its seed group's."""
+        schedule = schedule_of(key.client_id, self._settings.seed_groups)
+        return direction_seeds(key.run_seed, key.round_index, schedule, key.local_step, self.estimator.num_probes)
 
     def update(self, key: StepKey, seeds: Sequence[int], projected_gradients_P: Tensor) -> None:
         """Take one step of the update rule along the directions of `seeds`."""
+        if self._settings.update == "scalars":
+            # The step is taken with what is sent, not with what was rounded to be sent.
+            projected_gradients_P = projected_gradients_P.float()
         self.last_step = StepRecord(tuple(seeds), projected_gradients_P.to(self.flat.theta.dtype))
         rule = self._rule(key.round_index)
         self._state = rule.apply_(self._state, self.flat, self.last_step, self.estimator.distribution)
 
+    def sent(self) -> Tensor | None:
+        """Projected gradients of the latest step, shape (q,), float32, where they are sent; else None."""
+        if self._settings.update == "dense" or self.last_step is None:
+            return None
+        return self.last_step.projected_gradients_P.float()
+
     def model(self) -> dict[str, Tensor]:
         """Views of theta by parameter name."""
         return self.flat.named_tensors()
+
+    def replayed(self) -> tuple[str, ...]:
+        """Names of theta where scalars tell how it changes."""
+        return tuple(self.model()) if self._settings.update == "scalars" else ()
 
     def state(self) -> ClientState:
         """Moments and step count."""
@@ -87,6 +104,19 @@ class ZerothOrderPart:
     def _rule(self, round_index: int) -> UpdateRule:
         rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))
         return rule
+
+
+def _check_replayable(settings: ClientSettings) -> None:
+    if settings.seed_groups and settings.optimizer != "sgd":
+        raise ConfigError(
+            f"expected client.optimizer=sgd where seed groups send scalars, whose sum is one walk for SGD alone; found "
+            f"{settings.optimizer}; set it, or seed_groups=0"
+        )
+    if settings.keep_state and settings.optimizer != "sgd":
+        raise ConfigError(
+            f"expected client.keep_state=false with update=scalars, found true with {settings.optimizer}: the Fed "
+            f"Server replays a round from its start and knows no older state; set it, or update=dense"
+        )
 
 
 class ZerothOrderClient:
@@ -116,6 +146,10 @@ class ZerothOrderClient:
     def model(self) -> dict[str, Tensor]:
         """Theta and the buffers."""
         return self._learner.model() | self._local.buffers()
+
+    def replayed(self) -> tuple[str, ...]:
+        """Names of theta where scalars tell how it changes."""
+        return self._learner.replayed()
 
     def state(self) -> ClientState:
         """Moments and step count, or nothing where every round starts afresh."""

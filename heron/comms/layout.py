@@ -17,8 +17,10 @@ from heron.comms.messages import (
     Message,
     ModelBroadcast,
     ProbeData,
+    ScalarBroadcast,
     ScalarReply,
     SmashedData,
+    SnapshotRequest,
 )
 from heron.errors import MessageError
 
@@ -48,6 +50,14 @@ class Layout:
 
 LAYOUTS = (
     Layout("model_broadcast", ModelBroadcast, ("round_index", "client_id"), {}, {"model": "model"}),
+    Layout(
+        "scalar_broadcast",
+        ScalarBroadcast,
+        ("round_index", "client_id", "base_round", "digest"),
+        {"entries": "scalars", "scalars": "scalars"},
+        {"model": "model"},
+    ),
+    Layout("snapshot_request", SnapshotRequest, ("round_index", "client_id"), {}, {}),
     Layout(
         "smashed_data",
         SmashedData,

@@ -5,21 +5,22 @@ from typing import Protocol
 
 from heron.comms.codec import decode, encode, encoded_sizes
 from heron.comms.ledger import Direction, Ledger
-from heron.comms.messages import Answer, Message, ModelBroadcast, Reply, Upload
+from heron.comms.messages import Answer, Broadcast, FromClient, Message
 
-Conversation = Generator[Upload | Reply, Answer | None, None]
+Conversation = Generator[FromClient, Answer | None, None]
 """What a client sends in its round; in a coupled round each upload is answered by `send`ing its answer."""
 
 
 class Link(Protocol):
     """Reaches clients; engines implement it, round protocols use it."""
 
-    def exchange(self, broadcast: ModelBroadcast) -> Conversation:
+    def exchange(self, broadcast: Broadcast) -> Conversation:
         """Open a client's round and receive what it sends.
 
         Yields the client's uploads in order as they arrive, its reply last; a client that drops out ends the
-        conversation without one. The consumer drops each message before it asks for the next, so that one z is alive
-        at a time. Every message is counted once, encoded.
+        conversation without one, and one that cannot use the broadcast with nothing but a `SnapshotRequest`. The
+        consumer drops each message before it asks for the next, so that one z is alive at a time. Every message is
+        counted once, encoded.
 
         Args:
             broadcast: the message to the client it names.

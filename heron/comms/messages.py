@@ -25,6 +25,42 @@ class ModelBroadcast:
 
 
 @dataclass(frozen=True, slots=True)
+class ScalarBroadcast:
+    """Fed Server to client, in place of `ModelBroadcast`: how to get to theta from one that the client holds.
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: receiver, from 0.
+        base_round: the client is known to hold the theta of this round, or of a later one.
+        digest: of theta of round t (`heron.algorithms.digests`), > 0; 0 where none is sent.
+        entries: round, schedule, weight and number of scalars of each walk since, int32, shape (n, 4).
+        scalars: projected gradients of these walks, shape (P,).
+        model: tensors by name that the walks do not tell: what is trained exactly, buffers.
+    """
+
+    round_index: int
+    client_id: int
+    base_round: int
+    digest: int
+    entries: Tensor
+    scalars: Tensor
+    model: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRequest:
+    """Client to Fed Server, in answer to a `ScalarBroadcast` that is of no use to it: send the model itself.
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: sender, from 0.
+    """
+
+    round_index: int
+    client_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class SmashedData:
     """Client to Main Server: the activations at the cut and the labels of one local step (round step 2).
 
@@ -121,7 +157,7 @@ class ClientReply:
 
 @dataclass(frozen=True, slots=True)
 class ScalarReply:
-    """Client to Fed Server, in place of `ClientReply`: the scalars that its update is made of (HO-SFL).
+    """Client to Fed Server, in place of `ClientReply`: the scalars that its zeroth-order update is made of.
 
     Attributes:
         round_index: t, from 0.
@@ -130,7 +166,7 @@ class ScalarReply:
         num_steps: local steps made, h.
         train_loss: mean local loss, shape (), float32; NaN where the client computes none.
         projected_gradients: step after step, one for each of its q probes, shape (h q,), float32.
-        model: tensors by name that the scalars do not tell: buffers.
+        model: tensors by name that the scalars do not tell: what is trained exactly, buffers.
     """
 
     round_index: int
@@ -142,7 +178,9 @@ class ScalarReply:
     model: Mapping[str, Tensor]
 
 
+Broadcast = ModelBroadcast | ScalarBroadcast
 Upload = SmashedData | ProbeData
 Answer = CutGradient | LossAnswer
 Reply = ClientReply | ScalarReply
-Message = ModelBroadcast | Upload | Answer | Reply
+FromClient = Upload | Reply | SnapshotRequest
+Message = Broadcast | FromClient | Answer

@@ -35,6 +35,9 @@ def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int
         threads=available_cores(),
         wire=False,
         evaluation_period=1,
+        update="dense",
+        seed_groups=0,
+        digest_period=10,
         data=E2EConfig(name="e2e", max_length=512, train_limit=0, validation_limit=500, test_limit=500),
         clients=FIVE_CLIENTS.model_copy(update={"total": 3}),
         client=ClientConfig(

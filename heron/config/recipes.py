@@ -80,6 +80,9 @@ def _digits(algorithm: str, *, name: str, choices: Mapping[str, Choice]) -> RunC
         threads=1,
         wire=False,
         evaluation_period=1,
+        update="dense",
+        seed_groups=0,
+        digest_period=10,
         data=DigitsConfig(name="digits", validation=0.2),
         clients=FIVE_CLIENTS,
         client=ClientConfig(
@@ -109,6 +112,9 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
         threads=available_cores(),
         wire=False,
         evaluation_period=1,
+        update="dense",
+        seed_groups=0,
+        digest_period=10,
         data=Cifar10Config(name="cifar10", validation=0.1, train_limit=0, test_limit=0),
         clients=FIVE_CLIENTS,
         client=ClientConfig(

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from heron.algorithms import Weighting
+from heron.algorithms import Update, Weighting
 from heron.config.sizes import size
 from heron.lm import Base, LoraLayers
 from heron.zo import Distribution, Scheme
@@ -247,6 +247,10 @@ class RunConfig(_Section):
         threads: CPU threads of torch; results are bit-identical for one value of it.
         wire: encode and decode every message as a network would.
         evaluation_period: rounds from one evaluation to the next.
+        update: how what clients learn by zeroth order travels: `dense`, as tensors, or `scalars`, as projected
+            gradients that are replayed; ho_sfl always sends scalars.
+        seed_groups: groups of clients that share their directions; 0 for directions of each client's own.
+        digest_period: rounds from one check that clients hold the same parameters to the next, with `scalars`.
     """
 
     recipe: str
@@ -257,6 +261,9 @@ class RunConfig(_Section):
     threads: Annotated[int, Field(ge=1, le=1024)]
     wire: bool
     evaluation_period: PositiveInt
+    update: Update
+    seed_groups: NonNegativeInt
+    digest_period: PositiveInt
     data: Annotated[DigitsConfig | Cifar10Config | E2EConfig, Field(discriminator="name")]
     clients: ClientsConfig
     client: ClientConfig

@@ -139,7 +139,7 @@ def local_step(
         checkpointing=settings.checkpointing,
     )
     check_normalisation(split, local.module, settings.micro_batch)
-    learner = algorithm.make_client(local, settings.client)
+    learner = algorithm.make_client(local, algorithm.client_settings(settings.client))
     return ClientStep(algorithm, local, learner, example.batch(settings.batch_size, settings.device), settings.seed)
 
 

@@ -21,10 +21,13 @@ from heron.algorithms import (
     FedServerSetup,
     LocalNetwork,
     LocalPlan,
+    Opener,
+    Replayer,
     ServerSetup,
     client_round,
+    make_fed_server,
 )
-from heron.comms import Answer, Channel, Conversation, Ledger, ModelBroadcast, Reply, Upload
+from heron.comms import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Reply
 from heron.data import fetch, num_batched, num_local_steps
 from heron.engines.client_states import ClientStates
 from heron.engines.packing import pack, unpack
@@ -49,6 +52,7 @@ class Federation:
 
     Attributes:
         states: what clients keep between rounds.
+        held: the theta that each client has received last, where replies hold scalars.
         client_examples: examples that clients have trained on so far, those of dropped clients included.
 
     Raises:
@@ -73,6 +77,7 @@ class Federation:
         self.partition = list(partition)
         self.ledger = Ledger()
         self.states = ClientStates()
+        self.held = ClientStates()
         self.next_round = 0
         self.client_examples = 0
         self._check()
@@ -83,16 +88,19 @@ class Federation:
             micro_batch=settings.micro_batch,
             checkpointing=settings.checkpointing,
         )
-        self.learner = algorithm.make_client(self.local, settings.client)
-        self.fed_server = algorithm.make_fed_server(
+        self._client_settings = algorithm.client_settings(settings.client)
+        self.learner = algorithm.make_client(self.local, self._client_settings)
+        self._check_update()
+        self.fed_server = make_fed_server(
             FedServerSetup(
                 self.learner.model(),
                 self._downlink_only(),
                 settings.weighting,
                 settings.seed,
-                settings.client,
+                self._client_settings,
                 settings.fed_optimizer,
                 self.local.buffers(),
+                self.learner.replayed(),
             )
         )
         self.main_server = algorithm.make_main_server(
@@ -123,10 +131,10 @@ class Federation:
         self.next_round += 1
         return RoundResult(round_index, participants, num_replies, server_loss, client_loss)
 
-    def exchange(self, broadcast: ModelBroadcast) -> Conversation:
+    def exchange(self, broadcast: Broadcast) -> Conversation:
         """The link to a client (`heron.comms.Link`): its uploads as they come, its reply last."""
         received = self._channel.pass_through(broadcast, "downlink")
-        assert isinstance(received, ModelBroadcast)  # the channel keeps a message's type
+        assert isinstance(received, Broadcast)  # the channel keeps a message's type
         client = self._client(received)
         message = next(client, None)
         while message is not None:
@@ -152,22 +160,19 @@ class Federation:
 
     def load_global_model(self) -> SplitModel:
         """The network with the global parameters in place: {theta_c, theta_s} and the auxiliary network."""
-        self.learner.load(self.fed_server.broadcast(self.next_round, 0).model, {})
+        self.learner.load(self.fed_server.global_model(), {})
         return self.split
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What the next round depends on beside the files of `states`: (tensors by name, JSON-serialisable facts)."""
-        groups = {
-            "fed_server": self.fed_server.model,
-            "downlink_only": self.fed_server.downlink_only,
-            "fed_moments": self.fed_server.moments,
-        }
+        groups = self.fed_server.state()
         if self.algorithm.uploads != "never":
             groups["main_server"] = self.main_server.state()
         return pack(groups), {
             "next_round": self.next_round,
             "client_examples": self.client_examples,
             "client_states": self.states.index(),
+            "held": self.held.index(),
             "ledger": self.ledger.to_dict(),
         }
 
@@ -175,6 +180,7 @@ class Federation:
         """Continue from what `state` returned."""
         self.load_servers(tensors)
         self.states.load_index(facts["client_states"])
+        self.held.load_index(facts["held"])
         self.next_round = int(facts["next_round"])
         self.client_examples = int(facts["client_examples"])
         self.ledger = Ledger.from_dict(facts["ledger"])
@@ -185,18 +191,16 @@ class Federation:
         groups = unpack({name: tensor.to(self.settings.device) for name, tensor in tensors.items()})
         if "main_server" in groups:
             self.main_server.load_state(groups["main_server"])
-        self.fed_server.model = groups.get("fed_server", {})
-        self.fed_server.downlink_only = groups.get("downlink_only", {})
-        self.fed_server.moments = groups.get("fed_moments", {})
+        self.fed_server.load_state(groups)
 
-    def _client(self, broadcast: ModelBroadcast) -> Conversation:
+    def _client(self, broadcast: Broadcast) -> Conversation:
         """A client's round as far as it attends."""
         client_id, plan = broadcast.client_id, self.local_plan()
         data = self.client_data(client_id)
         num_steps = num_local_steps(len(data.indices), plan.batch_size, plan.local_steps)
         attendance = self.settings.reliability.attendance(plan.run_seed, broadcast.round_index, client_id, num_steps)
         state = self.states.take(client_id)
-        rounds = client_round(self.learner, broadcast, state, data, plan, attendance.max_steps)
+        rounds = client_round(self.learner, broadcast, state, data, plan, attendance.max_steps, self._opener())
         answer: Answer | None = None
         while True:
             try:
@@ -210,9 +214,13 @@ class Federation:
                     return
             answer = yield parcel.pop()
 
-    def _receive(self, message: Upload | Reply) -> Upload | Reply:
+    def _opener(self) -> Opener | None:
+        names = self.learner.replayed()
+        return Opener(self.held, names, Replayer(self.settings.seed, self._client_settings)) if names else None
+
+    def _receive(self, message: FromClient) -> FromClient:
         received = self._channel.pass_through(message, "uplink")
-        assert isinstance(received, Upload | Reply)  # the channel keeps a message's type
+        assert isinstance(received, FromClient)  # the channel keeps a message's type
         return received
 
     def _answer(self, message: Answer) -> Answer:
@@ -238,6 +246,13 @@ class Federation:
     def _make_server_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         rate = self.settings.server_learning_rate
         return Adam(parameters, lr=rate) if self.settings.server_optimizer == "adam" else SGD(parameters, lr=rate)
+
+    def _check_update(self) -> None:
+        if self._client_settings.update == "scalars" and not self.learner.replayed():
+            raise ConfigError(
+                f"{self.algorithm.name}: expected update=dense, found scalars: nothing on its clients learns by zeroth "
+                f"order; leave it dense, or choose heron with probes below its order boundary"
+            )
 
     def _check(self) -> None:
         chosen, everyone = self.settings.clients_per_round, len(self.partition)

@@ -51,6 +51,7 @@ class Run:
         self._evaluation_period = evaluation_period
         if directory is not None:
             federation.states = ClientStates(directory.clients)
+            federation.held = ClientStates(directory.held)
 
     def restore(self) -> int:
         """Continue from the directory's checkpoint, if there is one; returns the number of finished rounds.
@@ -121,9 +122,11 @@ class Run:
             return
         self.directory.append_metrics(row)
         self.federation.states.sync()
+        self.federation.held.sync()
         tensors, facts = self.federation.state()
         save_checkpoint(self.directory.checkpoint, tensors, facts | {"fingerprint": self._fingerprint})
         self.federation.states.prune()
+        self.federation.held.prune()
 
     def _row(self, result: RoundResult, elapsed_s: float) -> Metrics:
         federation = self.federation

@@ -89,8 +89,8 @@ def test_with_one_client_the_replay_is_the_client_bit_for_bit(weighting: str) ->
         parties.run_round()
     # The resident client is where its last local step left it.
     trained = {f"client.{name}": tensor for name, tensor in parties.split.client.named_parameters()}
-    assert trained.keys() == parties.fed_server.downlink_only.keys()
-    for name, tensor in parties.fed_server.downlink_only.items():
+    assert trained.keys() == parties.fed_server.theta.keys()
+    for name, tensor in parties.fed_server.theta.items():
         assert torch.equal(tensor, trained[name]), name
     assert not torch.equal(before[0].weight, parties.split.client[0].weight)
 
@@ -119,10 +119,10 @@ def test_ho_sfl_replies_hold_no_parameter() -> None:
 def test_ho_sfl_clients_that_drop_out_do_not_count() -> None:
     """Nobody replies: theta_c stays, bit for bit, and the next round finds no trace of the lost one."""
     parties = federation("ho_sfl", small_split(), reliability=Reliability(dropout=0.999999))
-    before = {name: tensor.clone() for name, tensor in parties.fed_server.downlink_only.items()}
+    before = {name: tensor.clone() for name, tensor in parties.fed_server.theta.items()}
     result = parties.run_round()
     assert result.num_replies == 0
-    assert all(torch.equal(tensor, before[name]) for name, tensor in parties.fed_server.downlink_only.items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in parties.fed_server.theta.items())
 
 
 def reply(**changes) -> ScalarReply:
@@ -140,14 +140,14 @@ def reply(**changes) -> ScalarReply:
 )
 def test_scalars_that_do_not_fit_are_refused_and_leave_no_trace(changes, error, message: str) -> None:
     fed_server = federation("ho_sfl", small_split()).fed_server
-    before = {name: tensor.clone() for name, tensor in fed_server.downlink_only.items()}
+    before = {name: tensor.clone() for name, tensor in fed_server.theta.items()}
     with pytest.raises(error, match=message):
         fed_server.accept(reply(**changes))
     assert fed_server.average()[1] == 0
-    assert all(torch.equal(tensor, before[name]) for name, tensor in fed_server.downlink_only.items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in fed_server.theta.items())
     fed_server.accept(reply())
     assert fed_server.average()[1] == 1
-    assert any(not torch.equal(tensor, before[name]) for name, tensor in fed_server.downlink_only.items())
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in fed_server.theta.items())
 
 
 def test_a_model_is_refused_where_scalars_are_expected() -> None:

@@ -16,8 +16,10 @@ from heron.comms import (
     Message,
     ModelBroadcast,
     ProbeData,
+    ScalarBroadcast,
     ScalarReply,
     SmashedData,
+    SnapshotRequest,
     decode,
     encode,
     encoded_sizes,
@@ -83,6 +85,8 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(LossAnswer, INTEGERS, INTEGERS, INTEGERS, LOSSES),
     st.builds(ClientReply, INTEGERS, INTEGERS, INTEGERS, INTEGERS, LOSSES, models()),
     st.builds(ScalarReply, INTEGERS, INTEGERS, INTEGERS, INTEGERS, LOSSES, tensors(), models()),
+    st.builds(ScalarBroadcast, INTEGERS, INTEGERS, INTEGERS, INTEGERS, tensors(), tensors(), models()),
+    st.builds(SnapshotRequest, INTEGERS, INTEGERS),
 )
 
 
@@ -123,6 +127,16 @@ def one_of_each() -> list[Message]:
         LossAnswer(3, 1, 2, torch.tensor(0.5)),
         ClientReply(3, 1, 40, 2, torch.tensor(0.5), {"weight": model["weight"]}),
         ScalarReply(3, 1, 40, 2, torch.tensor(0.5), torch.tensor([-1.0, 2.0]), {"seen": model["seen"]}),
+        ScalarBroadcast(
+            3,
+            1,
+            2,
+            77,
+            torch.tensor([[2, 0, 1, 2]], dtype=torch.int32),
+            torch.tensor([-1.0, 2.0]),
+            {"seen": model["seen"]},
+        ),
+        SnapshotRequest(3, 1),
     ]
 
 

@@ -1,5 +1,6 @@
 """One table of all algorithms and their variants, one set of tests over every row."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, exact head and norm": ("heron", {"exact": 2, "exact_learning_rate": 2e-2}),
     "heron, all exact": ("heron", {"exact": "all"}),
     "heron, exact head without probes": ("heron", {"exact": 1, "estimator": None}),
+    "heron, scalars": ("heron", {"update": "scalars", "keep_state": False, "digest_period": 1}),
+    "heron, exact head, scalars": ("heron", {"exact": 1, "update": "scalars", "keep_state": False}),
+    "heron, seed groups": ("heron", {"optimizer": "sgd", "learning_rate": 0.1, "update": "scalars", "seed_groups": 2}),
+    "hosl, scalars": ("hosl", {"update": "scalars", "keep_state": False, "digest_period": 1}),
 }
 """Name -> algorithm and changes to `ClientSettings`."""
 # ho_sfl's clients have SGD only.
@@ -77,6 +82,12 @@ def comparable(rows: list[dict]) -> list[dict]:
 
 def tensors_of(parties: Federation) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in parties.state()[0].items()}
+
+
+def sum_of_groups(groups: int, estimator: Any) -> int:
+    """Bytes of a round's summed walks: as many steps as the client of a group with most makes; clients of any size."""
+    steps = [max(-(-size // BATCH) for size in SIZES[group::groups]) for group in range(groups)]
+    return sum(16 + count * estimator.num_probes * 4 for count in steps)
 
 
 def num_bytes(tensors: dict[str, torch.Tensor]) -> int:
@@ -152,11 +163,18 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
     passes = 1 + estimator.num_probe_forwards if answers == "loss" else 1
     smashed = passes * rounds * uploaded * CHANNELS * 16 * 4
     num_steps = sum(-(-size // BATCH) for size in SIZES)
-    # Where replies are scalars, one for each probe of each step.
-    scalars = rounds * num_steps * estimator.num_probes * 4 if algorithm.downlink_only == "client" else 0
-    up = rounds * NUM_CLIENTS * num_bytes(parties.learner.model())
-    down = up + rounds * NUM_CLIENTS * num_bytes(parties.fed_server.downlink_only)
-    expected_up = {"model": up, "scalars": rounds * NUM_CLIENTS * 4 + scalars}
+    model, replayed = parties.learner.model(), parties.learner.replayed()
+    rest = num_bytes({name: tensor for name, tensor in model.items() if name not in replayed})
+    # Where replies are scalars, one for each probe of each step; they go down in the second round, from seed groups
+    # summed, with four int32 for each walk.
+    sent = num_steps * estimator.num_probes * 4 if replayed else 0
+    groups = parties._client_settings.seed_groups
+    log = sum_of_groups(groups, estimator) if groups else sent + NUM_CLIENTS * 16
+    log = NUM_CLIENTS * log if replayed else 0
+    up = rounds * NUM_CLIENTS * rest
+    snapshots = NUM_CLIENTS * (num_bytes(model) - rest) * (1 if replayed else rounds)
+    down = up + snapshots + rounds * NUM_CLIENTS * num_bytes(parties.fed_server.downlink_only)
+    expected_up = {"model": up, "scalars": rounds * (NUM_CLIENTS * 4 + sent)}
     if uploaded:
         expected_up |= {"smashed": smashed, "labels": passes * rounds * uploaded * 8}
     answered = {
@@ -164,7 +182,7 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
         "cut_gradient": {"cut_gradient": smashed},
         "loss": {"scalars": passes * rounds * num_steps * 4},
     }
-    expected_down = {"model": down} | answered[answers]
+    expected_down = dict(Counter({"model": down, "scalars": log}) + Counter(answered[answers]))
     uplink, downlink = parties.ledger.by_kind("uplink"), parties.ledger.by_kind("downlink")
     assert {kind: size for kind, size in uplink.items() if kind != "framing"} == expected_up
     assert {kind: size for kind, size in downlink.items() if kind != "framing"} == expected_down

@@ -83,7 +83,7 @@ def hybrid(
                 loss = cross_entropy(f_s(at), y)
                 *remote, delta = torch.autograd.grad(loss, [*f_s.parameters(), at])
                 if algorithm == "ho_sfl":
-                    seeds = [seed_of("shared direction", run_seed, t, m, p) for p in range(probes)]
+                    seeds = [seed_of("direction", run_seed, t, 0, m, p) for p in range(probes)]
                     walk(f_c, seeds, lambda: pairing(delta, f_c(x)), pairing(delta, z), mu, client_rate)  # noqa: B023
                 else:
                     seeds = [seed_of("direction", run_seed, t, i, m, p) for p in range(probes)]

@@ -1,0 +1,48 @@
+"""One client's round as both round protocols see it: its messages one by one, and a broadcast that it can use."""
+
+from collections.abc import Callable
+
+from heron.algorithms.fed_server import FedServer
+from heron.comms import Answer, Broadcast, FromClient, Link, Reply, SnapshotRequest, Upload
+from heron.errors import MessageError
+
+
+def converse(
+    link: Link,
+    fed_server: FedServer,
+    round_index: int,
+    client_id: int,
+    handle: Callable[[Upload | Reply], Answer | None],
+) -> None:
+    """Broadcast to a client and handle what it sends, in order; once more with a snapshot if it asks for one.
+
+    Args:
+        link: reaches the client.
+        fed_server: makes the broadcast.
+        round_index: t, from 0.
+        client_id: whom to talk to.
+        handle: takes an upload or the reply and gives what is sent back; no message is held here while the client
+            learns.
+
+    Raises:
+        MessageError: if a client that was sent a snapshot asks for one.
+    """
+    if _all_handled(link, fed_server.broadcast(round_index, client_id), handle):
+        return
+    if not _all_handled(link, fed_server.snapshot(round_index, client_id), handle):
+        raise MessageError(f"client {client_id} in round {round_index}: asks for the snapshot that it was sent")
+
+
+def _all_handled(link: Link, broadcast: Broadcast, handle: Callable[[Upload | Reply], Answer | None]) -> bool:
+    conversation = link.exchange(broadcast)
+    message: FromClient | None = next(conversation, None)
+    while message is not None:
+        if isinstance(message, SnapshotRequest):
+            return False
+        answer = handle(message)
+        message = None  # the client learns while we wait for the next one
+        try:
+            message = conversation.send(answer)
+        except StopIteration:
+            return True
+    return True

@@ -1,0 +1,159 @@
+"""A Fed Server to which zeroth-order learning comes up as scalars, and goes down as scalars where they are smaller.
+
+It replays what each client did, which gives the client's parameters bit for bit, and takes the same mean of them in the
+same order as it would of models that were sent. Where clients share directions in seed groups the scalars are summed
+first and their sum is replayed once (`heron.algorithms.walks`). Tensors that scalars do not tell travel beside them.
+
+`P` probes of all local steps of a client.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from heron.algorithms.base import FedServerSetup
+from heron.algorithms.digests import digest_of
+from heron.algorithms.fed_server import FedServer
+from heron.algorithms.walk_log import WalkLog, flatten
+from heron.algorithms.walks import Replayer, RoundWalks, Walk, schedule_of, summed
+from heron.comms import Broadcast, Reply, ScalarBroadcast, ScalarReply, encoded_sizes
+from heron.errors import ConfigError, MessageError, TrainingError
+
+_THETA = "replayed"
+_LOG = "walk_log"
+
+
+class ScalarFedServer(FedServer):
+    """Averages what it replays; a client that was there before is sent what happened since, if that is smaller.
+
+    Args:
+        setup: what clients train, and which of it they tell by scalars; seed and hyperparameters of the clients.
+
+    Raises:
+        ConfigError: if the mean is to be given to an optimiser, whose steps clients could not repeat.
+    """
+
+    def __init__(self, setup: FedServerSetup) -> None:
+        if setup.optimizer is not None:
+            raise ConfigError(
+                "expected fed_server.optimizer=average where clients send scalars, whose mean others replay; "
+                "found another one"
+            )
+        rest = {name: tensor for name, tensor in setup.model.items() if name not in setup.replayed}
+        super().__init__(rest, setup.downlink_only, setup.weighting)
+        self.theta = {name: setup.model[name].detach().clone() for name in setup.replayed}
+        self._replayer = Replayer(setup.run_seed, setup.client)
+        self._seed_groups = setup.client.seed_groups
+        self._digest_period = setup.client.digest_period
+        self._log = WalkLog(sum(tensor.nbytes for tensor in self.theta.values()))
+        self._walks: list[Walk] = []
+        self._round_index = 0
+        self._digests: dict[int, int] = {}
+
+    def broadcast(self, round_index: int, client_id: int) -> Broadcast:
+        """What the client has missed, if it is known what the client holds and a snapshot is not smaller."""
+        self._round_index = round_index
+        snapshot = self.snapshot(round_index, client_id)
+        known = self._log.since_known(client_id, round_index)
+        if known is None:
+            return snapshot
+        base, missed = known
+        rest = self.model | self.downlink_only
+        digest = 0 if round_index % self._digest_period else self._digest(round_index)
+        scalars = ScalarBroadcast(round_index, client_id, base, digest, *flatten(missed), rest)
+        return scalars if _num_bytes(scalars) < _num_bytes(snapshot) else snapshot
+
+    def global_model(self) -> dict[str, Tensor]:
+        """What clients start a round from, by name; the tensors themselves."""
+        return self.theta | super().global_model()
+
+    def accept(self, reply: Reply) -> None:
+        """Note what the client did; its other tensors go to their mean.
+
+        Raises:
+            MessageError: if it does not hold q scalars for each step, or other tensors than it should.
+            TrainingError: if one is not finite.
+        """
+        scalars_P = self._scalars(reply)
+        super().accept(reply)
+        schedule = schedule_of(reply.client_id, self._seed_groups)
+        self._walks.append(Walk(schedule, int(self.weight(reply)), scalars_P))
+        self._log.acknowledge(reply.client_id, reply.round_index)
+
+    def average(self) -> tuple[float, int]:
+        """Theta <- the mean of what the clients became; the other tensors likewise; without a reply all stays.
+
+        Raises:
+            TrainingError: if theta is not finite any longer.
+        """
+        walks, self._walks = self._walks, []
+        if self._seed_groups:
+            walks = summed(walks, next(iter(self.theta.values())).dtype)
+        done = RoundWalks(self._round_index, tuple(walks))
+        self.theta = self._replayer.advance(self.theta, done)
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in self.theta.values()):
+            raise TrainingError(
+                f"expected finite parameters, found NaN or infinity after the scalars of round {self._round_index}; "
+                f"lower client.learning_rate"
+            )
+        self._log.append(done)
+        return super().average()
+
+    def replace(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put tensors that another server has made in the place of those of the same names; no log leads to them."""
+        super().replace(tensors)
+        changed = {name: tensor for name, tensor in tensors.items() if name in self.theta}
+        if changed:
+            self.theta |= changed
+            self._log.clear()
+            self._digests.clear()
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """What the next round depends on: groups of tensors by name."""
+        return super().state() | {_THETA: self.theta, _LOG: self._log.state()}
+
+    def load_state(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Continue from what `state` returned."""
+        super().load_state(groups)
+        self.theta = {name: groups[_THETA][name] for name in self.theta}  # a file forgets the order
+        self._log.load_state(groups[_LOG])
+
+    def _digest(self, round_index: int) -> int:
+        if round_index not in self._digests:
+            self._digests = {round_index: digest_of(self.theta)}
+        return self._digests[round_index]
+
+    def _scalars(self, reply: Reply) -> Tensor:
+        """Its projected gradients, shape (P,), on the host."""
+        who = f"client {reply.client_id} in round {reply.round_index}"
+        if not isinstance(reply, ScalarReply):
+            raise MessageError(
+                f"{who}: expected a ScalarReply, found {type(reply).__name__}; it runs another algorithm or update"
+            )
+        scalars, num_probes = reply.projected_gradients, self._replayer.num_probes
+        expected = (reply.num_steps * num_probes,)
+        if scalars.dtype != torch.float32 or scalars.shape != expected:
+            raise MessageError(
+                f"{who}: expected projected gradients as float32 of shape {expected}, one for each of {num_probes} "
+                f"probes of {reply.num_steps} steps, found {scalars.dtype} {tuple(scalars.shape)}"
+            )
+        if not bool(torch.isfinite(scalars).all()):
+            raise TrainingError(
+                f"expected finite projected gradients, found NaN or infinity from {who}; lower client.learning_rate or "
+                f"check its data"
+            )
+        return scalars.cpu()
+
+
+def _num_bytes(message: Broadcast) -> int:
+    return sum(encoded_sizes(message).values())
+
+
+def make_fed_server(setup: FedServerSetup) -> FedServer:
+    """The Fed Server of a run: one that replays where replies tell something by scalars."""
+    if setup.replayed:
+        return ScalarFedServer(setup)
+    return FedServer(
+        setup.model, setup.downlink_only, setup.weighting, optimizer=setup.optimizer, buffers=setup.buffers
+    )
