@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from heron.algorithms.fed_server import FedServer
 from heron.algorithms.local import Criterion
-from heron.comms import Answer, CutGradient, SmashedData, Upload
+from heron.comms import Answer, CutGradient, PackedData, SmashedData, Upload, unpack_upload
 from heron.errors import MessageError, TrainingError
 from heron.split import SplitModel, is_stochastic, persistent_buffers, seeded_randomness
 from heron.zo import derive_seed
@@ -165,11 +165,13 @@ class MainServer:
 
 
 def clean_upload(upload: Upload) -> SmashedData:
-    """The upload itself, where it is one to train on.
+    """The upload, unpacked, where it is one to train on.
 
     Raises:
-        MessageError: if it is of a probe.
+        MessageError: if it is of a probe, or damaged.
     """
+    if isinstance(upload, PackedData):
+        return unpack_upload(upload)
     if not isinstance(upload, SmashedData):
         raise MessageError(
             f"client {upload.client_id} in round {upload.round_index}: expected SmashedData, found "

@@ -44,6 +44,25 @@ class SmashedData:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedData:
+    """Client to Main Server, in place of `SmashedData`: the same in few bytes (`heron.comms.smashed`).
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: sender, from 0.
+        local_step: from 0 within the round.
+        packed: z, as `heron.comms.quantiser.pack_tensor` writes it.
+        labels: y, shape (B, ...), integers in the narrowest dtype that holds them.
+    """
+
+    round_index: int
+    client_id: int
+    local_step: int
+    packed: Mapping[str, Tensor]
+    labels: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeData:
     """Client to Main Server, where the server evaluates probes: smashed data at perturbed parameters (HOSL).
 
@@ -142,7 +161,7 @@ class ScalarReply:
     model: Mapping[str, Tensor]
 
 
-Upload = SmashedData | ProbeData
+Upload = SmashedData | PackedData | ProbeData
 Answer = CutGradient | LossAnswer
 Reply = ClientReply | ScalarReply
 Message = ModelBroadcast | Upload | Answer | Reply

@@ -28,7 +28,7 @@ from heron.comms import Answer, Channel, Conversation, Ledger, ModelBroadcast, R
 from heron.data import fetch, num_batched, num_local_steps
 from heron.engines.client_states import ClientStates
 from heron.engines.packing import pack, unpack
-from heron.engines.settings import FederationSettings, RoundResult
+from heron.engines.settings import FederationSettings, RoundResult, check_traffic
 from heron.errors import ConfigError
 from heron.split import SplitModel, check_disjoint, check_trainable
 from heron.zo import derive_seed
@@ -53,8 +53,8 @@ class Federation:
 
     Raises:
         SplitError: if the network cannot be trained this way.
-        ConfigError: if a round asks for more clients than there are, the algorithm's clients have no such optimiser, or
-            the auxiliary network is to be refreshed and clients train none.
+        ConfigError: if a round asks for more clients than there are, the algorithm's clients have no such optimiser,
+            the auxiliary network is to be refreshed and clients train none, or the algorithm cannot have such traffic.
     """
 
     def __init__(
@@ -225,7 +225,12 @@ class Federation:
         settings = self.settings
         period = {"periodic": settings.upload_period, "every_step": 1, "never": None}[self.algorithm.uploads]
         return LocalPlan(
-            settings.seed, settings.batch_size, settings.local_steps, period, torch.device(settings.device)
+            settings.seed,
+            settings.batch_size,
+            settings.local_steps,
+            period,
+            torch.device(settings.device),
+            settings.codec,
         )
 
     def _downlink_only(self) -> dict[str, Tensor]:
@@ -248,6 +253,7 @@ class Federation:
                 f"expected server.refresh_auxiliary=false with {self.algorithm.name}, found true: its clients train no "
                 f"auxiliary network; leave it false or choose an algorithm whose clients do, such as heron"
             )
+        check_traffic(self.algorithm, self.settings)
         example = fetch(self.dataset, self.partition[0][:2], torch.device(self.settings.device))
         check_trainable(
             self.split,

@@ -1,0 +1,77 @@
+"""Lossless compression of bytes (Zstandard, RFC 8878), with every size known before anything is allocated."""
+
+import torch
+from torch import Tensor
+
+from heron.errors import MessageError
+
+MAX_EXPANSION = 1024
+"""Bytes out for each byte in, at most: what is received bounds what is allocated."""
+_LEVEL = 3
+
+
+def compress(content: Tensor) -> Tensor | None:
+    """Compress bytes.
+
+    Args:
+        content: uint8, shape (n,), on any device.
+
+    Returns:
+        uint8 on the same device, fewer than n; None where it does not get smaller, or so small that no receiver would
+        believe it.
+    """
+    frame = compress_bytes(content.cpu().numpy().data)
+    if not len(frame) < len(content) <= MAX_EXPANSION * len(frame):
+        return None
+    return torch.frombuffer(bytearray(frame), dtype=torch.uint8).to(content.device)
+
+
+def decompress(frame: Tensor, num_bytes: int) -> Tensor:
+    """Inverse of `compress`.
+
+    Args:
+        frame: uint8, shape (n,), on any device.
+        num_bytes: bytes that must come out.
+
+    Raises:
+        MessageError: if others would, or the frame is damaged.
+    """
+    content = decompress_bytes(frame.cpu().numpy().data, num_bytes)
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8).to(frame.device) if content else frame[:0]
+
+
+def compress_bytes(content: bytes | memoryview, level: int = _LEVEL) -> bytes:
+    """One Zstandard frame that tells its content's size."""
+    import zstandard
+
+    return zstandard.ZstdCompressor(level=level, write_content_size=True).compress(content)
+
+
+def decompress_bytes(frame: bytes | memoryview, num_bytes: int) -> bytes:
+    """Inverse of `compress_bytes`.
+
+    Args:
+        frame: one frame, nothing behind it.
+        num_bytes: bytes that must come out.
+
+    Raises:
+        MessageError: if others would, or the frame is damaged.
+    """
+    import zstandard
+
+    try:
+        # The library allocates what the frame says before it reads on.
+        told = zstandard.frame_content_size(frame)
+        if told != num_bytes or num_bytes > MAX_EXPANSION * len(frame):
+            raise MessageError(
+                f"expected a compressed frame of {num_bytes} bytes and at least 1/{MAX_EXPANSION} of them, found "
+                f"{len(frame)} bytes that tell of {told}"
+            )
+        content: bytes = zstandard.ZstdDecompressor().decompress(
+            frame, max_output_size=num_bytes, allow_extra_data=False
+        )
+    except zstandard.ZstdError as error:
+        raise MessageError(f"expected a compressed frame, found damaged bytes ({error})") from error
+    if len(content) != num_bytes:
+        raise MessageError(f"expected a compressed frame of {num_bytes} bytes, found {len(content)}")
+    return content
