@@ -5,7 +5,7 @@ different client steps. Step numbers are those of HERON-SFL's round t.
 """
 
 from heron.algorithms.fed_server import FedServer
-from heron.algorithms.main_server import MainServer, clean_upload
+from heron.algorithms.main_server import MainServer
 from heron.comms import Link, Reply
 
 
@@ -26,6 +26,6 @@ def decoupled_round(
             if isinstance(message, Reply):
                 fed_server.accept(message)  # step 4
             else:
-                main_server.train(clean_upload(message))  # step 3
+                main_server.receive(message)  # step 3
             del message  # the client's probes run while we wait for the next one
     main_server.end_round(round_index, fed_server)

@@ -19,7 +19,8 @@ from heron.algorithms.base import Algorithm, Perturbed, StepGenerator, StepKey, 
 from heron.algorithms.coupled import coupled_round
 from heron.algorithms.hyperparameters import ClientSettings
 from heron.algorithms.local import LocalNetwork
-from heron.algorithms.main_server import MainServer, clean_upload
+from heron.algorithms.main_server import MainServer
+from heron.algorithms.uploads import clean_upload
 from heron.algorithms.zeroth_order import ZerothOrderClient
 from heron.comms import Answer, LossAnswer, ProbeData, Upload
 from heron.data import Batch

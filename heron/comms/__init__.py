@@ -1,5 +1,6 @@
 """Messages, their bytes, and the count of them. No transport lives here."""
 
+from heron.comms.bundle import decode_bundle, encode_bundle
 from heron.comms.codec import decode, encode, encoded_sizes
 from heron.comms.ledger import DIRECTIONS, Direction, Ledger
 from heron.comms.link import Channel, Conversation, Link
@@ -43,7 +44,9 @@ __all__ = [
     "SmashedData",
     "Upload",
     "decode",
+    "decode_bundle",
     "encode",
+    "encode_bundle",
     "encoded_sizes",
     "pack_tensor",
     "pack_upload",

@@ -47,31 +47,48 @@ def compress_bytes(content: bytes | memoryview, level: int = _LEVEL) -> bytes:
     return zstandard.ZstdCompressor(level=level, write_content_size=True).compress(content)
 
 
-def decompress_bytes(frame: bytes | memoryview, num_bytes: int) -> bytes:
+def decompress_bytes(frame: bytes | memoryview, num_bytes: int, *, max_expansion: int | None = MAX_EXPANSION) -> bytes:
     """Inverse of `compress_bytes`.
 
     Args:
         frame: one frame, nothing behind it.
         num_bytes: bytes that must come out.
+        max_expansion: bytes out for each byte in, at most; None where the caller has bounded `num_bytes` otherwise.
 
     Raises:
         MessageError: if others would, or the frame is damaged.
     """
     import zstandard
 
+    # The library allocates what the frame tells before it reads on.
+    told = told_bytes(frame, num_bytes)
+    if told != num_bytes or (max_expansion is not None and num_bytes > max_expansion * len(frame)):
+        raise MessageError(
+            f"expected a compressed frame of {num_bytes} bytes, found one of {told} in {len(frame)} bytes"
+        )
     try:
-        # The library allocates what the frame says before it reads on.
-        told = zstandard.frame_content_size(frame)
-        if told != num_bytes or num_bytes > MAX_EXPANSION * len(frame):
-            raise MessageError(
-                f"expected a compressed frame of {num_bytes} bytes and at least 1/{MAX_EXPANSION} of them, found "
-                f"{len(frame)} bytes that tell of {told}"
-            )
         content: bytes = zstandard.ZstdDecompressor().decompress(
             frame, max_output_size=num_bytes, allow_extra_data=False
         )
     except zstandard.ZstdError as error:
-        raise MessageError(f"expected a compressed frame, found damaged bytes ({error})") from error
+        raise MessageError(f"expected a compressed frame, found damaged bytes ({str(error)[:80]})") from error
     if len(content) != num_bytes:
         raise MessageError(f"expected a compressed frame of {num_bytes} bytes, found {len(content)}")
     return content
+
+
+def told_bytes(frame: bytes | memoryview, max_bytes: int) -> int:
+    """How many bytes a frame says that it holds.
+
+    Raises:
+        MessageError: if it does not say so, or says more than `max_bytes`.
+    """
+    import zstandard
+
+    try:
+        told = zstandard.frame_content_size(frame)
+    except zstandard.ZstdError as error:
+        raise MessageError(f"expected a compressed frame, found damaged bytes ({str(error)[:80]})") from error
+    if not 0 <= told <= max_bytes:
+        raise MessageError(f"expected a compressed frame of at most {max_bytes} bytes, found one of {told}")
+    return told

@@ -24,7 +24,7 @@ from heron.algorithms import (
     ServerSetup,
     client_round,
 )
-from heron.comms import Answer, Channel, Conversation, Ledger, ModelBroadcast, Reply, Upload
+from heron.comms import Answer, Channel, Conversation, Ledger, Message, ModelBroadcast, Reply, Upload
 from heron.data import fetch, num_batched, num_local_steps
 from heron.engines.client_states import ClientStates
 from heron.engines.packing import pack, unpack
@@ -103,9 +103,11 @@ class Federation:
                 settings.seed,
                 settings.alignment,
                 settings.refresh_auxiliary,
+                settings.reuse,
+                settings.buffer_size,
             )
         )
-        self._channel = Channel(self.ledger, wire=settings.wire)
+        self._channel = Channel(self.ledger, wire=settings.wire, bundle=settings.bundle)
 
     def run_round(self) -> RoundResult:
         """Run the next round.
@@ -128,6 +130,9 @@ class Federation:
         received = self._channel.pass_through(broadcast, "downlink")
         assert isinstance(received, ModelBroadcast)  # the channel keeps a message's type
         client = self._client(received)
+        if self.settings.bundle:
+            yield from map(self._sent, self._channel.collect(client))
+            return
         message = next(client, None)
         while message is not None:
             parcel = [self._receive(message)]
@@ -178,7 +183,7 @@ class Federation:
         self.next_round = int(facts["next_round"])
         self.client_examples = int(facts["client_examples"])
         self.ledger = Ledger.from_dict(facts["ledger"])
-        self._channel = Channel(self.ledger, wire=self.settings.wire)
+        self._channel = Channel(self.ledger, wire=self.settings.wire, bundle=self.settings.bundle)
 
     def load_servers(self, tensors: dict[str, Tensor]) -> None:
         """Give both servers what `state` returned as tensors: all that the global model is made of."""
@@ -211,7 +216,9 @@ class Federation:
             answer = yield parcel.pop()
 
     def _receive(self, message: Upload | Reply) -> Upload | Reply:
-        received = self._channel.pass_through(message, "uplink")
+        return self._sent(self._channel.pass_through(message, "uplink"))
+
+    def _sent(self, received: Message) -> Upload | Reply:
         assert isinstance(received, Upload | Reply)  # the channel keeps a message's type
         return received
 
