@@ -19,9 +19,11 @@ from heron.comms import (
     ProbeData,
     Reply,
     ScalarReply,
+    SmashedCodec,
     SmashedData,
     SnapshotRequest,
     Upload,
+    pack_upload,
 )
 from heron.data import batch_indices, fetch
 from heron.zo import derive_seed
@@ -38,6 +40,7 @@ class LocalPlan:
         upload_period: local steps from one upload to the next (k), >= 1; the first step of a round always uploads;
             None for algorithms that upload no smashed data.
         device: where the client computes.
+        codec: how smashed data are written; those of probes stay as they are.
     """
 
     run_seed: int
@@ -45,6 +48,7 @@ class LocalPlan:
     local_steps: int | None
     upload_period: int | None
     device: torch.device
+    codec: SmashedCodec
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def client_round(
         key = StepKey(plan.run_seed, round_index, client_id, len(results))
         step = learner.step(batch, key)
         if plan.upload_period is not None and key.local_step % plan.upload_period == 0:
-            results.append((yield from _uploading(step, key, batch.labels, plan.device)))  # step 2
+            results.append((yield from _uploading(step, key, batch.labels, plan)))  # step 2
         else:
             next(step)
             results.append(finish(step))
@@ -128,7 +132,7 @@ def finish(step: StepGenerator, answer: Tensor | None = None) -> StepResult:
 
 
 def _uploading(
-    step: StepGenerator, key: StepKey, labels: Tensor, device: torch.device
+    step: StepGenerator, key: StepKey, labels: Tensor, plan: LocalPlan
 ) -> Generator[Upload, Answer | None, StepResult]:
     """Run a step, handing over what it uploads."""
     received: Tensor | None = None
@@ -138,16 +142,17 @@ def _uploading(
         except StopIteration as stop:
             result: StepResult = stop.value
             return result
-        answer = yield _upload(parcel.pop(), key, labels)
-        received = None if answer is None else _content(answer).to(device)
+        answer = yield _upload(parcel.pop(), key, labels, plan.codec)
+        received = None if answer is None else _content(answer).to(plan.device)
 
 
-def _upload(handed_over: Tensor | Perturbed | None, key: StepKey, labels: Tensor) -> Upload:
+def _upload(handed_over: Tensor | Perturbed | None, key: StepKey, labels: Tensor, codec: SmashedCodec) -> Upload:
     place = (key.round_index, key.client_id, key.local_step)
     if isinstance(handed_over, Perturbed):
         return ProbeData(*place, handed_over.probe, handed_over.smashed, labels)
     assert handed_over is not None  # only algorithms that upload have an upload period
-    return SmashedData(*place, handed_over, labels)
+    upload = SmashedData(*place, handed_over, labels)
+    return pack_upload(upload, codec, key.seed("smashed codec")) if codec.packs else upload
 
 
 def _content(answer: Answer) -> Tensor:

@@ -6,7 +6,7 @@ different client steps. Step numbers are those of HERON-SFL's round t.
 
 from heron.algorithms.conversation import converse
 from heron.algorithms.fed_server import FedServer
-from heron.algorithms.main_server import MainServer, clean_upload
+from heron.algorithms.main_server import MainServer
 from heron.comms import Link, Reply, Upload
 
 
@@ -27,7 +27,7 @@ def decoupled_round(
         if isinstance(message, Reply):
             fed_server.accept(message)  # step 4
         else:
-            main_server.train(clean_upload(message))  # step 3
+            main_server.receive(message)  # step 3
 
     for client_id in participants:
         converse(link, fed_server, round_index, client_id, handle)  # steps 1 and 2

@@ -20,6 +20,7 @@ from heron.algorithms.coupled import coupled_round
 from heron.algorithms.hyperparameters import ClientSettings
 from heron.algorithms.local import LocalNetwork
 from heron.algorithms.main_server import MainServer
+from heron.algorithms.uploads import clean_upload
 from heron.algorithms.zeroth_order import ZerothOrderClient
 from heron.comms import Answer, LossAnswer, ProbeData, Upload
 from heron.data import Batch
@@ -97,7 +98,7 @@ class LossServer(MainServer):
             with torch.no_grad(), preserved_buffers(self.module):
                 loss = self._loss(smashed, upload.labels.to(smashed.device), upload)
         else:
-            self.train(upload)
+            self.train(clean_upload(upload))
             loss = self._losses[-1]
         return LossAnswer(upload.round_index, upload.client_id, upload.local_step, loss.float())
 

@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 
 from heron.algorithms.fed_server import FedServer
 from heron.algorithms.local import Criterion
-from heron.comms import Answer, CutGradient, SmashedData, Upload
-from heron.errors import MessageError, TrainingError
+from heron.algorithms.uploads import UploadBuffer, clean_upload
+from heron.comms import Answer, CutGradient, ProbeData, SmashedData, Upload
+from heron.errors import TrainingError
 from heron.split import SplitModel, is_stochastic, persistent_buffers, seeded_randomness
 from heron.zo import derive_seed
 
@@ -46,6 +47,8 @@ class ServerSetup:
         run_seed: seed of the run; Dropout masks of a step are a function of it and the step's place.
         alignment: for servers that align auxiliary networks.
         refresh_auxiliary: whether the server aligns an auxiliary network that the clients train.
+        reuse: further steps after each upload, on uploads that were kept.
+        buffer_size: how many are kept for that, >= 1.
     """
 
     split: SplitModel
@@ -54,6 +57,8 @@ class ServerSetup:
     run_seed: int
     alignment: Alignment = field(default_factory=Alignment)
     refresh_auxiliary: bool = False
+    reuse: int = 0
+    buffer_size: int = 1
 
 
 class MainServer:
@@ -70,11 +75,29 @@ class MainServer:
         self.optimizer = setup.make_optimizer(trainable)
         self._run_seed = setup.run_seed
         self._stochastic = is_stochastic(self.module)
+        self._reuse = setup.reuse
+        self._buffer = UploadBuffer(setup.buffer_size)
         self._losses: list[Tensor] = []
+
+    def receive(self, upload: Upload) -> None:
+        """Train on an upload as it came, then, where it is asked for, on some of those that were kept.
+
+        Raises:
+            MessageError: if it is of a probe, or damaged.
+        """
+        self.train(clean_upload(upload))
+        if not self._reuse:
+            return
+        assert not isinstance(upload, ProbeData)  # refused just before
+        self._buffer.add(upload)
+        place = (upload.round_index, upload.client_id, upload.local_step)
+        drawn = self._buffer.draw(derive_seed("server reuse", self._run_seed, *place), self._reuse)
+        for number, kept in enumerate(drawn):
+            self._step(kept.smashed.to(self._device()), kept, (*place, number))
 
     def train(self, upload: SmashedData) -> None:
         """One step of backpropagation from z (HERON-SFL, round step 3); nothing goes back."""
-        self._step(upload.smashed.to(self._device()), upload)
+        self._losses.append(self._step(upload.smashed.to(self._device()), upload))
 
     def answer(self, upload: Upload) -> Answer:
         """One step of backpropagation from z, and d loss / d z at the parameters before it.
@@ -84,7 +107,7 @@ class MainServer:
         """
         upload = clean_upload(upload)
         smashed = upload.smashed.to(self._device()).detach().requires_grad_()
-        self._step(smashed, upload)
+        self._losses.append(self._step(smashed, upload))
         assert smashed.grad is not None  # the loss depends on z
         return CutGradient(upload.round_index, upload.client_id, upload.local_step, smashed.grad)
 
@@ -101,7 +124,7 @@ class MainServer:
         """The Fed Server holds the next round's model; what the Main Server has for the clients goes into it."""
 
     def take_mean_loss(self) -> float:
-        """Mean training loss since the last call; NaN if there was no upload.
+        """Mean training loss since the last call, of uploads as they came; NaN if there was none.
 
         Raises:
             TrainingError: if it, or a parameter, is not finite.
@@ -120,39 +143,43 @@ class MainServer:
         return mean
 
     def state(self) -> dict[str, Tensor]:
-        """theta_s, buffers and optimiser state by name, nothing that is frozen; the tensors themselves."""
+        """theta_s, buffers, optimiser state and kept uploads, nothing that is frozen; the tensors themselves."""
         entries = self.optimizer.state_dict()["state"]
-        return {f"module/{name}": tensor for name, tensor in self._changing().items()} | {
-            f"optimizer/{index}/{entry}": value for index in entries for entry, value in entries[index].items()
-        }
+        return (
+            {f"module/{name}": tensor for name, tensor in self._changing().items()}
+            | {f"optimizer/{index}/{entry}": value for index in entries for entry, value in entries[index].items()}
+            | {f"uploads/{name}": tensor for name, tensor in self._buffer.state().items()}
+        )
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Continue from what `state` returned; the tensors are copied."""
-        module, entries = {}, dict[int, dict[str, Tensor]]()
+        groups: dict[str, dict[str, Tensor]] = {"module": {}, "optimizer": {}, "uploads": {}}
         for key, value in state.items():
             part, _, rest = key.partition("/")
-            if part == "module":
-                module[rest] = value
-                continue
-            index, _, entry = rest.partition("/")
+            groups[part][rest] = value
+        entries: dict[int, dict[str, Tensor]] = {}
+        for key, value in groups["optimizer"].items():
+            index, _, entry = key.partition("/")
             # The step counter of torch's Adam lives on the host.
             entries.setdefault(int(index), {})[entry] = value.to("cpu", copy=True) if entry == "step" else value.clone()
         with torch.no_grad():
             for name, tensor in self._changing().items():
-                tensor.copy_(module[name])
+                tensor.copy_(groups["module"][name])
+        self._buffer.load_state(groups["uploads"])
         self.optimizer.load_state_dict({"state": entries, "param_groups": self.optimizer.state_dict()["param_groups"]})
 
-    def _step(self, smashed: Tensor, upload: SmashedData) -> None:
+    def _step(self, smashed: Tensor, upload: SmashedData, again: tuple[int, ...] = ()) -> Tensor:
+        """One step of backpropagation; returns the loss. `again` tells the visits of a kept upload apart."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(smashed, upload.labels.to(smashed.device), upload)
+        loss = self._loss(smashed, upload.labels.to(smashed.device), upload, again)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self._losses.append(loss.detach())
+        return loss.detach()
 
-    def _loss(self, smashed: Tensor, labels: Tensor, upload: Upload) -> Tensor:
+    def _loss(self, smashed: Tensor, labels: Tensor, upload: Upload, again: tuple[int, ...] = ()) -> Tensor:
         if not self._stochastic:
             return self.criterion(self.module(smashed), labels)
-        place = (upload.round_index, upload.client_id, upload.local_step)
+        place = (upload.round_index, upload.client_id, upload.local_step, *again)
         with seeded_randomness(derive_seed("server dropout", self._run_seed, *place), smashed.device):
             return self.criterion(self.module(smashed), labels)
 
@@ -162,17 +189,3 @@ class MainServer:
 
     def _device(self) -> torch.device:
         return next(self.module.parameters()).device
-
-
-def clean_upload(upload: Upload) -> SmashedData:
-    """The upload itself, where it is one to train on.
-
-    Raises:
-        MessageError: if it is of a probe.
-    """
-    if not isinstance(upload, SmashedData):
-        raise MessageError(
-            f"client {upload.client_id} in round {upload.round_index}: expected SmashedData, found "
-            f"{type(upload).__name__}; both sides need the same algorithm"
-        )
-    return upload

@@ -1,5 +1,6 @@
 """Messages, their bytes, and the count of them. No transport lives here."""
 
+from heron.comms.bundle import decode_bundle, encode_bundle
 from heron.comms.codec import decode, encode, encoded_sizes
 from heron.comms.ledger import DIRECTIONS, Direction, Ledger
 from heron.comms.link import Channel, Conversation, Link
@@ -12,6 +13,7 @@ from heron.comms.messages import (
     LossAnswer,
     Message,
     ModelBroadcast,
+    PackedData,
     ProbeData,
     Reply,
     ScalarBroadcast,
@@ -20,13 +22,17 @@ from heron.comms.messages import (
     SnapshotRequest,
     Upload,
 )
+from heron.comms.quantiser import CODECS, Codec, pack_tensor, packed_bytes, unpack_tensor
+from heron.comms.smashed import SmashedCodec, pack_upload, smashed_bytes, unpack_upload
 
 __all__ = [
+    "CODECS",
     "DIRECTIONS",
     "Answer",
     "Broadcast",
     "Channel",
     "ClientReply",
+    "Codec",
     "Conversation",
     "CutGradient",
     "Direction",
@@ -36,14 +42,24 @@ __all__ = [
     "LossAnswer",
     "Message",
     "ModelBroadcast",
+    "PackedData",
     "ProbeData",
     "Reply",
     "ScalarBroadcast",
     "ScalarReply",
+    "SmashedCodec",
     "SmashedData",
     "SnapshotRequest",
     "Upload",
     "decode",
+    "decode_bundle",
     "encode",
+    "encode_bundle",
     "encoded_sizes",
+    "pack_tensor",
+    "pack_upload",
+    "packed_bytes",
+    "smashed_bytes",
+    "unpack_tensor",
+    "unpack_upload",
 ]

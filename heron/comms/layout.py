@@ -16,6 +16,7 @@ from heron.comms.messages import (
     LossAnswer,
     Message,
     ModelBroadcast,
+    PackedData,
     ProbeData,
     ScalarBroadcast,
     ScalarReply,
@@ -64,6 +65,13 @@ LAYOUTS = (
         ("round_index", "client_id", "local_step"),
         {"smashed": "smashed", "labels": "labels"},
         {},
+    ),
+    Layout(
+        "packed_data",
+        PackedData,
+        ("round_index", "client_id", "local_step"),
+        {"labels": "labels"},
+        {"packed": "smashed"},
     ),
     Layout(
         "probe_data",

@@ -1,11 +1,12 @@
 """How servers reach clients, and what a message passes on the way."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Protocol
 
+from heron.comms.bundle import Bundle, decode_bundle
 from heron.comms.codec import decode, encode, encoded_sizes
 from heron.comms.ledger import Direction, Ledger
-from heron.comms.messages import Answer, Broadcast, FromClient, Message
+from heron.comms.messages import Answer, Broadcast, FromClient, Message, Reply, SnapshotRequest
 
 Conversation = Generator[FromClient, Answer | None, None]
 """What a client sends in its round; in a coupled round each upload is answered by `send`ing its answer."""
@@ -35,13 +36,41 @@ class Channel:
         ledger: where bytes are counted.
         wire: hand over a decoded copy, as a network would, instead of the message itself. Passing by reference is
             faster and hides bugs; both must compute the same.
+        bundle: count, and encode, every message as a bundle of one, and collect what clients send.
     """
 
-    def __init__(self, ledger: Ledger, *, wire: bool) -> None:
+    def __init__(self, ledger: Ledger, *, wire: bool, bundle: bool = False) -> None:
         self._ledger = ledger
         self._wire = wire
+        self._bundle = bundle
 
     def pass_through(self, message: Message, direction: Direction) -> Message:
         """Count a message and hand it over."""
+        if self._bundle:
+            bundle = Bundle()
+            bundle.add(message)
+            data, sizes = bundle.close()
+            self._ledger.record(direction, sizes)
+            return next(decode_bundle(data)) if self._wire else message
         self._ledger.record(direction, encoded_sizes(message))
         return decode(encode(message)) if self._wire else message
+
+    def collect(self, client: Conversation) -> Iterator[Message]:
+        """What a client sends in its round, kept encoded on its side until the reply and counted as one message.
+
+        A client that drops out before its reply has sent nothing.
+
+        Args:
+            client: a client in a decoupled round; nothing is answered.
+        """
+        bundle, is_complete = Bundle(), False
+        message = next(client, None)
+        while message is not None:
+            bundle.add(message)
+            is_complete = isinstance(message, Reply | SnapshotRequest)
+            message = None  # the client learns while we wait for the next one
+            message = next(client, None)
+        if is_complete:
+            data, sizes = bundle.close()
+            self._ledger.record("uplink", sizes)
+            yield from decode_bundle(data)

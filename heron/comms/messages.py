@@ -80,6 +80,25 @@ class SmashedData:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedData:
+    """Client to Main Server, in place of `SmashedData`: the same in few bytes (`heron.comms.smashed`).
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: sender, from 0.
+        local_step: from 0 within the round.
+        packed: z, as `heron.comms.quantiser.pack_tensor` writes it.
+        labels: y, shape (B, ...), integers in the narrowest dtype that holds them.
+    """
+
+    round_index: int
+    client_id: int
+    local_step: int
+    packed: Mapping[str, Tensor]
+    labels: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeData:
     """Client to Main Server, where the server evaluates probes: smashed data at perturbed parameters (HOSL).
 
@@ -179,7 +198,7 @@ class ScalarReply:
 
 
 Broadcast = ModelBroadcast | ScalarBroadcast
-Upload = SmashedData | ProbeData
+Upload = SmashedData | PackedData | ProbeData
 Answer = CutGradient | LossAnswer
 Reply = ClientReply | ScalarReply
 FromClient = Upload | Reply | SnapshotRequest

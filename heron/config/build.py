@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import ALGORITHMS, OTHER_NAMES, Alignment, ClientSettings, Criterion, FedAdam
+from heron.comms import SmashedCodec
 from heron.config.overrides import assigned_keys, check_choice, fingerprint, override
 from heron.config.recipes import RECIPES
 from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, FedServerConfig, RunConfig
@@ -219,6 +220,7 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         checkpointing=client.checkpointing,
         local_steps=client.local_steps or None,
         upload_period=client.upload_period,
+        codec=SmashedCodec(config.smashed.codec, config.smashed.zstd),
         client=ClientSettings(
             optimizer=client.optimizer,
             learning_rate=client.learning_rate,
@@ -240,6 +242,9 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         server_learning_rate=server.learning_rate,
         alignment=Alignment(server.alignment_period, server.alignment_steps, server.alignment_learning_rate),
         refresh_auxiliary=server.refresh_auxiliary,
+        reuse=server.reuse,
+        buffer_size=server.buffer_size,
+        bundle=config.link.bundle,
         wire=config.wire,
         device=config.device,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from heron.algorithms import ALGORITHMS, OptimizerName
 from heron.config.schema import ClientsConfig, FedServerConfig, RunConfig, ServerConfig
+from heron.config.traffic import LinkConfig, SmashedConfig
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ FIVE_CLIENTS = ClientsConfig(
     total=5, per_round=0, partition="iid", alpha=0.5, weighting="equal", dropout=0.0, stragglers=0.0
 )
 
+EXACT_UPLOADS = SmashedConfig(codec="fp32", zstd=False)
+SEPARATE_MESSAGES = LinkConfig(bundle=False)
 
 # Clients average; the rest are FedAdam's values in its paper's experiments, for who switches it on.
 AVERAGE = FedServerConfig(optimizer="average", learning_rate=1e-2, beta1=0.9, beta2=0.99, epsilon=1e-3)
@@ -87,6 +90,8 @@ def server(learning_rate: float) -> ServerConfig:
         optimizer="adam",
         learning_rate=learning_rate,
         refresh_auxiliary=False,
+        reuse=0,
+        buffer_size=64,
         alignment_period=1,
         alignment_steps=10,
         alignment_learning_rate=1e-2,

@@ -12,7 +12,9 @@ from functools import partial
 from heron.config.language_recipes import PAPER_GPT2_MEDIUM, e2e_gpt2, e2e_gpt2_mini
 from heron.config.recipe_parts import (
     AVERAGE,
+    EXACT_UPLOADS,
     FIVE_CLIENTS,
+    SEPARATE_MESSAGES,
     Choice,
     PaperCost,
     Recipe,
@@ -95,6 +97,8 @@ def _digits(algorithm: str, *, name: str, choices: Mapping[str, Choice]) -> RunC
             optimizer=update_rule(algorithm),
             **choice.client_keys(),
         ),
+        smashed=EXACT_UPLOADS,
+        link=SEPARATE_MESSAGES,
         estimator=EstimatorConfig(mu=1e-3, probes=choice.probes, distribution="rademacher", scheme="one_sided"),
         server=server(choice.server_rate),
         fed_server=AVERAGE,
@@ -127,6 +131,8 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
             optimizer=update_rule(algorithm),
             **_CIFAR10.client_keys(),
         ),
+        smashed=EXACT_UPLOADS,
+        link=SEPARATE_MESSAGES,
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
         server=server(_CIFAR10.server_rate),
         fed_server=AVERAGE,

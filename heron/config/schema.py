@@ -2,26 +2,24 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
 from heron.algorithms import Update, Weighting
-from heron.config.sizes import size
+from heron.config.section import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    NumBytes,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Section,
+)
+from heron.config.traffic import LinkConfig, SmashedConfig
 from heron.lm import Base, LoraLayers
 from heron.zo import Distribution, Scheme
 
-PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
-NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-NumBytes = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(size)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class DigitsConfig(_Section):
+class DigitsConfig(Section):
     """scikit-learn's 8x8 digits.
 
     Attributes:
@@ -33,7 +31,7 @@ class DigitsConfig(_Section):
     validation: Annotated[float, Field(ge=0, lt=1)]
 
 
-class Cifar10Config(_Section):
+class Cifar10Config(Section):
     """CIFAR-10, from local parquet files or the hub.
 
     Attributes:
@@ -49,7 +47,7 @@ class Cifar10Config(_Section):
     test_limit: NonNegativeInt
 
 
-class E2EConfig(_Section):
+class E2EConfig(Section):
     """E2E NLG: restaurant descriptions from meaning representations, from local CSV files.
 
     Attributes:
@@ -67,7 +65,7 @@ class E2EConfig(_Section):
     test_limit: NonNegativeInt
 
 
-class ClientsConfig(_Section):
+class ClientsConfig(Section):
     """The population of clients.
 
     Attributes:
@@ -89,7 +87,7 @@ class ClientsConfig(_Section):
     stragglers: Probability
 
 
-class ClientConfig(_Section):
+class ClientConfig(Section):
     """What each client does.
 
     Attributes:
@@ -123,7 +121,7 @@ class ClientConfig(_Section):
     keep_state: bool
 
 
-class EstimatorConfig(_Section):
+class EstimatorConfig(Section):
     """How zeroth-order clients probe.
 
     Attributes:
@@ -139,7 +137,7 @@ class EstimatorConfig(_Section):
     scheme: Scheme
 
 
-class FedServerConfig(_Section):
+class FedServerConfig(Section):
     """What the Fed Server makes of the mean of a round's replies.
 
     Attributes:
@@ -158,7 +156,7 @@ class FedServerConfig(_Section):
     epsilon: PositiveFloat
 
 
-class ServerConfig(_Section):
+class ServerConfig(Section):
     """The Main Server.
 
     Attributes:
@@ -166,6 +164,8 @@ class ServerConfig(_Section):
         learning_rate: eta_s.
         refresh_auxiliary: whether the Main Server aligns the auxiliary network that clients train with its own
             gradients, after it was averaged; FSL-SAGE aligns its own in any case.
+        reuse: further steps after each upload, on uploads drawn from the last `buffer_size`; decoupled algorithms only.
+        buffer_size: uploads kept for that, packed as they came.
         alignment_period: rounds from one alignment of the auxiliary network to the next.
         alignment_steps: passes over the stored smashed data in each.
         alignment_learning_rate: of its Adam.
@@ -174,12 +174,14 @@ class ServerConfig(_Section):
     optimizer: Literal["adam", "sgd"]
     learning_rate: PositiveFloat
     refresh_auxiliary: bool
+    reuse: NonNegativeInt
+    buffer_size: PositiveInt
     alignment_period: PositiveInt
     alignment_steps: PositiveInt
     alignment_learning_rate: PositiveFloat
 
 
-class DigitsCnnConfig(_Section):
+class DigitsCnnConfig(Section):
     """Small CNN for 8x8 digits with a narrow cut.
 
     Attributes:
@@ -191,7 +193,7 @@ class DigitsCnnConfig(_Section):
     cut: str
 
 
-class ResNet18Config(_Section):
+class ResNet18Config(Section):
     """CIFAR ResNet-18.
 
     Attributes:
@@ -211,7 +213,7 @@ class ResNet18Config(_Section):
     bottleneck_stride: PositiveInt
 
 
-class CausalLmConfig(_Section):
+class CausalLmConfig(Section):
     """A causal language model of `transformers`: GPT-2, OPT, Llama or Qwen2.
 
     Attributes:
@@ -235,7 +237,7 @@ class CausalLmConfig(_Section):
     base: Base
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """Everything a run depends on.
 
     Attributes:
@@ -267,6 +269,8 @@ class RunConfig(_Section):
     data: Annotated[DigitsConfig | Cifar10Config | E2EConfig, Field(discriminator="name")]
     clients: ClientsConfig
     client: ClientConfig
+    smashed: SmashedConfig
+    link: LinkConfig
     estimator: EstimatorConfig
     server: ServerConfig
     fed_server: FedServerConfig

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from heron.algorithms import Algorithm, ClientLearner, Criterion, LocalNetwork, Perturbed, StepKey
+from heron.comms import smashed_bytes
 from heron.data import Batch
-from heron.engines.settings import FederationSettings
+from heron.engines.settings import FederationSettings, check_traffic
 from heron.metering import count_forwards, measure_flops, measure_memory
 from heron.split import SplitModel, check_normalisation
 
@@ -25,7 +26,8 @@ class StepCost:
             passes included.
         forwards_per_step: forward passes of the client part, those that checkpointing repeats included; one with
             tangents (`estimator.scheme=jvp`) counts once here and with all its products in `flops_per_step`.
-        smashed_bytes_per_step: bytes of smashed data at the cut layer, those of probes that go up included.
+        smashed_bytes_per_step: bytes of smashed data at the cut layer as the codec writes them, before compression,
+            those of probes that go up included.
     """
 
     algorithm: str
@@ -68,21 +70,27 @@ class ClientStep:
         local: what the client holds, in training mode.
         learner: its learning, on `local`.
         batch: B examples.
-        seed: seed of the run.
+        settings: seed of the run and codec count here.
 
     Attributes:
         smashed_bytes: bytes of smashed data of the latest step.
     """
 
     def __init__(
-        self, algorithm: Algorithm, local: LocalNetwork, learner: ClientLearner, batch: Batch, seed: int
+        self,
+        algorithm: Algorithm,
+        local: LocalNetwork,
+        learner: ClientLearner,
+        batch: Batch,
+        settings: FederationSettings,
     ) -> None:
         self.algorithm = algorithm
         self.local = local
         self.learner = learner
         self.batch = batch
         self.smashed_bytes = 0
-        self._seed = seed
+        self._seed = settings.seed
+        self._codec = settings.codec
 
     def __call__(self) -> None:
         """Make the step, the first of the run."""
@@ -102,7 +110,7 @@ class ClientStep:
         smashed = handed_over.smashed if isinstance(handed_over, Perturbed) else handed_over
         if smashed is None:
             return None
-        self.smashed_bytes += smashed.nbytes
+        self.smashed_bytes += smashed_bytes(smashed.shape, smashed.dtype, self._codec)
         if self.algorithm.answers is None:
             return None
         shape = smashed.shape if self.algorithm.answers == "cut_gradient" else ()
@@ -130,6 +138,7 @@ def local_step(
     Raises:
         HeronError: if clients of this algorithm cannot be made with these settings.
     """
+    check_traffic(algorithm, settings)
     split.train()
     local = LocalNetwork(
         split,
@@ -140,7 +149,7 @@ def local_step(
     )
     check_normalisation(split, local.module, settings.micro_batch)
     learner = algorithm.make_client(local, algorithm.client_settings(settings.client))
-    return ClientStep(algorithm, local, learner, example.batch(settings.batch_size, settings.device), settings.seed)
+    return ClientStep(algorithm, local, learner, example.batch(settings.batch_size, settings.device), settings)
 
 
 def step_cost(step: ClientStep) -> StepCost:

@@ -27,11 +27,11 @@ from heron.algorithms import (
     client_round,
     make_fed_server,
 )
-from heron.comms import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Reply
+from heron.comms import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Message, Reply
 from heron.data import fetch, num_batched, num_local_steps
 from heron.engines.client_states import ClientStates
 from heron.engines.packing import pack, unpack
-from heron.engines.settings import FederationSettings, RoundResult
+from heron.engines.settings import FederationSettings, RoundResult, check_traffic
 from heron.errors import ConfigError
 from heron.split import SplitModel, check_disjoint, check_trainable
 from heron.zo import derive_seed
@@ -57,8 +57,8 @@ class Federation:
 
     Raises:
         SplitError: if the network cannot be trained this way.
-        ConfigError: if a round asks for more clients than there are, the algorithm's clients have no such optimiser, or
-            the auxiliary network is to be refreshed and clients train none.
+        ConfigError: if a round asks for more clients than there are, the algorithm's clients have no such optimiser,
+            the auxiliary network is to be refreshed and clients train none, or the algorithm cannot have such traffic.
     """
 
     def __init__(
@@ -111,9 +111,11 @@ class Federation:
                 settings.seed,
                 settings.alignment,
                 settings.refresh_auxiliary,
+                settings.reuse,
+                settings.buffer_size,
             )
         )
-        self._channel = Channel(self.ledger, wire=settings.wire)
+        self._channel = Channel(self.ledger, wire=settings.wire, bundle=settings.bundle)
 
     def run_round(self) -> RoundResult:
         """Run the next round.
@@ -136,6 +138,9 @@ class Federation:
         received = self._channel.pass_through(broadcast, "downlink")
         assert isinstance(received, Broadcast)  # the channel keeps a message's type
         client = self._client(received)
+        if self.settings.bundle:
+            yield from map(self._sent, self._channel.collect(client))
+            return
         message = next(client, None)
         while message is not None:
             parcel = [self._receive(message)]
@@ -184,7 +189,7 @@ class Federation:
         self.next_round = int(facts["next_round"])
         self.client_examples = int(facts["client_examples"])
         self.ledger = Ledger.from_dict(facts["ledger"])
-        self._channel = Channel(self.ledger, wire=self.settings.wire)
+        self._channel = Channel(self.ledger, wire=self.settings.wire, bundle=self.settings.bundle)
 
     def load_servers(self, tensors: dict[str, Tensor]) -> None:
         """Give both servers what `state` returned as tensors: all that the global model is made of."""
@@ -219,7 +224,9 @@ class Federation:
         return Opener(self.held, names, Replayer(self.settings.seed, self._client_settings)) if names else None
 
     def _receive(self, message: FromClient) -> FromClient:
-        received = self._channel.pass_through(message, "uplink")
+        return self._sent(self._channel.pass_through(message, "uplink"))
+
+    def _sent(self, received: Message) -> FromClient:
         assert isinstance(received, FromClient)  # the channel keeps a message's type
         return received
 
@@ -233,7 +240,12 @@ class Federation:
         settings = self.settings
         period = {"periodic": settings.upload_period, "every_step": 1, "never": None}[self.algorithm.uploads]
         return LocalPlan(
-            settings.seed, settings.batch_size, settings.local_steps, period, torch.device(settings.device)
+            settings.seed,
+            settings.batch_size,
+            settings.local_steps,
+            period,
+            torch.device(settings.device),
+            settings.codec,
         )
 
     def _downlink_only(self) -> dict[str, Tensor]:
@@ -263,6 +275,7 @@ class Federation:
                 f"expected server.refresh_auxiliary=false with {self.algorithm.name}, found true: its clients train no "
                 f"auxiliary network; leave it false or choose an algorithm whose clients do, such as heron"
             )
+        check_traffic(self.algorithm, self.settings)
         example = fetch(self.dataset, self.partition[0][:2], torch.device(self.settings.device))
         check_trainable(
             self.split,

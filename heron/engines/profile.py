@@ -65,7 +65,7 @@ def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
     federation.split.train()
     federation.load_global_model()
     step = ClientStep(
-        federation.algorithm, federation.local, federation.learner, _full_batch(federation), federation.settings.seed
+        federation.algorithm, federation.local, federation.learner, _full_batch(federation), federation.settings
     )
     return _measured(step, repeats)
 

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from heron.algorithms import Alignment, ClientSettings, FedAdam, Weighting
+from heron.algorithms import Algorithm, Alignment, ClientSettings, FedAdam, Weighting
+from heron.comms import SmashedCodec
 from heron.engines.attendance import Reliability
+from heron.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class FederationSettings:
         checkpointing: whether first-order clients keep few activations and compute the rest again.
         local_steps: local steps per round (h); None for one pass over a client's data.
         upload_period: local steps per upload of smashed data (k); coupled algorithms upload every step.
+        codec: how smashed data are written.
         client: hyperparameters of the clients' learning.
         weighting: how replies count in the round's mean.
         reliability: how often clients drop out or run late.
@@ -27,6 +30,9 @@ class FederationSettings:
         server_learning_rate: eta_s.
         alignment: how the Main Server fits an auxiliary network to its own gradients.
         refresh_auxiliary: whether it does so with one that clients train; FSL-SAGE's server does in any case.
+        reuse: further steps of the Main Server after each upload, on uploads that it has kept; decoupled rounds only.
+        buffer_size: how many it keeps for that, >= 1.
+        bundle: one message for all that a client sends in a round, and compressed headers; decoupled rounds only.
         wire: encode and decode every message, as a network would.
         device: where everything computes.
     """
@@ -38,6 +44,7 @@ class FederationSettings:
     checkpointing: bool = False
     local_steps: int | None = None
     upload_period: int = 1
+    codec: SmashedCodec = field(default_factory=SmashedCodec)
     client: ClientSettings = field(default_factory=ClientSettings)
     weighting: Weighting = "equal"
     reliability: Reliability = field(default_factory=Reliability)
@@ -46,6 +53,9 @@ class FederationSettings:
     server_learning_rate: float = 1e-3
     alignment: Alignment = field(default_factory=Alignment)
     refresh_auxiliary: bool = False
+    reuse: int = 0
+    buffer_size: int = 64
+    bundle: bool = False
     wire: bool = False
     device: str = "cpu"
 
@@ -67,3 +77,26 @@ class RoundResult:
     num_replies: int
     server_loss: float
     client_loss: float
+
+
+def check_traffic(algorithm: Algorithm, settings: FederationSettings) -> None:
+    """Refuse codecs, re-use and bundles that an algorithm has no place for.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    codec = settings.codec
+    if codec.packs and algorithm.answers == "loss":
+        raise ConfigError(
+            f"expected smashed.codec=fp32 and smashed.zstd=false with {algorithm.name}, found {codec.codec} and "
+            f"{str(codec.zstd).lower()}: rounding would drown the differences of its probes' losses; leave both or "
+            f"choose another algorithm"
+        )
+    if algorithm.answers is not None:
+        for key, found, wanted in (("server.reuse", settings.reuse, 0), ("link.bundle", settings.bundle, False)):
+            if found != wanted:
+                raise ConfigError(
+                    f"expected {key}={str(wanted).lower()} with {algorithm.name}, found {str(found).lower()}: its "
+                    f"clients wait for the answer to each upload; leave it or choose an algorithm with decoupled "
+                    f"rounds, such as heron"
+                )

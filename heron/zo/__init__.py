@@ -1,7 +1,7 @@
 """Zeroth-order optimisation for any torch module: seeds, directions, probes, replayable updates.
 
 Needs torch only; knows nothing of federation, models or files. Read in this order: `seeds`, `stream`,
-`kernel`, `flat`, `forward_mode`, `probes`, `rules`, `optimizer`.
+`kernel`, `flat`, `forward_mode`, `probes`, `rules`, `optimizer`; `uniform` is for stochastic rounding.
 """
 
 from heron.zo.buffers import preserved_buffers
@@ -12,6 +12,7 @@ from heron.zo.probes import SCHEMES, Estimator, Scheme
 from heron.zo.rules import RULES, SGD, Adam, Momentum, RuleState, StepRecord, UpdateRule, replay_
 from heron.zo.seeds import derive_seed
 from heron.zo.stream import DISTRIBUTIONS, Distribution, direction
+from heron.zo.uniform import uniform_16
 
 __all__ = [
     "DISTRIBUTIONS",
@@ -34,4 +35,5 @@ __all__ = [
     "exact_projected_gradients",
     "preserved_buffers",
     "replay_",
+    "uniform_16",
 ]

@@ -1,0 +1,94 @@
+"""Lossless compression of bytes (Zstandard, RFC 8878), with every size known before anything is allocated."""
+
+import torch
+from torch import Tensor
+
+from heron.errors import MessageError
+
+MAX_EXPANSION = 1024
+"""Bytes out for each byte in, at most: what is received bounds what is allocated."""
+_LEVEL = 3
+
+
+def compress(content: Tensor) -> Tensor | None:
+    """Compress bytes.
+
+    Args:
+        content: uint8, shape (n,), on any device.
+
+    Returns:
+        uint8 on the same device, fewer than n; None where it does not get smaller, or so small that no receiver would
+        believe it.
+    """
+    frame = compress_bytes(content.cpu().numpy().data)
+    if not len(frame) < len(content) <= MAX_EXPANSION * len(frame):
+        return None
+    return torch.frombuffer(bytearray(frame), dtype=torch.uint8).to(content.device)
+
+
+def decompress(frame: Tensor, num_bytes: int) -> Tensor:
+    """Inverse of `compress`.
+
+    Args:
+        frame: uint8, shape (n,), on any device.
+        num_bytes: bytes that must come out.
+
+    Raises:
+        MessageError: if others would, or the frame is damaged.
+    """
+    content = decompress_bytes(frame.cpu().numpy().data, num_bytes)
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8).to(frame.device) if content else frame[:0]
+
+
+def compress_bytes(content: bytes | memoryview, level: int = _LEVEL) -> bytes:
+    """One Zstandard frame that tells its content's size."""
+    import zstandard
+
+    return zstandard.ZstdCompressor(level=level, write_content_size=True).compress(content)
+
+
+def decompress_bytes(frame: bytes | memoryview, num_bytes: int, *, max_expansion: int | None = MAX_EXPANSION) -> bytes:
+    """Inverse of `compress_bytes`.
+
+    Args:
+        frame: one frame, nothing behind it.
+        num_bytes: bytes that must come out.
+        max_expansion: bytes out for each byte in, at most; None where the caller has bounded `num_bytes` otherwise.
+
+    Raises:
+        MessageError: if others would, or the frame is damaged.
+    """
+    import zstandard
+
+    # The library allocates what the frame tells before it reads on.
+    told = told_bytes(frame, num_bytes)
+    if told != num_bytes or (max_expansion is not None and num_bytes > max_expansion * len(frame)):
+        raise MessageError(
+            f"expected a compressed frame of {num_bytes} bytes, found one of {told} in {len(frame)} bytes"
+        )
+    try:
+        content: bytes = zstandard.ZstdDecompressor().decompress(
+            frame, max_output_size=num_bytes, allow_extra_data=False
+        )
+    except zstandard.ZstdError as error:
+        raise MessageError(f"expected a compressed frame, found damaged bytes ({str(error)[:80]})") from error
+    if len(content) != num_bytes:
+        raise MessageError(f"expected a compressed frame of {num_bytes} bytes, found {len(content)}")
+    return content
+
+
+def told_bytes(frame: bytes | memoryview, max_bytes: int) -> int:
+    """How many bytes a frame says that it holds.
+
+    Raises:
+        MessageError: if it does not say so, or says more than `max_bytes`.
+    """
+    import zstandard
+
+    try:
+        told = zstandard.frame_content_size(frame)
+    except zstandard.ZstdError as error:
+        raise MessageError(f"expected a compressed frame, found damaged bytes ({str(error)[:80]})") from error
+    if not 0 <= told <= max_bytes:
+        raise MessageError(f"expected a compressed frame of at most {max_bytes} bytes, found one of {told}")
+    return told
