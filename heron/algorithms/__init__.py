@@ -27,6 +27,7 @@ from heron.algorithms.opening import Opener, TensorStore
 from heron.algorithms.scalar_server import make_fed_server
 from heron.algorithms.sflv1 import SFLV1
 from heron.algorithms.sflv2 import SFLV2
+from heron.algorithms.update_codec import UpdateCodec
 from heron.algorithms.walks import Replayer
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -62,6 +63,7 @@ __all__ = [
     "StepResult",
     "TensorStore",
     "Update",
+    "UpdateCodec",
     "Weighting",
     "client_round",
     "finish",

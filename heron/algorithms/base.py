@@ -15,6 +15,7 @@ from heron.algorithms.fed_server import FedServer, Weighting
 from heron.algorithms.hyperparameters import ClientSettings, OptimizerName
 from heron.algorithms.local import Head, LocalNetwork
 from heron.algorithms.main_server import MainServer, ServerSetup
+from heron.algorithms.update_codec import UpdateCodec
 from heron.comms import Link
 from heron.data import Batch
 from heron.zo import derive_seed
@@ -116,6 +117,7 @@ class FedServerSetup:
         optimizer: what the mean of the replies becomes; None for the global model itself.
         buffers: names in `model` that are averaged whatever the optimiser.
         replayed: names in `model` that replies tell by scalars, in the order of the clients' flat buffer.
+        codec: how tensors travel; None for as they are.
     """
 
     model: Mapping[str, Tensor]
@@ -126,6 +128,7 @@ class FedServerSetup:
     optimizer: FedAdam | None = None
     buffers: Collection[str] = ()
     replayed: tuple[str, ...] = ()
+    codec: UpdateCodec | None = None
 
 
 RoundProtocol = Callable[[Link, FedServer, MainServer, int, list[int]], None]

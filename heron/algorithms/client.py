@@ -1,6 +1,6 @@
 """A client's side of a round, for every algorithm and both round protocols."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from heron.algorithms.base import ClientLearner, ClientState, Perturbed, StepGenerator, StepKey, StepResult
 from heron.algorithms.opening import Opener
+from heron.algorithms.update_codec import UpdateCodec
 from heron.comms import (
     Answer,
     Broadcast,
@@ -41,6 +42,7 @@ class LocalPlan:
             None for algorithms that upload no smashed data.
         device: where the client computes.
         codec: how smashed data are written; those of probes stay as they are.
+        update_codec: how model tensors travel; None for as they are.
     """
 
     run_seed: int
@@ -49,6 +51,7 @@ class LocalPlan:
     upload_period: int | None
     device: torch.device
     codec: SmashedCodec
+    update_codec: UpdateCodec | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,10 @@ def client_round(
     if model is None:
         yield SnapshotRequest(broadcast.round_index, broadcast.client_id)
         return state
+    if plan.update_codec is not None:
+        model = plan.update_codec.unpack_model(model)
     learner.load(model, state)  # step 1
+    start = _rest(learner, model) if plan.update_codec is not None else {}
     del model
     round_index, client_id = broadcast.round_index, broadcast.client_id
     order_seed = derive_seed("batches", plan.run_seed, client_id, round_index)
@@ -112,8 +118,18 @@ def client_round(
         else:
             next(step)
             results.append(finish(step))
-    yield _reply(learner, broadcast, len(data.indices), results)  # step 4
+    rest = _rest(learner, learner.model())
+    if plan.update_codec is not None:
+        seed = derive_seed("update rounding", plan.run_seed, round_index, client_id)
+        rest = plan.update_codec.pack_update(rest, start, seed)
+    yield _reply(learner, broadcast, len(data.indices), results, rest)  # step 4
     return learner.state()
+
+
+def _rest(learner: ClientLearner, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of what the client sends back, those tensors that no scalars tell."""
+    replayed = learner.replayed()
+    return {name: tensors[name] for name in learner.model() if name not in replayed}
 
 
 def finish(step: StepGenerator, answer: Tensor | None = None) -> StepResult:
@@ -159,13 +175,17 @@ def _content(answer: Answer) -> Tensor:
     return answer.gradient if isinstance(answer, CutGradient) else answer.loss
 
 
-def _reply(learner: ClientLearner, opened: Broadcast, num_examples: int, results: list[StepResult]) -> Reply:
+def _reply(
+    learner: ClientLearner,
+    opened: Broadcast,
+    num_examples: int,
+    results: list[StepResult],
+    model: dict[str, Tensor],
+) -> Reply:
     losses = [result.loss for result in results if result.loss is not None]
     train_loss = torch.stack(losses).mean().float() if losses else torch.tensor(torch.nan)
     facts = (opened.round_index, opened.client_id, num_examples, len(results), train_loss)
-    replayed = learner.replayed()
-    if not replayed:
-        return ClientReply(*facts, learner.model())
+    if not learner.replayed():
+        return ClientReply(*facts, model)
     scalars = [result.projected_gradients for result in results if result.projected_gradients is not None]
-    rest = {name: tensor for name, tensor in learner.model().items() if name not in replayed}
-    return ScalarReply(*facts, torch.cat(scalars) if scalars else torch.zeros(0), rest)
+    return ScalarReply(*facts, torch.cat(scalars) if scalars else torch.zeros(0), model)

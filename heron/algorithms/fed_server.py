@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from heron.algorithms.averaging import RunningMean
 from heron.algorithms.fed_adam import FedAdam
+from heron.algorithms.update_codec import UpdateCodec
 from heron.comms import Broadcast, ModelBroadcast, Reply
 from heron.errors import MessageError, TrainingError
 
@@ -25,6 +27,7 @@ class FedServer:
         weighting: how replies count.
         optimizer: what makes the next model of the mean; None takes the mean itself.
         buffers: names in `model` that are averaged whatever the optimizer: statistics and counters.
+        codec: how tensors travel; None for as they are.
 
     Attributes:
         moments: state of the optimizer by name; empty before its first step.
@@ -37,6 +40,7 @@ class FedServer:
         weighting: Weighting = "equal",
         optimizer: FedAdam | None = None,
         buffers: Collection[str] = (),
+        codec: UpdateCodec | None = None,
     ) -> None:
         self.model = {name: tensor.detach().clone() for name, tensor in model.items()}
         self.downlink_only = {name: tensor.detach().clone() for name, tensor in (downlink_only or {}).items()}
@@ -44,6 +48,7 @@ class FedServer:
         self._weighting = weighting
         self._optimizer = optimizer
         self._buffers = frozenset(buffers)
+        self._codec = codec
         self._mean = RunningMean()
         self._losses: list[float] = []
 
@@ -53,7 +58,11 @@ class FedServer:
 
     def snapshot(self, round_index: int, client_id: int) -> ModelBroadcast:
         """The same for a client of which nothing is known: all that it needs."""
-        return ModelBroadcast(round_index, client_id, self.global_model())
+        return ModelBroadcast(round_index, client_id, self.packed(self.global_model()))
+
+    def packed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors as they go down."""
+        return tensors if self._codec is None else self._codec.pack_model(tensors)
 
     def global_model(self) -> dict[str, Tensor]:
         """What clients start a round from, by name; the tensors themselves."""
@@ -86,6 +95,8 @@ class FedServer:
             TrainingError: if its loss or a tensor is not finite.
         """
         loss = float(reply.train_loss)
+        if self._codec is not None:
+            reply = replace(reply, model=self._codec.unpack_update(reply.model, self.model))
         self._check(reply, loss)
         received = {name: tensor.to(self.model[name].device) for name, tensor in reply.model.items()}
         self._mean.add(received, self.weight(reply))

@@ -41,7 +41,7 @@ class ScalarFedServer(FedServer):
                 "found another one"
             )
         rest = {name: tensor for name, tensor in setup.model.items() if name not in setup.replayed}
-        super().__init__(rest, setup.downlink_only, setup.weighting)
+        super().__init__(rest, setup.downlink_only, setup.weighting, codec=setup.codec)
         self.theta = {name: setup.model[name].detach().clone() for name in setup.replayed}
         self._replayer = Replayer(setup.run_seed, setup.client)
         self._seed_groups = setup.client.seed_groups
@@ -59,7 +59,7 @@ class ScalarFedServer(FedServer):
         if known is None:
             return snapshot
         base, missed = known
-        rest = self.model | self.downlink_only
+        rest = self.packed(self.model | self.downlink_only)
         digest = 0 if round_index % self._digest_period else self._digest(round_index)
         scalars = ScalarBroadcast(round_index, client_id, base, digest, *flatten(missed), rest)
         return scalars if _num_bytes(scalars) < _num_bytes(snapshot) else snapshot
@@ -155,5 +155,10 @@ def make_fed_server(setup: FedServerSetup) -> FedServer:
     if setup.replayed:
         return ScalarFedServer(setup)
     return FedServer(
-        setup.model, setup.downlink_only, setup.weighting, optimizer=setup.optimizer, buffers=setup.buffers
+        setup.model,
+        setup.downlink_only,
+        setup.weighting,
+        optimizer=setup.optimizer,
+        buffers=setup.buffers,
+        codec=setup.codec,
     )

@@ -220,6 +220,7 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         checkpointing=client.checkpointing,
         local_steps=client.local_steps or None,
         upload_period=client.upload_period,
+        update_codec=config.update_codec,
         codec=SmashedCodec(config.smashed.codec, config.smashed.zstd),
         client=ClientSettings(
             optimizer=client.optimizer,

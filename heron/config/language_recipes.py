@@ -46,6 +46,7 @@ def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int
         wire=False,
         evaluation_period=1,
         update="dense",
+        update_codec="fp32",
         seed_groups=0,
         digest_period=10,
         data=E2EConfig(name="e2e", max_length=512, train_limit=0, validation_limit=500, test_limit=500),

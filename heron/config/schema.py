@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from heron.algorithms import Update, Weighting
+from heron.comms import Codec
 from heron.config.section import (
     NonNegativeFloat,
     NonNegativeInt,
@@ -251,6 +252,8 @@ class RunConfig(Section):
         evaluation_period: rounds from one evaluation to the next.
         update: how what clients learn by zeroth order travels: `dense`, as tensors, or `scalars`, as projected
             gradients that are replayed; ho_sfl always sends scalars.
+        update_codec: how model tensors travel: `fp32` as they are; `fp16`, `int8` or `int4`: float16 down, and up how
+            they changed, in so few bits. What goes as scalars is not touched.
         seed_groups: groups of clients that share their directions; 0 for directions of each client's own.
         digest_period: rounds from one check that clients hold the same parameters to the next, with `scalars`.
     """
@@ -264,6 +267,7 @@ class RunConfig(Section):
     wire: bool
     evaluation_period: PositiveInt
     update: Update
+    update_codec: Codec
     seed_groups: NonNegativeInt
     digest_period: PositiveInt
     data: Annotated[DigitsConfig | Cifar10Config | E2EConfig, Field(discriminator="name")]

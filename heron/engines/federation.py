@@ -24,6 +24,7 @@ from heron.algorithms import (
     Opener,
     Replayer,
     ServerSetup,
+    UpdateCodec,
     client_round,
     make_fed_server,
 )
@@ -91,6 +92,7 @@ class Federation:
         self._client_settings = algorithm.client_settings(settings.client)
         self.learner = algorithm.make_client(self.local, self._client_settings)
         self._check_update()
+        self._update_codec = self._make_update_codec()
         self.fed_server = make_fed_server(
             FedServerSetup(
                 self.learner.model(),
@@ -101,6 +103,7 @@ class Federation:
                 settings.fed_optimizer,
                 self.local.buffers(),
                 self.learner.replayed(),
+                self._update_codec,
             )
         )
         self.main_server = algorithm.make_main_server(
@@ -246,7 +249,15 @@ class Federation:
             period,
             torch.device(settings.device),
             settings.codec,
+            self._update_codec,
         )
+
+    def _make_update_codec(self) -> UpdateCodec | None:
+        if self.settings.update_codec == "fp32":
+            return None
+        replayed = self.learner.replayed()
+        sent = {name: tensor for name, tensor in self.learner.model().items() if name not in replayed}
+        return UpdateCodec(self.settings.update_codec, sent, self._downlink_only())
 
     def _downlink_only(self) -> dict[str, Tensor]:
         part = self.algorithm.downlink_only

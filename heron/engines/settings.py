@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from heron.algorithms import Algorithm, Alignment, ClientSettings, FedAdam, Weighting
-from heron.comms import SmashedCodec
+from heron.comms import Codec, SmashedCodec
 from heron.engines.attendance import Reliability
 from heron.errors import ConfigError
 
@@ -22,6 +22,7 @@ class FederationSettings:
         local_steps: local steps per round (h); None for one pass over a client's data.
         upload_period: local steps per upload of smashed data (k); coupled algorithms upload every step.
         codec: how smashed data are written.
+        update_codec: how model tensors travel: `fp32` as they are, `fp16`, `int8` or `int4` as coded changes.
         client: hyperparameters of the clients' learning.
         weighting: how replies count in the round's mean.
         reliability: how often clients drop out or run late.
@@ -45,6 +46,7 @@ class FederationSettings:
     local_steps: int | None = None
     upload_period: int = 1
     codec: SmashedCodec = field(default_factory=SmashedCodec)
+    update_codec: Codec = "fp32"
     client: ClientSettings = field(default_factory=ClientSettings)
     weighting: Weighting = "equal"
     reliability: Reliability = field(default_factory=Reliability)
