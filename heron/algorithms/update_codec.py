@@ -102,7 +102,7 @@ def _unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]])
     sizes = [math.prod(shape) for shape in shapes.values()]
     parts = {name.removeprefix(_PREFIX): tensor for name, tensor in packed.items() if name not in rest}
     if "shape" not in parts:
-        raise MessageError("expected packed model tensors, found none; both sides need the same update_tensors")
+        raise MessageError("expected packed model tensors, found none; both sides need the same update_codec")
     flat = unpack_tensor(parts, max_elements=sum(sizes) + _BLOCK).reshape(-1)
     if not sum(sizes) <= len(flat) < sum(sizes) + _BLOCK:
         raise MessageError(f"expected {sum(sizes)} packed model values, found {len(flat)}")

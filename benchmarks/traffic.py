@@ -1,0 +1,158 @@
+"""Accuracy against bytes: what scalars, codecs, fewer uploads and a narrow cut save, and what they cost.
+
+    python benchmarks/traffic.py digits [--runs FOLDER] [--workers N]
+    python benchmarks/traffic.py cifar10_narrow
+    python benchmarks/traffic.py cifar10_wide
+
+Every arm is the recipe with nothing but settings of traffic changed, run with the same seeds as its reference, which
+sends everything in float32. Traffic is every encoded byte of the run in both directions. The difference in test
+accuracy is paired by seed. Finished runs are kept below the folder, so this can be interrupted. Saves
+benchmarks/results/traffic_TASK.json.
+"""
+
+import argparse
+import json
+import multiprocessing
+import statistics
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hardware import describe
+from study import RESULTS, finished_run
+
+from heron.analysis import standard_error
+
+SCALARS = ("update=scalars",)
+WHOLE = (*SCALARS, "link.bundle=true", "update_codec=int8")
+WIDE = ("split.bottleneck_channels=0", "split.bottleneck_stride=1")
+MEDIUM = ("split.bottleneck_channels=8", "split.bottleneck_stride=2")
+
+
+def seldom(period: int, codec: str) -> tuple[str, ...]:
+    """Every `period`-th batch goes up; the Main Server makes as many steps as before on what it has kept."""
+    reuse = (f"client.upload_period={period}", f"server.reuse={period - 1}", "server.buffer_size=40")
+    return (*WHOLE, f"smashed.codec={codec}", *reuse)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Arms of one recipe.
+
+    Attributes:
+        recipe: its name.
+        seeds: of every arm.
+        arms: settings by name, the reference first.
+        target: the largest share of the reference's traffic that is asked of the arm named.
+        loss: the largest loss of accuracy that is asked of it.
+    """
+
+    recipe: str
+    seeds: range
+    arms: dict[str, tuple[str, ...]]
+    target: tuple[str, float]
+    loss: float = 0.01
+
+
+TASKS = {
+    "digits": Task(
+        "digits",
+        range(10),
+        {
+            "float32": (),
+            "scalars": SCALARS,
+            "scalars, int8": (*WHOLE, "smashed.codec=int8"),
+            "scalars, int4": (*WHOLE, "smashed.codec=int4"),
+            "scalars, int4, k=2": seldom(2, "int4"),
+            "scalars, int4, k=4": seldom(4, "int4"),
+        },
+        ("scalars, int4, k=4", 1 / 8),
+    ),
+    "cifar10_narrow": Task(
+        "cifar10-resnet18-small",
+        range(10),
+        {"float32": (), "scalars, int4, k=4": seldom(4, "int4")},
+        ("scalars, int4, k=4", 1 / 16),
+    ),
+    "cifar10_wide": Task(
+        "cifar10-resnet18-small",
+        range(3),
+        {
+            "wide cut, float32": WIDE,
+            "8 channels, stride 2, int4": (*MEDIUM, *WHOLE, "smashed.codec=int4"),
+            "4 channels, stride 4, float32": (),
+            "4 channels, stride 4, int4, k=4": seldom(4, "int4"),
+        },
+        ("8 channels, stride 2, int4", 1 / 32),
+    ),
+}
+
+
+def rows_of(task: Task, runs: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """One row per arm: accuracy, bytes, and both against the reference."""
+    reference = next(iter(runs.values()))
+    whole = statistics.fmean(total_bytes(run) for run in reference)
+    rows = []
+    for name, of_arm in runs.items():
+        losses = [base["test"] - run["test"] for base, run in zip(reference, of_arm, strict=True)]
+        rows.append(
+            {
+                "arm": name,
+                "settings": task.arms[name],
+                "test_accuracy": statistics.fmean(run["test"] for run in of_arm),
+                "test_accuracy_standard_error": standard_error([run["test"] for run in of_arm]),
+                "bytes": statistics.fmean(total_bytes(run) for run in of_arm),
+                "share_of_traffic": statistics.fmean(total_bytes(run) for run in of_arm) / whole,
+                "loss": statistics.fmean(losses),
+                "loss_standard_error": standard_error(losses),
+                "runs": [{"seed": run["seed"], "test": run["test"], "bytes": total_bytes(run)} for run in of_arm],
+            }
+        )
+    return rows
+
+
+def total_bytes(run: dict[str, Any]) -> int:
+    """Both directions."""
+    return int(run["uplink_bytes"]) + int(run["downlink_bytes"])
+
+
+def print_rows(task: Task, rows: list[dict[str, Any]]) -> None:
+    """A table, and what was asked for."""
+    print(f"{'arm':34} {'test accuracy':>15} {'MB':>9} {'traffic':>9} {'loss, points':>15}")
+    for row in rows:
+        accuracy = f"{100 * row['test_accuracy']:.1f} ± {100 * (row['test_accuracy_standard_error'] or 0):.1f}"
+        loss = f"{100 * row['loss']:+.1f} ± {100 * (row['loss_standard_error'] or 0):.1f}"
+        share = f"1/{1 / row['share_of_traffic']:.1f}"
+        print(f"{row['arm']:34} {accuracy:>15} {row['bytes'] / 1e6:9.2f} {share:>9} {loss:>15}")
+    name, share = task.target
+    row = next(row for row in rows if row["arm"] == name)
+    is_met = row["share_of_traffic"] <= share and row["loss"] <= task.loss
+    print(f"asked of {name!r}: 1/{1 / share:.0f} at {100 * task.loss:.0f} point: {'met' if is_met else 'missed'}")
+
+
+def main() -> None:
+    """Run, print, save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("--runs", type=Path, default=Path("runs/traffic"), help="default runs/traffic")
+    parser.add_argument("--workers", type=int, help="runs at a time; default one per core")
+    options = parser.parse_args()
+    task = TASKS[options.task]
+    with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pending = {
+            name: [
+                pool.submit(finished_run, (task.recipe, "heron", settings, seed, True, options.runs))
+                for seed in task.seeds
+            ]
+            for name, settings in task.arms.items()
+        }
+        runs = {name: [run.result() for run in of_arm] for name, of_arm in pending.items()}
+    rows = rows_of(task, runs)
+    print_rows(task, rows)
+    result = {"hardware": describe(), "recipe": task.recipe, "target": task.target, "rows": rows}
+    (RESULTS / f"traffic_{options.task}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
