@@ -1,6 +1,6 @@
 """How servers reach clients, and what a message passes on the way."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Protocol
 
 from heron.comms.codec import decode, encode, encoded_sizes
@@ -34,13 +34,19 @@ class Channel:
         ledger: where bytes are counted.
         wire: hand over a decoded copy, as a network would, instead of the message itself. Passing by reference is
             faster and hides bugs; both must compute the same.
+        watch: called with direction and encoded bytes of every message, once it is counted.
     """
 
-    def __init__(self, ledger: Ledger, *, wire: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, *, wire: bool, watch: Callable[[Direction, int], None] = lambda *_: None
+    ) -> None:
         self._ledger = ledger
         self._wire = wire
+        self._watch = watch
 
     def pass_through(self, message: Message, direction: Direction) -> Message:
         """Count a message and hand it over."""
-        self._ledger.record(direction, encoded_sizes(message))
+        sizes = encoded_sizes(message)
+        self._ledger.record(direction, sizes)
+        self._watch(direction, sum(sizes.values()))
         return decode(encode(message)) if self._wire else message

@@ -1,6 +1,15 @@
 """The recipes that train language models."""
 
-from heron.config.recipe_parts import AVERAGE, FIVE_CLIENTS, Choice, PaperCost, available_cores, server, update_rule
+from heron.config.recipe_parts import (
+    AVERAGE,
+    FIVE_CLIENTS,
+    NO_LINK,
+    Choice,
+    PaperCost,
+    available_cores,
+    server,
+    update_rule,
+)
 from heron.config.schema import CausalLmConfig, ClientConfig, E2EConfig, EstimatorConfig, RunConfig
 
 # HERON-SFL (Kou et al., arXiv 2601.09076), GPT2-Medium on E2E NLG: GB (10^9 bytes) and TFLOP of one local step.
@@ -50,6 +59,7 @@ def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="gaussian", scheme="one_sided"),
         server=server(_E2E.server_rate),
         fed_server=AVERAGE,
+        link=NO_LINK,
         split=CausalLmConfig(
             model="causal_lm",
             pretrained=pretrained,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from heron.algorithms import ALGORITHMS, OptimizerName
-from heron.config.schema import ClientsConfig, FedServerConfig, RunConfig, ServerConfig
+from heron.config.schema import ClientsConfig, FedServerConfig, LinkConfig, RunConfig, ServerConfig
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,12 @@ FIVE_CLIENTS = ClientsConfig(
 
 # Clients average; the rest are FedAdam's values in its paper's experiments, for who switches it on.
 AVERAGE = FedServerConfig(optimizer="average", learning_rate=1e-2, beta1=0.9, beta2=0.99, epsilon=1e-3)
+
+
+# No limits, so no time to simulate.
+NO_LINK = LinkConfig(
+    uplink_mbps=0.0, downlink_mbps=0.0, latency_ms=0.0, client_gflops=0.0, server_gflops=0.0, profile="", devices=()
+)
 
 
 def server(learning_rate: float) -> ServerConfig:

@@ -13,6 +13,7 @@ from heron.config.language_recipes import PAPER_GPT2_MEDIUM, e2e_gpt2, e2e_gpt2_
 from heron.config.recipe_parts import (
     AVERAGE,
     FIVE_CLIENTS,
+    NO_LINK,
     Choice,
     PaperCost,
     Recipe,
@@ -95,6 +96,7 @@ def _digits(algorithm: str, *, name: str, choices: Mapping[str, Choice]) -> RunC
         estimator=EstimatorConfig(mu=1e-3, probes=choice.probes, distribution="rademacher", scheme="one_sided"),
         server=server(choice.server_rate),
         fed_server=AVERAGE,
+        link=NO_LINK,
         split=DigitsCnnConfig(model="digits_cnn", cut="relu3"),
     )
 
@@ -124,6 +126,7 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
         server=server(_CIFAR10.server_rate),
         fed_server=AVERAGE,
+        link=NO_LINK,
         split=ResNet18Config(
             model="resnet18", cut="norm2", width=64, norm="batch", bottleneck_channels=0, bottleneck_stride=1
         ),
