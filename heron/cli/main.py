@@ -57,7 +57,9 @@ def _dispatch(options: argparse.Namespace) -> None:
     elif options.command == "compare":
         from heron.cli.compare import compare_command
 
-        compare_command(options.recipe, options.algorithms, options.seeds, options.set, options.vary, options.out)
+        compare_command(
+            options.recipe, options.algorithms, options.seeds, options.set, options.vary, options.out, options.target
+        )
     elif options.command == "report":
         from heron.cli.report import report_command
 
@@ -141,6 +143,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KEY=A,B,C",
         help="run every value of one key, e.g. estimator.mu=1e-4,1e-3; repeated: every combination",
+    )
+    compare.add_argument(
+        "--target",
+        type=float,
+        metavar="QUALITY",
+        help="also show what it takes to reach this test accuracy in %% (or perplexity); with simulated time by "
+        "default the best that every run reaches",
     )
     compare.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the runs; given again, finished runs are kept"

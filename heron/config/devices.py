@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from heron.config.schema import DeviceConfig, LinkConfig, RunConfig
+from heron.config.link_schema import DeviceConfig, LinkConfig
+from heron.config.schema import RunConfig
 from heron.engines.link_model import DeviceClass, LinkModel
 from heron.engines.round_time import Device
 from heron.engines.step_flops import StepFlops

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from heron.algorithms import ALGORITHMS, OptimizerName
-from heron.config.schema import ClientsConfig, FedServerConfig, LinkConfig, RunConfig, ServerConfig
+from heron.config.link_schema import LinkConfig
+from heron.config.schema import ClientsConfig, FedServerConfig, RunConfig, ServerConfig
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BeforeValidator, Field
 
 from heron.algorithms import Weighting
+from heron.config.link_schema import LinkConfig
+from heron.config.section import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from heron.config.section import Section as _Section
 from heron.config.sizes import size
 from heron.lm import Base, LoraLayers
 from heron.zo import Distribution, Scheme
 
-PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
-NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 NumBytes = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(size)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class DigitsConfig(_Section):
@@ -233,55 +227,6 @@ class CausalLmConfig(_Section):
     lora_alpha: PositiveInt
     lora_layers: LoraLayers
     base: Base
-
-
-def _tuple(value: object) -> object:
-    """TOML has lists; a configuration that can be hashed has none."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-class DeviceConfig(_Section):
-    """A class of devices: a table of a profile file, whose heading is the name.
-
-    Attributes:
-        name: e.g. `phone`.
-        uplink_mbps: rate from a client to the servers in 10^6 bit/s; 0 for no limit.
-        downlink_mbps: rate from the servers to a client; 0 for no limit.
-        latency_ms: of every message, one way.
-        speed: its FLOPs per second over `link.client_gflops`.
-        share: probability that a client which no class lists has such a device; 0 for a class that lists its clients.
-        clients: ids of the clients that have one, from 0; empty for a class with a share.
-    """
-
-    name: str
-    uplink_mbps: NonNegativeFloat
-    downlink_mbps: NonNegativeFloat
-    latency_ms: NonNegativeFloat
-    speed: PositiveFloat
-    share: Annotated[float, Field(ge=0, le=1)]
-    clients: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_tuple), PlainSerializer(list)]
-
-
-class LinkConfig(_Section):
-    """Devices and links whose time is simulated, where anything here is not 0; measured bytes do not depend on it.
-
-    Attributes:
-        uplink_mbps: rate from each client to the servers in 10^6 bit/s; 0 for no limit.
-        downlink_mbps: rate from the servers to each client; 0 for no limit.
-        latency_ms: of every message, one way.
-        client_gflops: 10^9 FLOPs per second that a client sustains; 0 where its computing takes no time.
-        server_gflops: those of the Main Server; 0 where its computing takes no time.
-        profile: a TOML file of device classes, read when it is set; empty for none.
-        devices: what the profile holds, instead of the rates and the latency above.
-    """
-
-    uplink_mbps: NonNegativeFloat
-    downlink_mbps: NonNegativeFloat
-    latency_ms: NonNegativeFloat
-    client_gflops: NonNegativeFloat
-    server_gflops: NonNegativeFloat
-    profile: str
-    devices: Annotated[tuple[DeviceConfig, ...], BeforeValidator(_tuple), PlainSerializer(list)]
 
 
 class RunConfig(_Section):

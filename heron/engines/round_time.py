@@ -1,8 +1,8 @@
 """How long a round would take on given devices and links: a function of what was sent and computed, of no clock.
 
-Clients of a round work side by side, each with an uplink and a downlink of its own; the Main Server is one machine with
-a queue. With r_up, r_down in bytes/s, one-way latency l and speeds c (client) and s (server) in FLOP/s, the times that a
-client's events leave behind are, in its program order and from 0 at the start of the round,
+Clients of a round work side by side, each with an uplink and a downlink of its own; the Main Server is one machine
+with a queue. With r_up, r_down in bytes/s, one-way latency l and speeds c (client) and s (server) in FLOP/s, the times
+that a client's events leave behind are, in its program order and from 0 at the start of the round,
 
     receive b bytes     down <- max(down, served) + b / r_down        clock <- max(clock, down + l)
     compute f FLOPs     clock <- clock + f / c

@@ -4,6 +4,7 @@ Counted on fake tensors by the code that trains, as `plan_step` does: no data, n
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -68,13 +69,13 @@ def _count(step: StepGenerator, server: MainServer, algorithm: Algorithm, labels
     answer: Tensor | None = None
     while True:
         parcel: list[Tensor | Perturbed | None] = []
-        client_flops.append(measure_flops(lambda: _advance(step, answer, parcel)))
+        client_flops.append(measure_flops(partial(_advance, step, answer, parcel)))
         if not parcel:
             return StepFlops(tuple(client_flops), tuple(server_flops), len(labels))
         handed_over = parcel.pop()
         if handed_over is not None:
             answers: list[Tensor | None] = []
-            server_flops.append(measure_flops(lambda: answers.append(_serve(server, algorithm, handed_over, labels))))
+            server_flops.append(measure_flops(partial(_serve, server, algorithm, handed_over, labels, answers)))
             answer = answers.pop()
 
 
@@ -86,8 +87,14 @@ def _advance(step: StepGenerator, answer: Tensor | None, parcel: list[Tensor | P
         return
 
 
-def _serve(server: MainServer, algorithm: Algorithm, handed_over: Tensor | Perturbed, labels: Tensor) -> Tensor | None:
-    """What the Main Server does with an upload, and what it sends back."""
+def _serve(
+    server: MainServer,
+    algorithm: Algorithm,
+    handed_over: Tensor | Perturbed,
+    labels: Tensor,
+    answers: list[Tensor | None],
+) -> None:
+    """Let the Main Server have an upload; what it sends back goes into the answers."""
     if isinstance(handed_over, Perturbed):
         upload: ProbeData | SmashedData = ProbeData(*_PLACE, handed_over.probe, handed_over.smashed, labels)
     else:
@@ -95,6 +102,7 @@ def _serve(server: MainServer, algorithm: Algorithm, handed_over: Tensor | Pertu
     if algorithm.answers is None:
         assert isinstance(upload, SmashedData)  # probes go up for their losses
         server.train(upload)
-        return None
+        answers.append(None)
+        return
     answer = server.answer(upload)
-    return answer.gradient if isinstance(answer, CutGradient) else answer.loss
+    answers.append(answer.gradient if isinstance(answer, CutGradient) else answer.loss)
