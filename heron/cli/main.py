@@ -137,19 +137,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_algorithms(compare)
     compare.add_argument("--seeds", type=_seeds, default=[0], metavar="0,1,2", help="one run per seed; default 0")
     _add_set(compare)
+    _add_target(compare)
     compare.add_argument(
         "--vary",
         action="append",
         default=[],
         metavar="KEY=A,B,C",
         help="run every value of one key, e.g. estimator.mu=1e-4,1e-3; repeated: every combination",
-    )
-    compare.add_argument(
-        "--target",
-        type=float,
-        metavar="QUALITY",
-        help="also show what it takes to reach this test accuracy in %% (or perplexity); with simulated time by "
-        "default the best that every run reaches",
     )
     compare.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the runs; given again, finished runs are kept"
@@ -211,6 +205,16 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="change one key of the recipe, e.g. client.learning_rate=3e-3; may be repeated",
+    )
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        type=float,
+        metavar="QUALITY",
+        help="show what it takes to reach this test accuracy in %% (or perplexity); where time is simulated, it is "
+        "by default the best that every run reaches",
     )
 
 

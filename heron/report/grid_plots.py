@@ -93,9 +93,9 @@ class _Scale:
 def plot_grid(rows: Sequence[Row], metrics: Sequence[Sequence[Sequence[Metrics]]], path: Path) -> None:
     """Learning curves above; below, final quality against the first varied key, with standard errors.
 
-    Curves are drawn over simulated time, too, where there is one. At most eight lines in each panel: the best of each algorithm, then the second of each, and so on. A colour is an
-    algorithm with its settings of the other keys, a shade and line style is a value of the first key; where only one
-    such combination is drawn, colours are values.
+    Curves are drawn over simulated time, too, where there is one. At most eight lines in each panel: the best of each
+    algorithm, then the second of each, and so on. A colour is an algorithm with its settings of the other keys, a shade
+    and line style is a value of the first key; where only one such combination is drawn, colours are values.
 
     Args:
         rows: rows of a comparison that varies at least one key.
