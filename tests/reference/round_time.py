@@ -117,30 +117,44 @@ def whole(value: float) -> int:
     return int(value)
 
 
+class Server:
+    """One machine that takes what arrived first, of equals the first client's."""
+
+    def __init__(self, flops_per_tick: float) -> None:
+        self.flops_per_tick = flops_per_tick
+        self.queue: list[tuple[int, int, int]] = []  # tick of arrival, client, duration
+        self.serving: list[int] | None = None  # client, ticks left
+
+    def settle(self, tick: int, parties: Sequence[Party]) -> bool:
+        for position, party in enumerate(parties):
+            while party.jobs and party.up.num_arrived >= party.jobs[0][0]:
+                self.queue.append((tick, position, whole(party.jobs.popleft()[1] / self.flops_per_tick)))
+        if self.serving is None and self.queue:
+            self.queue.sort(key=lambda job: job[:2])
+            self.serving = list(self.queue.pop(0)[1:])
+        if self.serving is None or self.serving[1]:
+            return False
+        parties[self.serving[0]].num_served += 1
+        self.serving = None
+        return True
+
+    def tick(self) -> None:
+        if self.serving is not None:
+            self.serving[1] -= 1
+
+    @property
+    def idle(self) -> bool:
+        return self.serving is None and not self.queue
+
+
 def round_ticks(timelines: Sequence[Timeline], server_flops_per_tick: float) -> int:
-    parties = [Party(timeline) for timeline in timelines]
-    queue: list[tuple[int, int, int]] = []  # tick of arrival, client, duration
-    serving: list[int] | None = None  # client, ticks left
-    tick = 0
+    parties, server, tick = [Party(timeline) for timeline in timelines], Server(server_flops_per_tick), 0
     while True:
-        while True:
-            if any([party.settle() for party in parties]):
-                continue
-            for position, party in enumerate(parties):
-                while party.jobs and party.up.num_arrived >= party.jobs[0][0]:
-                    queue.append((tick, position, whole(party.jobs.popleft()[1] / server_flops_per_tick)))
-            if serving is None and queue:
-                queue.sort(key=lambda job: job[:2])
-                _, position, duration = queue.pop(0)
-                serving = [position, duration]
-            if serving is None or serving[1]:
-                break
-            parties[serving[0]].num_served += 1
-            serving = None
-        if serving is None and not queue and all(party.idle for party in parties):
+        # The server looks up when all that can happen at this tick without it has happened.
+        while any(party.settle() for party in parties) or server.settle(tick, parties):
+            pass
+        if server.idle and all(party.idle for party in parties):
             return tick
-        for party in parties:
-            party.tick()
-        if serving is not None:
-            serving[1] -= 1
+        for machine in (*parties, server):
+            machine.tick()
         tick += 1
