@@ -1,6 +1,6 @@
 """What results and theory say: comparisons of finished runs, scores of texts, step sizes. Never trains.
 
-Read in this order: `quality`, `comparison`, `generation`, `theory`.
+Read in this order: `quality`, `comparison`, `targets`, `generation`, `theory`.
 """
 
 from heron.analysis.comparison import (
@@ -14,6 +14,7 @@ from heron.analysis.comparison import (
 )
 from heron.analysis.generation import TextScores, text_scores
 from heron.analysis.quality import ACCURACY, PERPLEXITY, Quality, quality_of
+from heron.analysis.targets import common_target, costs_to_target
 from heron.analysis.theory import StepSizes, largest_client_rate, step_sizes
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "RunGroup",
     "StepSizes",
     "TextScores",
+    "common_target",
+    "costs_to_target",
     "gain_recovered",
     "largest_client_rate",
     "mean_and_error",

@@ -39,7 +39,8 @@ def summarise(groups: Sequence[RunGroup]) -> list[dict[str, Any]]:
         Rows in the order of `groups`. `test_accuracy` is the mean over the seeds, `test_accuracy_standard_error` and
         `test_accuracies` go with it; `perplexity` takes their place where that judges the runs. `gain_recovered` is
         that of the means under the same settings, and None where one of the two controls is absent or cse_fsl is not
-        better than frozen: then there is nothing to recover (ALGORITHMS 4b).
+        better than frozen: then there is nothing to recover (ALGORITHMS 4b). `simulated_s` is there where the runs
+        have it.
 
     Raises:
         ReportError: if some runs are judged by accuracy and others by perplexity.
@@ -111,7 +112,12 @@ def _row(group: RunGroup, quality: Quality) -> dict[str, Any]:
         "downlink_bytes_by_kind": _mean_by_kind([run["downlink_bytes_by_kind"] for run in runs]),
         "elapsed_s": statistics.fmean(run["elapsed_s"] for run in runs),
         "client_cost": dict(group.cost),
+        **({"simulated_s": statistics.fmean(run["simulated_s"] for run in runs)} if _all_simulated(runs) else {}),
     }
+
+
+def _all_simulated(runs: Sequence[Summary]) -> bool:
+    return all("simulated_s" in run for run in runs)
 
 
 def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float | None]:

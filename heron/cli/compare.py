@@ -1,17 +1,18 @@
 """`heron compare`: algorithms, varied settings and seeds under the same meter; resumable run by run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from heron.analysis import RunGroup, summarise
+from heron.analysis import RunGroup, common_target, costs_to_target, quality_of, summarise
 from heron.cli.grid import Cell, expand_grid
 from heron.cli.report import PAGE, warn
 from heron.cli.run_files import free_folder, read_config, write_config
 from heron.cli.workers import run_all
 from heron.config import RunConfig, assigned_keys, build_federation, load_splits, profile_cost, use_threads_and_device
-from heron.engines import ClientCost, RunDirectory, read_json, write_json
+from heron.engines import ClientCost, Metrics, RunDirectory, read_json, write_json
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import plot_grid, plot_learning_curves, print_comparison, print_comparison_note, write_report
 
@@ -19,9 +20,17 @@ _COST_KEYS = {field.name for field in fields(ClientCost)}
 
 
 def compare_command(
-    recipe: str, algorithms: list[str], seeds: list[int], assignments: list[str], vary: list[str], out: Path | None
+    recipe: str,
+    algorithms: list[str],
+    seeds: list[int],
+    assignments: list[str],
+    vary: list[str],
+    out: Path | None,
+    target: float | None = None,
 ) -> None:
     """Train every run of the grid that is not finished yet, then show the table and save it with the plot."""
+    if target is not None and not (math.isfinite(target) and target > 0):
+        raise ConfigError(f"expected --target as a number above 0, found {target}")
     if "seed" in assigned_keys(assignments):
         raise ConfigError("compare takes its seeds from --seeds, found --set seed")
     grid = expand_grid(recipe, algorithms, seeds, assignments, vary)
@@ -39,12 +48,14 @@ def compare_command(
             for cell, of_cell, cost in zip(grid.cells, runs, costs, strict=True)
         ]
     )
-    result = {"recipe": recipe, "seeds": seeds, "set": assignments, "vary": grid.vary, "rows": rows}
+    metrics = [[run.read_metrics() for run in of_cell] for of_cell in runs]
+    reached = _add_target(rows, metrics, target)
+    result = {"recipe": recipe, "seeds": seeds, "set": assignments, "vary": grid.vary, **reached, "rows": rows}
     write_json(folder / "comparison.json", result)
-    print_comparison(recipe, rows, seeds)
+    print_comparison(recipe, rows, seeds, **reached)
     warn(write_report([run.path for of_cell in runs for run in of_cell], folder / PAGE))
     try:
-        _plot(rows, runs, folder / "comparison.png")
+        _plot(rows, metrics, folder / "comparison.png")
     except MissingExtraError as error:
         print_comparison_note(folder, f"{PAGE}; {error}")
     else:
@@ -121,8 +132,30 @@ def _saved_cost(run: RunDirectory) -> dict[str, Any] | None:
     return saved if isinstance(saved, dict) and saved.keys() == _COST_KEYS else None
 
 
-def _plot(rows: Sequence[dict[str, Any]], runs: Sequence[Sequence[RunDirectory]], path: Path) -> None:
-    metrics = [[run.read_metrics() for run in of_row] for of_row in runs]
+def _add_target(
+    rows: Sequence[dict[str, Any]], metrics: Sequence[Sequence[list[Metrics]]], asked_for: float | None
+) -> dict[str, float | None]:
+    """Put into each row what it takes to reach a quality, where one is asked for or time is simulated.
+
+    Args:
+        rows: rows of the comparison.
+        metrics: metrics rows of each row's runs, one list per seed.
+        asked_for: the quality, as people read it; None for the best that every run reaches.
+
+    Returns:
+        The quality under the key `target`, or nothing.
+    """
+    if asked_for is None and not any("simulated_s" in row for row in rows):
+        return {}
+    quality = quality_of(rows)
+    every_run = [run for of_row in metrics for run in of_row]
+    target = common_target(every_run, quality) if asked_for is None else asked_for / quality.factor
+    for row, of_row in zip(rows, metrics, strict=True):
+        row |= costs_to_target(of_row, target, quality)
+    return {"target": target}
+
+
+def _plot(rows: Sequence[dict[str, Any]], metrics: Sequence[Sequence[list[Metrics]]], path: Path) -> None:
     if rows[0]["settings"]:
         plot_grid(rows, metrics, path)
     else:

@@ -57,7 +57,9 @@ def _dispatch(options: argparse.Namespace) -> None:
     elif options.command == "compare":
         from heron.cli.compare import compare_command
 
-        compare_command(options.recipe, options.algorithms, options.seeds, options.set, options.vary, options.out)
+        compare_command(
+            options.recipe, options.algorithms, options.seeds, options.set, options.vary, options.out, options.target
+        )
     elif options.command == "report":
         from heron.cli.report import report_command
 
@@ -135,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_algorithms(compare)
     compare.add_argument("--seeds", type=_seeds, default=[0], metavar="0,1,2", help="one run per seed; default 0")
     _add_set(compare)
+    _add_target(compare)
     compare.add_argument(
         "--vary",
         action="append",
@@ -202,6 +205,16 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="change one key of the recipe, e.g. client.learning_rate=3e-3; may be repeated",
+    )
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        type=float,
+        metavar="QUALITY",
+        help="show what it takes to reach this test accuracy in %% (or perplexity); where time is simulated, it is "
+        "by default the best that every run reaches",
     )
 
 

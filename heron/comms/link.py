@@ -1,6 +1,6 @@
 """How servers reach clients, and what a message passes on the way."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Protocol
 
 from heron.comms.bundle import Bundle, decode_bundle
@@ -37,12 +37,21 @@ class Channel:
         wire: hand over a decoded copy, as a network would, instead of the message itself. Passing by reference is
             faster and hides bugs; both must compute the same.
         bundle: count, and encode, every message as a bundle of one, and collect what clients send.
+        watch: called with direction and encoded bytes of every message, once it is counted.
     """
 
-    def __init__(self, ledger: Ledger, *, wire: bool, bundle: bool = False) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        wire: bool,
+        bundle: bool = False,
+        watch: Callable[[Direction, int], None] = lambda *_: None,
+    ) -> None:
         self._ledger = ledger
         self._wire = wire
         self._bundle = bundle
+        self._watch = watch
 
     def pass_through(self, message: Message, direction: Direction) -> Message:
         """Count a message and hand it over."""
@@ -50,9 +59,9 @@ class Channel:
             bundle = Bundle()
             bundle.add(message)
             data, sizes = bundle.close()
-            self._ledger.record(direction, sizes)
+            self._count(direction, sizes)
             return next(decode_bundle(data)) if self._wire else message
-        self._ledger.record(direction, encoded_sizes(message))
+        self._count(direction, encoded_sizes(message))
         return decode(encode(message)) if self._wire else message
 
     def collect(self, client: Conversation) -> Iterator[Message]:
@@ -72,5 +81,9 @@ class Channel:
             message = next(client, None)
         if is_complete:
             data, sizes = bundle.close()
-            self._ledger.record("uplink", sizes)
+            self._count("uplink", sizes)
             yield from decode_bundle(data)
+
+    def _count(self, direction: Direction, sizes: Mapping[str, int]) -> None:
+        self._ledger.record(direction, sizes)
+        self._watch(direction, sum(sizes.values()))

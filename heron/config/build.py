@@ -8,7 +8,9 @@ from torch.nn.functional import cross_entropy
 
 from heron.algorithms import ALGORITHMS, OTHER_NAMES, Alignment, ClientSettings, Criterion, FedAdam
 from heron.comms import SmashedCodec
+from heron.config.devices import link_model
 from heron.config.overrides import assigned_keys, check_choice, fingerprint, override
+from heron.config.recipe_parts import NO_LINK
 from heron.config.recipes import RECIPES
 from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, FedServerConfig, RunConfig
 from heron.data import Splits, labels_of, load_cifar10, load_digits, load_e2e, partition
@@ -20,6 +22,7 @@ from heron.engines.profile import ClientCost, profile_step
 from heron.engines.run_directory import RunDirectory
 from heron.engines.run_loop import Run
 from heron.engines.settings import FederationSettings
+from heron.engines.step_flops import StepFlops, step_flops
 from heron.errors import ConfigError
 from heron.lm import Adaptation, causal_lm, causal_lm_config, load_tokenizer
 from heron.split import SplitModel, build_seeded, digits_cnn, resnet18, token_cross_entropy
@@ -111,10 +114,9 @@ def build_federation(config: RunConfig, splits: Splits) -> Federation:
         seed=config.seed,
         groups=splits.groups,
     )
-    settings = federation_settings(config)
-    return Federation(
-        build_split(config), ALGORITHMS[config.algorithm], splits.train, shares, settings, criterion(config)
-    )
+    algorithm, settings = ALGORITHMS[config.algorithm], federation_settings(config)
+    link = link_model(config, partial(_step_flops, config.model_copy(update={"seed": 0, "link": NO_LINK})))
+    return Federation(build_split(config), algorithm, splits.train, shares, settings, criterion(config), link)
 
 
 def resolve_budget(config: RunConfig) -> RunConfig:
@@ -140,6 +142,13 @@ def _exact_that_fits(config: RunConfig) -> int:
     build = partial(build_split, config, random_weights=True)
     budget = config.client.memory_budget
     return largest_exact(build, algorithm, settings, example_shape(config), budget, criterion(config))
+
+
+@lru_cache(maxsize=64)
+def _step_flops(config: RunConfig) -> StepFlops:
+    build = partial(build_split, config, random_weights=True)
+    settings = federation_settings(config)
+    return step_flops(build, ALGORITHMS[config.algorithm], settings, example_shape(config), criterion(config))
 
 
 def plan_cost(config: RunConfig) -> StepCost:

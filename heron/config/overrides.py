@@ -10,6 +10,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from heron.algorithms import ALGORITHMS
+from heron.config.devices import check_link, with_devices
 from heron.config.schema import RunConfig
 from heron.errors import ConfigError
 
@@ -20,14 +21,14 @@ def override(config: RunConfig, assignments: Sequence[str]) -> RunConfig:
     """Apply `key=value` assignments, e.g. `client.learning_rate=1e-3`.
 
     A `client.memory_budget` that is given replaces the `client.exact` of the configuration; given both, they are
-    refused.
+    refused. A `link.profile` that is given is read, and its content becomes `link.devices`.
 
     Args:
         config: the configuration to start from.
         assignments: dotted keys and TOML values; a bare word is a string.
 
     Raises:
-        ConfigError: if a key does not exist or a value is out of range.
+        ConfigError: if a key does not exist, a value is out of range, or the profile cannot be read.
     """
     values = config.model_dump()
     for assignment in assignments:
@@ -36,6 +37,8 @@ def override(config: RunConfig, assignments: Sequence[str]) -> RunConfig:
             raise ConfigError(f"expected --set key=value, found {assignment!r}")
         _assign(values, key.strip(), _parse(text.strip()))
     config = _build(values)
+    if "link.profile" in assigned_keys(assignments):
+        config = with_devices(config)
     if config.client.memory_budget and "client.exact" not in assigned_keys(assignments):
         config = config.model_copy(update={"client": config.client.model_copy(update={"exact": 0})})
     return _agreed(config)
@@ -71,6 +74,7 @@ def _agreed(config: RunConfig) -> RunConfig:
             f"client.memory_budget chooses client.exact: expected one of them, found {config.client.memory_budget} and "
             f"{config.client.exact}; set one to 0"
         )
+    check_link(config)
     return config
 
 

@@ -78,10 +78,22 @@ FIVE_CLIENTS = ClientsConfig(
 )
 
 EXACT_UPLOADS = SmashedConfig(codec="fp32", zstd=False)
-SEPARATE_MESSAGES = LinkConfig(bundle=False)
 
 # Clients average; the rest are FedAdam's values in its paper's experiments, for who switches it on.
 AVERAGE = FedServerConfig(optimizer="average", learning_rate=1e-2, beta1=0.9, beta2=0.99, epsilon=1e-3)
+
+
+# Messages one by one, and no limits, so no time to simulate.
+NO_LINK = LinkConfig(
+    bundle=False,
+    uplink_mbps=0.0,
+    downlink_mbps=0.0,
+    latency_ms=0.0,
+    client_gflops=0.0,
+    server_gflops=0.0,
+    profile="",
+    devices=(),
+)
 
 
 def server(learning_rate: float) -> ServerConfig:

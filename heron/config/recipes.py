@@ -14,7 +14,7 @@ from heron.config.recipe_parts import (
     AVERAGE,
     EXACT_UPLOADS,
     FIVE_CLIENTS,
-    SEPARATE_MESSAGES,
+    NO_LINK,
     Choice,
     PaperCost,
     Recipe,
@@ -99,10 +99,10 @@ def _digits(algorithm: str, *, name: str, choices: Mapping[str, Choice]) -> RunC
             **choice.client_keys(),
         ),
         smashed=EXACT_UPLOADS,
-        link=SEPARATE_MESSAGES,
         estimator=EstimatorConfig(mu=1e-3, probes=choice.probes, distribution="rademacher", scheme="one_sided"),
         server=server(choice.server_rate),
         fed_server=AVERAGE,
+        link=NO_LINK,
         split=DigitsCnnConfig(model="digits_cnn", cut="relu3"),
     )
 
@@ -134,10 +134,10 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
             **_CIFAR10.client_keys(),
         ),
         smashed=EXACT_UPLOADS,
-        link=SEPARATE_MESSAGES,
         estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
         server=server(_CIFAR10.server_rate),
         fed_server=AVERAGE,
+        link=NO_LINK,
         split=ResNet18Config(
             model="resnet18", cut="norm2", width=64, norm="batch", bottleneck_channels=0, bottleneck_stride=1
         ),

@@ -28,11 +28,13 @@ from heron.algorithms import (
     client_round,
     make_fed_server,
 )
-from heron.comms import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Message, Reply
+from heron.comms import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Message, Reply, Upload
 from heron.data import fetch, num_batched, num_local_steps
 from heron.engines.client_states import ClientStates
+from heron.engines.link_model import LinkModel
 from heron.engines.packing import pack, unpack
 from heron.engines.settings import FederationSettings, RoundResult, check_traffic
+from heron.engines.trace import RoundTrace, TracedLearner
 from heron.errors import ConfigError
 from heron.split import SplitModel, check_disjoint, check_trainable
 from heron.zo import derive_seed
@@ -50,11 +52,13 @@ class Federation:
         partition: each client's positions in the data set, shape (n_i,) each.
         settings: how to train.
         criterion: mean loss over a batch; cross-entropy by default.
+        link: devices and links whose time is simulated; None for none.
 
     Attributes:
         states: what clients keep between rounds.
         held: the theta that each client has received last, where replies hold scalars.
         client_examples: examples that clients have trained on so far, those of dropped clients included.
+        simulated_s: time that the rounds so far would have taken on the devices and links; None without them.
 
     Raises:
         SplitError: if the network cannot be trained this way.
@@ -70,6 +74,7 @@ class Federation:
         partition: Sequence[np.ndarray],
         settings: FederationSettings,
         criterion: Criterion = cross_entropy,
+        link: LinkModel | None = None,
     ) -> None:
         self.split = split.to(settings.device)
         self.algorithm = algorithm
@@ -81,6 +86,8 @@ class Federation:
         self.held = ClientStates()
         self.next_round = 0
         self.client_examples = 0
+        self.simulated_s = None if link is None else 0.0
+        self._trace = None if link is None else RoundTrace(link)
         self._check()
         self.local = LocalNetwork(
             self.split,
@@ -118,7 +125,7 @@ class Federation:
                 settings.buffer_size,
             )
         )
-        self._channel = Channel(self.ledger, wire=settings.wire, bundle=settings.bundle)
+        self._channel = self._make_channel()
 
     def run_round(self) -> RoundResult:
         """Run the next round.
@@ -133,11 +140,15 @@ class Federation:
         client_loss, num_replies = self.fed_server.average()
         self.main_server.after_average(round_index, self.fed_server)
         server_loss = self.main_server.take_mean_loss()
+        if self._trace is not None and self.simulated_s is not None:
+            self.simulated_s += self._trace.take_seconds()
         self.next_round += 1
         return RoundResult(round_index, participants, num_replies, server_loss, client_loss)
 
     def exchange(self, broadcast: Broadcast) -> Conversation:
         """The link to a client (`heron.comms.Link`): its uploads as they come, its reply last."""
+        if self._trace is not None:
+            self._trace.begin_client(broadcast.client_id)
         received = self._channel.pass_through(broadcast, "downlink")
         assert isinstance(received, Broadcast)  # the channel keeps a message's type
         client = self._client(received)
@@ -182,6 +193,7 @@ class Federation:
             "client_states": self.states.index(),
             "held": self.held.index(),
             "ledger": self.ledger.to_dict(),
+            **({} if self.simulated_s is None else {"simulated_s": self.simulated_s}),
         }
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -192,7 +204,9 @@ class Federation:
         self.next_round = int(facts["next_round"])
         self.client_examples = int(facts["client_examples"])
         self.ledger = Ledger.from_dict(facts["ledger"])
-        self._channel = Channel(self.ledger, wire=self.settings.wire, bundle=self.settings.bundle)
+        self._channel = self._make_channel()
+        if self.simulated_s is not None:
+            self.simulated_s = float(facts["simulated_s"])
 
     def load_servers(self, tensors: dict[str, Tensor]) -> None:
         """Give both servers what `state` returned as tensors: all that the global model is made of."""
@@ -208,7 +222,8 @@ class Federation:
         num_steps = num_local_steps(len(data.indices), plan.batch_size, plan.local_steps)
         attendance = self.settings.reliability.attendance(plan.run_seed, broadcast.round_index, client_id, num_steps)
         state = self.states.take(client_id)
-        rounds = client_round(self.learner, broadcast, state, data, plan, attendance.max_steps, self._opener())
+        learner = self.learner if self._trace is None else TracedLearner(self.learner, self._trace)
+        rounds = client_round(learner, broadcast, state, data, plan, attendance.max_steps, self._opener())
         answer: Answer | None = None
         while True:
             try:
@@ -226,11 +241,17 @@ class Federation:
         names = self.learner.replayed()
         return Opener(self.held, names, Replayer(self.settings.seed, self._client_settings)) if names else None
 
+    def _make_channel(self) -> Channel:
+        watch = (lambda *_: None) if self._trace is None else self._trace.message
+        return Channel(self.ledger, wire=self.settings.wire, bundle=self.settings.bundle, watch=watch)
+
     def _receive(self, message: FromClient) -> FromClient:
         return self._sent(self._channel.pass_through(message, "uplink"))
 
     def _sent(self, received: Message) -> FromClient:
         assert isinstance(received, FromClient)  # the channel keeps a message's type
+        if self._trace is not None and isinstance(received, Upload):
+            self._trace.served(len(received.labels))
         return received
 
     def _answer(self, message: Answer) -> Answer:

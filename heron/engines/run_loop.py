@@ -143,6 +143,8 @@ class Run:
             "client_examples": federation.client_examples,
             "elapsed_s": round(elapsed_s, 3),
         }
+        if federation.simulated_s is not None:
+            row["simulated_s"] = federation.simulated_s
         if number % self._evaluation_period == 0 or number == self.rounds:
             row |= self._evaluate()
         return row

@@ -51,3 +51,10 @@ class SeedCurve:
     def uplink_bytes(self) -> list[float]:
         """Traffic so far of the mean run, for every point."""
         return [statistics.fmean(row["uplink_bytes"] for row in point) for point in self.points]
+
+    @property
+    def simulated_s(self) -> list[float]:
+        """Simulated time so far of the mean run, for every point; empty where a row holds none."""
+        if not all("simulated_s" in row for point in self.points for row in point):
+            return []
+        return [statistics.fmean(row["simulated_s"] for row in point) for point in self.points]

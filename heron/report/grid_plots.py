@@ -10,7 +10,17 @@ from typing import Any, Literal, Self
 
 from heron.analysis import Quality, quality_of, row_label, value_text
 from heron.report.curves import Metrics
-from heron.report.plots import COLOURS, band_note, draw_curve, finish_curves, new_figure, save, scale_quality, tidy
+from heron.report.plots import (
+    COLOURS,
+    band_note,
+    draw_curve,
+    finish_curves,
+    has_simulated,
+    new_figure,
+    save,
+    scale_quality,
+    tidy,
+)
 
 Row = Mapping[str, Any]
 _MAX_LINES = len(COLOURS)
@@ -83,9 +93,9 @@ class _Scale:
 def plot_grid(rows: Sequence[Row], metrics: Sequence[Sequence[Sequence[Metrics]]], path: Path) -> None:
     """Learning curves above; below, final quality against the first varied key, with standard errors.
 
-    At most eight lines in each panel: the best of each algorithm, then the second of each, and so on. A colour is an
-    algorithm with its settings of the other keys, a shade and line style is a value of the first key; where only one
-    such combination is drawn, colours are values.
+    Curves are drawn over simulated time, too, where there is one. At most eight lines in each panel: the best of each
+    algorithm, then the second of each, and so on. A colour is an algorithm with its settings of the other keys, a shade
+    and line style is a value of the first key; where only one such combination is drawn, colours are values.
 
     Args:
         rows: rows of a comparison that varies at least one key.
@@ -97,10 +107,11 @@ def plot_grid(rows: Sequence[Row], metrics: Sequence[Sequence[Sequence[Metrics]]
         MissingExtraError: if the plotting library is not installed.
     """
     quality = quality_of(rows)
-    figure = new_figure(10 + _INCHES_PER_LETTER * max(len(row["label"]) for row in rows), 8.5)
-    layout = figure.add_gridspec(2, 2)
-    by_round = figure.add_subplot(layout[0, 0])
-    by_bytes = figure.add_subplot(layout[0, 1], sharey=by_round)
+    num_panels = 3 if has_simulated(metrics) else 2
+    figure = new_figure(5 * num_panels + _INCHES_PER_LETTER * max(len(row["label"]) for row in rows), 8.5)
+    layout = figure.add_gridspec(2, num_panels)
+    panels = [figure.add_subplot(layout[0, 0])]
+    panels += [figure.add_subplot(layout[0, column], sharey=panels[0]) for column in range(1, num_panels)]
     final = figure.add_subplot(layout[1, :])
     key = next(iter(rows[0]["settings"]))
     scale = _Scale.of([row["settings"][key] for row in rows])
@@ -114,19 +125,20 @@ def plot_grid(rows: Sequence[Row], metrics: Sequence[Sequence[Sequence[Metrics]]
         for position in sorted(set(positions).intersection(series.rows)):
             row = rows[position]
             look = _look(index, len(shown), scale.values.index(row["settings"][key]), len(scale.values))
-            draw_curve(by_round, by_bytes, metrics[position], quality, label=row["label"], **look)
+            draw_curve(panels, metrics[position], quality, label=row["label"], **look)
         outcomes = {rows[position]["settings"][key]: rows[position] for position in series.rows}
         _draw_series(final, series.label, outcomes, scale, quality, index, len(shown))
-    finish_curves(by_round, by_bytes, quality)
-    by_bytes.tick_params(labelleft=False)
+    finish_curves(panels, quality)
+    for axes in panels[1:]:
+        axes.tick_params(labelleft=False)
     final.set(xlabel=key, ylabel=f"final {quality.axis}")
     tidy(final)
     scale_quality(final, quality)
     scale.apply(final)
-    _title(by_round, "learning curves", len(positions), len(rows))
+    _title(panels[0], "learning curves", len(positions), len(rows))
     errors = any(row[quality.error_key] is not None for row in rows)
     _title(final, f"last round{'; bars: standard error over seeds' if errors else ''}", len(shown), len(every_series))
-    for axes, note in ((by_bytes, band_note(metrics)), (final, None)):
+    for axes, note in ((panels[-1], band_note(metrics)), (final, None)):
         if axes.lines:
             axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1), title=note, alignment="left")
     save(figure, path)

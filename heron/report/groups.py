@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from heron.analysis import Quality, gain_recovered, mean_and_error, row_label, value_text
+from heron.analysis import (
+    Quality,
+    common_target,
+    costs_to_target,
+    gain_recovered,
+    mean_and_error,
+    row_label,
+    value_text,
+)
 from heron.report.collect import SavedRun
 from heron.report.curves import Metrics, SeedCurve
 
@@ -41,7 +49,10 @@ def group_runs(runs: Sequence[SavedRun]) -> list[Group]:
     for group in groups:
         config = group[0].config
         rivals = [_without_seed(other[0]) for other in groups if other[0].config["algorithm"] == config["algorithm"]]
-        labels.append(row_label(config["algorithm"], {key: config.get(key) for key in differing_keys(rivals)}))
+        keys = differing_keys(rivals)
+        if "link.profile" in keys:  # says it in a word
+            keys = [key for key in keys if key != "link.devices"]
+        labels.append(row_label(config["algorithm"], {key: config.get(key) for key in keys}))
     return [Group(label, group) for label, group in zip(labels, groups, strict=True)]
 
 
@@ -64,7 +75,8 @@ def differences(groups: Sequence[Group]) -> list[dict[str, Any]]:
 def curve(group: Group, quality: Quality) -> dict[str, Any]:
     """Mean, lowest and highest test quality over the seeds in every round that all seeds have evaluated.
 
-    Positions: `rounds`, and of the mean run `uplink` in bytes and `compute` of all clients in FLOPs (empty if unknown).
+    Positions: `rounds`, and of the mean run `uplink` in bytes, `simulated` time in seconds and `compute` of all clients
+    in FLOPs (each of these two empty if unknown).
     """
     drawn = SeedCurve.of([run.metrics for run in group.runs], quality)
     compute = [[_flops(run, row) for run, row in zip(group.runs, point, strict=True)] for point in drawn.points]
@@ -73,6 +85,7 @@ def curve(group: Group, quality: Quality) -> dict[str, Any]:
         "rounds": drawn.rounds,
         "uplink": drawn.uplink_bytes,
         "compute": [statistics.fmean(value or 0.0 for value in point) for point in compute] if known else [],
+        "simulated": drawn.simulated_s,
         "mean": drawn.mean,
         "low": drawn.low,
         "high": drawn.high,
@@ -81,18 +94,21 @@ def curve(group: Group, quality: Quality) -> dict[str, Any]:
 
 def rows(groups: Sequence[Group], quality: Quality) -> list[dict[str, Any]]:
     """Rows of the table of results; None where something is unknown."""
-    result = [_row(group, quality) for group in groups]
+    target = common_target([run.metrics for group in groups for run in group.runs], quality)
+    result = [_row(group, quality, target) for group in groups]
     for row, group in zip(result, groups, strict=True):
         frozen, first_order = (_control(groups, result, group, name) for name in ("frozen", "cse_fsl"))
         row["gain_recovered"] = gain_recovered(row["quality"], frozen, first_order, quality)
     return result
 
 
-def _row(group: Group, quality: Quality) -> dict[str, Any]:
+def _row(group: Group, quality: Quality, target: float | None) -> dict[str, Any]:
     last = [run.metrics[-1] for run in group.runs]
     evaluated = [[row for row in run.metrics if quality.key() in row] for run in group.runs]
     mean, error = mean_and_error([quality.of(rows[-1]) for rows in evaluated if rows])
     cost = next((run.cost for run in group.runs if run.cost), {})
+    simulated = [row["simulated_s"] for row in last if "simulated_s" in row]
+    to_target = costs_to_target([run.metrics for run in group.runs], target, quality)
     return {
         "label": group.label,
         "seeds": len(group.runs),
@@ -105,6 +121,9 @@ def _row(group: Group, quality: Quality) -> dict[str, Any]:
         "downlink": statistics.fmean(row["downlink_bytes"] for row in last),
         "rounds": min(row["round"] for row in last),
         "seconds": statistics.fmean(row["elapsed_s"] for row in last),
+        "simulated": statistics.fmean(simulated) if len(simulated) == len(last) else None,
+        "target": target,
+        "simulated_to_target": to_target["simulated_s_to_target"],
         "uplink_by_kind": _mean_by_kind(group, "uplink_bytes_by_kind"),
         "downlink_by_kind": _mean_by_kind(group, "downlink_bytes_by_kind"),
     }

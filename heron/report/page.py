@@ -11,7 +11,7 @@ from heron.analysis import quality_of
 from heron.engines import write_atomically
 from heron.report.collect import SavedRun, collect_runs
 from heron.report.groups import Group, curve, differences, group_runs, rows
-from heron.report.units import bytes_text, flops_text, percent_text
+from heron.report.units import bytes_text, flops_text, percent_text, seconds_text
 
 _ASSETS = Path(__file__).parent / "assets"
 # Bottom of the bar first; the categories of `heron.metering`.
@@ -40,7 +40,7 @@ def write_report(directories: Sequence[Path], path: Path) -> list[str]:
     environment = Environment(
         loader=PackageLoader("heron.report", "assets"), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters |= {"bytes": bytes_text, "flops": flops_text}
+    environment.filters |= {"bytes": bytes_text, "flops": flops_text, "seconds": seconds_text}
     page = environment.get_template("page.html.j2").render(
         **_content(group_runs(runs)),
         recipes=sorted({str(run.config["recipe"]) for run in runs}),
@@ -70,6 +70,8 @@ def _content(groups: Sequence[Group]) -> dict[str, Any]:
         "table": table,
         "differences": differences(groups),
         "labels": [group.label for group in groups],
+        "has_simulated": any(row["simulated"] is not None for row in table),
+        "target_text": f"{quality.text(table[0]['target'])} {quality.unit}".strip(),
         "has_bands": any(len(group.runs) > 1 for group in groups),
         "chart_data": {
             "labels": [group.label for group in groups],

@@ -14,7 +14,9 @@ _MIB = 2**20
 
 
 def plot_learning_curves(runs: Mapping[str, Sequence[Sequence[Metrics]]], path: Path) -> None:
-    """Test quality against rounds and against uplink traffic: one line per algorithm, a band for the seeds.
+    """Test quality against rounds, uplink traffic and, where it is known, simulated time.
+
+    One line per algorithm, a band for the seeds.
 
     Args:
         runs: metrics rows of each algorithm's runs, one list per seed.
@@ -25,11 +27,13 @@ def plot_learning_curves(runs: Mapping[str, Sequence[Sequence[Metrics]]], path: 
         MissingExtraError: if the plotting library is not installed.
     """
     quality = quality_of(row for of_algorithm in runs.values() for run in of_algorithm for row in run)
-    figure = new_figure(11, 4.5)
-    by_round, by_bytes = figure.subplots(1, 2, sharey=True)
+    simulated = has_simulated(list(runs.values()))
+    figure = new_figure(15 if simulated else 11, 4.5)
+    panels = figure.subplots(1, 3 if simulated else 2, sharey=True)
     for index, (algorithm, metrics) in enumerate(runs.items()):
-        draw_curve(by_round, by_bytes, metrics, quality, label=algorithm, color=COLOURS[index % len(COLOURS)])
-    finish_curves(by_round, by_bytes, quality)
+        draw_curve(panels, metrics, quality, label=algorithm, color=COLOURS[index % len(COLOURS)])
+    finish_curves(panels, quality)
+    by_round = panels[0]
     by_round.legend(frameon=False, title=band_note(list(runs.values())))
     save(figure, path)
 
@@ -55,14 +59,16 @@ def save(figure: Any, path: Path) -> None:
     figure.savefig(path, dpi=140)
 
 
-def draw_curve(
-    by_round: Any, by_bytes: Any, metrics: Sequence[Sequence[Metrics]], quality: Quality, **look: Any
-) -> None:
-    """The mean of several seeds' test quality in both panels, with a band from the lowest to the highest.
+def has_simulated(metrics: Sequence[Sequence[Sequence[Metrics]]]) -> bool:
+    """Whether any run has simulated time."""
+    return any("simulated_s" in row for runs in metrics for run in runs for row in run[:1])
+
+
+def draw_curve(panels: Sequence[Any], metrics: Sequence[Sequence[Metrics]], quality: Quality, **look: Any) -> None:
+    """The mean of several seeds' test quality in all panels, with a band from the lowest to the highest.
 
     Args:
-        by_round: axes over rounds.
-        by_bytes: axes over uplink traffic.
+        panels: axes over rounds, over uplink traffic and, perhaps, over simulated time.
         metrics: metrics rows, one list per seed.
         quality: what the runs are judged by.
         look: label, colour and style of the line.
@@ -70,17 +76,23 @@ def draw_curve(
     curve = SeedCurve.of(metrics, quality)
     if not curve.points:
         return
-    for axes, positions in ((by_round, curve.rounds), (by_bytes, [count / _MIB for count in curve.uplink_bytes])):
+    each = (curve.rounds, [count / _MIB for count in curve.uplink_bytes], curve.simulated_s)
+    for axes, positions in zip(panels, each, strict=False):
+        if not positions:
+            continue
         axes.plot(positions, curve.mean, marker="." if len(curve.points) == 1 else None, **look)
         axes.fill_between(positions, curve.low, curve.high, color=look["color"], alpha=0.15, linewidth=0)
 
 
-def finish_curves(by_round: Any, by_bytes: Any, quality: Quality) -> None:
+def finish_curves(panels: Sequence[Any], quality: Quality) -> None:
     """Name and tidy the axes of the learning curves, which share the vertical one."""
+    by_round, by_bytes, *by_time = panels
     by_round.set(xlabel="round", ylabel=quality.axis)
     by_round.xaxis.get_major_locator().set_params(integer=True)
     by_bytes.set(xlabel="uplink, all clients (MiB)")
-    for axes in (by_round, by_bytes):
+    for axes in by_time:
+        axes.set(xlabel="simulated time (s)")
+    for axes in panels:
         tidy(axes)
         scale_quality(axes, quality)
 

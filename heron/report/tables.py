@@ -1,15 +1,15 @@
 """Tables of results on stdout."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from heron.analysis import quality_of, value_text
+from heron.analysis import Quality, quality_of, value_text
 from heron.config import PaperCost
-from heron.report.units import bytes_text, flops_text, percent_text
+from heron.report.units import bytes_text, flops_text, percent_text, seconds_text
 
 Row = Mapping[str, Any]
 # A pipe has no width: wide enough that no cell is folded.
@@ -17,13 +17,14 @@ _PIPE_WIDTH = 160
 _KEY_MARGIN = 20  # for values longer than their key
 
 
-def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int]) -> None:
+def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int], **reached: float | None) -> None:
     """Quality and client costs of every row; where nothing is varied, also the traffic by kind.
 
     Args:
         recipe: its name.
         rows: rows of a comparison; their settings become columns.
         seeds: those of every row.
+        reached: `target`, the quality that the rows hold the costs of, where they do.
 
     Raises:
         ReportError: if some rows are judged by accuracy and others by perplexity.
@@ -35,11 +36,11 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int]) -> 
     table.add_column("algorithm")
     for key in varied:
         table.add_column(key, justify="right")
+    costs = _cost_columns(rows, reached, quality)
     for heading in (quality.heading(), "gain recovered %", "client peak memory", "client compute / step"):
         table.add_column(heading, justify="right")
-    table.add_column("uplink", justify="right")
-    table.add_column("downlink", justify="right")
-    table.add_column("time / run", justify="right")
+    for heading in ("uplink", "downlink", "time / run", *costs):
+        table.add_column(heading, justify="right")
     for row in rows:
         cost = row["client_cost"]
         table.add_row(
@@ -52,8 +53,9 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int]) -> 
             bytes_text(sum(row["uplink_bytes_by_kind"].values())),
             bytes_text(sum(row["downlink_bytes_by_kind"].values())),
             f"{row['elapsed_s']:.1f} s",
+            *(text(row) for text in costs.values()),
         )
-    console = console_or_pipe(_PIPE_WIDTH + sum(len(key) + _KEY_MARGIN for key in varied))
+    console = console_or_pipe(_PIPE_WIDTH + sum(len(key) + _KEY_MARGIN for key in [*varied, *costs]))
     console.print(table)
     if not varied:
         console.print(_traffic_table(rows))
@@ -79,6 +81,8 @@ def print_run(recipe: str, summary: Row, folder: Path) -> None:
         for kind, count in summary[f"{direction}_bytes_by_kind"].items():
             table.add_row(f"{direction} {kind}", bytes_text(count))
     table.add_row("time", f"{summary['elapsed_s']:.1f} s")
+    if "simulated_s" in summary:
+        table.add_row("simulated time", seconds_text(summary["simulated_s"]))
     console = console_or_pipe()
     console.print(f"{recipe}: {summary['algorithm']}, round {summary['round']}", style="italic", highlight=False)
     console.print(table)
@@ -104,6 +108,27 @@ def print_costs(recipe: str, rows: Sequence[Row], paper: Mapping[str, PaperCost]
         table.add_row("paper: peak memory", *(bytes_text(cost.peak_memory_bytes) if cost else "-" for cost in known))
         table.add_row("paper: compute", *(flops_text(cost.flops_per_step) if cost else "-" for cost in known))
     console_or_pipe().print(table)
+
+
+def _cost_columns(
+    rows: Sequence[Row], reached: Mapping[str, float | None], quality: Quality
+) -> dict[str, Callable[[Row], str]]:
+    """Columns of simulated time and of what it takes to reach the target, as far as there are any."""
+    columns: dict[str, Callable[[Row], str]] = {}
+    simulated = any("simulated_s" in row for row in rows)
+    if simulated:
+        columns["simulated time"] = lambda row: seconds_text(row.get("simulated_s"))
+    if "target" in reached:
+        goal = f"to {quality.text(reached['target'])} {quality.unit}".strip()
+        columns[f"traffic {goal}"] = _traffic_to_target
+        if simulated:
+            columns[f"simulated time {goal}"] = lambda row: seconds_text(row["simulated_s_to_target"])
+    return columns
+
+
+def _traffic_to_target(row: Row) -> str:
+    both = [row[f"{direction}_bytes_to_target"] for direction in ("uplink", "downlink")]
+    return "-" if None in both else bytes_text(sum(both))
 
 
 def _traffic_table(rows: Sequence[Row]) -> Table:

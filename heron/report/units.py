@@ -1,6 +1,7 @@
 """Numbers as a person reads them."""
 
 _KIB = 1024
+_TWO_MINUTES_S = _TWO_HOURS_MIN = 120
 
 
 def bytes_text(count: float) -> str:
@@ -21,6 +22,16 @@ def flops_text(count: float) -> str:
             break
         value /= 1000
     return f"{value:.0f} {prefix}FLOP" if value >= 100 else f"{value:.1f} {prefix}FLOP"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Simulated seconds with three digits or so: 0.0123 s, 45.2 s, 12.5 min, 3.4 h; `-` where unknown."""
+    if seconds is None:
+        return "-"
+    if seconds < _TWO_MINUTES_S:
+        return f"{seconds:.3g} s"
+    minutes = seconds / 60
+    return f"{minutes:.1f} min" if minutes < _TWO_HOURS_MIN else f"{minutes / 60:.1f} h"
 
 
 def percent_text(share: float | None) -> str:

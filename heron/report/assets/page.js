@@ -24,6 +24,7 @@
   };
   const byteUnit = (largest) => unitFor(largest, ["bytes", "KiB", "MiB", "GiB", "TiB"], 1024);
   const flopUnit = (largest) => unitFor(largest, ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP"], 1000);
+  const timeUnit = (largest) => (largest >= 7200 ? { name: "h", size: 3600 } : largest >= 120 ? { name: "min", size: 60 } : { name: "s", size: 1 });
   const plain = (value) => String(Number(value.toPrecision(3)));
 
   // The end of a bar says how long it is.
@@ -144,6 +145,7 @@
     Chart.defaults.font.size = 12;
     curves("rounds", "rounds", "round", () => ({ name: "", size: 1 }));
     curves("uplink-curve", "uplink", "uplink", byteUnit);
+    if (document.getElementById("simulated")) curves("simulated", "simulated", "simulated time", timeUnit);
     curves("compute", "compute", "client compute", flopUnit);
     bars("memory", data.memory);
     bars("uplink", data.uplink);

@@ -1,0 +1,165 @@
+"""Profile files of device classes, and the link model that a configuration describes.
+
+A profile is read once, when it is set; its content is saved with the run (docs/decisions/0025-simulated-time.md).
+"""
+
+import math
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from heron.config.schema import RunConfig
+from heron.config.traffic import DeviceConfig, LinkConfig
+from heron.engines.link_model import DeviceClass, LinkModel
+from heron.engines.round_time import Device
+from heron.engines.step_flops import StepFlops
+from heron.errors import ConfigError
+
+_MAX_FILE_BYTES = 2**20
+_MAX_CLASSES = 1000
+_SHARE_ERROR = 1e-6  # of the sum of shares that are written with a few decimals
+_KEYS = tuple(key for key in DeviceConfig.model_fields if key != "name")
+
+
+def with_devices(config: RunConfig) -> RunConfig:
+    """The configuration with the content of its `link.profile` in `link.devices`; no classes without a profile.
+
+    Raises:
+        ConfigError: if the file cannot be read or is no profile.
+    """
+    devices = read_profile(Path(config.link.profile)) if config.link.profile else ()
+    return config.model_copy(update={"link": config.link.model_copy(update={"devices": devices})})
+
+
+def read_profile(path: Path) -> tuple[DeviceConfig, ...]:
+    """The device classes of a TOML file, a table for each.
+
+    Raises:
+        ConfigError: if it cannot be read, is not TOML, or a table of it is no device class.
+    """
+    try:
+        # A pipe or a device would be read without an end.
+        if not path.is_file():
+            raise ConfigError(f"link.profile: expected a TOML file of device classes, found no file {str(path)!r}")
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise ConfigError(f"{path}: expected a profile of at most {_MAX_FILE_BYTES:,} bytes; list fewer clients")
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"link.profile: cannot read {str(path)!r}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # not TOML, or not even text
+        raise ConfigError(f"{path}: expected a TOML file of device classes: {error}") from error
+    if not 1 <= len(tables) <= _MAX_CLASSES:
+        raise ConfigError(
+            f"{path}: expected 1 to {_MAX_CLASSES} device classes, found {len(tables)}; write a table such as [phone] "
+            f"for each"
+        )
+    return tuple(_device(path, name, table) for name, table in tables.items())
+
+
+def check_link(config: RunConfig) -> None:
+    """Refuse a link section whose keys do not agree with each other.
+
+    Raises:
+        ConfigError: if they do not.
+    """
+    link, devices = config.link, config.link.devices
+    if link.profile and not devices:
+        raise ConfigError(
+            f"link.devices: expected the content of link.profile={link.profile!r} in a saved configuration, found "
+            f"none; set the profile with --set link.profile, which reads it"
+        )
+    if not devices:
+        return
+    if link.uplink_mbps or link.downlink_mbps or link.latency_ms:
+        raise ConfigError(
+            "link: expected uplink_mbps, downlink_mbps and latency_ms of 0 beside device classes, which have their "
+            "own; set them to 0 or drop the profile"
+        )
+    _check_clients(devices, config.clients.total)
+
+
+def link_model(config: RunConfig, count_flops: Callable[[], StepFlops]) -> LinkModel | None:
+    """What the configuration says of devices and links; None where nothing takes time.
+
+    Args:
+        config: the run.
+        count_flops: counts the operations of its local step; called where computing takes time.
+    """
+    link = config.link
+    computes = link.client_gflops or link.server_gflops
+    if not (link.uplink_mbps or link.downlink_mbps or link.latency_ms or computes or link.devices):
+        return None
+    return LinkModel(_classes(link), config.seed, _rate(link.server_gflops, 1e9), count_flops() if computes else None)
+
+
+def _classes(link: LinkConfig) -> list[DeviceClass]:
+    if not link.devices:
+        return [DeviceClass(_hardware(link, link, speed=1.0))]
+    return [DeviceClass(_hardware(link, one, one.speed), one.share, frozenset(one.clients)) for one in link.devices]
+
+
+def _hardware(link: LinkConfig, rates: LinkConfig | DeviceConfig, speed: float) -> Device:
+    return Device(
+        uplink_bytes_per_s=_rate(rates.uplink_mbps, 1e6 / 8),
+        downlink_bytes_per_s=_rate(rates.downlink_mbps, 1e6 / 8),
+        latency_s=rates.latency_ms / 1e3,
+        flops_per_s=_rate(speed * link.client_gflops, 1e9),
+    )
+
+
+def _rate(value: float, unit: float) -> float:
+    """Zeros of the configuration file are no limit."""
+    return value * unit if value else math.inf
+
+
+def _device(path: Path, name: str, table: Any) -> DeviceConfig:
+    where = f"{path}, class {name[:80]!r}"
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: expected a table of {', '.join(_KEYS)}, found {type(table).__name__}")
+    if ("share" in table) == ("clients" in table):
+        found = "both" if "share" in table else "neither"
+        raise ConfigError(f"{where}: expected one of share and clients, found {found}; drop or add one")
+    unknown = sorted(table.keys() - set(_KEYS))
+    missing = [key for key in _KEYS if key not in table and key not in {"share", "clients"}]
+    if unknown or missing:
+        what = f"the unknown key {unknown[0][:80]!r}" if unknown else f"no {missing[0]}"
+        raise ConfigError(f"{where}: expected {', '.join(_KEYS[:-2])} and one of share and clients, found {what}")
+    try:
+        return DeviceConfig.model_validate({"share": 0.0, "clients": (), **table, "name": name})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key, found = problem["loc"][0], repr(problem["input"])[:80]
+        raise ConfigError(f"{where}: {key}: {problem['msg'].lower()}, found {found}") from error
+
+
+def _check_clients(devices: Sequence[DeviceConfig], total: int) -> None:
+    """Every client has a class, and one only."""
+    listed: dict[int, str] = {}
+    for one in devices:
+        for client_id in one.clients:
+            if client_id >= total:
+                raise ConfigError(
+                    f"link.devices, class {one.name!r}: expected clients below clients.total = {total}, found "
+                    f"{client_id}; list others or raise clients.total"
+                )
+            if client_id in listed:
+                raise ConfigError(
+                    f"link.devices: expected each client once, found client {client_id} in {listed[client_id]!r} and "
+                    f"in {one.name!r}; drop one"
+                )
+            listed[client_id] = one.name
+    names = [one.name for one in devices]
+    if len(set(names)) < len(names):
+        raise ConfigError("link.devices: expected different names of classes, found one twice; rename one")
+    shares = sum(one.share for one in devices)
+    if not shares and len(listed) < total:
+        orphan = min(set(range(total)) - listed.keys())
+        raise ConfigError(
+            f"link.devices: expected a class for every client, found none for client {orphan} of clients.total = "
+            f"{total}; list it, or give a class a share of the rest"
+        )
+    if shares and abs(shares - 1) > _SHARE_ERROR:
+        raise ConfigError(f"link.devices: expected shares that sum to 1, found {shares:g}; correct the profile")
