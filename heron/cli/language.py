@@ -74,12 +74,12 @@ def _trained(directory: Path) -> tuple[CausalLmSplit, Any]:
             f"`heron train --resume {directory}`"
         )
     # Without its directory: the run may be training elsewhere, and nothing of it is to change.
-    federation = build_run(config, None).federation
+    servers = build_run(config, None).federation.servers
     tensors, facts = load_checkpoint(RunDirectory(directory).checkpoint)
     if facts.get("fingerprint") != fingerprint(config):
         raise CheckpointError(f"the checkpoint in {directory} was written by another configuration; name another run")
-    federation.load_servers(tensors)
-    split = federation.load_global_model()
+    servers.load_tensors(tensors)
+    split = servers.load_global_model()
     assert isinstance(split, CausalLmSplit)  # what such a configuration builds
     return split, load_tokenizer(config.split.pretrained, split.whole.config.vocab_size)
 
