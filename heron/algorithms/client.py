@@ -1,7 +1,9 @@
 """A client's side of a round, for every algorithm and both round protocols."""
 
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -57,7 +59,25 @@ class ClientData:
     indices: np.ndarray
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Where a client's coupled round stands between two messages, beside its model and optimiser state.
+
+    With these a process that keeps nothing alive goes on with a round: it makes the step at hand again from its
+    beginning, which is deterministic.
+
+    Attributes:
+        results: outcomes of the local steps that are over.
+        answers: what the Main Server has answered within the step at hand, in order.
+    """
+
+    results: Sequence[StepResult] = ()
+    answers: Sequence[Answer] = ()
+
+
+BEGINNING = Progress()
 ClientRound = Generator[Upload | Reply, Answer | None, ClientState]
+BeforeStep = Callable[[Sequence[StepResult]], None]
 
 
 def client_round(
@@ -67,6 +87,8 @@ def client_round(
     data: ClientData,
     plan: LocalPlan,
     max_steps: int | None = None,
+    progress: Progress = BEGINNING,
+    before_step: BeforeStep = lambda _: None,
 ) -> ClientRound:
     """Yields each upload BEFORE that step learns, then one reply; returns the client's state.
 
@@ -75,24 +97,29 @@ def client_round(
 
     Args:
         learner: the algorithm's client.
-        broadcast: the message that opens the round.
-        state: what the client kept from its last round.
+        broadcast: the message that opens the round; in a round that is gone on with, its model is the client's own, as
+            it was at the beginning of the step at hand.
+        state: what the client kept from its last round; or its optimiser state at the beginning of the step at hand.
         data: its examples.
         plan: what to do.
         max_steps: local steps after which the client stops, because it runs out of time; None for no limit.
+        progress: where the round stands; uploads whose answers it holds are not yielded again.
+        before_step: called before each local step with the outcomes so far.
     """
     learner.load(broadcast.model, state)  # step 1
     round_index, client_id = broadcast.round_index, broadcast.client_id
     order_seed = derive_seed("batches", plan.run_seed, client_id, round_index)
-    results: list[StepResult] = []
-    for chosen in batch_indices(len(data.indices), plan.batch_size, plan.local_steps, order_seed):
+    results, answers = list(progress.results), deque(progress.answers)
+    batches = batch_indices(len(data.indices), plan.batch_size, plan.local_steps, order_seed)
+    for chosen in islice(batches, len(results), None):
         if len(results) == max_steps:
             break
+        before_step(results)
         batch = fetch(data.dataset, data.indices[chosen], plan.device)
         key = StepKey(plan.run_seed, round_index, client_id, len(results))
         step = learner.step(batch, key)
         if plan.upload_period is not None and key.local_step % plan.upload_period == 0:
-            results.append((yield from _uploading(step, key, batch.labels, plan.device)))  # step 2
+            results.append((yield from _uploading(step, key, batch.labels, plan.device, answers)))  # step 2
         else:
             next(step)
             results.append(finish(step))
@@ -116,9 +143,9 @@ def finish(step: StepGenerator, answer: Tensor | None = None) -> StepResult:
 
 
 def _uploading(
-    step: StepGenerator, key: StepKey, labels: Tensor, device: torch.device
+    step: StepGenerator, key: StepKey, labels: Tensor, device: torch.device, answers: deque[Answer]
 ) -> Generator[Upload, Answer | None, StepResult]:
-    """Run a step, handing over what it uploads."""
+    """Run a step, handing over what it uploads; first come the answers that are there already, which are used up."""
     received: Tensor | None = None
     while True:
         try:
@@ -126,7 +153,10 @@ def _uploading(
         except StopIteration as stop:
             result: StepResult = stop.value
             return result
-        answer = yield _upload(parcel.pop(), key, labels)
+        if answers:
+            answer: Answer | None = answers.popleft()
+        else:
+            answer = yield _upload(parcel.pop(), key, labels)
         received = None if answer is None else _content(answer).to(device)
 
 

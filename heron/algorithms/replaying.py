@@ -50,13 +50,18 @@ class ReplayingFedServer(FedServer):
         self._sums_P: list[Tensor] = []
         self._total_weight = 0.0
 
-    def accept(self, reply: Reply) -> None:
-        """Add a client's scalars to the sums, float64, and its buffers to their mean.
+    def check(self, reply: Reply) -> None:
+        """Refuse what `accept` would refuse, and change nothing.
 
         Raises:
             MessageError: if it does not hold q scalars for each step, or other tensors than the buffers.
             TrainingError: if one is not finite.
         """
+        self._steps(reply)
+        super().check(reply)
+
+    def accept(self, reply: Reply) -> None:
+        """Add a client's scalars to the sums, float64, and its buffers to their mean; refuses as `check` does."""
         steps_P = self._steps(reply)
         super().accept(reply)
         weight = self.weight(reply)

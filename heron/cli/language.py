@@ -10,8 +10,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from heron.analysis import text_scores
-from heron.cli.run_files import read_config, refuse_occupied
 from heron.config import build_run, fingerprint
+from heron.config.run_files import read_config, refuse_occupied
 from heron.config.schema import CausalLmConfig
 from heron.data import load_e2e_prompts
 from heron.engines import RunDirectory, load_checkpoint, write_json

@@ -3,6 +3,7 @@
 from functools import lru_cache, partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -100,19 +101,28 @@ def _load_e2e(data: E2EConfig, config: RunConfig) -> Splits:
 
 
 def build_federation(config: RunConfig, splits: Splits) -> Federation:
-    """The parties of a run, with initial weights that depend on the seed alone."""
+    """All parties of a run in one process, with initial weights that depend on the seed alone."""
     config = resolve_budget(config)
-    shares = partition(
+    settings = federation_settings(config)
+    return Federation(
+        build_split(config),
+        ALGORITHMS[config.algorithm],
+        splits.train,
+        client_shares(config, splits),
+        settings,
+        criterion(config),
+    )
+
+
+def client_shares(config: RunConfig, splits: Splits) -> list[np.ndarray]:
+    """Each client's positions in the training data."""
+    return partition(
         config.clients.partition,
         labels_of(splits.train),
         num_clients=config.clients.total,
         alpha=config.clients.alpha,
         seed=config.seed,
         groups=splits.groups,
-    )
-    settings = federation_settings(config)
-    return Federation(
-        build_split(config), ALGORITHMS[config.algorithm], splits.train, shares, settings, criterion(config)
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from heron.algorithms import ClientData, ClientState, client_round
+from heron.algorithms import BEGINNING, BeforeStep, ClientData, ClientState, Progress, client_round
 from heron.comms import Answer, ModelBroadcast, Reply, Upload
 from heron.data import num_batched, num_local_steps
 from heron.engines.resident import Resident
@@ -49,7 +49,13 @@ class Clients:
         """A client's examples."""
         return ClientData(self.dataset, self.partition[client_id])
 
-    def attend(self, broadcast: ModelBroadcast, state: ClientState) -> ClientConversation:
+    def attend(
+        self,
+        broadcast: ModelBroadcast,
+        state: ClientState,
+        progress: Progress = BEGINNING,
+        before_step: BeforeStep = lambda _: None,
+    ) -> ClientConversation:
         """The round of the client that a broadcast names, as far as it attends (`Reliability`).
 
         Yields its uploads in order, its reply last unless it drops out; an upload is answered in coupled rounds. No
@@ -58,13 +64,17 @@ class Clients:
         Args:
             broadcast: the message that opens the round.
             state: what the client kept from its last round; its tensors become the client's.
+            progress: where the round stands, as of `client_round`.
+            before_step: called before each local step, as of `client_round`.
         """
         client_id, plan = broadcast.client_id, self.resident.local_plan()
         data = self.data(client_id)
         num_steps = num_local_steps(len(data.indices), plan.batch_size, plan.local_steps)
         reliability = self.resident.settings.reliability
         attendance = reliability.attendance(plan.run_seed, broadcast.round_index, client_id, num_steps)
-        steps = client_round(self.resident.learner, broadcast, state, data, plan, attendance.max_steps)
+        steps = client_round(
+            self.resident.learner, broadcast, state, data, plan, attendance.max_steps, progress, before_step
+        )
         num_examples = 0
         answer: Answer | None = None
         while True:

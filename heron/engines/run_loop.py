@@ -171,6 +171,8 @@ class Run:
             "client_examples": servers.client_examples,
             "elapsed_s": round(elapsed_s, 3),
         }
+        if result.faults:
+            row["faults"] = dict(result.faults)
         if number % self._evaluation_period == 0 or number == self.rounds:
             row |= self._evaluate()
         return row

@@ -1,6 +1,6 @@
 """The servers' side of a federation, without a link: Fed Server, Main Server, their rounds and what outlives one."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,26 @@ class Servers:
         server_loss = self.main_server.take_mean_loss()
         self.next_round += 1
         return RoundResult(round_index, participants, num_replies, server_loss, client_loss)
+
+    def save_point(self) -> Callable[[], None]:
+        """A function that undoes the rounds made from now on, but not the traffic that they caused.
+
+        Holds a copy of the Main Server's state as long as it lives.
+        """
+        undo_main_server, fed_server = self.main_server.save_point(), self.fed_server
+        # A new global model is made of new tensors.
+        model, downlink_only, moments = (
+            dict(tensors) for tensors in (fed_server.model, fed_server.downlink_only, fed_server.moments)
+        )
+        next_round = self.next_round
+
+        def undo() -> None:
+            undo_main_server()
+            fed_server.average()  # replies that have been accepted since
+            fed_server.model, fed_server.downlink_only, fed_server.moments = model, downlink_only, moments
+            self.next_round = next_round
+
+        return undo
 
     def load_global_model(self) -> SplitModel:
         """The network with the global parameters in place: {theta_c, theta_s} and the auxiliary network."""
