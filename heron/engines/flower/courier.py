@@ -115,19 +115,29 @@ class Courier:
                 del self._errands[client_id]
                 yield client_id, RefusedError("failed", "its node cannot be reached")
                 continue
-            try:
-                # One at a time: two replies are never held at once.
-                for message in self._grid.pull_messages([errand.message_id]):
-                    delivery = self._receive(errand, message)
-                    if delivery is not None:
-                        del self._errands[client_id]
-                        yield client_id, delivery
-            except RefusedError as refused:
-                del self._errands[client_id]
-                yield client_id, refused
-            except (MessageError, *_UNREADABLE) as error:
-                del self._errands[client_id]
-                yield client_id, RefusedError("undecodable", str(error))
+            for message in self._pull(errand):
+                settled = message if isinstance(message, RefusedError) else self._settle(errand, message)
+                if settled is not None:
+                    self._errands.pop(client_id, None)
+                    yield client_id, settled
+
+    def _pull(self, errand: _Errand) -> "list[Message] | list[RefusedError]":
+        """What has come in reply to one request: replies of two clients are never held at once."""
+        try:
+            return list(self._grid.pull_messages([errand.message_id]))
+        except _UNREADABLE as error:  # the grid itself could not make a message of it
+            return [RefusedError("undecodable", f"unreadable for Flower ({type(error).__name__})")]
+
+    def _settle(self, errand: _Errand, message: "Message") -> Delivery | RefusedError | None:
+        """What has become of an errand; None if there is more to come."""
+        if errand.request.client_id not in self._errands:
+            return RefusedError("duplicate", "it has replied to this request before")
+        try:
+            return self._receive(errand, message)
+        except RefusedError as refused:
+            return refused
+        except MessageError as error:
+            return RefusedError("undecodable", str(error))
 
     def _receive(self, errand: _Errand, message: "Message") -> Delivery | None:
         """Put a piece into the errand's file; the delivery once all are there."""

@@ -15,6 +15,7 @@ Fault = Literal[
     "lost_state",
     "undecodable",
     "stale",
+    "duplicate",
     "too_large",
     "malformed",
     "not_finite",
@@ -29,6 +30,7 @@ Fault = Literal[
 - `lost_state`: it began with an empty optimiser state instead of the one it had kept; its round counts.
 - `undecodable`: not our bytes.
 - `stale`: of another round, client or step.
+- `duplicate`: once more what has arrived; the first counts.
 - `too_large`: more bytes than agreed.
 - `malformed`: not what its algorithm sends, in type, shape, number, order or label.
 - `not_finite`: NaN or infinity, or it made the Main Server's loss that.

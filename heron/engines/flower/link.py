@@ -153,7 +153,10 @@ class StepwiseLink:
     def _deliver(self, request: RoundRequest) -> Delivery:
         """What the client sends in reply to one request; counted."""
         self._courier.send(request)
-        ((_, delivery),) = self._courier.collect()
+        (_, delivery), *more = self._courier.collect()
+        for client_id, duplicate in more:
+            assert isinstance(duplicate, RefusedError)  # a request is settled once
+            self._faults.add(client_id, duplicate.fault, str(duplicate))
         if isinstance(delivery, RefusedError):
             raise delivery
         return delivery

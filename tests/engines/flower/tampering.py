@@ -52,15 +52,18 @@ def each(kind: type, **changes: Callable[[Any], Any]) -> Edit:
 
 
 def tamper(node: Node, edit: Edit, *, times: int = 10**9) -> None:
-    """Change what a node sends in reply to requests of a round, so many times."""
+    """Change what a node sends in reply to requests of a round, so many times; what stays as it is does not count."""
     left = times
 
     def changed(request: Message, reply: Message) -> Message | None:
         nonlocal left
         if request.metadata.message_type != "train.round" or left == 0:
             return reply
+        parcel = read_record(reply.content, Parcel)
+        found = edit(parcel)
+        if isinstance(found, Parcel) and found == parcel:
+            return reply
         left -= 1
-        found = edit(read_record(reply.content, Parcel))
         if found is None or isinstance(found, Message):
             return found
         if isinstance(found, Error):

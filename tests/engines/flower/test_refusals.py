@@ -10,7 +10,7 @@ from flwr.app import ConfigRecord, Error, RecordDict
 from heron.algorithms import ClientSettings
 from heron.comms import ModelBroadcast, ProbeData, Reply, SmashedData
 from heron.engines import Reliability
-from tests.conformance.test_algorithms import assert_equal, federation
+from tests.conformance.test_algorithms import assert_equal, federation, tensors_of
 from tests.engines.flower.grid import task_identity  # noqa: F401 - a fixture
 from tests.engines.flower.parties import flower, grid_of, node_of
 from tests.engines.flower.tampering import Edit, each, edited, messages_of, stream_of, tamper, with_stream
@@ -188,6 +188,27 @@ def test_drop_outs_may_leave_without_a_reply_where_they_are_simulated_only(name:
     tamper(node_of(grid, 1), lambda parcel: with_stream(replace(parcel, finished=True), b""))
     result = engine.run_round()
     assert (result.faults, result.num_replies) == ({}, 2)
+
+
+@pytest.mark.parametrize("name", ["heron", "sflv2"])
+def test_a_reply_that_comes_twice_counts_once(name: str) -> None:
+    parties = federation(name, **CHANGES)
+    grid = grid_of(parties)
+    pull = grid.pull_messages
+
+    def pull_twice(message_ids):
+        replies = pull(message_ids)
+        rounds = [reply for reply in replies if reply.metadata.message_type == "train.round"]
+        return replies + rounds
+
+    grid.pull_messages = pull_twice
+    engine = flower(parties, grid, **SETTINGS)
+    result = engine.run_round()
+    messages = len([kind for _, kind in grid.handled if kind == "train.round"])
+    assert (result.faults, result.num_replies) == ({"duplicate": messages}, 3)
+    expected = federation(name, **CHANGES)
+    expected.run_round()
+    assert_equal(engine.state()[0], tensors_of(expected))
 
 
 def test_what_is_edited_is_what_was_there() -> None:
