@@ -1,10 +1,13 @@
 """Does Flower compute what one process computes? Same run in process, in Flower's simulation and deployed.
 
-    python benchmarks/flower_equality.py [--engines simulation,deployment] [--algorithms heron,sflv2] [--json FILE]
+    python benchmarks/flower_equality.py [--engines simulation,deployment] [--algorithms heron,sflv2] [--local-steps 2]
+        [--rounds 3] [--clients 3] [--json FILE]
 
 The deployment is a SuperLink and one SuperNode for each client, with TLS and node authentication, on loopback. The
 checkpoint after the last round must be the same file, byte for byte, and the metrics the same but for `elapsed_s`.
-Shown beside: seconds per round, and the largest resident memory by kind of process. Needs Linux with `unshare`.
+A coupled round takes a message for every local step, which in a deployment is about ten seconds: `--local-steps 2`
+keeps it short. Shown beside: seconds per round, and the largest resident memory by kind of process. Needs Linux with
+`unshare`.
 """
 
 import argparse
@@ -52,7 +55,7 @@ def difference(found: Path, expected: Path) -> str:
 
 def measure(engine: str, algorithm: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run one algorithm in one engine and compare it with the reference."""
-    settings = f"threads=1 clients.total={options.clients}"
+    settings = f"threads=1 clients.total={options.clients} client.local_steps={options.local_steps}"
     expected, found = folder / "reference", folder / "found"
     in_process(expected, algorithm, options.rounds, settings)
     config = {"recipe": "digits", "algorithm": algorithm, "rounds": options.rounds, "set": settings, "out": str(found)}
@@ -85,6 +88,7 @@ def main() -> None:
     parser.add_argument("--algorithms", default="heron,sflv2", help="default: one of each round protocol")
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
     parser.add_argument("--clients", type=int, default=3, help="default 3")
+    parser.add_argument("--local-steps", type=int, default=0, help="default 0: one pass over a client's data")
     parser.add_argument("--json", type=Path, help="write the figures here, with the hardware")
     options = parser.parse_args()
     enter_namespace()
