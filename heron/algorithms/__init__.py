@@ -10,7 +10,7 @@ from heron.algorithms.base import (
     StepKey,
     StepResult,
 )
-from heron.algorithms.client import ClientData, LocalPlan, client_round, finish
+from heron.algorithms.client import BEGINNING, BeforeStep, ClientData, LocalPlan, Progress, client_round, finish
 from heron.algorithms.cse_fsl import CSE_FSL
 from heron.algorithms.fed_adam import FedAdam
 from heron.algorithms.fed_server import FedServer, Weighting
@@ -39,9 +39,11 @@ OTHER_NAMES = {"splitlora": SFLV2.name}
 
 __all__ = [
     "ALGORITHMS",
+    "BEGINNING",
     "OTHER_NAMES",
     "Algorithm",
     "Alignment",
+    "BeforeStep",
     "ClientData",
     "ClientLearner",
     "ClientSettings",
@@ -56,6 +58,7 @@ __all__ = [
     "Opener",
     "OptimizerName",
     "Perturbed",
+    "Progress",
     "Replayer",
     "ServerSetup",
     "StepGenerator",

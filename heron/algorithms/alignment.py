@@ -10,6 +10,7 @@ and theta_a goes down with the next broadcasts. Where clients train theta_a too,
 
 import functools
 from collections import deque
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -48,6 +49,16 @@ class AligningServer(MainServer):
         if self._stored and self._stored[-1].client_id == upload.client_id:
             self._stored.pop()
         self._stored.append(upload)
+
+    def save_point(self) -> Callable[[], None]:
+        """As of every Main Server; uploads stored since are forgotten too."""
+        undo_steps, stored = super().save_point(), list(self._stored)
+
+        def undo() -> None:
+            undo_steps()
+            self._stored = deque(stored, maxlen=_MAX_STORED)
+
+        return undo
 
     def after_average(self, round_index: int, fed_server: FedServer) -> None:
         """Every `period` rounds: theta_a <- what imitates the server's gradients on the stored smashed data."""

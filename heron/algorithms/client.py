@@ -1,7 +1,9 @@
 """A client's side of a round, for every algorithm and both round protocols."""
 
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
@@ -50,7 +52,7 @@ class LocalPlan:
     local_steps: int | None
     upload_period: int | None
     device: torch.device
-    codec: SmashedCodec
+    codec: SmashedCodec = field(default_factory=SmashedCodec)
     update_codec: UpdateCodec | None = None
 
 
@@ -67,7 +69,25 @@ class ClientData:
     indices: np.ndarray
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Where a client's coupled round stands between two messages, beside its model and optimiser state.
+
+    With these a process that keeps nothing alive goes on with a round: it makes the step at hand again from its
+    beginning, which is deterministic.
+
+    Attributes:
+        results: outcomes of the local steps that are over.
+        answers: what the Main Server has answered within the step at hand, in order.
+    """
+
+    results: Sequence[StepResult] = ()
+    answers: Sequence[Answer] = ()
+
+
+BEGINNING = Progress()
 ClientRound = Generator[FromClient, Answer | None, ClientState]
+BeforeStep = Callable[[Sequence[StepResult]], None]
 
 
 def client_round(
@@ -78,6 +98,8 @@ def client_round(
     plan: LocalPlan,
     max_steps: int | None = None,
     opener: Opener | None = None,
+    progress: Progress = BEGINNING,
+    before_step: BeforeStep = lambda _: None,
 ) -> ClientRound:
     """Yields each upload BEFORE that step learns, then one reply; returns the client's state.
 
@@ -88,33 +110,36 @@ def client_round(
 
     Args:
         learner: the algorithm's client.
-        broadcast: the message that opens the round.
-        state: what the client kept from its last round.
+        broadcast: the message that opens the round; in a round that is gone on with, its model is the client's own, as
+            it was at the beginning of the step at hand.
+        state: what the client kept from its last round; or its optimiser state at the beginning of the step at hand.
         data: its examples.
         plan: what to do.
         max_steps: local steps after which the client stops, because it runs out of time; None for no limit.
+        progress: where the round stands; uploads whose answers it holds are not yielded again.
+        before_step: called before each local step with the outcomes so far.
         opener: makes the model of the broadcast where replies hold scalars.
     """
-    model = broadcast.model if opener is None else opener.open(broadcast)
+    model = _opened(broadcast, plan, opener) if progress is BEGINNING else broadcast.model
     if model is None:
         yield SnapshotRequest(broadcast.round_index, broadcast.client_id)
         return state
-    if plan.update_codec is not None:
-        model = plan.update_codec.unpack_model(model)
     learner.load(model, state)  # step 1
     start = _rest(learner, model) if plan.update_codec is not None else {}
     del model
     round_index, client_id = broadcast.round_index, broadcast.client_id
     order_seed = derive_seed("batches", plan.run_seed, client_id, round_index)
-    results: list[StepResult] = []
-    for chosen in batch_indices(len(data.indices), plan.batch_size, plan.local_steps, order_seed):
+    results, answers = list(progress.results), deque(progress.answers)
+    batches = batch_indices(len(data.indices), plan.batch_size, plan.local_steps, order_seed)
+    for chosen in islice(batches, len(results), None):
         if len(results) == max_steps:
             break
+        before_step(results)
         batch = fetch(data.dataset, data.indices[chosen], plan.device)
         key = StepKey(plan.run_seed, round_index, client_id, len(results))
         step = learner.step(batch, key)
         if plan.upload_period is not None and key.local_step % plan.upload_period == 0:
-            results.append((yield from _uploading(step, key, batch.labels, plan)))  # step 2
+            results.append((yield from _uploading(step, key, batch.labels, plan, answers)))  # step 2
         else:
             next(step)
             results.append(finish(step))
@@ -124,6 +149,12 @@ def client_round(
         rest = plan.update_codec.pack_update(rest, start, seed)
     yield _reply(learner, broadcast, len(data.indices), results, rest)  # step 4
     return learner.state()
+
+
+def _opened(broadcast: Broadcast, plan: LocalPlan, opener: Opener | None) -> Mapping[str, Tensor] | None:
+    """The model that a broadcast tells; None if the client needs a snapshot."""
+    model = broadcast.model if opener is None else opener.open(broadcast)
+    return model if model is None or plan.update_codec is None else plan.update_codec.unpack_model(model)
 
 
 def _rest(learner: ClientLearner, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -148,9 +179,9 @@ def finish(step: StepGenerator, answer: Tensor | None = None) -> StepResult:
 
 
 def _uploading(
-    step: StepGenerator, key: StepKey, labels: Tensor, plan: LocalPlan
+    step: StepGenerator, key: StepKey, labels: Tensor, plan: LocalPlan, answers: deque[Answer]
 ) -> Generator[Upload, Answer | None, StepResult]:
-    """Run a step, handing over what it uploads."""
+    """Run a step, handing over what it uploads; first come the answers that are there already, which are used up."""
     received: Tensor | None = None
     while True:
         try:
@@ -158,7 +189,10 @@ def _uploading(
         except StopIteration as stop:
             result: StepResult = stop.value
             return result
-        answer = yield _upload(parcel.pop(), key, labels, plan.codec)
+        if answers:
+            answer: Answer | None = answers.popleft()
+        else:
+            answer = yield _upload(parcel.pop(), key, labels, plan.codec)
         received = None if answer is None else _content(answer).to(plan.device)
 
 

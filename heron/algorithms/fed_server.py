@@ -1,7 +1,7 @@
 """The Fed Server: broadcasts what clients train and replaces it by the mean of their replies, or moves it that way."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -94,13 +94,10 @@ class FedServer:
             MessageError: if its tensors are not those of the model.
             TrainingError: if its loss or a tensor is not finite.
         """
-        loss = float(reply.train_loss)
-        if self._codec is not None:
-            reply = replace(reply, model=self._codec.unpack_update(reply.model, self.model))
-        self._check(reply, loss)
+        reply = self._checked(reply)
         received = {name: tensor.to(self.model[name].device) for name, tensor in reply.model.items()}
         self._mean.add(received, self.weight(reply))
-        self._losses.append(loss)
+        self._losses.append(float(reply.train_loss))
 
     def average(self) -> tuple[float, int]:
         """Make the mean of the round's replies the global model, or step towards it; without a reply it stays.
@@ -117,14 +114,37 @@ class FedServer:
         losses, self._losses = self._losses, []
         return (sum(losses) / len(losses) if losses else math.nan), len(losses)
 
-    def _check(self, reply: Reply, loss: float) -> None:
-        expected = {name: tuple(tensor.shape) for name, tensor in self.model.items()}
-        found = {name: tuple(tensor.shape) for name, tensor in reply.model.items()}
+    def check(self, reply: Reply) -> None:
+        """Refuse what `accept` would refuse, and change nothing.
+
+        Raises:
+            MessageError: if its tensors are not those of the model.
+            TrainingError: if its loss or a tensor is not finite.
+        """
+        self._checked(reply)
+
+    def save_point(self) -> Callable[[], None]:
+        """A function that undoes what happens from now on; a new global model is made of new tensors."""
+        model, downlink_only, moments = dict(self.model), dict(self.downlink_only), dict(self.moments)
+
+        def undo() -> None:
+            self._mean.take()
+            self._losses = []
+            self.model, self.downlink_only, self.moments = model, downlink_only, moments
+
+        return undo
+
+    def _checked(self, reply: Reply) -> Reply:
+        """The reply with its tensors unpacked."""
+        loss = float(reply.train_loss)
+        if self._codec is not None:
+            reply = replace(reply, model=self._codec.unpack_update(reply.model, self.model))
+        expected, found = _signature(self.model), _signature(reply.model)
         if expected != found:
-            odd = min(set(expected.items()) ^ set(found.items()))[0]
+            odd = min(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             raise MessageError(
-                f"reply of client {reply.client_id} in round {reply.round_index}: {odd!r} should have shape "
-                f"{expected.get(odd)}, found {found.get(odd)}"
+                f"reply of client {reply.client_id} in round {reply.round_index}: {odd!r} should be "
+                f"{expected.get(odd, 'absent')}, found {found.get(odd, 'none')}"
             )
         finite = all(bool(torch.isfinite(tensor).all()) for tensor in reply.model.values())
         if not finite or math.isinf(loss):
@@ -132,3 +152,12 @@ class FedServer:
                 f"expected a finite update, found NaN or infinity from client {reply.client_id} in round "
                 f"{reply.round_index} (local loss {loss}); lower client.learning_rate or check its data"
             )
+        return reply
+
+
+def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Dtype and shape of every tensor: `float32 of shape (3, 4)`."""
+    return {
+        name: f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+        for name, tensor in tensors.items()
+    }

@@ -123,6 +123,25 @@ class MainServer:
     def after_average(self, round_index: int, fed_server: FedServer) -> None:
         """The Fed Server holds the next round's model; what the Main Server has for the clients goes into it."""
 
+    def save_point(self) -> Callable[[], None]:
+        """A function that undoes every step made from now on: what a client that is refused has taught is forgotten.
+
+        Holds a copy of theta_s and of the optimiser state as long as it lives.
+        """
+        state = {name: tensor.clone() for name, tensor in self.state().items()}
+        num_losses = len(self._losses)
+
+        def undo() -> None:
+            self.load_state(state)
+            del self._losses[num_losses:]
+
+        return undo
+
+    def is_finite(self) -> bool:
+        """Whether every loss since the last `take_mean_loss`, and every parameter, is finite."""
+        tensors = [*self._losses, *self.module.parameters()]
+        return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
     def take_mean_loss(self) -> float:
         """Mean training loss since the last call, of uploads as they came; NaN if there was none.
 
@@ -131,11 +150,9 @@ class MainServer:
         """
         if not self._losses:
             return math.nan
-        mean = float(torch.stack(self._losses).mean())
+        mean, finite = float(torch.stack(self._losses).mean()), self.is_finite()
         self._losses.clear()
-        if not math.isfinite(mean) or not all(
-            bool(torch.isfinite(tensor).all()) for tensor in self.module.parameters()
-        ):
+        if not finite or not math.isfinite(mean):
             raise TrainingError(
                 f"expected a finite loss on the Main Server, found {mean}; lower server.learning_rate or "
                 f"client.learning_rate, or check the data for NaN"

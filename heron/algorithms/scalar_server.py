@@ -7,7 +7,7 @@ first and their sum is replayed once (`heron.algorithms.walks`). Tensors that sc
 `P` probes of all local steps of a client.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -67,6 +67,24 @@ class ScalarFedServer(FedServer):
     def global_model(self) -> dict[str, Tensor]:
         """What clients start a round from, by name; the tensors themselves."""
         return self.theta | super().global_model()
+
+    def check(self, reply: Reply) -> None:
+        """Refuse what `accept` would refuse, and change nothing."""
+        self._scalars(reply)
+        super().check(reply)
+
+    def save_point(self) -> Callable[[], None]:
+        """As of every Fed Server."""
+        undo_rest, theta, log = super().save_point(), dict(self.theta), self._log.state()
+
+        def undo() -> None:
+            undo_rest()
+            self._walks = []
+            self.theta = theta
+            self._log.load_state(log)
+            self._digests.clear()
+
+        return undo
 
     def accept(self, reply: Reply) -> None:
         """Note what the client did; its other tensors go to their mean.

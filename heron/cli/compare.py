@@ -9,9 +9,9 @@ from typing import Any
 from heron.analysis import RunGroup, common_target, costs_to_target, quality_of, summarise
 from heron.cli.grid import Cell, expand_grid
 from heron.cli.report import PAGE, warn
-from heron.cli.run_files import free_folder, read_config, write_config
 from heron.cli.workers import run_all
 from heron.config import RunConfig, assigned_keys, build_federation, load_splits, profile_cost, use_threads_and_device
+from heron.config.run_files import free_folder, read_config, write_config
 from heron.engines import ClientCost, Metrics, RunDirectory, read_json, write_json
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import plot_grid, plot_learning_curves, print_comparison, print_comparison_note, write_report

@@ -10,8 +10,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from heron.analysis import text_scores
-from heron.cli.run_files import read_config, refuse_occupied
 from heron.config import build_run, fingerprint
+from heron.config.run_files import read_config, refuse_occupied
 from heron.config.schema import CausalLmConfig
 from heron.data import load_e2e_prompts
 from heron.engines import RunDirectory, load_checkpoint, write_json
@@ -74,12 +74,12 @@ def _trained(directory: Path) -> tuple[CausalLmSplit, Any]:
             f"`heron train --resume {directory}`"
         )
     # Without its directory: the run may be training elsewhere, and nothing of it is to change.
-    federation = build_run(config, None).federation
+    servers = build_run(config, None).federation.servers
     tensors, facts = load_checkpoint(RunDirectory(directory).checkpoint)
     if facts.get("fingerprint") != fingerprint(config):
         raise CheckpointError(f"the checkpoint in {directory} was written by another configuration; name another run")
-    federation.load_servers(tensors)
-    split = federation.load_global_model()
+    servers.load_tensors(tensors)
+    split = servers.load_global_model()
     assert isinstance(split, CausalLmSplit)  # what such a configuration builds
     return split, load_tokenizer(config.split.pretrained, split.whole.config.vocab_size)
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from heron.cli.progress import round_progress
-from heron.cli.run_files import free_folder, read_config, refuse_occupied, write_config
 from heron.config import RunConfig, build_run, profile_cost, recipe_config, resolve_budget
+from heron.config.run_files import free_folder, read_config, refuse_occupied, write_config
 from heron.engines import Metrics, Run, RunDirectory, write_json
 from heron.engines.run_loop import Observer
 from heron.errors import MissingExtraError

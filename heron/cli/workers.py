@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from heron.cli.progress import total_progress
-from heron.cli.run_files import read_config
 from heron.config import RunConfig, build_run
+from heron.config.run_files import read_config
 from heron.engines import RunDirectory
 from heron.errors import HeronError, TrainingError
 

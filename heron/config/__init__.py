@@ -14,7 +14,9 @@ from heron.config.build import (
 from heron.config.overrides import assigned_keys, check_choice, fingerprint, from_toml, override, to_toml
 from heron.config.recipe_parts import PaperCost, Recipe
 from heron.config.recipes import RECIPES
+from heron.config.run_files import free_folder, read_config, refuse_occupied, write_config
 from heron.config.schema import RunConfig
+from heron.config.sides import build_clients, build_servers
 from heron.config.sizes import parse_bytes
 from heron.config.variants import variants_of
 
@@ -24,20 +26,26 @@ __all__ = [
     "Recipe",
     "RunConfig",
     "assigned_keys",
+    "build_clients",
     "build_federation",
     "build_run",
+    "build_servers",
     "build_split",
     "check_choice",
     "fingerprint",
+    "free_folder",
     "from_toml",
     "load_splits",
     "override",
     "parse_bytes",
     "plan_cost",
     "profile_cost",
+    "read_config",
     "recipe_config",
+    "refuse_occupied",
     "resolve_budget",
     "to_toml",
     "use_threads_and_device",
     "variants_of",
+    "write_config",
 ]

@@ -3,6 +3,7 @@
 from functools import lru_cache, partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -104,9 +105,22 @@ def _load_e2e(data: E2EConfig, config: RunConfig) -> Splits:
 
 
 def build_federation(config: RunConfig, splits: Splits) -> Federation:
-    """The parties of a run, with initial weights that depend on the seed alone."""
+    """All parties of a run in one process, with initial weights that depend on the seed alone."""
     config = resolve_budget(config)
-    shares = partition(
+    return Federation(
+        build_split(config),
+        ALGORITHMS[config.algorithm],
+        splits.train,
+        client_shares(config, splits),
+        federation_settings(config),
+        criterion(config),
+        link_model(config, partial(_step_flops, config.model_copy(update={"seed": 0, "link": NO_LINK}))),
+    )
+
+
+def client_shares(config: RunConfig, splits: Splits) -> list[np.ndarray]:
+    """Each client's positions in the training data."""
+    return partition(
         config.clients.partition,
         labels_of(splits.train),
         num_clients=config.clients.total,
@@ -114,9 +128,6 @@ def build_federation(config: RunConfig, splits: Splits) -> Federation:
         seed=config.seed,
         groups=splits.groups,
     )
-    algorithm, settings = ALGORITHMS[config.algorithm], federation_settings(config)
-    link = link_model(config, partial(_step_flops, config.model_copy(update={"seed": 0, "link": NO_LINK})))
-    return Federation(build_split(config), algorithm, splits.train, shares, settings, criterion(config), link)
 
 
 def resolve_budget(config: RunConfig) -> RunConfig:

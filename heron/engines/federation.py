@@ -4,46 +4,31 @@ Clients are swapped through one resident network; messages pass a channel that c
 mode, encodes and decodes every one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.optim import SGD, Adam, Optimizer
-from torch.utils.data import Dataset
 
-from heron.algorithms import (
-    Algorithm,
-    ClientData,
-    Criterion,
-    FedServerSetup,
-    LocalNetwork,
-    LocalPlan,
-    Opener,
-    Replayer,
-    ServerSetup,
-    UpdateCodec,
-    client_round,
-    make_fed_server,
-)
-from heron.comms import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Message, Reply, Upload
-from heron.data import fetch, num_batched, num_local_steps
+from heron.algorithms import Algorithm, Criterion
+from heron.comms import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Message, Upload
+from heron.data import fetch
 from heron.engines.client_states import ClientStates
+from heron.engines.clients import Clients, Examples
 from heron.engines.link_model import LinkModel
-from heron.engines.packing import pack, unpack
-from heron.engines.settings import FederationSettings, RoundResult, check_traffic
+from heron.engines.resident import Resident
+from heron.engines.servers import Servers, check_participants
+from heron.engines.settings import FederationSettings, RoundResult
 from heron.engines.trace import RoundTrace, TracedLearner
-from heron.errors import ConfigError
-from heron.split import SplitModel, check_disjoint, check_trainable
-from heron.zo import derive_seed
-
-Examples = Dataset[tuple[Tensor, ...]]
+from heron.split import SplitModel
 
 
 class Federation:
-    """Clients, Main Server and Fed Server of one run.
+    """Clients, Main Server and Fed Server of one run, and the link between them.
 
     Args:
         split: the cut network; trained in place.
@@ -55,15 +40,16 @@ class Federation:
         link: devices and links whose time is simulated; None for none.
 
     Attributes:
+        servers: the servers' side.
+        clients: the clients' side.
         states: what clients keep between rounds.
         held: the theta that each client has received last, where replies hold scalars.
-        client_examples: examples that clients have trained on so far, those of dropped clients included.
         simulated_s: time that the rounds so far would have taken on the devices and links; None without them.
 
     Raises:
         SplitError: if the network cannot be trained this way.
-        ConfigError: if a round asks for more clients than there are, the algorithm's clients have no such optimiser,
-            the auxiliary network is to be refreshed and clients train none, or the algorithm cannot have such traffic.
+        ConfigError: if a round asks for more clients than there are, the algorithm's clients have no such optimiser, or
+            the auxiliary network is to be refreshed and clients train none.
     """
 
     def __init__(
@@ -76,56 +62,40 @@ class Federation:
         criterion: Criterion = cross_entropy,
         link: LinkModel | None = None,
     ) -> None:
-        self.split = split.to(settings.device)
+        check_participants(settings.clients_per_round, len(partition))
+        example = fetch(dataset, partition[0][:2], torch.device(settings.device))
+        resident = Resident(split, algorithm, settings, criterion, example.inputs)
+        self.clients = Clients(resident, dataset, partition)
+        self.servers = Servers(resident, len(partition))
+        self.states = ClientStates()
+        self.held = ClientStates()
+        self.simulated_s = None if link is None else 0.0
+        self._trace = None if link is None else RoundTrace(link)
+        self.split = resident.split
         self.algorithm = algorithm
         self.settings = settings
         self.dataset = dataset
-        self.partition = list(partition)
-        self.ledger = Ledger()
-        self.states = ClientStates()
-        self.held = ClientStates()
-        self.next_round = 0
-        self.client_examples = 0
-        self.simulated_s = None if link is None else 0.0
-        self._trace = None if link is None else RoundTrace(link)
-        self._check()
-        self.local = LocalNetwork(
-            self.split,
-            criterion,
-            head=algorithm.head,
-            micro_batch=settings.micro_batch,
-            checkpointing=settings.checkpointing,
-        )
-        self._client_settings = algorithm.client_settings(settings.client)
-        self.learner = algorithm.make_client(self.local, self._client_settings)
-        self._check_update()
-        self._update_codec = self._make_update_codec()
-        self.fed_server = make_fed_server(
-            FedServerSetup(
-                self.learner.model(),
-                self._downlink_only(),
-                settings.weighting,
-                settings.seed,
-                self._client_settings,
-                settings.fed_optimizer,
-                self.local.buffers(),
-                self.learner.replayed(),
-                self._update_codec,
-            )
-        )
-        self.main_server = algorithm.make_main_server(
-            ServerSetup(
-                self.split,
-                criterion,
-                self._make_server_optimizer,
-                settings.seed,
-                settings.alignment,
-                settings.refresh_auxiliary,
-                settings.reuse,
-                settings.buffer_size,
-            )
-        )
+        self.partition = self.clients.partition
+        self.local = resident.local
+        self.learner = resident.learner
+        self.fed_server = self.servers.fed_server
+        self.main_server = self.servers.main_server
         self._channel = self._make_channel()
+
+    @property
+    def ledger(self) -> Ledger:
+        """Traffic so far."""
+        return self.servers.ledger
+
+    @property
+    def client_examples(self) -> int:
+        """Examples that clients have trained on so far, those of dropped clients included."""
+        return self.servers.client_examples
+
+    @property
+    def next_round(self) -> int:
+        """Of the next round, t, from 0."""
+        return self.servers.next_round
 
     def run_round(self) -> RoundResult:
         """Run the next round.
@@ -133,17 +103,14 @@ class Federation:
         Raises:
             TrainingError: if a loss or an update is not finite; the federation is then of no further use.
         """
-        round_index = self.next_round
-        participants = self.participants(round_index)
-        self.split.train()
-        self.algorithm.run_round(self, self.fed_server, self.main_server, round_index, participants)
-        client_loss, num_replies = self.fed_server.average()
-        self.main_server.after_average(round_index, self.fed_server)
-        server_loss = self.main_server.take_mean_loss()
+        result = self.servers.run_round(self, self.participants(self.next_round))
         if self._trace is not None and self.simulated_s is not None:
             self.simulated_s += self._trace.take_seconds()
-        self.next_round += 1
-        return RoundResult(round_index, participants, num_replies, server_loss, client_loss)
+        return replace(result, simulated_s=self.simulated_s)
+
+    def participants(self, round_index: int) -> list[int]:
+        """The clients of a round, ascending."""
+        return self.servers.participants(round_index)
 
     def exchange(self, broadcast: Broadcast) -> Conversation:
         """The link to a client (`heron.comms.Link`): its uploads as they come, its reply last."""
@@ -151,104 +118,71 @@ class Federation:
             self._trace.begin_client(broadcast.client_id)
         received = self._channel.pass_through(broadcast, "downlink")
         assert isinstance(received, Broadcast)  # the channel keeps a message's type
-        client = self._client(received)
+        client = self._attend(received)
         if self.settings.bundle:
-            yield from map(self._sent, self._channel.collect(client))
+            yield from map(self._noted, self._channel.collect(client))
             return
-        message = next(client, None)
-        while message is not None:
-            parcel = [self._receive(message)]
-            message = None
-            # Popped in the expression: no variable holds smashed data, so it dies with its consumer's.
-            answer = yield parcel.pop()
+        answer: Answer | None = None
+        while True:
             try:
-                message = client.send(None if answer is None else self._answer(answer))
+                parcel = [self._receive(client.send(None if answer is None else self._answer(answer)))]
             except StopIteration:
                 return
-
-    def participants(self, round_index: int) -> list[int]:
-        """The clients of a round, ascending: drawn without replacement from (seed, round)."""
-        everyone = len(self.partition)
-        chosen = self.settings.clients_per_round or everyone
-        generator = np.random.default_rng(derive_seed("participants", self.settings.seed, round_index))
-        return sorted(int(client_id) for client_id in generator.choice(everyone, size=chosen, replace=False))
-
-    def client_data(self, client_id: int) -> ClientData:
-        """A client's examples."""
-        return ClientData(self.dataset, self.partition[client_id])
+            answer = None
+            # Popped in the expression: no variable holds smashed data, so it dies with its consumer's.
+            answer = yield parcel.pop()
 
     def load_global_model(self) -> SplitModel:
         """The network with the global parameters in place: {theta_c, theta_s} and the auxiliary network."""
-        self.learner.load(self.fed_server.global_model(), {})
-        return self.split
+        return self.servers.load_global_model()
+
+    def keep_states_in(self, folder: Path) -> None:
+        """Keep what clients have for their next rounds in a folder that outlives this process."""
+        self.states = ClientStates(folder / "clients")
+        self.held = ClientStates(folder / "held")
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What the next round depends on beside the files of `states`: (tensors by name, JSON-serialisable facts)."""
-        groups = self.fed_server.state()
-        if self.algorithm.uploads != "never":
-            groups["main_server"] = self.main_server.state()
-        return pack(groups), {
-            "next_round": self.next_round,
-            "client_examples": self.client_examples,
-            "client_states": self.states.index(),
-            "held": self.held.index(),
-            "ledger": self.ledger.to_dict(),
-            **({} if self.simulated_s is None else {"simulated_s": self.simulated_s}),
-        }
+        """What the next round depends on: (tensors by name, JSON-serialisable facts).
+
+        The files of `states` and `held` that the facts name are on the disk by then.
+        """
+        self.states.sync()
+        self.held.sync()
+        tensors, facts = self.servers.state()
+        facts |= {"client_states": self.states.index(), "held": self.held.index()}
+        return tensors, facts if self.simulated_s is None else facts | {"simulated_s": self.simulated_s}
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Continue from what `state` returned."""
-        self.load_servers(tensors)
+        self.servers.load_state(tensors, facts)
         self.states.load_index(facts["client_states"])
         self.held.load_index(facts["held"])
-        self.next_round = int(facts["next_round"])
-        self.client_examples = int(facts["client_examples"])
-        self.ledger = Ledger.from_dict(facts["ledger"])
         self._channel = self._make_channel()
         if self.simulated_s is not None:
             self.simulated_s = float(facts["simulated_s"])
 
-    def load_servers(self, tensors: dict[str, Tensor]) -> None:
-        """Give both servers what `state` returned as tensors: all that the global model is made of."""
-        groups = unpack({name: tensor.to(self.settings.device) for name, tensor in tensors.items()})
-        if "main_server" in groups:
-            self.main_server.load_state(groups["main_server"])
-        self.fed_server.load_state(groups)
+    def checkpointed(self) -> None:
+        """A checkpoint of the present state is in place: files that only older ones name go."""
+        self.states.prune()
+        self.held.prune()
 
-    def _client(self, broadcast: Broadcast) -> Conversation:
-        """A client's round as far as it attends."""
-        client_id, plan = broadcast.client_id, self.local_plan()
-        data = self.client_data(client_id)
-        num_steps = num_local_steps(len(data.indices), plan.batch_size, plan.local_steps)
-        attendance = self.settings.reliability.attendance(plan.run_seed, broadcast.round_index, client_id, num_steps)
-        state = self.states.take(client_id)
-        learner = self.learner if self._trace is None else TracedLearner(self.learner, self._trace)
-        rounds = client_round(learner, broadcast, state, data, plan, attendance.max_steps, self._opener())
-        answer: Answer | None = None
-        while True:
-            try:
-                parcel = [rounds.send(answer)]
-            except StopIteration as stop:
-                self.states.keep(client_id, broadcast.round_index, stop.value)
-                return
-            if isinstance(parcel[0], Reply):
-                self.client_examples += num_batched(len(data.indices), plan.batch_size, parcel[0].num_steps)
-                if not attendance.replies:
-                    return
-            answer = yield parcel.pop()
-
-    def _opener(self) -> Opener | None:
-        names = self.learner.replayed()
-        return Opener(self.held, names, Replayer(self.settings.seed, self._client_settings)) if names else None
+    def _attend(self, broadcast: Broadcast) -> Conversation:
+        """The client's round; what it keeps is put away at its end."""
+        resident, client_id = self.clients.resident, broadcast.client_id
+        learner = resident.learner if self._trace is None else TracedLearner(resident.learner, self._trace)
+        state, opener = self.states.take(client_id), resident.opener(self.held)
+        attended = yield from self.clients.attend(broadcast, state, opener, learner=learner)
+        self.states.keep(client_id, broadcast.round_index, attended.state)
+        self.servers.client_examples += attended.num_examples
 
     def _make_channel(self) -> Channel:
         watch = (lambda *_: None) if self._trace is None else self._trace.message
         return Channel(self.ledger, wire=self.settings.wire, bundle=self.settings.bundle, watch=watch)
 
     def _receive(self, message: FromClient) -> FromClient:
-        return self._sent(self._channel.pass_through(message, "uplink"))
+        return self._noted(self._channel.pass_through(message, "uplink"))
 
-    def _sent(self, received: Message) -> FromClient:
+    def _noted(self, received: Message) -> FromClient:
         assert isinstance(received, FromClient)  # the channel keeps a message's type
         if self._trace is not None and isinstance(received, Upload):
             self._trace.served(len(received.labels))
@@ -258,73 +192,3 @@ class Federation:
         received = self._channel.pass_through(message, "downlink")
         assert isinstance(received, Answer)  # the channel keeps a message's type
         return received
-
-    def local_plan(self) -> LocalPlan:
-        """What every client does in a round."""
-        settings = self.settings
-        period = {"periodic": settings.upload_period, "every_step": 1, "never": None}[self.algorithm.uploads]
-        return LocalPlan(
-            settings.seed,
-            settings.batch_size,
-            settings.local_steps,
-            period,
-            torch.device(settings.device),
-            settings.codec,
-            self._update_codec,
-        )
-
-    def _make_update_codec(self) -> UpdateCodec | None:
-        if self.settings.update_codec == "fp32":
-            return None
-        replayed = self.learner.replayed()
-        sent = {name: tensor for name, tensor in self.learner.model().items() if name not in replayed}
-        return UpdateCodec(self.settings.update_codec, sent, self._downlink_only())
-
-    def _downlink_only(self) -> dict[str, Tensor]:
-        part = self.algorithm.downlink_only
-        if part is None:
-            return {}
-        named = self.local.module[part].named_parameters()
-        return {f"{part}.{name}": tensor for name, tensor in named if tensor.requires_grad}
-
-    def _make_server_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        rate = self.settings.server_learning_rate
-        return Adam(parameters, lr=rate) if self.settings.server_optimizer == "adam" else SGD(parameters, lr=rate)
-
-    def _check_update(self) -> None:
-        if self._client_settings.update == "scalars" and not self.learner.replayed():
-            raise ConfigError(
-                f"{self.algorithm.name}: expected update=dense, found scalars: nothing on its clients learns by zeroth "
-                f"order; leave it dense, or choose heron with probes below its order boundary"
-            )
-
-    def _check(self) -> None:
-        chosen, everyone = self.settings.clients_per_round, len(self.partition)
-        if chosen is not None and not 1 <= chosen <= everyone:
-            raise ConfigError(f"expected clients.per_round from 1 to clients.total = {everyone}, found {chosen}")
-        if self.settings.refresh_auxiliary and not self.algorithm.trains_auxiliary:
-            raise ConfigError(
-                f"expected server.refresh_auxiliary=false with {self.algorithm.name}, found true: its clients train no "
-                f"auxiliary network; leave it false or choose an algorithm whose clients do, such as heron"
-            )
-        check_traffic(self.algorithm, self.settings)
-        example = fetch(self.dataset, self.partition[0][:2], torch.device(self.settings.device))
-        check_trainable(
-            self.split,
-            example.inputs,
-            micro_batch=self.settings.micro_batch,
-            needs_auxiliary=self.algorithm.head == "auxiliary",
-            holds_server=self.algorithm.head == "server",
-        )
-        if self.algorithm.downlink_only == "auxiliary" or self.settings.refresh_auxiliary:
-            assert self.split.auxiliary is not None  # checked by then
-            # The server changes theta_a by itself: a tensor of the client's own in it would be another one there.
-            check_disjoint(
-                "client", self.split.client, "the auxiliary network that the server fits", self.split.auxiliary
-            )
-        rule, known = self.settings.client.optimizer, self.algorithm.optimizers
-        if rule not in known:
-            raise ConfigError(
-                f"{self.algorithm.name}: expected client.optimizer of {', '.join(known)}, found {rule}; set it to "
-                f"one of these"
-            )

@@ -25,7 +25,6 @@ class RunDirectory:
         self.summary = path / "summary.json"
         self.checkpoint = path / "checkpoint" / "state.safetensors"
         self.clients = path / "checkpoint" / "clients"
-        self.held = path / "checkpoint" / "held"
         self.cost = path / "cost.json"
         self.events = path / "tensorboard"
         self.model = path / "model.safetensors"

@@ -3,28 +3,58 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import save
+from torch import Tensor
 
 from heron.data import Splits
 from heron.engines.checkpoint import load_checkpoint, save_checkpoint, write_atomically
-from heron.engines.client_states import ClientStates
 from heron.engines.evaluation import evaluate
-from heron.engines.federation import Federation
 from heron.engines.run_directory import Metrics, RunDirectory
+from heron.engines.servers import Servers
 from heron.engines.settings import RoundResult
 from heron.errors import CheckpointError
 
 Observer = Callable[[Metrics], None]
 
 
+class Engine(Protocol):
+    """Trains a federation: the servers, and clients that it reaches in its own way."""
+
+    @property
+    def servers(self) -> Servers:
+        """The servers' side."""
+        ...
+
+    def run_round(self) -> RoundResult:
+        """Run the next round."""
+        ...
+
+    def keep_states_in(self, folder: Path) -> None:
+        """Where what clients keep between rounds is to outlive the process, as far as it lies here."""
+        ...
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What the next round depends on, for a checkpoint; files that it names are on the disk by then."""
+        ...
+
+    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        ...
+
+    def checkpointed(self) -> None:
+        """The checkpoint with the present state is in place."""
+        ...
+
+
 class Run:
-    """A federation, the data that judges it and, where it is to last, a directory.
+    """An engine, the data that judges it and, where it is to last, a directory.
 
     Args:
-        federation: what trains.
+        federation: the engine with its federation.
         splits: validation and test data.
         rounds: rounds to run, T.
         directory: where metrics and checkpoints go; None keeps nothing.
@@ -34,7 +64,7 @@ class Run:
 
     def __init__(
         self,
-        federation: Federation,
+        federation: Engine,
         splits: Splits,
         *,
         rounds: int,
@@ -50,8 +80,7 @@ class Run:
         self._fingerprint = fingerprint
         self._evaluation_period = evaluation_period
         if directory is not None:
-            federation.states = ClientStates(directory.clients)
-            federation.held = ClientStates(directory.held)
+            federation.keep_states_in(directory.checkpoint.parent)
 
     def restore(self) -> int:
         """Continue from the directory's checkpoint, if there is one; returns the number of finished rounds.
@@ -71,8 +100,9 @@ class Run:
                     f"{self.directory.config}; start a new run"
                 )
             self.federation.load_state(tensors, facts)
-        self.metrics = self.directory.cut_metrics(self.federation.next_round)
-        return self.federation.next_round
+        finished = self.federation.servers.next_round
+        self.metrics = self.directory.cut_metrics(finished)
+        return finished
 
     def train(self, observe: Observer = lambda _: None) -> list[Metrics]:
         """Run the rounds that are left.
@@ -85,7 +115,7 @@ class Run:
         """
         earlier_s = float(self.metrics[-1]["elapsed_s"]) if self.metrics else 0.0
         started = time.perf_counter()
-        while self.federation.next_round < self.rounds:
+        while self.federation.servers.next_round < self.rounds:
             result = self.federation.run_round()
             row = self._row(result, earlier_s + time.perf_counter() - started)
             self._record(row)
@@ -94,12 +124,13 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """Final metrics and traffic by kind."""
-        ledger = self.federation.ledger
+        servers = self.federation.servers
+        ledger, resident = servers.ledger, servers.resident
         final = self.metrics[-1] if self.metrics else {}
-        exact = self.federation.settings.client.exact
+        exact = resident.settings.client.exact
         return {
             **final,
-            **({"client_exact": exact} if self.federation.algorithm.has_boundary else {}),
+            **({"client_exact": exact} if resident.algorithm.has_boundary else {}),
             "uplink_bytes_by_kind": ledger.by_kind("uplink"),
             "downlink_bytes_by_kind": ledger.by_kind("downlink"),
         }
@@ -112,7 +143,7 @@ class Run:
     def save_model(self) -> None:
         """Write the joined model {theta_c, theta_s} to the run directory as safetensors."""
         assert self.directory is not None  # asked for by callers that have one
-        joined = self.federation.load_global_model().joined_state_dict()
+        joined = self.federation.servers.load_global_model().joined_state_dict()
         content = save({name: tensor.cpu().contiguous().clone() for name, tensor in joined.items()})
         write_atomically(self.directory.model, content)
 
@@ -121,40 +152,40 @@ class Run:
         if self.directory is None:
             return
         self.directory.append_metrics(row)
-        self.federation.states.sync()
-        self.federation.held.sync()
         tensors, facts = self.federation.state()
         save_checkpoint(self.directory.checkpoint, tensors, facts | {"fingerprint": self._fingerprint})
-        self.federation.states.prune()
-        self.federation.held.prune()
+        self.federation.checkpointed()
 
     def _row(self, result: RoundResult, elapsed_s: float) -> Metrics:
-        federation = self.federation
+        servers = self.federation.servers
         number = result.round_index + 1
         server_loss, client_loss = result.server_loss, result.client_loss
         row: Metrics = {
             "round": number,
-            "algorithm": federation.algorithm.name,
+            "algorithm": servers.resident.algorithm.name,
             "train_loss": _number(client_loss if math.isnan(server_loss) else server_loss),
             "client_loss": _number(client_loss),
-            "uplink_bytes": federation.ledger.uplink_bytes,
-            "downlink_bytes": federation.ledger.downlink_bytes,
+            "uplink_bytes": servers.ledger.uplink_bytes,
+            "downlink_bytes": servers.ledger.downlink_bytes,
             "clients": result.num_replies,
-            "client_examples": federation.client_examples,
+            "client_examples": servers.client_examples,
             "elapsed_s": round(elapsed_s, 3),
         }
-        if federation.simulated_s is not None:
-            row["simulated_s"] = federation.simulated_s
+        if result.simulated_s is not None:
+            row["simulated_s"] = result.simulated_s
+        if result.faults:
+            row["faults"] = dict(result.faults)
         if number % self._evaluation_period == 0 or number == self.rounds:
             row |= self._evaluate()
         return row
 
     def _evaluate(self) -> Metrics:
-        device = torch.device(self.federation.settings.device)
-        model = self.federation.load_global_model()
+        resident = self.federation.servers.resident
+        device = torch.device(resident.settings.device)
+        model = self.federation.servers.load_global_model()
         row: Metrics = {}
         for name, dataset in (("validation", self.splits.validation), ("test", self.splits.test)):
-            result = evaluate(model, dataset, self.federation.local.criterion, device=device)
+            result = evaluate(model, dataset, resident.criterion, device=device)
             if result is not None:
                 row |= result.metrics(name)
         return row

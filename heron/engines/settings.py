@@ -1,5 +1,6 @@
 """How a federation trains, and what a round of it did."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -72,6 +73,8 @@ class RoundResult:
         num_replies: how many of them replied; the others dropped out.
         server_loss: mean training loss of the Main Server; NaN where there was no upload.
         client_loss: mean local loss of the clients; NaN where they compute none.
+        faults: how often which fault of a client was met, where clients are on nodes of their own.
+        simulated_s: time that the rounds so far would have taken on the devices and links; None without them.
     """
 
     round_index: int
@@ -79,6 +82,8 @@ class RoundResult:
     num_replies: int
     server_loss: float
     client_loss: float
+    faults: Mapping[str, int] = field(default_factory=dict)
+    simulated_s: float | None = None
 
 
 def check_traffic(algorithm: Algorithm, settings: FederationSettings) -> None:

@@ -24,6 +24,7 @@ FLOORS = {
     "report": 5,
     "cli": 5,
     "training": 5,
+    "apps": 5,
 }
 # Optional libraries and the one folder that may import each.
 HOMES = {
@@ -35,10 +36,11 @@ HOMES = {
     "tensorboard": "report",
     "transformers": "lm",
     "peft": "lm",
+    "flwr": "engines",
     "sacrebleu": "analysis",
     "rouge_score": "analysis",
 }
-OPTIONAL = (*HOMES, "flwr", "pandas", "pydantic", "rich", "tomli_w")
+OPTIONAL = (*HOMES, "pandas", "pydantic", "rich", "tomli_w")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 

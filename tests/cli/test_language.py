@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from heron.cli.main import main
-from heron.cli.run_files import read_config
 from heron.config import load_splits
+from heron.config.run_files import read_config
 from heron.data import IGNORED
 from heron.lm import Adaptation, causal_lm, load_client_parts
 

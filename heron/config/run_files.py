@@ -1,9 +1,11 @@
-"""Where the commands put runs, and how they find them again."""
+"""Where runs are put, and how they are found again."""
 
 from pathlib import Path
 
-from heron.config import RunConfig, from_toml, to_toml
-from heron.engines import RunDirectory, write_atomically
+from heron.config.overrides import from_toml, to_toml
+from heron.config.schema import RunConfig
+from heron.engines.checkpoint import write_atomically
+from heron.engines.run_directory import RunDirectory
 from heron.errors import CheckpointError
 
 

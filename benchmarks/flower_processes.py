@@ -1,0 +1,290 @@
+"""Real Flower processes on loopback, for scripts and tests: a simulation, and a secured deployment.
+
+Everything runs in a network and process namespace of its own, where that is permitted: nothing listens outside it, and
+nothing survives it. Keys and certificates are made for one use and live as long as the folder they are in.
+"""
+
+import datetime as dt
+import ipaddress
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+_NAMESPACE = ("unshare", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc", "--kill-child")
+_INSIDE = "HERON_IN_NAMESPACE"
+_STOP_S = 20
+
+
+def can_have_namespace() -> bool:
+    """Whether this process may make a network and process namespace."""
+    if shutil.which("unshare") is None or shutil.which("ip") is None:
+        return False
+    return (
+        subprocess.run([*_NAMESPACE, "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode == 0
+    )
+
+
+def enter_namespace() -> None:
+    """Start this script again in a namespace of its own, and end with its exit code; does nothing inside one."""
+    if os.environ.get(_INSIDE):
+        return
+    command = [*_NAMESPACE, "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, *sys.argv]
+    sys.exit(subprocess.run(command, env=os.environ | {_INSIDE: "1"}, check=False).returncode)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What Flower's processes need: a home of their own, the environment's commands, no calls out."""
+    path = os.environ.get("PYTHONPATH", "")
+    return os.environ | {
+        "FLWR_HOME": str(folder / "home"),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{path}" if path else str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "NO_COLOR": "1",
+    }
+
+
+def run_config(values: Mapping[str, str | int | float]) -> str:
+    """Keys of the app's configuration as `flwr run --run-config` takes them."""
+    return " ".join(f'{key}="{value}"' if isinstance(value, str) else f"{key}={value}" for key, value in values.items())
+
+
+def simulate(folder: Path, config: Mapping[str, str | int | float], num_clients: int, timeout_s: float) -> str:
+    """Run the apps in Flower's simulation; returns the log. To be called in a namespace: Ray listens everywhere."""
+    assert os.environ.get(_INSIDE), "call enter_namespace first"
+    (folder / "home").mkdir(parents=True, exist_ok=True)
+    federation = f"num-supernodes={num_clients} client-resources-num-cpus=1"
+    command = ["flwr", "run", ".", "local", "--stream", "--federation-config", federation]
+    return _flwr([*command, "--run-config", run_config(config)], folder, timeout_s)
+
+
+class Deployment:
+    """A SuperLink and SuperNodes with TLS and node authentication.
+
+    Args:
+        folder: where keys, state and logs go.
+        num_clients: number of nodes; node i is client i.
+
+    Attributes:
+        peak_rss_mib: largest resident memory seen, by kind of process.
+    """
+
+    def __init__(self, folder: Path, num_clients: int) -> None:
+        self.folder = folder
+        self.num_clients = num_clients
+        self.peak_rss_mib: dict[str, float] = {}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._port = _free_port()
+        self._watching = threading.Event()
+
+    def start(self) -> None:
+        """Make keys, start the SuperLink, register the nodes' keys, start the nodes."""
+        (self.folder / "home").mkdir(parents=True, exist_ok=True)
+        make_certificates(self.folder)
+        for client_id in range(self.num_clients):
+            make_node_key(self.folder / f"node{client_id}")
+        address = f"127.0.0.1:{self._port}"
+        (self.folder / "home" / "config.toml").write_text(
+            f'[superlink.dep]\naddress = "{address}"\nroot-certificates = "{self.folder / "ca.crt"}"\n'
+        )
+        self.start_superlink()
+        for client_id in range(self.num_clients):
+            _flwr(["flwr", "supernode", "register", str(self.folder / f"node{client_id}.pub"), "dep"], self.folder, 60)
+            self.start_node(client_id)
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def start_superlink(self) -> None:
+        """Start the SuperLink and wait until it answers."""
+        names = {"--ssl-ca-certfile": "ca.crt", "--ssl-certfile": "server.crt", "--ssl-keyfile": "server.key"}
+        files = [word for flag, name in names.items() for word in (flag, str(self.folder / name))]
+        command = [str(BIN / "flower-superlink"), *files, "--enable-supernode-auth", "--host", "127.0.0.1"]
+        command += ["--port", str(self._port), "--database", str(self.folder / "state.db")]
+        self._start("superlink", [*command, "--disable-runtime-dependency-installation"])
+        _wait_for_port(self._port, self._processes["superlink"])
+
+    def start_node(self, client_id: int) -> None:
+        """Start the SuperNode of a client."""
+        command = [str(BIN / "flower-supernode"), "--root-certificates", str(self.folder / "ca.crt")]
+        command += ["--superlink", f"127.0.0.1:{self._port}", "--port", str(_free_port())]
+        command += ["--auth-supernode-private-key", str(self.folder / f"node{client_id}")]
+        self._start(f"supernode{client_id}", [*command, "--node-config", f"partition-id={client_id}"])
+
+    def run(self, config: Mapping[str, str | int | float], timeout_s: float) -> str:
+        """Run the apps; returns the log."""
+        return _flwr(
+            ["flwr", "run", ".", "dep", "--stream", "--run-config", run_config(config)], self.folder, timeout_s
+        )
+
+    def stop(self) -> None:
+        """End every process that was started here."""
+        self._watching.set()
+        for process in reversed(self._processes.values()):
+            _end(process)
+        self._processes.clear()
+
+    def _start(self, name: str, command: list[str]) -> None:
+        log = (self.folder / f"{name}.log").open("ab")
+        self._processes[name] = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=environment(self.folder), start_new_session=True
+        )
+        log.close()
+
+    def _watch(self) -> None:
+        import psutil
+
+        while not self._watching.wait(0.2):
+            for name, process in list(self._processes.items()):
+                kind = name.rstrip("0123456789")
+                try:
+                    root = psutil.Process(process.pid)
+                    found = {kind: root, **{f"app of a {kind}": child for child in root.children(recursive=True)}}
+                    for label, each in found.items():
+                        rss_mib = each.memory_info().rss / 2**20
+                        self.peak_rss_mib[label] = max(self.peak_rss_mib.get(label, 0.0), round(rss_mib, 1))
+                except psutil.Error:
+                    continue
+
+
+@contextmanager
+def deployment(folder: Path, num_clients: int) -> Iterator[Deployment]:
+    """A running deployment; nothing of it is left afterwards."""
+    parties = Deployment(folder, num_clients)
+    try:
+        parties.start()
+        yield parties
+    finally:
+        parties.stop()
+
+
+def make_certificates(folder: Path) -> None:
+    """A certificate authority and a server certificate for 127.0.0.1, valid for a day."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    authority_key, server_key = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
+    authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "heron test authority")])
+    server = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+
+    issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+
+    def builder(subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(authority)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(minutes=5))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(issuer_id, critical=False)
+        )
+
+    root = builder(authority, authority_key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")])
+    leaf = builder(server, server_key).add_extension(names, critical=False)
+    _write(folder / "ca.crt", _pem(root.sign(authority_key, hashes.SHA384())))
+    _write(folder / "server.crt", _pem(leaf.sign(authority_key, hashes.SHA384())))
+    _write(folder / "server.key", _private(server_key, openssh=False))
+
+
+def make_node_key(path: Path) -> None:
+    """A node's key pair as `ssh-keygen -t ecdsa -b 384` makes it: `path` and `path.pub`."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = ec.generate_private_key(ec.SECP384R1())
+    _write(path, _private(key, openssh=True))
+    path.with_suffix(".pub").write_bytes(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b"\n")
+
+
+def _private(key: object, *, openssh: bool) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    form = PrivateFormat.OpenSSH if openssh else PrivateFormat.PKCS8
+    return key.private_bytes(Encoding.PEM, form, NoEncryption())  # type: ignore[attr-defined]
+
+
+def _pem(certificate: object) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM)  # type: ignore[attr-defined]
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+
+
+def _flwr(command: list[str], folder: Path, timeout_s: float) -> str:
+    """Run one of Flower's commands; returns what it printed."""
+    process = subprocess.Popen(
+        [str(BIN / command[0]), *command[1:]],
+        cwd=ROOT,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        _end(process)
+        output, _ = process.communicate()
+        raise SystemExit(f"{' '.join(command[:3])} took more than {timeout_s:g} s:\n{output.decode()}") from None
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(command[:3])} failed:\n{output.decode()}")
+    return output.decode()
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process that was started here, and what it has started."""
+    import psutil
+
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.Error:
+        family = []
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for each in family:
+        try:
+            each.kill()
+        except psutil.Error:
+            continue
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for_port(port: int, process: "subprocess.Popen[bytes]", timeout_s: float = 90.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise SystemExit(f"the SuperLink does not answer on port {port}; see its log")

@@ -1,0 +1,110 @@
+"""The clients' side of a federation, without a link: who they are, their data, and a round of one of them."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from heron.algorithms import (
+    BEGINNING,
+    BeforeStep,
+    ClientData,
+    ClientLearner,
+    ClientState,
+    Opener,
+    Progress,
+    client_round,
+)
+from heron.comms import Answer, Broadcast, FromClient, Reply
+from heron.data import num_batched, num_local_steps
+from heron.engines.resident import Resident
+
+Examples = Dataset[tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Attended:
+    """How a client's round ended.
+
+    Attributes:
+        state: what the client keeps for its next round; nothing if it dropped out.
+        num_examples: examples it has trained on, those of a client that dropped out after its last step included.
+    """
+
+    state: ClientState
+    num_examples: int
+
+
+ClientConversation = Generator[FromClient, Answer | None, Attended]
+
+
+class Clients:
+    """All clients whose data this process holds, at work in one resident network, one at a time.
+
+    Args:
+        resident: the network and the learner.
+        dataset: training examples.
+        partition: each client's positions in the data set, shape (n_i,) each.
+    """
+
+    def __init__(self, resident: Resident, dataset: Examples, partition: Sequence[np.ndarray]) -> None:
+        self.resident = resident
+        self.dataset = dataset
+        self.partition = list(partition)
+
+    def data(self, client_id: int) -> ClientData:
+        """A client's examples."""
+        return ClientData(self.dataset, self.partition[client_id])
+
+    def attend(
+        self,
+        broadcast: Broadcast,
+        state: ClientState,
+        opener: Opener | None,
+        progress: Progress = BEGINNING,
+        before_step: BeforeStep = lambda _: None,
+        learner: ClientLearner | None = None,
+    ) -> ClientConversation:
+        """The round of the client that a broadcast names, as far as it attends (`Reliability`).
+
+        Yields its uploads in order, its reply last unless it drops out; an upload is answered in coupled rounds. No
+        variable here holds smashed data across a `yield`.
+
+        Args:
+            broadcast: the message that opens the round.
+            state: what the client kept from its last round; its tensors become the client's.
+            opener: makes the model of the broadcast where replies hold scalars.
+            progress: where the round stands, as of `client_round`.
+            before_step: called before each local step, as of `client_round`.
+            learner: in place of the resident one, which it wraps.
+        """
+        client_id, plan = broadcast.client_id, self.resident.local_plan()
+        data = self.data(client_id)
+        num_steps = num_local_steps(len(data.indices), plan.batch_size, plan.local_steps)
+        reliability = self.resident.settings.reliability
+        attendance = reliability.attendance(plan.run_seed, broadcast.round_index, client_id, num_steps)
+        steps = client_round(
+            learner or self.resident.learner,
+            broadcast,
+            state,
+            data,
+            plan,
+            attendance.max_steps,
+            opener,
+            progress,
+            before_step,
+        )
+        num_examples = 0
+        answer: Answer | None = None
+        while True:
+            try:
+                parcel = [steps.send(answer)]
+            except StopIteration as stop:
+                return Attended(stop.value, num_examples)
+            if isinstance(parcel[0], Reply):
+                num_examples = num_batched(len(data.indices), plan.batch_size, parcel[0].num_steps)
+                if not attendance.replies:
+                    return Attended({}, num_examples)
+            answer = yield parcel.pop()

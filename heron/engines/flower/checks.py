@@ -1,0 +1,183 @@
+"""Looks at everything a client sent in a round before anything is trained on it.
+
+A message that passes can be given to the servers: right round, client, order and number, shapes, types, finite values,
+labels that exist. `B` examples of a batch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from heron.comms import Message, ProbeData, Reply, SmashedData, Upload
+from heron.data import IGNORED, Batch, num_batched, num_local_steps
+from heron.engines.flower.faults import RefusedError
+from heron.engines.flower.records import Parcel
+from heron.engines.resident import Resident
+from heron.engines.servers import Servers
+from heron.errors import MessageError, TrainingError
+from heron.zo import preserved_buffers
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What an upload looks like.
+
+    Attributes:
+        smashed: shape of the smashed data of one example.
+        dtype: of the smashed data.
+        labels: shape of one label.
+        labels_dtype: of the labels.
+        num_classes: C; integer labels are in [0, C), or `IGNORED` where a label is a sequence.
+    """
+
+    smashed: tuple[int, ...]
+    dtype: torch.dtype
+    labels: tuple[int, ...]
+    labels_dtype: torch.dtype
+    num_classes: int
+
+    @classmethod
+    def of(cls, resident: Resident, batch: Batch, num_classes: int) -> "Expected":
+        """What the client part makes of a batch; the network stays as it is."""
+        with torch.no_grad(), preserved_buffers(resident.local.module):
+            smashed = resident.local.smash_pass(batch, seed=0)
+        labels = batch.labels
+        return cls(tuple(smashed.shape[1:]), smashed.dtype, tuple(labels.shape[1:]), labels.dtype, num_classes)
+
+    def check(self, smashed: Tensor, labels: Tensor, batch_size: int) -> None:
+        """Refuse an upload that the Main Server cannot train on.
+
+        Raises:
+            RefusedError: naming what is wrong.
+        """
+        found = (smashed.dtype, labels.dtype)
+        if found != (self.dtype, self.labels_dtype):
+            raise RefusedError("malformed", f"expected types {self.dtype} and {self.labels_dtype}, found {found}")
+        sizes, expected_sizes = tuple(smashed.shape), self.smashed
+        label_sizes = tuple(labels.shape)
+        is_sequence = len(self.labels) == 1 and not labels.dtype.is_floating_point
+        if is_sequence and len(sizes) > 1:  # as long as the batch's longest
+            expected_sizes = (sizes[1], *expected_sizes[1:])
+        expected_labels = (sizes[:1] + sizes[1:2]) if is_sequence else (*sizes[:1], *self.labels)
+        if sizes[1:] != expected_sizes or label_sizes != expected_labels or not 1 <= sizes[0] <= batch_size:
+            raise RefusedError(
+                "malformed",
+                f"expected at most {batch_size} examples of {self.smashed} with labels of {self.labels}, found "
+                f"{sizes[:8]} and {label_sizes[:8]}",
+            )
+        if not bool(torch.isfinite(smashed).all()):
+            raise RefusedError("not_finite", "expected finite smashed data, found NaN or infinity")
+        if not labels.dtype.is_floating_point:
+            known = (labels >= 0) & (labels < self.num_classes)
+            if not bool((known | (labels == IGNORED) if is_sequence else known).all()):
+                raise RefusedError("malformed", f"expected labels from 0 to {self.num_classes - 1}, found others")
+        elif not bool(torch.isfinite(labels).all()):
+            raise RefusedError("not_finite", "expected finite labels, found NaN or infinity")
+
+
+class RoundCheck:
+    """Checks the messages of one client in one round, in the order in which they come.
+
+    Args:
+        servers: whom they are for; nothing of them is changed.
+        expected: what an upload looks like.
+        round_index: t, from 0.
+        client_id: whose they should be.
+    """
+
+    def __init__(self, servers: Servers, expected: Expected, round_index: int, client_id: int) -> None:
+        self._servers = servers
+        self._expected = expected
+        self._place = (round_index, client_id)
+        self._steps = self._uploads()
+        self._num_uploads = 0
+        self._reply: Reply | None = None
+
+    def take(self, message: Message) -> None:
+        """The next message.
+
+        Raises:
+            RefusedError: if it is not one to be used.
+        """
+        if not isinstance(message, Upload | Reply):
+            raise RefusedError("malformed", f"expected an upload or a reply, found {type(message).__name__}")
+        found = (message.round_index, message.client_id)
+        if found != self._place:
+            raise RefusedError("stale", f"expected round and client {self._place}, found {found}")
+        if self._reply is not None:
+            raise RefusedError("malformed", f"expected nothing after the reply, found {type(message).__name__}")
+        if isinstance(message, Reply):
+            self._take_reply(message)
+            self._reply = message
+        else:
+            self._take_upload(message)
+
+    def end(self, facts: Parcel) -> None:
+        """No message comes any more.
+
+        Args:
+            facts: what the client declares of its round.
+
+        Raises:
+            RefusedError: if there should have been a reply, for only simulated drop-outs leave without one; or if the
+                facts are others than those of the reply.
+        """
+        settings = self._servers.resident.settings
+        if self._reply is None:
+            if not settings.reliability.dropout:
+                raise RefusedError("malformed", "expected a reply at the end of the round, found none")
+            return
+        num_examples = num_batched(self._reply.num_examples, settings.batch_size, self._reply.num_steps)
+        if not facts.finished or facts.num_examples != num_examples:
+            raise RefusedError("malformed", f"expected the end of a round of {num_examples} examples, found another")
+
+    def _take_upload(self, upload: Upload) -> None:
+        step, probe = next(self._steps, (None, None))
+        found = (upload.local_step, upload.probe if isinstance(upload, ProbeData) else None)
+        if step is None or found != (step, probe) or not isinstance(upload, SmashedData | ProbeData):
+            raise RefusedError("malformed", f"expected the upload of step and probe {(step, probe)}, found {found}")
+        self._expected.check(upload.smashed, upload.labels, self._servers.resident.settings.batch_size)
+        self._num_uploads += 1
+
+    def _take_reply(self, reply: Reply) -> None:
+        resident = self._servers.resident
+        plan, algorithm = resident.local_plan(), resident.algorithm
+        if reply.num_examples < 1 or reply.num_steps < 1:
+            raise RefusedError("malformed", "expected at least one example and step, found none")
+        num_steps = num_local_steps(reply.num_examples, plan.batch_size, plan.local_steps)
+        is_short = reply.num_steps < num_steps and resident.settings.reliability.stragglers > 0
+        if reply.num_steps != num_steps and not is_short:
+            raise RefusedError("malformed", f"expected {num_steps} local steps, found {reply.num_steps}")
+        period = plan.upload_period
+        num_uploads = 0 if period is None else -(-reply.num_steps // period) * self._per_step()
+        if self._num_uploads != num_uploads:
+            raise RefusedError("malformed", f"expected {num_uploads} uploads, found {self._num_uploads}")
+        knows_loss = algorithm.head is not None or algorithm.answers == "loss"
+        if knows_loss and not bool(torch.isfinite(reply.train_loss)):
+            raise RefusedError("not_finite", "expected a finite local loss, found NaN or infinity")
+        try:
+            self._servers.fed_server.check(reply)
+        except TrainingError as error:
+            raise RefusedError("not_finite", str(error)) from error
+        except MessageError as error:
+            raise RefusedError("malformed", str(error)) from error
+
+    def _uploads(self) -> Iterator[tuple[int, int | None]]:
+        """Local step and probe of every upload there may be, in order; None for clean smashed data."""
+        period = self._servers.resident.local_plan().upload_period
+        if period is None:
+            return
+        for step in count(0, period):
+            yield from ((step, probe) for probe in range(self._per_step() - 1))
+            yield step, None
+
+    def _per_step(self) -> int:
+        """Uploads of a step that uploads: the server evaluates probes, or trains on clean smashed data alone."""
+        resident = self._servers.resident
+        estimator = resident.settings.client.estimator
+        if resident.algorithm.answers != "loss" or estimator is None:
+            return 1
+        return 1 + estimator.num_probe_forwards

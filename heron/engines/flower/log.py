@@ -1,0 +1,29 @@
+"""Lines of the apps' logs: what happened to which run, round and client; never data."""
+
+import logging
+
+# A child of Flower's logger: shown where its lines are, in `flwr run --stream` too.
+_LOGGER = logging.getLogger("flwr.heron")
+
+
+def say(event: str, *, level: int = logging.INFO, **facts: object) -> None:
+    """Write a line such as `heron: client refused run=7 round=3 client=2 fault=late`.
+
+    Args:
+        event: what happened.
+        level: of the standard library's `logging`.
+        facts: names and values, numbers and short texts.
+    """
+    told = " ".join(f"{name.replace('_', '-')}={_plain(value)}" for name, value in facts.items())
+    _LOGGER.log(level, "heron: %s %s", event, told)
+
+
+def warn(event: str, **facts: object) -> None:
+    """The same as a warning."""
+    say(event, level=logging.WARNING, **facts)
+
+
+def _plain(value: object) -> str:
+    """On one line and not too long: part of it may be a stranger's."""
+    text = " ".join(str(value).split())[:300]
+    return f'"{text}"' if " " in text else text

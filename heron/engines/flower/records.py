@@ -1,0 +1,168 @@
+"""What the apps say to each other, and how it lies in Flower's records: plain fields, and one run of bytes.
+
+The bytes are an array of Flower's, which travels in chunks; they hold messages in our own codec and are never
+unpickled. Everything read here may come from a stranger: types are checked, sizes are the reader's business.
+"""
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from heron.errors import MessageError
+
+if TYPE_CHECKING:
+    from flwr.app import RecordDict
+
+CONTENT = "content"
+_MAX_TEXT = 1 << 16
+
+
+@dataclass(frozen=True)
+class RoundRequest:
+    """Server to client: a round begins, or, in a coupled round, goes on with an answer.
+
+    Attributes:
+        config: the run's configuration as TOML.
+        round_index: t, from 0.
+        client_id: receiver, from 0.
+        step: 0 with the broadcast that opens the round, n with the n-th answer.
+        state_round: round whose kept state the client is to begin with; -1 for none.
+        max_reply_bytes: largest piece of the reply.
+        content: the encoded broadcast or answer.
+    """
+
+    config: str
+    round_index: int
+    client_id: int
+    step: int
+    state_round: int
+    max_reply_bytes: int
+    content: bytes
+
+
+@dataclass(frozen=True)
+class PartRequest:
+    """Server to client: send a further piece of a reply.
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: receiver, from 0.
+        step: as of the request that is being replied to.
+        part: which piece, from 1.
+    """
+
+    round_index: int
+    client_id: int
+    step: int
+    part: int
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Client to server: a piece of a reply, which is a stream of encoded messages.
+
+    Attributes:
+        round_index: t, from 0.
+        client_id: sender, from 0.
+        step: as of the request.
+        part: which piece this is, from 0.
+        num_parts: how many there are.
+        num_bytes: length of the whole stream.
+        finished: whether the client's round is over.
+        keeps_state: whether it then keeps state of this round.
+        lost_state: whether it was to begin with a state that it does not have.
+        num_examples: examples trained on in the round, once it is over.
+        content: the piece.
+    """
+
+    round_index: int
+    client_id: int
+    step: int
+    part: int
+    num_parts: int
+    num_bytes: int
+    finished: bool
+    keeps_state: bool
+    lost_state: bool
+    num_examples: int
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Client to server: it cannot do what was asked.
+
+    Attributes:
+        lost: whether it is because it lost what it was to go on with; the server lets it begin its round anew.
+        reason: one line.
+    """
+
+    lost: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Client to server: who it is.
+
+    Attributes:
+        client_id: from 0.
+    """
+
+    client_id: int
+
+
+Record = TypeVar("Record", RoundRequest, PartRequest, Parcel, Refusal, Identity)
+"""One of the classes above."""
+
+
+def write_record(record: Any) -> "RecordDict":
+    """One of the classes above as Flower's records."""
+    from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    content = values.pop(CONTENT, None)
+    records = RecordDict({type(record).__name__: ConfigRecord(values)})
+    if content is not None:
+        records[CONTENT] = ArrayRecord({CONTENT: byte_array(content)})
+    return records
+
+
+def byte_array(content: bytes) -> Any:
+    """Bytes as an array of Flower's."""
+    from flwr.app import Array
+
+    return Array(dtype="uint8", shape=(len(content),), stype="bytes", data=content)
+
+
+def is_record(records: "RecordDict", kind: type[Any]) -> bool:
+    """Whether this is a record of a class."""
+    return kind.__name__ in records.config_records
+
+
+def read_record(records: "RecordDict", kind: type[Record]) -> Record:
+    """Inverse of `write_record`.
+
+    Args:
+        records: what came.
+        kind: the class it should be.
+
+    Raises:
+        MessageError: if it is not, or a field is absent or of another type.
+    """
+    if not is_record(records, kind):
+        raise MessageError(f"expected a {kind.__name__}, found another record")
+    values: dict[str, Any] = dict(records.config_records[kind.__name__])
+    if any(field.name == CONTENT for field in fields(kind)):
+        arrays = records.array_records.get(CONTENT)
+        if arrays is None or CONTENT not in arrays:
+            raise MessageError(f"{kind.__name__}: expected content, found none")
+        values[CONTENT] = arrays[CONTENT].data
+    expected = {field.name: field.type for field in fields(kind)}
+    if values.keys() != expected.keys():
+        raise MessageError(f"{kind.__name__}: expected the fields {', '.join(expected)}, found others")
+    for name, value in values.items():
+        if type(value) is not expected[name]:
+            raise MessageError(f"{kind.__name__}: expected another type of {name}, found {type(value).__name__}")
+        if isinstance(value, str) and len(value) > _MAX_TEXT:
+            raise MessageError(f"{kind.__name__}: expected {name} of at most {_MAX_TEXT} characters")
+    return kind(**values)

@@ -1,0 +1,95 @@
+"""The server app: a run with its directory, trained by the Flower engine."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heron.data import Splits
+from heron.engines.flower.checks import Expected
+from heron.engines.flower.engine import FlowerFederation
+from heron.engines.flower.log import say
+from heron.engines.flower.settings import DeploymentSettings
+from heron.engines.run_directory import Metrics, RunDirectory
+from heron.engines.run_loop import Run
+from heron.engines.servers import Servers
+
+if TYPE_CHECKING:
+    from flwr.app import Context
+    from flwr.serverapp import Grid, ServerApp
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """What a server app is to train.
+
+    Attributes:
+        servers: the servers' side.
+        expected: what an upload looks like.
+        splits: data that judges the model.
+        config: the run's configuration as TOML, which clients get.
+        fingerprint: identifies the configuration.
+        rounds: rounds to run, T.
+        evaluation_period: rounds from one evaluation to the next.
+        directory: the run directory, its configuration written.
+    """
+
+    servers: Servers
+    expected: Expected
+    splits: Splits
+    config: str
+    fingerprint: str
+    rounds: int
+    evaluation_period: int
+    directory: Path
+
+
+PlanBuilder = Callable[[Mapping[str, Any]], ServerPlan]
+"""Makes the plan from the configuration that Flower was given for the run."""
+
+
+def make_server_app(build: PlanBuilder) -> "ServerApp":
+    """A server app that trains one run and ends.
+
+    Args:
+        build: makes the plan.
+    """
+    from flwr.serverapp import ServerApp
+
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: "Grid", context: "Context") -> None:
+        settings = DeploymentSettings.read(context.run_config)
+        plan = build(context.run_config)
+        federation = FlowerFederation(plan.servers, plan.expected, plan.config, grid, context.run_id, settings)
+        run = Run(
+            federation,
+            plan.splits,
+            rounds=plan.rounds,
+            directory=RunDirectory(plan.directory),
+            fingerprint=plan.fingerprint,
+            evaluation_period=plan.evaluation_period,
+        )
+        train(run, context.run_id)
+
+    return app
+
+
+def train(run: Run, run_id: int) -> None:
+    """Run the rounds that are left, and say how it goes.
+
+    Args:
+        run: what to run; has a directory.
+        run_id: Flower's.
+    """
+    assert run.directory is not None  # a deployment always has one
+    say("run begins", run=run_id, out=run.directory.path, rounds=run.rounds, finished=run.restore())
+
+    def observe(row: Metrics) -> None:
+        shown = {key: row[key] for key in row if key.startswith(("test_", "train_loss")) or key == "faults"}
+        say("round recorded", run=run_id, round=row["round"], clients=row["clients"], seconds=row["elapsed_s"], **shown)
+
+    run.train(observe)
+    run.finish()
+    say("run is over", run=run_id, out=run.directory.path)

@@ -1,0 +1,126 @@
+"""What every process of a federation has of it: the cut network, and one client's learner that is resident in it."""
+
+import torch
+from torch import Tensor
+
+from heron.algorithms import Algorithm, Criterion, LocalNetwork, LocalPlan, Opener, Replayer, TensorStore, UpdateCodec
+from heron.engines.settings import FederationSettings, check_traffic
+from heron.errors import ConfigError
+from heron.split import SplitModel, check_disjoint, check_trainable
+
+
+class Resident:
+    """The cut network of this process and the learner that becomes one client after the other in it.
+
+    Clients learn with it; servers have it for the names and first values of what clients train, and to put the global
+    model together. Parties that share a process share one.
+
+    Args:
+        split: the cut network; trained in place.
+        algorithm: a row of `ALGORITHMS`.
+        settings: how to train.
+        criterion: mean loss over a batch.
+        inputs: a few inputs, shape (B, ...), on any device, to check with that the network can be trained.
+
+    Raises:
+        SplitError: if the network cannot be trained this way.
+        ConfigError: if the algorithm's clients have no such optimiser, or the auxiliary network is to be refreshed and
+            clients train none.
+    """
+
+    def __init__(
+        self,
+        split: SplitModel,
+        algorithm: Algorithm,
+        settings: FederationSettings,
+        criterion: Criterion,
+        inputs: Tensor,
+    ) -> None:
+        self.split = split.to(settings.device)
+        self.algorithm = algorithm
+        self.settings = settings
+        self.criterion = criterion
+        self._check(inputs.to(settings.device))
+        self.local = LocalNetwork(
+            self.split,
+            criterion,
+            head=algorithm.head,
+            micro_batch=settings.micro_batch,
+            checkpointing=settings.checkpointing,
+        )
+        self.client_settings = algorithm.client_settings(settings.client)
+        self.learner = algorithm.make_client(self.local, self.client_settings)
+        self._check_update()
+        self.update_codec = self._make_update_codec()
+
+    def downlink_only(self) -> dict[str, Tensor]:
+        """What clients receive and do not send back, by name."""
+        part = self.algorithm.downlink_only
+        if part is None:
+            return {}
+        named = self.local.module[part].named_parameters()
+        return {f"{part}.{name}": tensor for name, tensor in named if tensor.requires_grad}
+
+    def opener(self, store: TensorStore) -> Opener | None:
+        """What clients make models of broadcasts with, where their replies hold scalars.
+
+        Args:
+            store: where they keep theta from round to round.
+        """
+        names = self.learner.replayed()
+        return Opener(store, names, Replayer(self.settings.seed, self.client_settings)) if names else None
+
+    def local_plan(self) -> LocalPlan:
+        """What every client does in a round."""
+        settings = self.settings
+        period = {"periodic": settings.upload_period, "every_step": 1, "never": None}[self.algorithm.uploads]
+        return LocalPlan(
+            settings.seed,
+            settings.batch_size,
+            settings.local_steps,
+            period,
+            torch.device(settings.device),
+            settings.codec,
+            self.update_codec,
+        )
+
+    def _make_update_codec(self) -> UpdateCodec | None:
+        if self.settings.update_codec == "fp32":
+            return None
+        replayed = self.learner.replayed()
+        sent = {name: tensor for name, tensor in self.learner.model().items() if name not in replayed}
+        return UpdateCodec(self.settings.update_codec, sent, self.downlink_only())
+
+    def _check_update(self) -> None:
+        if self.client_settings.update == "scalars" and not self.learner.replayed():
+            raise ConfigError(
+                f"{self.algorithm.name}: expected update=dense, found scalars: nothing on its clients learns by zeroth "
+                f"order; leave it dense, or choose heron with probes below its order boundary"
+            )
+
+    def _check(self, inputs: Tensor) -> None:
+        if self.settings.refresh_auxiliary and not self.algorithm.trains_auxiliary:
+            raise ConfigError(
+                f"expected server.refresh_auxiliary=false with {self.algorithm.name}, found true: its clients train no "
+                f"auxiliary network; leave it false or choose an algorithm whose clients do, such as heron"
+            )
+        check_traffic(self.algorithm, self.settings)
+        check_trainable(
+            self.split,
+            inputs,
+            micro_batch=self.settings.micro_batch,
+            needs_auxiliary=self.algorithm.head == "auxiliary",
+            holds_server=self.algorithm.head == "server",
+        )
+        if self.algorithm.downlink_only == "auxiliary" or self.settings.refresh_auxiliary:
+            assert self.split.auxiliary is not None  # checked by then
+            # The server changes theta_a by itself: a tensor of the client's own in it would be another one there.
+            check_disjoint(
+                "client", self.split.client, "the auxiliary network that the server fits", self.split.auxiliary
+            )
+        rule, known = self.settings.client.optimizer, self.algorithm.optimizers
+        if rule not in known:
+            raise ConfigError(
+                f"{self.algorithm.name}: expected client.optimizer of {', '.join(known)}, found {rule}; set it to "
+                f"one of these"
+            )

@@ -1,0 +1,153 @@
+"""The servers' side of a federation, without a link: Fed Server, Main Server, their rounds and what outlives one."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
+
+from heron.algorithms import FedServerSetup, ServerSetup, make_fed_server
+from heron.comms import Ledger, Link
+from heron.engines.packing import pack, unpack
+from heron.engines.resident import Resident
+from heron.engines.settings import RoundResult
+from heron.errors import ConfigError
+from heron.split import SplitModel
+from heron.zo import derive_seed
+
+
+class Servers:
+    """Both servers of one run; clients are reached by a link that an engine brings.
+
+    Args:
+        resident: the network; its server part is trained in place.
+        num_clients: number of clients, N.
+
+    Attributes:
+        ledger: traffic so far; links count in it.
+        next_round: t of the next round, from 0.
+        client_examples: examples that clients have trained on so far, those of dropped clients included; links count.
+
+    Raises:
+        ConfigError: if a round asks for more clients than there are.
+    """
+
+    def __init__(self, resident: Resident, num_clients: int) -> None:
+        settings, algorithm = resident.settings, resident.algorithm
+        self.resident = resident
+        self.num_clients = num_clients
+        self.ledger = Ledger()
+        self.next_round = 0
+        self.client_examples = 0
+        check_participants(settings.clients_per_round, num_clients)
+        self.fed_server = make_fed_server(
+            FedServerSetup(
+                resident.learner.model(),
+                resident.downlink_only(),
+                settings.weighting,
+                settings.seed,
+                resident.client_settings,
+                settings.fed_optimizer,
+                resident.local.buffers(),
+                resident.learner.replayed(),
+                resident.update_codec,
+            )
+        )
+        self.main_server = algorithm.make_main_server(
+            ServerSetup(
+                resident.split,
+                resident.criterion,
+                self._make_server_optimizer,
+                settings.seed,
+                settings.alignment,
+                settings.refresh_auxiliary,
+                settings.reuse,
+                settings.buffer_size,
+            )
+        )
+
+    def participants(self, round_index: int) -> list[int]:
+        """The clients of a round, ascending: drawn without replacement from (seed, round)."""
+        chosen = self.resident.settings.clients_per_round or self.num_clients
+        generator = np.random.default_rng(derive_seed("participants", self.resident.settings.seed, round_index))
+        return sorted(int(client_id) for client_id in generator.choice(self.num_clients, size=chosen, replace=False))
+
+    def run_round(self, link: Link, participants: list[int]) -> RoundResult:
+        """Run the next round.
+
+        Args:
+            link: reaches the clients.
+            participants: the clients S_t, ascending, or those of them that can be reached.
+
+        Raises:
+            TrainingError: if a loss or an update is not finite; the servers are then of no further use.
+        """
+        round_index = self.next_round
+        self.resident.split.train()
+        self.resident.algorithm.run_round(link, self.fed_server, self.main_server, round_index, participants)
+        client_loss, num_replies = self.fed_server.average()
+        self.main_server.after_average(round_index, self.fed_server)
+        server_loss = self.main_server.take_mean_loss()
+        self.next_round += 1
+        return RoundResult(round_index, participants, num_replies, server_loss, client_loss)
+
+    def save_point(self) -> Callable[[], None]:
+        """A function that undoes the rounds made from now on, but not the traffic that they caused.
+
+        Holds a copy of the Main Server's state as long as it lives.
+        """
+        undo_main_server, undo_fed_server = self.main_server.save_point(), self.fed_server.save_point()
+        next_round = self.next_round
+
+        def undo() -> None:
+            undo_main_server()
+            undo_fed_server()
+            self.next_round = next_round
+
+        return undo
+
+    def load_global_model(self) -> SplitModel:
+        """The network with the global parameters in place: {theta_c, theta_s} and the auxiliary network."""
+        self.resident.learner.load(self.fed_server.global_model(), {})
+        return self.resident.split
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What the servers' next round depends on: (tensors by name, JSON-serialisable facts)."""
+        groups = self.fed_server.state()
+        if self.resident.algorithm.uploads != "never":
+            groups["main_server"] = self.main_server.state()
+        return pack(groups), {
+            "next_round": self.next_round,
+            "client_examples": self.client_examples,
+            "ledger": self.ledger.to_dict(),
+        }
+
+    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self.load_tensors(tensors)
+        self.next_round = int(facts["next_round"])
+        self.client_examples = int(facts["client_examples"])
+        self.ledger = Ledger.from_dict(facts["ledger"])
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take what `state` returned as tensors: all that the global model is made of."""
+        groups = unpack({name: tensor.to(self.resident.settings.device) for name, tensor in tensors.items()})
+        if "main_server" in groups:
+            self.main_server.load_state(groups["main_server"])
+        self.fed_server.load_state(groups)
+
+    def _make_server_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        settings = self.resident.settings
+        rate = settings.server_learning_rate
+        return Adam(parameters, lr=rate) if settings.server_optimizer == "adam" else SGD(parameters, lr=rate)
+
+
+def check_participants(chosen: int | None, num_clients: int) -> None:
+    """Refuse a round of more clients than there are.
+
+    Raises:
+        ConfigError: naming both numbers.
+    """
+    if chosen is not None and not 1 <= chosen <= num_clients:
+        raise ConfigError(f"expected clients.per_round from 1 to clients.total = {num_clients}, found {chosen}")
