@@ -1,12 +1,13 @@
 """Zeroth-order optimisation for any torch module: seeds, directions, probes, replayable updates.
 
 Needs torch only; knows nothing of federation, models or files. Read in this order: `seeds`, `stream`,
-`kernel`, `flat`, `forward_mode`, `probes`, `rules`, `optimizer`.
+`kernel`, `torch_kernel`, `flat`, `forward_mode`, `probes`, `rules`, `optimizer`.
 """
 
 from heron.zo.buffers import preserved_buffers
 from heron.zo.flat import FlatParameters, LossFunction
 from heron.zo.forward_mode import exact_projected_gradients
+from heron.zo.kernels import KERNELS, KernelName
 from heron.zo.optimizer import ZerothOrder
 from heron.zo.probes import SCHEMES, Estimator, Scheme
 from heron.zo.rules import RULES, SGD, Adam, Momentum, RuleState, StepRecord, UpdateRule, replay_
@@ -15,6 +16,7 @@ from heron.zo.stream import DISTRIBUTIONS, Distribution, direction
 
 __all__ = [
     "DISTRIBUTIONS",
+    "KERNELS",
     "RULES",
     "SCHEMES",
     "SGD",
@@ -22,6 +24,7 @@ __all__ = [
     "Distribution",
     "Estimator",
     "FlatParameters",
+    "KernelName",
     "LossFunction",
     "Momentum",
     "RuleState",
