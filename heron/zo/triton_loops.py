@@ -1,10 +1,8 @@
 """The programs of `TritonKernel`: a row of entries for each word of signs. Imported late, by `triton_kernel` alone.
 
 A product and a sum are never fused (`enable_fp_fusion=False` at the call); quotients and roots are rounded correctly
-(`_rn`).
+(`_rn`). Arguments have no annotations, because Triton evaluates them.
 """
-
-from typing import Any
 
 import triton
 import triton.language as tl
@@ -15,7 +13,7 @@ MIX_2 = tl.constexpr(0x94D049BB133111EB)
 
 
 @triton.jit
-def _term(seeds: Any, scales: Any, p: Any, words: Any, columns: Any) -> Any:
+def _term(seeds, scales, p, words, columns):
     """`scale_p * direction(seed_p)`; words (ROWS, 1), columns (1, 64)."""
     seed = tl.load(seeds + p).to(tl.uint64, bitcast=True)
     z = seed + (words.to(tl.uint64) + 1) * GOLDEN
@@ -27,7 +25,7 @@ def _term(seeds: Any, scales: Any, p: Any, words: Any, columns: Any) -> Any:
 
 
 @triton.jit
-def _sum(seeds: Any, scales: Any, begin: Any, end: Any, words: Any, columns: Any) -> Any:
+def _sum(seeds, scales, begin, end, words, columns):
     total = _term(seeds, scales, begin, words, columns)
     for p in range(begin + 1, end):
         total = total + _term(seeds, scales, p, words, columns)
@@ -35,7 +33,7 @@ def _sum(seeds: Any, scales: Any, begin: Any, end: Any, words: Any, columns: Any
 
 
 @triton.jit
-def _place(ROWS: tl.constexpr) -> Any:
+def _place(ROWS: tl.constexpr):
     words = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     columns = tl.arange(0, 64)[None, :]
     return words, columns, words * 64 + columns
@@ -43,16 +41,16 @@ def _place(ROWS: tl.constexpr) -> Any:
 
 @triton.jit
 def add_terms(
-    out: Any,
-    base: Any,
-    copy: Any,
-    size: Any,
-    seeds: Any,
-    scales: Any,
-    num_terms: Any,
+    out,
+    base,
+    copy,
+    size,
+    seeds,
+    scales,
+    num_terms,
     COPIES: tl.constexpr,
     ROWS: tl.constexpr,
-) -> None:
+):
     """See `TritonKernel.add_directions_`."""
     words, columns, entries = _place(ROWS)
     inside = entries < size
@@ -66,18 +64,18 @@ def add_terms(
 
 @triton.jit
 def momentum(
-    theta: Any,
-    work: Any,
-    velocity: Any,
-    size: Any,
-    seeds: Any,
-    scales: Any,
-    stops: Any,
-    num_steps: Any,
-    decay: Any,
-    rate: Any,
+    theta,
+    work,
+    velocity,
+    size,
+    seeds,
+    scales,
+    stops,
+    num_steps,
+    decay,
+    rate,
     ROWS: tl.constexpr,
-) -> None:
+):
     """See `TritonKernel.momentum_`."""
     words, columns, entries = _place(ROWS)
     inside = entries < size
@@ -94,24 +92,24 @@ def momentum(
 
 @triton.jit
 def adam(
-    theta: Any,
-    work: Any,
-    first: Any,
-    second: Any,
-    size: Any,
-    seeds: Any,
-    scales: Any,
-    stops: Any,
-    num_steps: Any,
-    step_sizes: Any,
-    root_scales: Any,
-    beta1: Any,
-    rest1: Any,
-    beta2: Any,
-    rest2: Any,
-    epsilon: Any,
+    theta,
+    work,
+    first,
+    second,
+    size,
+    seeds,
+    scales,
+    stops,
+    num_steps,
+    step_sizes,
+    root_scales,
+    beta1,
+    rest1,
+    beta2,
+    rest2,
+    epsilon,
     ROWS: tl.constexpr,
-) -> None:
+):
     """See `TritonKernel.adam_`."""
     words, columns, entries = _place(ROWS)
     inside = entries < size
