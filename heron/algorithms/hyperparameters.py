@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from heron.zo import Estimator
+from heron.zo import Estimator, KernelName
 
 OptimizerName = Literal["sgd", "momentum", "adam"]
 
@@ -21,6 +21,7 @@ class ClientSettings:
         exact: how many modules of a zeroth-order client, counted from its end, train exactly (`heron.split.boundary`).
         exact_learning_rate: step size of that part, > 0; None for `learning_rate`.
         decay_rounds: rounds T over which step sizes fall to nothing as half a cosine; None keeps them constant.
+        kernel: what passes over zeroth-order parameters; all give the same bits.
     """
 
     optimizer: OptimizerName = "adam"
@@ -30,6 +31,7 @@ class ClientSettings:
     exact: int | Literal["all"] = 0
     exact_learning_rate: float | None = None
     decay_rounds: int | None = None
+    kernel: KernelName = "auto"
 
     def rate(self, round_index: int) -> float:
         """Step size in a round: eta_l (1 + cos(pi t / T)) / 2 where it decays (Loshchilov and Hutter, ICLR 2017)."""

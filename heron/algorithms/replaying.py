@@ -76,7 +76,8 @@ class ReplayingFedServer(FedServer):
         return super().average()
 
     def _replay(self, steps_P: list[Tensor]) -> None:
-        flat = FlatParameters(nn.ParameterList([self.downlink_only[name] for name in self._names]))
+        model = nn.ParameterList([self.downlink_only[name] for name in self._names])
+        flat = FlatParameters(model, kernel=self._client.kernel)
         records = [
             StepRecord(
                 shared_directions(self._run_seed, self._round_index, local_step, len(scalars_P)),

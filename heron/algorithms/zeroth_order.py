@@ -26,7 +26,7 @@ class ZerothOrderPart:
         last_step: seeds and projected gradients of the latest step.
 
     Raises:
-        ConfigError: if there is no estimator.
+        ConfigError: if there is no estimator, or the kernel cannot do what is asked for.
     """
 
     def __init__(self, module: nn.Module, settings: ClientSettings, only: Collection[str] | None = None) -> None:
@@ -35,7 +35,8 @@ class ZerothOrderPart:
                 "expected estimator.probes of at least 1 where nothing is trained exactly, found 0; raise it, set "
                 "client.exact, or use the algorithm frozen"
             )
-        self.flat = FlatParameters(module, only)
+        self.flat = FlatParameters(module, only, kernel=settings.kernel)
+        self.flat.kernel_for(settings.estimator.distribution)  # now rather than at the first step, should it be refused
         self._settings = settings
         self.estimator = settings.estimator
         self._state = self._rule(0).init(self.flat.theta)

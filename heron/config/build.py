@@ -229,6 +229,7 @@ def federation_settings(config: RunConfig) -> FederationSettings:
             exact=client.exact,
             exact_learning_rate=client.exact_learning_rate or None,
             decay_rounds=config.rounds if client.schedule == "cosine" else None,
+            kernel=client.kernel,
         ),
         weighting=clients.weighting,
         reliability=Reliability(clients.dropout, clients.stragglers),

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from heron.algorithms import Weighting
 from heron.config.sizes import size
 from heron.lm import Base, LoraLayers
-from heron.zo import Distribution, Scheme
+from heron.zo import Distribution, KernelName, Scheme
 
 PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]
 NonNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
@@ -107,6 +107,8 @@ class ClientConfig(_Section):
         exact_learning_rate: eta_l of heron's exactly trained modules; 0 for the same.
         schedule: `constant`, or `cosine`: step sizes fall to nothing over the rounds of the run as half a cosine.
         keep_state: whether the optimiser state survives from round to round.
+        kernel: what passes over zeroth-order parameters: `auto`, `torch`, `numba` (CPU) or `triton` (CUDA). All give
+            the same bits, so a run may be resumed with another one.
     """
 
     batch_size: PositiveInt
@@ -121,6 +123,7 @@ class ClientConfig(_Section):
     exact_learning_rate: NonNegativeFloat
     schedule: Literal["constant", "cosine"]
     keep_state: bool
+    kernel: KernelName
 
 
 class EstimatorConfig(_Section):

@@ -29,7 +29,7 @@ _STREAM_ALIGNMENT = 32
 def numba_loops() -> ModuleType | None:
     """The compiled loops, or None where numba is not installed."""
     try:
-        from heron.zo import numba_loops as loops
+        import heron.zo.numba_loops as loops
     except ImportError:
         return None
     return loops

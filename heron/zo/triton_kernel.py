@@ -20,7 +20,7 @@ _ROWS = 16
 def triton_loops() -> ModuleType | None:
     """The programs, or None where Triton is not installed."""
     try:
-        from heron.zo import triton_loops as loops
+        import heron.zo.triton_loops as loops
     except ImportError:
         return None
     return loops
