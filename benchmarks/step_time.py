@@ -167,13 +167,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=CLIENTS, action="append", help="measure this client alone; may be repeated")
     parser.add_argument("--repeats", type=int, default=21, help="repeats of each client and number of threads")
-    parser.add_argument("--quick", action="store_true", help="5 repeats, and nothing is saved")
+    parser.add_argument("--quick", action="store_true", help="3 repeats, and nothing is saved")
     options = parser.parse_args()
     print("| client | d | threads | q + 1 forwards | ours (quartiles), of processor time | torch | MeZO | target |")
     print("|---|---|---|---|---|---|---|---|")
     rows = []
     for name in options.only or CLIENTS:
-        rows += measure(name, 5 if options.quick else options.repeats)
+        rows += measure(name, 3 if options.quick else options.repeats)
     if not options.quick:
         RESULT.write_text(json.dumps({"hardware": describe(), "rows": rows}, indent=1) + "\n")
 
