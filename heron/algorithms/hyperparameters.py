@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from heron.zo import Estimator
+from heron.zo import Estimator, KernelName
 
 OptimizerName = Literal["sgd", "momentum", "adam"]
 Update = Literal["dense", "scalars"]
@@ -27,6 +27,7 @@ class ClientSettings:
         seed_groups: G >= 1 groups of clients that share their directions, client i in group i mod G; 0 for directions
             of each client's own.
         digest_period: rounds from one broadcast with a digest of theta to the next, >= 1, where scalars are sent.
+        kernel: what passes over zeroth-order parameters; all give the same bits.
     """
 
     optimizer: OptimizerName = "adam"
@@ -39,6 +40,7 @@ class ClientSettings:
     update: Update = "dense"
     seed_groups: int = 0
     digest_period: int = 10
+    kernel: KernelName = "auto"
 
     def rate(self, round_index: int) -> float:
         """Step size in a round: eta_l (1 + cos(pi t / T)) / 2 where it decays (Loshchilov and Hutter, ICLR 2017)."""

@@ -97,7 +97,7 @@ class Replayer:
 
     def follow(self, theta: Theta, round_index: int, walk: Walk) -> dict[str, Tensor]:
         """What a client that received `theta` became; `theta` is only read."""
-        flat = FlatParameters(nn.ParameterList(theta.values()))
+        flat = self._flat(theta)
         self._follow_(flat, round_index, [walk])
         return dict(zip(theta, flat.named_tensors().values(), strict=True))
 
@@ -111,13 +111,16 @@ class Replayer:
         if not done.walks:
             return dict(theta)
         if self._settings.seed_groups:
-            flat = FlatParameters(nn.ParameterList(theta.values()))
+            flat = self._flat(theta)
             self._follow_(flat, done.round_index, done.walks)
             return dict(zip(theta, flat.named_tensors().values(), strict=True))
         mean = RunningMean()
         for walk in done.walks:
             mean.add(self.follow(theta, done.round_index, walk), float(walk.weight))
         return mean.take()
+
+    def _flat(self, theta: Theta) -> FlatParameters:
+        return FlatParameters(nn.ParameterList(theta.values()), kernel=self._settings.kernel)
 
     def _follow_(self, flat: FlatParameters, round_index: int, walks: Sequence[Walk]) -> None:
         rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))

@@ -27,7 +27,8 @@ class ZerothOrderPart:
         last_step: seeds and projected gradients of the latest step.
 
     Raises:
-        ConfigError: if there is no estimator, or scalars are to be sent that do not tell everything.
+        ConfigError: if there is no estimator, scalars are to be sent that do not tell everything, or the kernel cannot
+            do what is asked for.
     """
 
     def __init__(self, module: nn.Module, settings: ClientSettings, only: Collection[str] | None = None) -> None:
@@ -38,7 +39,8 @@ class ZerothOrderPart:
             )
         if settings.update == "scalars":
             _check_replayable(settings)
-        self.flat = FlatParameters(module, only)
+        self.flat = FlatParameters(module, only, kernel=settings.kernel)
+        self.flat.kernel_for(settings.estimator.distribution)  # now rather than at the first step, should it be refused
         self._settings = settings
         self.estimator = settings.estimator
         self._state = self._rule(0).init(self.flat.theta)

@@ -255,6 +255,7 @@ def federation_settings(config: RunConfig) -> FederationSettings:
             update=config.update,
             seed_groups=config.seed_groups,
             digest_period=config.digest_period,
+            kernel=client.kernel,
         ),
         weighting=clients.weighting,
         reliability=Reliability(clients.dropout, clients.stragglers),

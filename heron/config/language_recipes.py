@@ -58,6 +58,7 @@ def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int
             local_steps=0,
             upload_period=1,
             memory_budget=0,
+            kernel="auto",
             optimizer=update_rule(algorithm),
             **_E2E.client_keys(),
         ),

@@ -107,7 +107,8 @@ def from_toml(text: str) -> RunConfig:
 
 
 def fingerprint(config: RunConfig) -> str:
-    """Hash of the configuration: two runs with equal fingerprints compute the same."""
+    """Hash of the configuration: two runs with equal fingerprints compute the same, by whatever kernel."""
+    config = config.model_copy(update={"client": config.client.model_copy(update={"kernel": "auto"})})
     return hashlib.blake2b(to_toml(config).encode(), digest_size=8).hexdigest()
 
 

@@ -17,7 +17,7 @@ from heron.config.section import (
 )
 from heron.config.traffic import LinkConfig, SmashedConfig
 from heron.lm import Base, LoraLayers
-from heron.zo import Distribution, Scheme
+from heron.zo import Distribution, KernelName, Scheme
 
 
 class DigitsConfig(Section):
@@ -106,6 +106,8 @@ class ClientConfig(Section):
         exact_learning_rate: eta_l of heron's exactly trained modules; 0 for the same.
         schedule: `constant`, or `cosine`: step sizes fall to nothing over the rounds of the run as half a cosine.
         keep_state: whether the optimiser state survives from round to round.
+        kernel: what passes over zeroth-order parameters: `auto`, `torch`, `numba` (CPU) or `triton` (CUDA). All give
+            the same bits, so a run may be resumed with another one.
     """
 
     batch_size: PositiveInt
@@ -120,6 +122,7 @@ class ClientConfig(Section):
     exact_learning_rate: NonNegativeFloat
     schedule: Literal["constant", "cosine"]
     keep_state: bool
+    kernel: KernelName
 
 
 class EstimatorConfig(Section):

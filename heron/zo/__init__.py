@@ -1,12 +1,13 @@
 """Zeroth-order optimisation for any torch module: seeds, directions, probes, replayable updates.
 
 Needs torch only; knows nothing of federation, models or files. Read in this order: `seeds`, `stream`,
-`kernel`, `flat`, `forward_mode`, `probes`, `rules`, `optimizer`; `uniform` is for stochastic rounding.
+`kernel`, `torch_kernel`, `flat`, `forward_mode`, `probes`, `rules`, `optimizer`; `uniform` is for stochastic rounding.
 """
 
 from heron.zo.buffers import preserved_buffers
 from heron.zo.flat import FlatParameters, LossFunction
 from heron.zo.forward_mode import exact_projected_gradients
+from heron.zo.kernels import KERNELS, KernelName
 from heron.zo.optimizer import ZerothOrder
 from heron.zo.probes import SCHEMES, Estimator, Scheme
 from heron.zo.rules import RULES, SGD, Adam, Momentum, RuleState, StepRecord, UpdateRule, replay_
@@ -16,6 +17,7 @@ from heron.zo.uniform import uniform_16
 
 __all__ = [
     "DISTRIBUTIONS",
+    "KERNELS",
     "RULES",
     "SCHEMES",
     "SGD",
@@ -23,6 +25,7 @@ __all__ = [
     "Distribution",
     "Estimator",
     "FlatParameters",
+    "KernelName",
     "LossFunction",
     "Momentum",
     "RuleState",

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from heron.errors import MessageError, SplitError
-from heron.zo.kernel import add_directions_
+from heron.zo.kernel import Kernel
+from heron.zo.kernels import KernelName, choose_kernel
 from heron.zo.stream import Distribution
 
 LossFunction = Callable[[], Tensor]
@@ -29,6 +30,7 @@ class FlatParameters:
     Args:
         module: module with at least one trainable parameter, all of one floating dtype on one device.
         only: names of the parameters to take; all trainable ones by default.
+        kernel: what passes over the parameters; `"auto"` takes the fastest that can.
 
     Attributes:
         theta: the parameters, shape (d,); never perturbed.
@@ -38,8 +40,9 @@ class FlatParameters:
         SplitError: if there is nothing to train, or dtypes or devices are mixed.
     """
 
-    def __init__(self, module: nn.Module, only: Collection[str] | None = None) -> None:
+    def __init__(self, module: nn.Module, only: Collection[str] | None = None, *, kernel: KernelName = "auto") -> None:
         self.module = module
+        self._kernel = kernel
         named = {
             name: tensor
             for name, tensor in module.named_parameters()
@@ -95,7 +98,7 @@ class FlatParameters:
         """Write `theta + scale * direction(seed)` into `work`: one pass, `theta` is only read."""
         self._in_step = False
         scales_P = torch.full((1,), scale, dtype=self.theta.dtype, device=self.theta.device)
-        add_directions_(self.work, self.theta, [seed], scales_P, distribution=distribution)
+        self.kernel_for(distribution).add_directions_(self.work, self.theta, [seed], scales_P)
 
     @torch.no_grad()
     def restore_(self, *, force: bool = False) -> None:
@@ -116,6 +119,14 @@ class FlatParameters:
             yield
         finally:
             self.restore_()
+
+    def kernel_for(self, distribution: Distribution) -> Kernel:
+        """What passes over tensors like `theta` with directions of a distribution.
+
+        Raises:
+            ConfigError: if the kernel asked for is not installed or cannot do it.
+        """
+        return choose_kernel(self._kernel, self.theta, distribution)
 
     def split(self, flat: Tensor) -> dict[str, Tensor]:
         """Views of any flat tensor of d entries, by parameter name and in its shape."""

@@ -22,7 +22,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from heron.errors import SplitError
 from heron.zo.buffers import preserved_buffers
 from heron.zo.flat import FlatParameters, LossFunction
-from heron.zo.kernel import add_directions_
 from heron.zo.stream import Distribution
 
 # How torch names what an operation lacks.
@@ -55,7 +54,7 @@ def exact_projected_gradients(
 
 def _derivative(flat: FlatParameters, loss_fn: LossFunction, seed: int, distribution: Distribution) -> Tensor:
     tangent = torch.zeros_like(flat.theta)
-    add_directions_(tangent, tangent, [seed], torch.ones_like(tangent[:1]), distribution=distribution)
+    flat.kernel_for(distribution).add_directions_(tangent, tangent, [seed], torch.ones_like(tangent[:1]))
     try:
         # Fused attention has no forward-mode formula; the operations it is made of do.
         math = sdpa_kernel(SDPBackend.MATH)

@@ -1,98 +1,98 @@
-"""The one kernel contract of zeroth order: `out = base + sum_p scale_p * direction(seed_p)` over a range.
+"""The kernel contract of zeroth order: everything that passes over all parameters.
 
-Probing is this with one seed, an SGD update is this with the step's seeds, and so is a replay. A faster kernel
-replaces this file behind the same contract and must give the same bits. The order of operations is part of the
-contract: chunk by chunk, probes in order, every product and every sum rounded on its own.
+    add_directions_    out = base + sum_p scale_p * direction(seed_p)
+    momentum_, adam_   steps of rules that have moments
+
+Probing is the first with one seed, an SGD update is it with the step's seeds, and so is a replay of any number of
+steps. An implementation may be as fast as it likes behind this contract, for the same bits. The order of operations
+is part of it: probes in order, steps in order, every product, sum, quotient and root rounded on its own, no fused
+multiply-add; numbers that do not depend on the data are computed in double and rounded once.
+
+`P` probes of a step.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from heron.zo.stream import Distribution, direction, scaled_signs, sign_table
 
-# A chunk of the direction and of its operands stays in a core's cache; on a GPU few launches matter more.
-_CHUNK_ENTRIES = {"cpu": 1 << 17, "cuda": 1 << 24}
+@dataclass(frozen=True)
+class Terms:
+    """The terms `scale_p * direction(seed_p)` of one step.
 
-
-def add_directions_(
-    out: Tensor,
-    base: Tensor,
-    seeds: Sequence[int],
-    scales_P: Tensor,
-    *,
-    distribution: Distribution,
-    copy_to: Tensor | None = None,
-) -> None:
-    """Write `base + sum_p scales_P[p] * direction(seeds[p])` into `out`, in one pass over memory.
-
-    Args:
-        out: flat tensor of d entries; may be `base` itself.
-        base: flat tensor of d entries.
+    Attributes:
         seeds: P direction seeds.
-        scales_P: P scales on the device of `base`, shape (P,); never read by the host, so a GPU is not waited for.
-        distribution: distribution of the directions.
-        copy_to: second flat tensor that receives the same values, while they are in the cache.
-    """
-    directions = ScaledDirections(seeds, scales_P, distribution=distribution, dtype=base.dtype)
-    for start, stop in chunks(base):
-        chunk = out[start:stop]
-        source = base[start:stop]
-        for term in directions.terms(start, stop):
-            torch.add(source, term, out=chunk)
-            source = chunk
-        if copy_to is not None:
-            copy_to[start:stop].copy_(chunk)
-
-
-class ScaledDirections:
-    """The terms `scale_p * direction(seed_p)` of a step, any range of them on demand.
-
-    Args:
-        seeds: P direction seeds.
-        scales_P: P scales, shape (P,).
-        distribution: distribution of the directions.
-        dtype: floating type of the terms.
+        scales_P: P scales on the device of the parameters, shape (P,); never read by the host of a GPU.
     """
 
-    def __init__(
-        self, seeds: Sequence[int], scales_P: Tensor, *, distribution: Distribution, dtype: torch.dtype
+    seeds: Sequence[int]
+    scales_P: Tensor
+
+
+@dataclass(frozen=True)
+class AdamFactors:
+    """What a pass of Adam multiplies with.
+
+    Attributes:
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        epsilon: added to its root.
+        step_sizes: of each step, its bias correction included.
+        root_scales: of each step, the bias correction of the root.
+    """
+
+    beta1: float
+    beta2: float
+    epsilon: float
+    step_sizes: Sequence[float]
+    root_scales: Sequence[float]
+
+
+class Kernel(Protocol):
+    """An implementation, for one distribution of directions; all tensors are flat, alike, and contiguous."""
+
+    def add_directions_(
+        self, out: Tensor, base: Tensor, seeds: Sequence[int], scales_P: Tensor, *, copy_to: Tensor | None = None
     ) -> None:
-        self._seeds = seeds
-        self._distribution = distribution
-        self._scales_P = scales_P.to(dtype)
-        if distribution == "rademacher":
-            self._tables = [sign_table(scale, dtype, scales_P.device) for scale in self._scales_P]
+        """Write `base + sum_p scales_P[p] * direction(seeds[p])` into `out`, in one pass over memory.
 
-    def terms(self, start: int, stop: int) -> Iterator[Tensor]:
-        """Entries `start` to `stop - 1` of every term, in the order of the seeds."""
-        for probe, seed in enumerate(self._seeds):
-            if self._distribution == "rademacher":
-                yield scaled_signs(seed, start, stop, self._tables[probe])
-            else:
-                scale = self._scales_P[probe]
-                entries = direction(
-                    seed,
-                    start,
-                    stop,
-                    distribution=self._distribution,
-                    dtype=scale.dtype,
-                    device=scale.device,
-                )
-                yield entries.mul_(scale)
+        Args:
+            out: flat tensor of d entries; may be `base` itself.
+            base: flat tensor of d entries.
+            seeds: P direction seeds.
+            scales_P: P scales on the device of `base`, shape (P,).
+            copy_to: second flat tensor that receives the same values.
+        """
+        ...
 
-    def total(self, start: int, stop: int) -> Tensor:
-        """Entries `start` to `stop - 1` of the sum of the terms: a chunk of the gradient estimate."""
-        terms = self.terms(start, stop)
-        total = next(terms)
-        for term in terms:
-            total.add_(term)
-        return total
+    def momentum_(
+        self, theta: Tensor, work: Tensor, velocity: Tensor, steps: Sequence[Terms], *, decay: float, rate: float
+    ) -> None:
+        """Steps of `v <- decay * v + g; theta <- theta - rate * v; work <- theta`, in one pass over memory.
 
+        Args:
+            theta: flat tensor of d entries.
+            work: receives theta at the end.
+            velocity: v.
+            steps: terms whose sum is g, at least one of each step.
+            decay: in [0, 1).
+            rate: step size.
+        """
+        ...
 
-def chunks(flat: Tensor) -> Iterator[tuple[int, int]]:
-    """Ranges that cover a flat tensor; every start is a multiple of 64, so no word of signs is made twice."""
-    size = _CHUNK_ENTRIES.get(flat.device.type, _CHUNK_ENTRIES["cuda"])
-    for start in range(0, flat.numel(), size):
-        yield start, min(start + size, flat.numel())
+    def adam_(
+        self, theta: Tensor, work: Tensor, first: Tensor, second: Tensor, steps: Sequence[Terms], factors: AdamFactors
+    ) -> None:
+        """Steps of Adam (Kingma and Ba, ICLR 2015, Algorithm 1), in one pass over memory.
+
+        Args:
+            theta: flat tensor of d entries.
+            work: receives theta at the end.
+            first: first moment.
+            second: second moment.
+            steps: terms whose sum is g, at least one of each step.
+            factors: what is multiplied with.
+        """
+        ...

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from heron.zo.flat import FlatParameters, LossFunction
+from heron.zo.kernels import KernelName
 from heron.zo.probes import Estimator
 from heron.zo.rules import StepRecord, UpdateRule
 from heron.zo.seeds import derive_seed
@@ -20,6 +21,7 @@ class ZerothOrder:
         rule: update rule, e.g. `Adam(learning_rate=1e-3)`.
         estimator: probes, smoothing radius, distribution and scheme.
         seed: seed of the directions; step n, probe p uses `derive_seed("direction", seed, n, p)`.
+        kernel: what passes over the parameters; `"auto"` takes the fastest that can.
 
     Attributes:
         flat: the flat parameters.
@@ -36,11 +38,18 @@ class ZerothOrder:
     """
 
     def __init__(
-        self, module: nn.Module, *, rule: UpdateRule, estimator: Estimator | None = None, seed: int = 0
+        self,
+        module: nn.Module,
+        *,
+        rule: UpdateRule,
+        estimator: Estimator | None = None,
+        seed: int = 0,
+        kernel: KernelName = "auto",
     ) -> None:
-        self.flat = FlatParameters(module)
+        self.flat = FlatParameters(module, kernel=kernel)
         self.rule = rule
         self.estimator = estimator or Estimator()
+        self.flat.kernel_for(self.estimator.distribution)  # now rather than at the first step, should it be refused
         self.seed = seed
         self.state = rule.init(self.flat.theta)
         self._record: StepRecord | None = None

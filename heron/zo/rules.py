@@ -9,6 +9,7 @@ multiply-add, no division by a host scalar, hence the same bits in NumPy.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 import torch
@@ -16,8 +17,11 @@ from torch import Tensor
 
 from heron.errors import ConfigError
 from heron.zo.flat import FlatParameters
-from heron.zo.kernel import ScaledDirections, add_directions_, chunks
+from heron.zo.kernel import AdamFactors, Terms
 from heron.zo.stream import Distribution
+
+# A pass keeps what it needs of its steps, 8 KiB of each term in torch's kernel, and no more than this many.
+_STEPS_PER_PASS = 256
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class RuleState:
 
 
 class UpdateRule(Protocol):
-    """An (init, apply) pair; implementations are frozen dataclasses of their hyperparameters."""
+    """An (init, replay) pair; implementations are frozen dataclasses of their hyperparameters."""
 
     def init(self, theta: Tensor) -> RuleState:
         """State before the first step for parameters like `theta`."""
@@ -62,6 +66,12 @@ class UpdateRule(Protocol):
         self, state: RuleState, flat: FlatParameters, record: StepRecord, distribution: Distribution
     ) -> RuleState:
         """Take one step: change `flat.theta` and the moments in place, write `flat.work`, return the new state."""
+        ...
+
+    def replay_(
+        self, state: RuleState, flat: FlatParameters, records: Sequence[StepRecord], distribution: Distribution
+    ) -> RuleState:
+        """Take any number of steps in one pass over memory, with the bits of one after the other."""
         ...
 
 
@@ -82,15 +92,24 @@ class SGD:
         """No moments."""
         return RuleState()
 
-    @torch.no_grad()
     def apply_(
         self, state: RuleState, flat: FlatParameters, record: StepRecord, distribution: Distribution
     ) -> RuleState:
-        """One pass: `theta` and `work` are written together."""
-        scales_P = record.projected_gradients_P * (-self.learning_rate / len(record.seeds))
-        add_directions_(flat.theta, flat.theta, record.seeds, scales_P, distribution=distribution, copy_to=flat.work)
-        flat.mark_restored()
-        return RuleState(state.num_steps + 1)
+        """One step."""
+        return self.replay_(state, flat, [record], distribution)
+
+    @torch.no_grad()
+    def replay_(
+        self, state: RuleState, flat: FlatParameters, records: Sequence[StepRecord], distribution: Distribution
+    ) -> RuleState:
+        """One pass: `theta` and `work` are written together, steps are terms like probes."""
+        seeds = [seed for record in records for seed in record.seeds]
+        scales = [_scales(record, -self.learning_rate) for record in records]
+        if scales:
+            kernel = flat.kernel_for(distribution)
+            kernel.add_directions_(flat.theta, flat.theta, seeds, torch.cat(scales), copy_to=flat.work)
+            flat.mark_restored()
+        return RuleState(state.num_steps + len(records))
 
 
 @dataclass(frozen=True)
@@ -113,18 +132,27 @@ class Momentum:
         """One moment, zero."""
         return RuleState(0, {"velocity": torch.zeros_like(theta)})
 
-    @torch.no_grad()
     def apply_(
         self, state: RuleState, flat: FlatParameters, record: StepRecord, distribution: Distribution
     ) -> RuleState:
+        """One step."""
+        return self.replay_(state, flat, [record], distribution)
+
+    @torch.no_grad()
+    def replay_(
+        self, state: RuleState, flat: FlatParameters, records: Sequence[StepRecord], distribution: Distribution
+    ) -> RuleState:
         """One pass over `theta`, `work` and the velocity."""
-        gradient = _gradient(record, distribution, flat.theta.dtype)
-        for start, stop in chunks(flat.theta):
-            velocity = state.moments["velocity"][start:stop]
-            velocity.mul_(self.momentum).add_(gradient.total(start, stop))
-            _descend_(flat, start, stop, velocity * self.learning_rate)
+        flat.kernel_for(distribution).momentum_(
+            flat.theta,
+            flat.work,
+            state.moments["velocity"],
+            [_gradient(record) for record in records],
+            decay=self.momentum,
+            rate=self.learning_rate,
+        )
         flat.mark_restored()
-        return RuleState(state.num_steps + 1, state.moments)
+        return RuleState(state.num_steps + len(records), state.moments)
 
 
 @dataclass(frozen=True)
@@ -154,25 +182,35 @@ class Adam:
         """Two moments, zero."""
         return RuleState(0, {"first": torch.zeros_like(theta), "second": torch.zeros_like(theta)})
 
-    @torch.no_grad()
     def apply_(
         self, state: RuleState, flat: FlatParameters, record: StepRecord, distribution: Distribution
     ) -> RuleState:
-        """One pass over `theta`, `work` and both moments; bias corrections are folded into two host scalars."""
-        num_steps = state.num_steps + 1
-        step_size = self.learning_rate / (1.0 - self.beta1**num_steps)
-        root_scale = 1.0 / math.sqrt(1.0 - self.beta2**num_steps)
-        gradient = _gradient(record, distribution, flat.theta.dtype)
-        for start, stop in chunks(flat.theta):
-            total = gradient.total(start, stop)
-            first = state.moments["first"][start:stop]
-            first.mul_(self.beta1).add_(total * (1.0 - self.beta1))
-            second = state.moments["second"][start:stop]
-            second.mul_(self.beta2).add_(total.mul_(total).mul_(1.0 - self.beta2))
-            denominator = _root(second).mul_(root_scale).add_(self.epsilon)
-            _descend_(flat, start, stop, (first * step_size).div_(denominator))
+        """One step."""
+        return self.replay_(state, flat, [record], distribution)
+
+    @torch.no_grad()
+    def replay_(
+        self, state: RuleState, flat: FlatParameters, records: Sequence[StepRecord], distribution: Distribution
+    ) -> RuleState:
+        """One pass over `theta`, `work` and both moments; bias corrections are folded into two host scalars a step."""
+        steps = range(state.num_steps + 1, state.num_steps + len(records) + 1)
+        factors = AdamFactors(
+            self.beta1,
+            self.beta2,
+            self.epsilon,
+            step_sizes=[self.learning_rate / (1.0 - self.beta1**step) for step in steps],
+            root_scales=[1.0 / math.sqrt(1.0 - self.beta2**step) for step in steps],
+        )
+        flat.kernel_for(distribution).adam_(
+            flat.theta,
+            flat.work,
+            state.moments["first"],
+            state.moments["second"],
+            [_gradient(record) for record in records],
+            factors,
+        )
         flat.mark_restored()
-        return RuleState(num_steps, state.moments)
+        return RuleState(state.num_steps + len(records), state.moments)
 
 
 RULES = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
@@ -185,26 +223,22 @@ def replay_(
     records: Iterable[StepRecord],
     distribution: Distribution = "rademacher",
 ) -> RuleState:
-    """Apply recorded steps in order: rebuilds a client's parameters from seeds and scalars, bit for bit."""
-    for record in records:
-        state = rule.apply_(state, flat, record, distribution)
+    """Apply recorded steps in order: rebuilds a client's parameters from seeds and scalars, bit for bit.
+
+    Many steps share a pass over memory.
+    """
+    remaining = iter(records)
+    while batch := list(islice(remaining, _STEPS_PER_PASS)):
+        state = rule.replay_(state, flat, batch, distribution)
     return state
 
 
-def _gradient(record: StepRecord, distribution: Distribution, dtype: torch.dtype) -> ScaledDirections:
-    seeds: Sequence[int] = record.seeds
-    scales_P = record.projected_gradients_P * (1.0 / len(seeds))
-    return ScaledDirections(seeds, scales_P, distribution=distribution, dtype=dtype)
+def _gradient(record: StepRecord) -> Terms:
+    return Terms(record.seeds, _scales(record, 1.0))
 
 
-def _descend_(flat: FlatParameters, start: int, stop: int, decrement: Tensor) -> None:
-    theta = flat.theta[start:stop].sub_(decrement)
-    flat.work[start:stop].copy_(theta)
-
-
-def _root(values: Tensor) -> Tensor:
-    """Square root, rounded correctly: vectorised float32 roots are not on every CPU, and a replay may run elsewhere."""
-    return torch.sqrt(values.double()).to(values.dtype)
+def _scales(record: StepRecord, factor: float) -> Tensor:
+    return record.projected_gradients_P * (factor / len(record.seeds))
 
 
 def _check_rate(learning_rate: float) -> None:

@@ -88,10 +88,11 @@ def test_the_server_keeps_what_float16_takes_from_a_broadcast(codec: str) -> Non
     """Clients that change nothing leave the server's float32 values as they are, bit for bit."""
     parties = federation("cse_fsl", codec)
     before = {name: tensor.clone() for name, tensor in parties.fed_server.model.items()}
-    received = parties.clients.resident.update_codec.unpack_model(parties.fed_server.broadcast(0, 0).model)
+    coder = parties.clients.resident.update_codec
+    received = coder.unpack_model(parties.fed_server.broadcast(0, 0).model)
     assert any(not torch.equal(received[name], before[name]) for name in before)
     for client in range(2):
-        packed = parties.clients.resident.update_codec.pack_update({name: received[name] for name in before}, received, client)
+        packed = coder.pack_update({name: received[name] for name in before}, received, client)
         parties.fed_server.accept(ClientReply(0, client, 5, 1, torch.tensor(1.0), packed))
     parties.fed_server.average()
     assert all(torch.equal(parties.fed_server.model[name], tensor) for name, tensor in before.items())

@@ -65,6 +65,12 @@ def test_fingerprints_differ_with_any_key():
     assert len({fingerprint(config), *(fingerprint(override(config, [one])) for one in changed)}) == 6
 
 
+def test_the_kernel_is_no_part_of_a_fingerprint():
+    """All give the same bits: a run that goes on elsewhere may take another one."""
+    config = recipe_config("digits", "heron", [])
+    assert fingerprint(override(config, ["client.kernel=torch"])) == fingerprint(config)
+
+
 def test_a_configuration_does_not_change():
     config = recipe_config("digits", "heron", [])
     with pytest.raises(ValidationError):

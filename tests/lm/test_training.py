@@ -212,6 +212,8 @@ def test_projected_gradients_are_directional_derivatives(name: str, base: str, s
     expected = gradients(local, batch)[2]
     local.module.zero_grad(set_to_none=True)
     flat, seeds = FlatParameters(local.module), [11, 12, 13]
+    assert flat.theta.dtype == torch.float32  # LoRA beside a base in either dtype
+    assert torch.finfo(local.loss_pass(batch, 0).dtype).bits >= 32
 
     def found(scheme: str) -> Tensor:
         estimator = Estimator(3e-4, len(seeds), scheme=scheme)

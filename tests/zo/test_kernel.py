@@ -1,4 +1,4 @@
-"""The kernel against whole directions in NumPy; results depend on neither chunk size nor thread count."""
+"""Torch's kernel against whole directions in NumPy; results depend on neither chunk size nor thread count."""
 
 from collections.abc import Iterator
 
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from heron.zo import DISTRIBUTIONS, SGD, Adam, Estimator, FlatParameters, Momentum, StepRecord, UpdateRule, replay_
-from heron.zo import kernel as kernel_module
-from heron.zo.kernel import add_directions_, chunks
+from heron.zo import torch_kernel as kernel_module
 from heron.zo.stream import Distribution
+from heron.zo.torch_kernel import TorchKernel, chunks
 from tests.reference import stream as reference
 from tests.reference.problems import bits
 
@@ -51,7 +51,7 @@ def test_sums_whole_directions_bit_for_bit(d: int, seeds: list[int], dtype: type
     out, copy = source if in_place else torch.full_like(source, torch.nan), torch.full_like(source, torch.nan)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(kernel_module._CHUNK_ENTRIES, "cpu", chunk)
-        add_directions_(out, source, seeds, torch.from_numpy(scales), distribution="rademacher", copy_to=copy)
+        TorchKernel("rademacher").add_directions_(out, source, seeds, torch.from_numpy(scales), copy_to=copy)
     assert expected.dtype == dtype
     np.testing.assert_array_equal(out.numpy(), expected)
     np.testing.assert_array_equal(copy.numpy(), expected)
@@ -62,7 +62,7 @@ def test_sums_whole_directions_bit_for_bit(d: int, seeds: list[int], dtype: type
 def test_gaussian_sum() -> None:
     d, scales_P = 1000, torch.tensor([0.5, -0.25, 2.0], dtype=torch.float64)
     out = torch.empty(d, dtype=torch.float64)
-    add_directions_(out, torch.ones_like(out), SEEDS, scales_P, distribution="gaussian")
+    TorchKernel("gaussian").add_directions_(out, torch.ones_like(out), SEEDS, scales_P)
     directions = [reference.gaussian(seed, 0, d) for seed in SEEDS]
     expected = 1.0 + sum(scale * u for scale, u in zip(scales_P.tolist(), directions, strict=True))
     np.testing.assert_allclose(out.numpy(), expected, rtol=0, atol=1e-13)
@@ -79,7 +79,7 @@ def test_chunks_cover_everything_once_from_whole_words(d: int) -> None:
 def probe_and_update(rule: UpdateRule, distribution: Distribution, dtype: torch.dtype, d: int) -> list[Tensor]:
     """Bits of a perturbed `work`, of its projected gradients, and of `theta`, `work` and moments after two updates."""
     module = nn.ParameterList([torch.linspace(-1.0, 1.0, d, dtype=dtype)])
-    flat = FlatParameters(module)
+    flat = FlatParameters(module, kernel="torch")
     few = [0, 63, 64, 100, d // 2, d - 1]
 
     def loss() -> Tensor:

@@ -25,7 +25,7 @@ from heron.zo import (
     direction,
     replay_,
 )
-from heron.zo import kernel as kernel_module
+from heron.zo import torch_kernel as kernel_module
 from heron.zo.stream import Distribution
 from tests.reference import rules as reference
 from tests.reference import stream as reference_stream

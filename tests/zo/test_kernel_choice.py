@@ -1,0 +1,225 @@
+"""Which kernel is taken, what is refused, and how often one passes over the parameters."""
+
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+
+from heron.algorithms.hyperparameters import ClientSettings
+from heron.algorithms.zeroth_order import ZerothOrderPart
+from heron.config import build_run, recipe_config
+from heron.errors import ConfigError
+from heron.zo import (
+    RULES,
+    SGD,
+    Adam,
+    Estimator,
+    FlatParameters,
+    Momentum,
+    Scheme,
+    StepRecord,
+    UpdateRule,
+    ZerothOrder,
+    replay_,
+)
+from heron.zo import rules as rules_module
+from heron.zo.kernels import choose_kernel
+from heron.zo.numba_kernel import NumbaKernel, numba_loops
+from heron.zo.stream import DISTRIBUTIONS, Distribution
+from heron.zo.torch_kernel import TorchKernel
+from heron.zo.triton_kernel import is_interpreted
+from tests.reference.problems import bits, conv_net, same_bits, state_bits
+
+LARGE = 1 << 16
+
+
+def setup_module() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def without_numba(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(sys.modules, "heron.zo.numba_loops", None)
+    numba_loops.cache_clear()
+    yield
+    numba_loops.cache_clear()
+
+
+def test_automatically_the_fastest_that_can() -> None:
+    if numba_loops() is None:
+        pytest.skip("numba is not installed")
+    assert isinstance(choose_kernel("auto", torch.zeros(LARGE), "rademacher"), NumbaKernel)
+
+
+@pytest.mark.parametrize(
+    ("theta", "distribution"),
+    [
+        (torch.zeros(LARGE - 1), "rademacher"),
+        (torch.zeros(LARGE), "gaussian"),
+        (torch.zeros(LARGE, dtype=torch.float64), "rademacher"),
+        (torch.zeros(LARGE, dtype=torch.bfloat16), "rademacher"),
+        (torch.zeros(LARGE, device="meta"), "rademacher"),
+    ],
+)
+def test_automatically_torch(theta: Tensor, distribution: Distribution) -> None:
+    assert isinstance(choose_kernel("auto", theta, distribution), TorchKernel)
+
+
+@pytest.mark.parametrize("name", ["auto", "numba"])
+def test_torch_where_only_costs_are_asked_for(name) -> None:
+    with FakeTensorMode():
+        assert isinstance(choose_kernel(name, torch.zeros(LARGE), "rademacher"), TorchKernel)
+
+
+def test_torch_where_numba_is_not_installed(without_numba: None) -> None:
+    assert isinstance(choose_kernel("auto", torch.zeros(LARGE), "rademacher"), TorchKernel)
+    with pytest.raises(ConfigError, match=r"pip install 'heron-sfl\[fast\]'"):
+        choose_kernel("numba", torch.zeros(1), "rademacher")
+
+
+@pytest.mark.parametrize(
+    ("name", "theta", "distribution", "message"),
+    [
+        ("cuda", torch.zeros(1), "rademacher", "expected a kernel of .*'numba'.* found 'cuda'"),
+        ("numba", torch.zeros(1), "gaussian", "expected rademacher directions, found gaussian"),
+        (
+            "numba",
+            torch.zeros(1, dtype=torch.float64),
+            "rademacher",
+            "float32 parameters, found torch.float64",
+        ),
+        ("numba", torch.zeros(1, device="meta"), "rademacher", "expected parameters on cpu, found them on meta"),
+        ("triton", torch.zeros(1), "rademacher", "expected parameters on cuda, found them on cpu"),
+    ],
+)
+def test_refuses_in_one_line(name, theta: Tensor, distribution: Distribution, message: str) -> None:
+    if is_interpreted():
+        pytest.skip("Triton's interpreter takes tensors on the CPU")
+    with pytest.raises(ConfigError, match=message) as caught:
+        choose_kernel(name, theta, distribution)
+    assert "\n" not in str(caught.value)
+
+
+def test_refuses_before_the_first_step() -> None:
+    gaussian = Estimator(distribution="gaussian")
+    with pytest.raises(ConfigError, match="rademacher"):
+        ZerothOrder(conv_net()[0], rule=SGD(0.1), estimator=gaussian, kernel="numba")
+    with pytest.raises(ConfigError, match="rademacher"):
+        ZerothOrderPart(conv_net()[0], ClientSettings(estimator=gaussian, kernel="numba"))
+
+
+def test_the_configuration_chooses() -> None:
+    with pytest.raises(ConfigError, match="kernel 'triton': expected parameters on cuda"):
+        build_run(recipe_config("digits", "heron", ["client.kernel=triton", "client.exact=0"]), None)
+    with pytest.raises(ConfigError, match=r"client\.kernel"):
+        recipe_config("digits", "heron", ["client.kernel=fast"])
+
+
+@pytest.mark.parametrize("rule", [SGD(1e-2), Momentum(1e-2), Adam(1e-2)], ids=lambda rule: type(rule).__name__)
+def test_training_does_not_depend_on_the_kernel(rule: UpdateRule) -> None:
+    if numba_loops() is None:
+        pytest.skip("numba is not installed")
+
+    def trained(kernel) -> nn.Module:
+        net, loss_fn = conv_net()
+        optimizer = ZerothOrder(net, rule=rule, estimator=Estimator(num_probes=2), seed=3, kernel=kernel)
+        for _ in range(4):
+            optimizer.step(loss_fn)
+        assert isinstance(optimizer.flat.kernel_for("rademacher"), {"numba": NumbaKernel, "torch": TorchKernel}[kernel])
+        return net
+
+    assert same_bits(state_bits(trained("numba")), state_bits(trained("torch")))
+
+
+class Counted:
+    """A kernel that counts its passes over the parameters."""
+
+    def __init__(self, kernel: object) -> None:
+        self._kernel = kernel
+        self.num_passes = 0
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        self.num_passes += 1
+        operation: Callable[..., None] = getattr(self._kernel, name)
+        return operation
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("scheme", "passes"), [("one_sided", 4), ("central", 7)])
+def test_a_step_passes_over_the_parameters_once_a_probe_and_once_more(
+    rule: str, scheme: Scheme, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """q = 3: q + 1, central differences 2 q + 1; nothing is copied beside."""
+    net, loss_fn = conv_net()
+    optimizer = ZerothOrder(net, rule=RULES[rule](1e-2), estimator=Estimator(num_probes=3, scheme=scheme))
+    counted = Counted(TorchKernel("rademacher"))
+    monkeypatch.setattr(optimizer.flat, "kernel_for", lambda distribution: counted)
+    monkeypatch.setattr(Tensor, "copy_", refuse_whole(len(optimizer.flat)))
+    optimizer.step(loss_fn)
+    assert counted.num_passes == passes
+    optimizer.flat.restore_()  # what the update has written is restored already
+
+
+def refuse_whole(d: int) -> Callable[..., Tensor]:
+    """`copy_` that fails on whole parameters unless torch's kernel calls it for its only chunk."""
+    copy = Tensor.copy_
+
+    def checked(self: Tensor, source: Tensor, *arguments: object) -> Tensor:
+        caller = sys._getframe(1).f_code.co_filename
+        assert self.numel() < d or "torch_kernel" in caller, "a pass over the parameters that no kernel makes"
+        return copy(self, source, *arguments)
+
+    return checked
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_replay_of_many_steps_is_one_pass(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = FlatParameters(conv_net()[0])
+    counted = Counted(TorchKernel("rademacher"))
+    monkeypatch.setattr(flat, "kernel_for", lambda distribution: counted)
+    replay_(RULES[rule](1e-2), RULES[rule](1e-2).init(flat.theta), flat, steps(50))
+    assert counted.num_passes == 1
+
+
+@pytest.mark.parametrize("kernel", ["torch", "numba"])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("steps_per_pass", [1, 3, 256])
+def test_a_replay_of_many_steps_has_the_bits_of_one_after_the_other(
+    rule: str, distribution: Distribution, kernel, steps_per_pass: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps with different numbers of probes, and any number of them in a pass."""
+    if kernel == "numba" and (distribution == "gaussian" or numba_loops() is None):
+        pytest.skip("not for numba, or it is not installed")
+    monkeypatch.setattr(rules_module, "_STEPS_PER_PASS", steps_per_pass)
+    law = RULES[rule](1e-2)
+    one, many = (FlatParameters(conv_net()[0], kernel=kernel) for _ in range(2))
+    state = law.init(one.theta)
+    for record in steps(8):
+        state = law.apply_(state, one, record, distribution)
+    found = replay_(law, law.init(many.theta), many, iter(steps(8)), distribution)
+    assert torch.equal(bits(many.theta), bits(one.theta))
+    assert torch.equal(bits(many.work), bits(one.theta))
+    assert found.num_steps == state.num_steps == 8
+    assert all(torch.equal(bits(found.moments[name]), bits(state.moments[name])) for name in state.moments)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_no_steps_change_nothing(rule: str) -> None:
+    flat = FlatParameters(conv_net()[0])
+    before = bits(flat.theta)
+    law = RULES[rule](1e-2)
+    assert replay_(law, law.init(flat.theta), flat, []).num_steps == 0
+    assert law.replay_(law.init(flat.theta), flat, [], "rademacher").num_steps == 0
+    assert torch.equal(bits(flat.theta), before)
+
+
+def steps(number: int) -> list[StepRecord]:
+    generator = torch.Generator().manual_seed(4)
+    return [
+        StepRecord(tuple(range(100 * n, 100 * n + 1 + n % 3)), torch.randn(1 + n % 3, generator=generator))
+        for n in range(number)
+    ]
