@@ -15,12 +15,14 @@ from heron.comms import (
     LossAnswer,
     Message,
     ModelBroadcast,
+    PackedData,
     ProbeData,
     ScalarReply,
     SmashedData,
     decode,
     encode,
     encoded_sizes,
+    pack_tensor,
 )
 
 DTYPES = (
@@ -78,6 +80,7 @@ LOSSES = st.floats(width=32).map(lambda value: torch.tensor(value, dtype=torch.f
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(ModelBroadcast, INTEGERS, INTEGERS, models()),
     st.builds(SmashedData, INTEGERS, INTEGERS, INTEGERS, tensors(), tensors()),
+    st.builds(PackedData, INTEGERS, INTEGERS, INTEGERS, models(), tensors()),
     st.builds(ProbeData, INTEGERS, INTEGERS, INTEGERS, INTEGERS, tensors(), tensors()),
     st.builds(CutGradient, INTEGERS, INTEGERS, INTEGERS, tensors()),
     st.builds(LossAnswer, INTEGERS, INTEGERS, INTEGERS, LOSSES),
@@ -123,6 +126,7 @@ def one_of_each() -> list[Message]:
         LossAnswer(3, 1, 2, torch.tensor(0.5)),
         ClientReply(3, 1, 40, 2, torch.tensor(0.5), {"weight": model["weight"]}),
         ScalarReply(3, 1, 40, 2, torch.tensor(0.5), torch.tensor([-1.0, 2.0]), {"seen": model["seen"]}),
+        PackedData(3, 1, 2, pack_tensor(torch.tensor([[0.25], [4.0]]), "int4", 0), torch.tensor([5, 6]).byte()),
     ]
 
 
