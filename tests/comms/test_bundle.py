@@ -170,5 +170,5 @@ def test_too_many_headers_are_not_sent() -> None:
     names = {"n" * 2000 + str(index): torch.ones(()) for index in range(4000)}
     for _ in range(3):
         made.add(ClientReply(0, 0, 1, 1, torch.tensor(0.5), names))
-    with pytest.raises(MessageError, match="link.bundle=false"):
+    with pytest.raises(MessageError, match=r"link\.bundle=false"):
         made.close()

@@ -127,7 +127,9 @@ def test_shapes_sizes_and_compression(codec: str, zstd: bool, shape: tuple[int, 
         assert torch.equal(found, tensor)
 
 
-@pytest.mark.parametrize(("shape", "num_channels"), [((2, 3, 4, 4), 3), ((2, 4, 3), 3), ((2, 3), 3), ((6,), 1), ((), 1)])
+@pytest.mark.parametrize(
+    ("shape", "num_channels"), [((2, 3, 4, 4), 3), ((2, 4, 3), 3), ((2, 3), 3), ((6,), 1), ((), 1)]
+)
 def test_channels(shape: tuple[int, ...], num_channels: int) -> None:
     assert pack_tensor(random(shape), "int8", 0)["scales"].shape == (2, num_channels)
     assert packed_bytes(shape, "int4") == -(-math.prod(shape) // 2) + 8 * num_channels + 4 * len(shape)
@@ -193,9 +195,7 @@ def test_layouts_dtypes_and_devices_do_not_matter(codec: str) -> None:
         found = pack_tensor(other, codec, 9)
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert torch.equal(
-        round_trip(tensor.bfloat16(), codec, 9), round_trip(tensor.bfloat16().float(), codec, 9)
-    )
+    assert torch.equal(round_trip(tensor.bfloat16(), codec, 9), round_trip(tensor.bfloat16().float(), codec, 9))
 
 
 @EVERY

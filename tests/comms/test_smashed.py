@@ -110,7 +110,10 @@ def zstd(content: bytes) -> dict[str, Tensor]:
 RIGHT = compress_bytes(bytes(384))
 REFUSED = {
     "no codes": ({"int8": None}, "expected codes"),
-    "an unknown codec": ({"int8": None, "int3": torch.zeros(384, dtype=torch.uint8)}, "found 'int3', 'scales', 'shape'"),
+    "an unknown codec": (
+        {"int8": None, "int3": torch.zeros(384, dtype=torch.uint8)},
+        "found 'int3', 'scales', 'shape'",
+    ),
     "codes twice": ({"int4": torch.zeros(192, dtype=torch.uint8)}, "expected codes"),
     "no shape": ({"shape": None}, "expected codes"),
     "no scales": ({"scales": None}, "expected codes"),
