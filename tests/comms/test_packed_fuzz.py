@@ -90,12 +90,14 @@ def spoiled(draw: st.DrawFn, originals: list[bytes]) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.slow
 @given(spoiled(MESSAGES))
 @settings(max_examples=NUM_EXAMPLES, deadline=None)
 def test_spoiled_messages(data: bytes) -> None:
     survives(lambda: [opened(decode(data))])
 
 
+@pytest.mark.slow
 @given(spoiled(BUNDLES), st.booleans())
 @settings(max_examples=NUM_EXAMPLES, deadline=None)
 def test_spoiled_bundles(data: bytes, inside: bool) -> None:
@@ -118,6 +120,7 @@ FRAMES = [
 ] + [compress_bytes(bytes(size)) for size in (0, 1, 288, 2**16, 2**24)]
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(UPLOADS),
     st.fixed_dictionaries({}, optional=ENTRIES),
