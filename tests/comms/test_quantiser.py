@@ -175,6 +175,16 @@ def test_extremes_are_not_clipped(codec: str) -> None:
 
 
 @QUANTISED
+def test_the_largest_value_never_leaves_the_grid(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Float32 puts some largest values above L steps: with the largest random bits their codes would wrap to 0."""
+    monkeypatch.setattr(
+        "heron.comms.quantiser.uniform_16", lambda _, start, stop, device: torch.full((stop - start,), 65535).int()
+    )
+    tensor = torch.stack((torch.zeros(10_000), random((10_000,)).abs() + 0.1))
+    torch.testing.assert_close(round_trip(tensor, codec)[1], tensor[1], rtol=2.0**-20, atol=0.0)
+
+
+@QUANTISED
 def test_huge_and_tiny_ranges_in_one_tensor(codec: str) -> None:
     huge = torch.tensor([[2.0**126, 1e-44, 1.0, 1e30], [-(2.0**126), 0.0, 1.0, 1e30 + 1e24], [1.0, 0.0, 1.0, 1e30]])
     found = round_trip(huge, codec)

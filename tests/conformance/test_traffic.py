@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from heron.algorithms import ALGORITHMS
-from heron.comms import CODECS, SmashedCodec, SmashedData, encode, encode_bundle, packed_bytes
+from heron.comms import CODECS, SmashedCodec, SmashedData, encode, encode_bundle, pack_tensor, packed_bytes
 from heron.engines import Federation, Reliability, RunDirectory, load_checkpoint
 from heron.errors import ConfigError
+from heron.zo import derive_seed
 from tests.conformance.test_algorithms import (
     BATCH,
     CHANNELS,
@@ -98,6 +99,20 @@ def test_the_main_server_sees_rounded_smashed_data(name: str) -> None:
         parties.run_round()
     found, expected = tensors_of(packed), tensors_of(exact)
     assert any(not torch.equal(found[key], expected[key]) for key in found if key.startswith("main_server"))
+
+
+def test_rounding_is_a_function_of_run_round_client_and_step() -> None:
+    """The client part of the frozen control is the same whatever the codec, so both runs have the same smashed data."""
+    exact, packed = (federation("frozen", codec=SmashedCodec(codec), seed=4) for codec in ("fp32", "int4"))
+    sent = [sent_by(parties)["uplink"] for parties in (exact, packed)]
+    exact.run_round()
+    packed.run_round()
+    pairs = [pair for pair in zip(*sent, strict=True) if isinstance(pair[0], SmashedData)]
+    assert len(pairs) == len(batches(1))
+    for smashed, found in pairs:
+        place = (4, smashed.round_index, smashed.client_id, smashed.local_step)
+        expected = pack_tensor(smashed.smashed, "int4", derive_seed("smashed codec", *place))
+        assert_equal(found.packed, expected)
 
 
 @pytest.mark.parametrize("name", COUPLED)
