@@ -10,7 +10,7 @@ from heron.algorithms.base import (
     StepKey,
     StepResult,
 )
-from heron.algorithms.client import BEGINNING, BeforeStep, ClientData, LocalPlan, Progress, client_round, finish
+from heron.algorithms.client import BeforeStep, client_round, finish
 from heron.algorithms.cse_fsl import CSE_FSL
 from heron.algorithms.fed_adam import FedAdam
 from heron.algorithms.fed_server import FedServer, Weighting
@@ -22,9 +22,11 @@ from heron.algorithms.ho_sfl import HO_SFL
 from heron.algorithms.hosl import HOSL
 from heron.algorithms.hyperparameters import ClientSettings, OptimizerName, Update
 from heron.algorithms.local import Criterion, LocalNetwork
-from heron.algorithms.main_server import Alignment, MainServer, ServerSetup
+from heron.algorithms.local_plan import BEGINNING, ClientData, LocalPlan, Progress
+from heron.algorithms.main_server import MainServer
 from heron.algorithms.opening import Opener, TensorStore
 from heron.algorithms.scalar_server import make_fed_server
+from heron.algorithms.server_setup import Alignment, ServerSetup
 from heron.algorithms.sflv1 import SFLV1
 from heron.algorithms.sflv2 import SFLV2
 from heron.algorithms.update_codec import UpdateCodec

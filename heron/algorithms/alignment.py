@@ -19,7 +19,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Adam
 
 from heron.algorithms.fed_server import FedServer
-from heron.algorithms.main_server import MainServer, ServerSetup
+from heron.algorithms.main_server import MainServer
+from heron.algorithms.server_setup import ServerSetup
 from heron.comms import SmashedData
 from heron.split import seeded_randomness
 from heron.zo import preserved_buffers

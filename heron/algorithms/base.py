@@ -14,7 +14,8 @@ from heron.algorithms.fed_adam import FedAdam
 from heron.algorithms.fed_server import FedServer, Weighting
 from heron.algorithms.hyperparameters import ClientSettings, OptimizerName
 from heron.algorithms.local import Head, LocalNetwork
-from heron.algorithms.main_server import MainServer, ServerSetup
+from heron.algorithms.main_server import MainServer
+from heron.algorithms.server_setup import ServerSetup
 from heron.algorithms.update_codec import UpdateCodec
 from heron.comms import Link
 from heron.data import Batch

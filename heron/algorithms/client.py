@@ -2,17 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from heron.algorithms.base import ClientLearner, ClientState, Perturbed, StepGenerator, StepKey, StepResult
+from heron.algorithms.local_plan import BEGINNING, ClientData, LocalPlan, Progress
 from heron.algorithms.opening import Opener
-from heron.algorithms.update_codec import UpdateCodec
 from heron.comms import (
     Answer,
     Broadcast,
@@ -31,61 +28,6 @@ from heron.comms import (
 from heron.data import batch_indices, fetch
 from heron.zo import derive_seed
 
-
-@dataclass(frozen=True)
-class LocalPlan:
-    """What a client does in a round.
-
-    Attributes:
-        run_seed: seed of the run.
-        batch_size: examples per local step (B), >= 1.
-        local_steps: local steps per round (h), >= 1; None for one pass over the client's data.
-        upload_period: local steps from one upload to the next (k), >= 1; the first step of a round always uploads;
-            None for algorithms that upload no smashed data.
-        device: where the client computes.
-        codec: how smashed data are written; those of probes stay as they are.
-        update_codec: how model tensors travel; None for as they are.
-    """
-
-    run_seed: int
-    batch_size: int
-    local_steps: int | None
-    upload_period: int | None
-    device: torch.device
-    codec: SmashedCodec = field(default_factory=SmashedCodec)
-    update_codec: UpdateCodec | None = None
-
-
-@dataclass(frozen=True)
-class ClientData:
-    """A client's private examples: positions in a data set that stays where it is.
-
-    Attributes:
-        dataset: the data set.
-        indices: the client's examples in it, shape (n,).
-    """
-
-    dataset: Dataset[tuple[Tensor, ...]]
-    indices: np.ndarray
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a client's coupled round stands between two messages, beside its model and optimiser state.
-
-    With these a process that keeps nothing alive goes on with a round: it makes the step at hand again from its
-    beginning, which is deterministic.
-
-    Attributes:
-        results: outcomes of the local steps that are over.
-        answers: what the Main Server has answered within the step at hand, in order.
-    """
-
-    results: Sequence[StepResult] = ()
-    answers: Sequence[Answer] = ()
-
-
-BEGINNING = Progress()
 ClientRound = Generator[FromClient, Answer | None, ClientState]
 BeforeStep = Callable[[Sequence[StepResult]], None]
 

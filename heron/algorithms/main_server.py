@@ -5,60 +5,18 @@ from it.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from heron.algorithms.fed_server import FedServer
-from heron.algorithms.local import Criterion
+from heron.algorithms.server_setup import ServerSetup
 from heron.algorithms.uploads import UploadBuffer, clean_upload
 from heron.comms import Answer, CutGradient, ProbeData, SmashedData, Upload
 from heron.errors import TrainingError
-from heron.split import SplitModel, is_stochastic, persistent_buffers, seeded_randomness
+from heron.split import is_stochastic, persistent_buffers, seeded_randomness
 from heron.zo import derive_seed
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """How a server fits the auxiliary network to its own gradients (FSL-SAGE, or where asked to refresh it).
-
-    Attributes:
-        period: rounds from one alignment to the next, >= 1.
-        steps: passes over the stored smashed data in each, >= 1.
-        learning_rate: of its Adam, > 0.
-    """
-
-    period: int = 1
-    steps: int = 10
-    learning_rate: float = 1e-2
-
-
-@dataclass(frozen=True)
-class ServerSetup:
-    """What a Main Server is made of.
-
-    Attributes:
-        split: the cut network; the server part is trained in place.
-        criterion: mean loss over a batch.
-        make_optimizer: builds the optimiser of theta_s from its parameters.
-        run_seed: seed of the run; Dropout masks of a step are a function of it and the step's place.
-        alignment: for servers that align auxiliary networks.
-        refresh_auxiliary: whether the server aligns an auxiliary network that the clients train.
-        reuse: further steps after each upload, on uploads that were kept.
-        buffer_size: how many are kept for that, >= 1.
-    """
-
-    split: SplitModel
-    criterion: Criterion
-    make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
-    run_seed: int
-    alignment: Alignment = field(default_factory=Alignment)
-    refresh_auxiliary: bool = False
-    reuse: int = 0
-    buffer_size: int = 1
 
 
 class MainServer:

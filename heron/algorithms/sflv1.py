@@ -14,7 +14,8 @@ from heron.algorithms.averaging import RunningMean
 from heron.algorithms.base import Algorithm
 from heron.algorithms.coupled import coupled_round
 from heron.algorithms.fed_server import FedServer
-from heron.algorithms.main_server import MainServer, ServerSetup
+from heron.algorithms.main_server import MainServer
+from heron.algorithms.server_setup import ServerSetup
 from heron.algorithms.split_client import SplitClient
 
 

@@ -168,7 +168,7 @@ def _first_problem(error: ValidationError) -> str:
     shown = "" if isinstance(found, Mapping) else f", found {found!r}"
     # A key that takes several types has a problem with each of them.
     told = " or ".join(each["msg"].lower() for each in (problem, *others) if _key_of(each) == key)
-    return f"{key}: {told}{shown}"
+    return " ".join(f"{key}: {told}{shown}".split())  # what was found may hold line breaks
 
 
 def _key_of(problem: Mapping[str, Any]) -> str:

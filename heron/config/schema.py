@@ -277,8 +277,8 @@ class RunConfig(Section):
     clients: ClientsConfig
     client: ClientConfig
     smashed: SmashedConfig
-    link: LinkConfig
     estimator: EstimatorConfig
     server: ServerConfig
     fed_server: FedServerConfig
+    link: LinkConfig
     split: Annotated[DigitsCnnConfig | ResNet18Config | CausalLmConfig, Field(discriminator="model")]

@@ -1,10 +1,11 @@
 """A network cut in two: how to cut it, what clients learn with, and whether it can be trained that way.
 
-Knows nothing of transport, metering or algorithms. Read in this order: `model`, `cut`, `traced`, `heads`,
+Knows nothing of transport, metering or algorithms. Read in this order: `model`, `cut`, `traced`, `heads`, `bottleneck`,
 `equivalence`, `validate`, `trial`, `randomness`, `boundary`, `sharing`, `fakes`; then one file per model family:
 `digits_cnn`, `resnet18`, and what a language model puts out: `token_logits`.
 """
 
+from heron.split.bottleneck import with_bottleneck
 from heron.split.boundary import OrderBoundary, num_client_modules, place_boundary
 from heron.split.cut import cut, ordered_children
 from heron.split.digits_cnn import digits_cnn
@@ -42,4 +43,5 @@ __all__ = [
     "resnet18",
     "seeded_randomness",
     "token_cross_entropy",
+    "with_bottleneck",
 ]

@@ -79,7 +79,7 @@ def cut(
         # On a GPU two runs of one network may differ by rounding; a cut that went wrong differs by far more.
         tolerance = 0.0 if example.device.type == "cpu" else 1e-3 * float(outputs.abs().max())
         check_equivalence(model, split, example, tolerance=tolerance)
-    split.auxiliary = _build_auxiliary(auxiliary, split.smashed_shape)
+    split.auxiliary = build_auxiliary(auxiliary, split.smashed_shape)
     return split
 
 
@@ -190,9 +190,14 @@ def _sequential(children: _Children, like: nn.Module) -> nn.Sequential:
     return part
 
 
-def _build_auxiliary(
+def build_auxiliary(
     auxiliary: nn.Module | Callable[[torch.Size], nn.Module] | None, shape: torch.Size | None
 ) -> nn.Module | None:
+    """The auxiliary network itself, or what the function makes of the shape of one example's smashed data.
+
+    Raises:
+        SplitError: if the function makes anything else than a module.
+    """
     if auxiliary is None or isinstance(auxiliary, nn.Module):
         return auxiliary
     assert shape is not None  # set just before

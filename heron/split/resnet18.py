@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from heron.errors import SplitError
 from heron.split.arguments import check_count
+from heron.split.bottleneck import with_bottleneck
 from heron.split.cut import cut
 from heron.split.heads import linear_head, pooled_linear_head
 from heron.split.model import SplitModel
@@ -60,20 +61,20 @@ def resnet18(
     """
     _check(width, norm, bottleneck_channels, bottleneck_stride, num_classes)
     layers, channels = _layers(width, norm, cut_layer, num_classes)
-    last = cut_layer
-    if bottleneck_channels:
-        if cut_layer not in channels:
-            raise SplitError(
-                f"expected a cut_layer with a map for the bottleneck, one of {', '.join(channels)}, found {cut_layer!r}"
-            )
-        layers = _with_bottleneck(layers, cut_layer, channels[cut_layer], bottleneck_channels, bottleneck_stride)
-        last = "narrow"
+    if bottleneck_channels and cut_layer not in channels:
+        raise SplitError(
+            f"expected a cut_layer with a map for the bottleneck, one of {', '.join(channels)}, found {cut_layer!r}"
+        )
 
     def auxiliary(shape: torch.Size) -> nn.Module:
         is_map = len(shape) == 3 and min(shape[1:]) > 1
         return pooled_linear_head(shape, num_classes) if is_map else linear_head(shape, num_classes)
 
-    return cut(nn.Sequential(layers), after=last, example=torch.zeros(1, 3, 32, 32), auxiliary=auxiliary)
+    network, example = nn.Sequential(layers), torch.zeros(1, 3, 32, 32)
+    if not bottleneck_channels:
+        return cut(network, after=cut_layer, example=example, auxiliary=auxiliary)
+    wide = cut(network, after=cut_layer, example=example)
+    return with_bottleneck(wide, channels=bottleneck_channels, stride=bottleneck_stride, auxiliary=auxiliary)
 
 
 def _layers(
@@ -98,21 +99,6 @@ def _layers(
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(8 * width, num_classes)
     return layers, channels
-
-
-def _with_bottleneck(
-    layers: OrderedDict[str, nn.Module], after: str, channels: int, channels_narrow: int, stride: int
-) -> OrderedDict[str, nn.Module]:
-    all_layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for name, layer in layers.items():
-        all_layers[name] = layer
-        if name == after:
-            narrow: nn.Module = nn.Conv2d(channels, channels_narrow, 1)
-            if stride > 1:
-                narrow = nn.Sequential(OrderedDict(pool=nn.AvgPool2d(stride), conv=narrow))
-            all_layers["narrow"] = narrow
-            all_layers["widen"] = nn.Conv2d(channels_narrow, channels, 1)
-    return all_layers
 
 
 class _RestOfFirstBlock(nn.Module):

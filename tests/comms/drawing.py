@@ -15,6 +15,7 @@ from heron.comms import (
     LossAnswer,
     Message,
     ModelBroadcast,
+    PackedData,
     ProbeData,
     ScalarBroadcast,
     ScalarReply,
@@ -23,6 +24,7 @@ from heron.comms import (
     decode,
     encode,
     encoded_sizes,
+    pack_tensor,
 )
 
 DTYPES = (
@@ -80,6 +82,7 @@ LOSSES = st.floats(width=32).map(lambda value: torch.tensor(value, dtype=torch.f
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(ModelBroadcast, INTEGERS, INTEGERS, models()),
     st.builds(SmashedData, INTEGERS, INTEGERS, INTEGERS, tensors(), tensors()),
+    st.builds(PackedData, INTEGERS, INTEGERS, INTEGERS, models(), tensors()),
     st.builds(ProbeData, INTEGERS, INTEGERS, INTEGERS, INTEGERS, tensors(), tensors()),
     st.builds(CutGradient, INTEGERS, INTEGERS, INTEGERS, tensors()),
     st.builds(LossAnswer, INTEGERS, INTEGERS, INTEGERS, LOSSES),
@@ -137,6 +140,7 @@ def one_of_each() -> list[Message]:
             {"seen": model["seen"]},
         ),
         SnapshotRequest(3, 1),
+        PackedData(3, 1, 2, pack_tensor(torch.tensor([[0.25], [4.0]]), "int4", 0), torch.tensor([5, 6]).byte()),
     ]
 
 

@@ -1,5 +1,7 @@
 """A step on fake tensors costs what the real one does."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS, ClientSettings
+from heron.comms import CODECS, SmashedCodec, packed_bytes
 from heron.engines import (
     ExampleShape,
     Federation,
@@ -15,6 +18,7 @@ from heron.engines import (
     largest_exact,
     plan_step,
     profile_client,
+    profile_step,
 )
 from heron.errors import ConfigError, SplitError
 from heron.split import SplitModel, build_seeded, digits_cnn, num_client_modules, resnet18
@@ -138,6 +142,22 @@ def test_the_largest_that_fits_is_chosen():
                 largest_exact(digits, HERON, settings_of(), ExampleShape(SHAPES[digits]), budget)
             assert len(str(caught.value).splitlines()) == 1
     assert len(set(peaks)) == ALL_DIGITS + 1, "budgets between all neighbours were tried"
+
+
+@pytest.mark.parametrize("name", ["heron", "sflv2", "hosl"])
+@pytest.mark.parametrize("codec", CODECS)
+def test_smashed_bytes_are_those_of_the_packed_form(name, codec):
+    """What `packed_bytes` says of the batch; probes, and all that hosl sends, stay exact."""
+    algorithm, exact = ALGORITHMS[name], settings_of()
+    packed = dataclasses.replace(exact, codec=SmashedCodec(codec, zstd=True))
+    example = ExampleShape(SHAPES[digits])
+    plain, found = (plan_step(digits, algorithm, settings, example) for settings in (exact, packed))
+    shape = (BATCH, *digits().smashed_shape)
+    expected = plain.smashed_bytes_per_step if name == "hosl" else packed_bytes(shape, codec)
+    assert found.smashed_bytes_per_step == expected
+    assert dataclasses.replace(found, smashed_bytes_per_step=plain.smashed_bytes_per_step) == plain
+    measured = profile_step(digits(), algorithm, packed, example, repeats=1)
+    assert measured.smashed_bytes_per_step == expected
 
 
 def test_without_probes_something_is_exact():
