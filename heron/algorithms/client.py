@@ -88,13 +88,13 @@ def client_round(
         max_steps: local steps after which the client stops, because it runs out of time; None for no limit.
         opener: makes the model of the broadcast where replies hold scalars.
     """
+    round_index, client_id = broadcast.round_index, broadcast.client_id
     model = broadcast.model if opener is None else opener.open(broadcast)
     if model is None:
-        yield SnapshotRequest(broadcast.round_index, broadcast.client_id)
+        yield SnapshotRequest(round_index, client_id)
         return state
     learner.load(model, state)  # step 1
-    del model
-    round_index, client_id = broadcast.round_index, broadcast.client_id
+    del model, broadcast  # copied: the client learns in their room
     order_seed = derive_seed("batches", plan.run_seed, client_id, round_index)
     results: list[StepResult] = []
     for chosen in batch_indices(len(data.indices), plan.batch_size, plan.local_steps, order_seed):
@@ -108,7 +108,7 @@ def client_round(
         else:
             next(step)
             results.append(finish(step))
-    yield _reply(learner, broadcast, len(data.indices), results)  # step 4
+    yield _reply(learner, (round_index, client_id), len(data.indices), results)  # step 4
     return learner.state()
 
 
@@ -154,10 +154,10 @@ def _content(answer: Answer) -> Tensor:
     return answer.gradient if isinstance(answer, CutGradient) else answer.loss
 
 
-def _reply(learner: ClientLearner, opened: Broadcast, num_examples: int, results: list[StepResult]) -> Reply:
+def _reply(learner: ClientLearner, place: tuple[int, int], num_examples: int, results: list[StepResult]) -> Reply:
     losses = [result.loss for result in results if result.loss is not None]
     train_loss = torch.stack(losses).mean().float() if losses else torch.tensor(torch.nan)
-    facts = (opened.round_index, opened.client_id, num_examples, len(results), train_loss)
+    facts = (*place, num_examples, len(results), train_loss)
     replayed = learner.replayed()
     if not replayed:
         return ClientReply(*facts, learner.model())

@@ -64,6 +64,9 @@ class ClientStates:
             path.write_bytes(save(on_cpu))  # not aside and renamed: no checkpoint names the file yet
         except OSError as error:
             raise CheckpointError(f"cannot write {path}: {error.strerror}; choose a writable --out folder") from error
+        older = self._round_of.get(client_id, round_index)
+        if older != round_index:  # nobody took it
+            self._superseded.append(self._path(client_id, older))
         self._round_of[client_id] = round_index
         if self._is_temporary:  # no checkpoint ever names its files
             self.prune()

@@ -136,6 +136,7 @@ class Federation:
         received = self._channel.pass_through(broadcast, "downlink")
         assert isinstance(received, Broadcast)  # the channel keeps a message's type
         client = self._client(received)
+        del received  # the client's to drop
         message = next(client, None)
         while message is not None:
             parcel = [self._receive(message)]
@@ -195,18 +196,19 @@ class Federation:
 
     def _client(self, broadcast: Broadcast) -> Conversation:
         """A client's round as far as it attends."""
-        client_id, plan = broadcast.client_id, self.local_plan()
+        client_id, round_index, plan = broadcast.client_id, broadcast.round_index, self.local_plan()
         data = self.client_data(client_id)
         num_steps = num_local_steps(len(data.indices), plan.batch_size, plan.local_steps)
-        attendance = self.settings.reliability.attendance(plan.run_seed, broadcast.round_index, client_id, num_steps)
+        attendance = self.settings.reliability.attendance(plan.run_seed, round_index, client_id, num_steps)
         state = self.states.take(client_id)
         rounds = client_round(self.learner, broadcast, state, data, plan, attendance.max_steps, self._opener())
+        del broadcast
         answer: Answer | None = None
         while True:
             try:
                 parcel = [rounds.send(answer)]
             except StopIteration as stop:
-                self.states.keep(client_id, broadcast.round_index, stop.value)
+                self.states.keep(client_id, round_index, stop.value)
                 return
             if isinstance(parcel[0], Reply):
                 self.client_examples += num_batched(len(data.indices), plan.batch_size, parcel[0].num_steps)
@@ -215,8 +217,11 @@ class Federation:
             answer = yield parcel.pop()
 
     def _opener(self) -> Opener | None:
-        names = self.learner.replayed()
-        return Opener(self.held, names, Replayer(self.settings.seed, self._client_settings)) if names else None
+        names, model = self.learner.replayed(), self.learner.model()
+        if not names:
+            return None
+        replayer = Replayer(self.settings.seed, self._client_settings)
+        return Opener(self.held, {name: model[name] for name in names}, replayer)
 
     def _receive(self, message: FromClient) -> FromClient:
         received = self._channel.pass_through(message, "uplink")
