@@ -129,8 +129,7 @@ def unfinished(finished, tmp_path, capsys):
                     "--set",
                     f"client.exact={exact}",
                 ],
-                f"expected client.optimizer=sgd where seed groups send scalars, whose sum is one walk for SGD alone; found "
-                f"{rule}",
+                f"where seed groups send scalars, whose sum is one walk for SGD alone; found {rule}",
             )
             for rule in ("adam", "momentum")
             for exact in (0, 2)
