@@ -153,6 +153,21 @@ def test_a_log_larger_than_theta_alone_is_not_kept() -> None:
     assert isinstance(parties.broadcast(1, 0), ModelBroadcast)
 
 
+def test_what_was_pruned_is_never_left_out_of_a_log() -> None:
+    """A round larger than theta empties the log: short as it is then, it leads nobody anywhere."""
+    parties, restored = server(100), server(100)
+    round_of(parties, 0, [0, 1])
+    round_of(parties, 1, list(range(1, 12)))  # eleven walks of 40 bytes
+    assert log_bytes(parties) == 0
+    restored.load_state(parties.state())
+    for each in (parties, restored):
+        assert isinstance(each.broadcast(2, 0), ModelBroadcast), "it misses both rounds"
+        assert isinstance(each.broadcast(2, 1), ModelBroadcast), "it misses the second"
+        round_of(each, 2, [0])
+        assert isinstance(each.broadcast(3, 0), ScalarBroadcast)
+        assert isinstance(each.broadcast(3, 1), ModelBroadcast)
+
+
 def test_a_restored_server_sends_the_same() -> None:
     parties, other = server(400), server(400)
     for round_index, client_ids in enumerate([[0, 1, 2], [1], [], [2], [1]]):

@@ -18,7 +18,7 @@ from heron.algorithms.digests import digest_of
 from heron.algorithms.walk_log import flatten, rebuild
 from heron.algorithms.walks import RoundWalks, Walk
 from heron.comms import ModelBroadcast, ScalarBroadcast, SnapshotRequest
-from heron.engines import Federation, RunDirectory
+from heron.engines import Federation, RunDirectory, client_states, run_loop
 from heron.engines.client_states import ClientStates
 from heron.errors import MessageError
 from heron.zo import Estimator
@@ -169,6 +169,15 @@ def test_resumes_bit_for_bit_where_clients_miss_rounds(cut: int, tmp_path) -> No
     twin = run(federation(dense(client), **changes), len(schedule))
     assert learning(twin.train()) == learning(resumed.metrics)
     assert_same_bits(everything(resumed.federation), everything(twin.federation))
+
+
+def test_files_are_flushed_before_the_checkpoint_that_names_them(tmp_path, monkeypatch) -> None:
+    events: list[list[str]] = []
+    monkeypatch.setattr(client_states, "sync_to_disk", lambda paths: events.append(sorted(path.name for path in paths)))
+    monkeypatch.setattr(run_loop, "save_checkpoint", lambda *_: events.append(["checkpoint"]))
+    run(federation(clients()), 1, RunDirectory(tmp_path)).train()
+    # States of clients first, of which there are none.
+    assert events == [[], [f"{client_id}-0.safetensors" for client_id in range(3)], ["checkpoint"]]
 
 
 def test_a_client_has_one_file_whatever_it_was_sent(tmp_path) -> None:
