@@ -62,14 +62,14 @@ def client_round(
         before_step: called before each local step with the outcomes so far.
         opener: makes the model of the broadcast where replies hold scalars.
     """
+    round_index, client_id = broadcast.round_index, broadcast.client_id
     model = _opened(broadcast, plan, opener) if progress is BEGINNING else broadcast.model
     if model is None:
-        yield SnapshotRequest(broadcast.round_index, broadcast.client_id)
+        yield SnapshotRequest(round_index, client_id)
         return state
     learner.load(model, state)  # step 1
     start = _rest(learner, model) if plan.update_codec is not None else {}
-    del model
-    round_index, client_id = broadcast.round_index, broadcast.client_id
+    del model, broadcast  # copied: the client learns in their room
     order_seed = derive_seed("batches", plan.run_seed, client_id, round_index)
     results, answers = list(progress.results), deque(progress.answers)
     batches = batch_indices(len(data.indices), plan.batch_size, plan.local_steps, order_seed)
@@ -89,7 +89,7 @@ def client_round(
     if plan.update_codec is not None:
         seed = derive_seed("update rounding", plan.run_seed, round_index, client_id)
         rest = plan.update_codec.pack_update(rest, start, seed)
-    yield _reply(learner, broadcast, len(data.indices), results, rest)  # step 4
+    yield _reply(learner, (round_index, client_id), len(data.indices), results, rest)  # step 4
     return learner.state()
 
 
@@ -153,14 +153,14 @@ def _content(answer: Answer) -> Tensor:
 
 def _reply(
     learner: ClientLearner,
-    opened: Broadcast,
+    place: tuple[int, int],
     num_examples: int,
     results: list[StepResult],
     model: dict[str, Tensor],
 ) -> Reply:
     losses = [result.loss for result in results if result.loss is not None]
     train_loss = torch.stack(losses).mean().float() if losses else torch.tensor(torch.nan)
-    facts = (opened.round_index, opened.client_id, num_examples, len(results), train_loss)
+    facts = (*place, num_examples, len(results), train_loss)
     if not learner.replayed():
         return ClientReply(*facts, model)
     scalars = [result.projected_gradients for result in results if result.projected_gradients is not None]

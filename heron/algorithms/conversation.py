@@ -25,7 +25,8 @@ def converse(
             learns.
 
     Raises:
-        MessageError: if a client that was sent a snapshot asks for one.
+        MessageError: if a client that was sent a snapshot asks for one, or has uploaded before it asks, or a message is
+            of another round or client.
     """
     if _all_handled(link, fed_server.broadcast(round_index, client_id), handle):
         return
@@ -33,12 +34,26 @@ def converse(
         raise MessageError(f"client {client_id} in round {round_index}: asks for the snapshot that it was sent")
 
 
+def _check_sender(message: FromClient, broadcast: Broadcast) -> None:
+    if _place(message) != _place(broadcast):
+        raise MessageError(f"{_place(broadcast)}: expected its messages, found {_place(message)}")
+
+
+def _place(message: FromClient | Broadcast) -> str:
+    return f"client {message.client_id} in round {message.round_index}"
+
+
 def _all_handled(link: Link, broadcast: Broadcast, handle: Callable[[Upload | Reply], Answer | None]) -> bool:
     conversation = link.exchange(broadcast)
     message: FromClient | None = next(conversation, None)
+    if isinstance(message, SnapshotRequest):
+        _check_sender(message, broadcast)
+        next(conversation, None)  # the client puts back what it keeps
+        return False
     while message is not None:
+        _check_sender(message, broadcast)
         if isinstance(message, SnapshotRequest):
-            return False
+            raise MessageError(f"{_place(broadcast)}: asks for a snapshot in the middle of its round")
         answer = handle(message)
         message = None  # the client learns while we wait for the next one
         try:

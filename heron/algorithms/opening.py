@@ -8,9 +8,9 @@ from torch import Tensor
 
 from heron.algorithms.digests import digest_of
 from heron.algorithms.walk_log import rebuild
-from heron.algorithms.walks import Replayer
+from heron.algorithms.walks import Replayer, Theta
 from heron.comms import Broadcast, ModelBroadcast, ScalarBroadcast
-from heron.errors import CheckpointError
+from heron.errors import CheckpointError, MessageError
 
 _ROUND = "round"
 _THETA = "theta/"
@@ -37,28 +37,32 @@ class Opener:
 
     Args:
         store: where they hold it.
-        names: of theta, in the order of the flat buffer.
+        like: tensors like those of theta, in the order of the flat buffer; only looked at.
         replayer: replays what the round's clients did.
     """
 
-    def __init__(self, store: TensorStore, names: tuple[str, ...], replayer: Replayer) -> None:
+    def __init__(self, store: TensorStore, like: Theta, replayer: Replayer) -> None:
         self._store = store
-        self._names = names
+        self._like = like
         self._replayer = replayer
 
     def open(self, broadcast: Broadcast) -> dict[str, Tensor] | None:
         """The model of the round, whose theta is kept for the next; None if the client needs a snapshot.
 
         Raises:
-            MessageError: if a log of walks is damaged.
+            MessageError: if a log of walks is damaged, or a snapshot is not one of theta.
         """
         if isinstance(broadcast, ModelBroadcast):
-            theta = {name: broadcast.model[name] for name in self._names}
+            theta = _fitting(broadcast.model, self._like)
+            if theta is None:
+                raise MessageError(
+                    f"broadcast to client {broadcast.client_id} in round {broadcast.round_index}: expected all tensors "
+                    f"of theta in their shapes, found others; both sides need the same network"
+                )
         else:
-            held = self._caught_up(broadcast)
-            if held is None:
+            theta = self._caught_up(broadcast)
+            if theta is None:
                 return None
-            theta = held
         kept = {f"{_THETA}{name}": tensor for name, tensor in theta.items()}
         kept[_ROUND] = torch.tensor(broadcast.round_index)
         self._store.keep(broadcast.client_id, broadcast.round_index, kept)
@@ -71,18 +75,29 @@ class Opener:
             held = self._store.take(broadcast.client_id)
         except CheckpointError:
             return None
-        theta = _theta(held, self._names)
-        if theta is None or not broadcast.base_round <= int(held[_ROUND]) <= broadcast.round_index:
+        theta = _fitting({key.removeprefix(_THETA): tensor for key, tensor in held.items()}, self._like)
+        held_round = _held_round(held)
+        if theta is None or not broadcast.base_round <= held_round <= broadcast.round_index:
             return None
         for walks in done:
-            if int(held[_ROUND]) <= walks.round_index < broadcast.round_index:
+            if held_round <= walks.round_index < broadcast.round_index:
                 theta = self._replayer.advance(theta, walks)
         if broadcast.digest and digest_of(theta) != broadcast.digest:
             return None
         return theta
 
 
-def _theta(held: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str, Tensor] | None:
-    if held.keys() != {_ROUND, *(f"{_THETA}{name}" for name in names)}:
-        return None
-    return {name: held[f"{_THETA}{name}"] for name in names}
+def _fitting(tensors: Mapping[str, Tensor], like: Theta) -> dict[str, Tensor] | None:
+    """Theta among these tensors, on its device; None if one is absent or another."""
+    found = {name: tensors[name].to(wanted.device) for name, wanted in like.items() if name in tensors}
+    fits = all(
+        name in found and (found[name].dtype, found[name].shape) == (wanted.dtype, wanted.shape)
+        for name, wanted in like.items()
+    )
+    return found if fits else None
+
+
+def _held_round(held: Mapping[str, Tensor]) -> int:
+    """Whose theta this is; -1 where it does not say."""
+    noted = held.get(_ROUND)
+    return int(noted) if noted is not None and noted.dtype == torch.int64 and noted.shape == () else -1

@@ -22,6 +22,7 @@ from heron.errors import ConfigError, MessageError, TrainingError
 
 _THETA = "replayed"
 _LOG = "walk_log"
+_MAX_EXAMPLES = 2**31 - 1  # weights lie in int32 where a log is sent
 
 
 class ScalarFedServer(FedServer):
@@ -55,7 +56,7 @@ class ScalarFedServer(FedServer):
         """What the client has missed, if it is known what the client holds and a snapshot is not smaller."""
         self._round_index = round_index
         snapshot = self.snapshot(round_index, client_id)
-        known = self._log.since_known(client_id, round_index)
+        known = self._log.since_known(client_id)
         if known is None:
             return snapshot
         base, missed = known
@@ -136,6 +137,7 @@ class ScalarFedServer(FedServer):
         super().load_state(groups)
         self.theta = {name: groups[_THETA][name] for name in self.theta}  # a file forgets the order
         self._log.load_state(groups[_LOG])
+        self._digests.clear()
 
     def _digest(self, round_index: int) -> int:
         if round_index not in self._digests:
@@ -156,6 +158,8 @@ class ScalarFedServer(FedServer):
                 f"{who}: expected projected gradients as float32 of shape {expected}, one for each of {num_probes} "
                 f"probes of {reply.num_steps} steps, found {scalars.dtype} {tuple(scalars.shape)}"
             )
+        if not 0 < reply.num_examples <= _MAX_EXAMPLES:
+            raise MessageError(f"{who}: expected 1 to {_MAX_EXAMPLES} examples, found {reply.num_examples}")
         if not bool(torch.isfinite(scalars).all()):
             raise TrainingError(
                 f"expected finite projected gradients, found NaN or infinity from {who}; lower client.learning_rate or "

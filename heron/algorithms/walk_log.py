@@ -27,13 +27,18 @@ class WalkLog:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._rounds: list[RoundWalks] = []
+        self._first = 0
         self._holds: dict[int, int] = {}
 
     def append(self, done: RoundWalks) -> None:
-        """Add the round after the last; the oldest go when the log is larger than theta."""
-        self._rounds.append(done)
-        while self._rounds and self._num_bytes() > self._max_bytes:
-            self._rounds.pop(0)
+        """Add the round after the last; rounds go that nobody needs, and the oldest where all are larger than theta."""
+        self._first = max(self._first, min(self._holds.values(), default=done.round_index + 1))
+        self._rounds = [one for one in (*self._rounds, done) if one.walks and one.round_index >= self._first]
+        num_bytes = sum(map(_num_bytes, self._rounds))
+        while num_bytes > self._max_bytes:
+            oldest = self._rounds.pop(0)
+            num_bytes -= _num_bytes(oldest)
+            self._first = oldest.round_index + 1
 
     def clear(self) -> None:
         """Theta was changed by something that is not a walk: nobody can catch up."""
@@ -44,38 +49,33 @@ class WalkLog:
         """A client has shown by its reply that it holds the theta of this round."""
         self._holds[client_id] = round_index
 
-    def forget(self, client_id: int) -> None:
-        """A client has lost what it held."""
-        self._holds.pop(client_id, None)
-
-    def since_known(self, client_id: int, round_index: int) -> tuple[int, list[RoundWalks]] | None:
-        """(b, the rounds b, ..., round_index - 1) for a client known to hold theta^b; None where a snapshot is due."""
+    def since_known(self, client_id: int) -> tuple[int, list[RoundWalks]] | None:
+        """(b, rounds with walks from b on) for a client known to hold theta^b; None where a snapshot is due."""
         base = self._holds.get(client_id)
-        if base is None:
+        if base is None or base < self._first:
             return None
-        missing = [done for done in self._rounds if base <= done.round_index < round_index]
-        return (base, missing) if len(missing) == round_index - base else None
+        return base, [done for done in self._rounds if done.round_index >= base]
 
     def state(self) -> dict[str, Tensor]:
         """Tensors for a checkpoint."""
         entries, scalars_P = flatten(self._rounds)
-        first = self._rounds[0].round_index if self._rounds else 0
         return {
             "entries": entries,
             "scalars": scalars_P,
-            "span": torch.tensor([first, len(self._rounds)]),
+            "first": torch.tensor(self._first),
             "holds": torch.tensor(sorted(self._holds.items()), dtype=torch.int64).reshape(-1, 2),
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Continue from what `state` returned."""
-        first, count = state["span"].tolist()
-        walks = {done.round_index: done for done in rebuild(state["entries"].cpu(), state["scalars"].cpu())}
-        self._rounds = [walks.get(index, RoundWalks(index, ())) for index in range(first, first + count)]
+        self._rounds = list(rebuild(state["entries"].cpu(), state["scalars"].cpu()))
+        self._first = int(state["first"])
         self._holds = dict(state["holds"].tolist())
 
-    def _num_bytes(self) -> int:
-        return sum(tensor.nbytes for tensor in flatten(self._rounds))
+
+def _num_bytes(done: RoundWalks) -> int:
+    """Of a round in the form of `flatten`."""
+    return sum(4 * _ENTRY + walk.scalars_P.nbytes for walk in done.walks)
 
 
 def flatten(rounds: Sequence[RoundWalks]) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ class ClientStates:
         self._is_temporary = folder is None
         self._folder = folder
         self._round_of: dict[int, int] = {}
-        self._superseded: list[Path] = []
+        self._superseded: set[Path] = set()
         self._unsynced: list[Path] = []
 
     def take(self, client_id: int) -> ClientState:
@@ -46,7 +46,7 @@ class ClientStates:
             state = load(path.read_bytes())
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"cannot read {path}: {error}; start the run over") from error
-        self._superseded.append(path)
+        self._superseded.add(path)
         return state
 
     def keep(self, client_id: int, round_index: int, state: ClientState) -> None:
@@ -64,6 +64,10 @@ class ClientStates:
             path.write_bytes(save(on_cpu))  # not aside and renamed: no checkpoint names the file yet
         except OSError as error:
             raise CheckpointError(f"cannot write {path}: {error.strerror}; choose a writable --out folder") from error
+        older = self._round_of.get(client_id, round_index)
+        if older != round_index:  # nobody took it
+            self._superseded.add(self._path(client_id, older))
+        self._superseded.discard(path)  # kept, taken and kept again in one round
         self._round_of[client_id] = round_index
         if self._is_temporary:  # no checkpoint ever names its files
             self.prune()
@@ -83,7 +87,7 @@ class ClientStates:
         """Remove the files that newer ones have superseded; to be called after a checkpoint."""
         for path in self._superseded:
             path.unlink(missing_ok=True)
-        self._superseded = []
+        self._superseded = set()
 
     def index(self) -> dict[str, int]:
         """Which round wrote each client's file; JSON-serialisable."""
@@ -94,7 +98,7 @@ class ClientStates:
         self._round_of = {int(client_id): int(round_index) for client_id, round_index in index.items()}
         self._unsynced = []
         needed = {self._path(client_id, round_index) for client_id, round_index in self._round_of.items()}
-        self._superseded = [path for path in self._place().glob("*.safetensors") if path not in needed]
+        self._superseded = {path for path in self._place().glob("*.safetensors") if path not in needed}
         self.prune()
 
     def _path(self, client_id: int, round_index: int) -> Path:

@@ -96,6 +96,7 @@ class Clients:
             progress,
             before_step,
         )
+        del broadcast, state  # the client's to drop
         num_examples = 0
         answer: Answer | None = None
         while True:

@@ -119,6 +119,7 @@ class Federation:
         received = self._channel.pass_through(broadcast, "downlink")
         assert isinstance(received, Broadcast)  # the channel keeps a message's type
         client = self._attend(received)
+        del received  # the client's to drop
         if self.settings.bundle:
             yield from map(self._noted, self._channel.collect(client))
             return
@@ -168,11 +169,13 @@ class Federation:
 
     def _attend(self, broadcast: Broadcast) -> Conversation:
         """The client's round; what it keeps is put away at its end."""
-        resident, client_id = self.clients.resident, broadcast.client_id
+        resident, client_id, round_index = self.clients.resident, broadcast.client_id, broadcast.round_index
         learner = resident.learner if self._trace is None else TracedLearner(resident.learner, self._trace)
         state, opener = self.states.take(client_id), resident.opener(self.held)
-        attended = yield from self.clients.attend(broadcast, state, opener, learner=learner)
-        self.states.keep(client_id, broadcast.round_index, attended.state)
+        client = self.clients.attend(broadcast, state, opener, learner=learner)
+        del broadcast, state
+        attended = yield from client
+        self.states.keep(client_id, round_index, attended.state)
         self.servers.client_examples += attended.num_examples
 
     def _make_channel(self) -> Channel:

@@ -67,8 +67,11 @@ class Resident:
         Args:
             store: where they keep theta from round to round.
         """
-        names = self.learner.replayed()
-        return Opener(store, names, Replayer(self.settings.seed, self.client_settings)) if names else None
+        names, model = self.learner.replayed(), self.learner.model()
+        if not names:
+            return None
+        replayer = Replayer(self.settings.seed, self.client_settings)
+        return Opener(store, {name: model[name] for name in names}, replayer)
 
     def local_plan(self) -> LocalPlan:
         """What every client does in a round."""

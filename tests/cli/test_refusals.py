@@ -16,6 +16,7 @@ from heron.engines.federation import Federation
 
 QUICK = ["--set", "rounds=2"]
 DIGITS = ["train", "digits", *QUICK]
+SCALARS = [*DIGITS, "--set", "update=scalars"]
 COMPARE = ["compare", "digits", *QUICK]
 GRID = [*COMPARE, "--algorithms", "heron", "--vary"]
 
@@ -111,6 +112,43 @@ def unfinished(finished, tmp_path, capsys):
         (
             [*COMPARE, "--algorithms", "heron,ho_sfl", "--set", "client.optimizer=adam"],
             "ho_sfl: expected client.optimizer of sgd, found adam",
+        ),
+        *[
+            ([*SCALARS, "--algorithm", name], f"{name}: expected update=dense, found scalars")
+            for name in ("cse_fsl", "fsl_sage", "sflv1", "sflv2", "fedavg", "frozen")
+        ],
+        ([*SCALARS, "--set", "client.exact=all"], "heron: expected update=dense, found scalars"),
+        ([*SCALARS, "--set", "estimator.probes=0"], "heron: expected update=dense, found scalars"),
+        *[
+            (
+                [*SCALARS, "--set", "client.keep_state=true", "--set", f"client.optimizer={rule}"],
+                f"found true with {rule}",
+            )
+            for rule in ("adam", "momentum")
+        ],
+        *[
+            (
+                [
+                    *SCALARS,
+                    "--set",
+                    "seed_groups=2",
+                    "--set",
+                    f"client.optimizer={rule}",
+                    "--set",
+                    f"client.exact={exact}",
+                ],
+                f"where seed groups send scalars, whose sum is one walk for SGD alone; found {rule}",
+            )
+            for rule in ("adam", "momentum")
+            for exact in (0, 2)
+        ],
+        ([*SCALARS, "--set", "fed_server.optimizer=adam"], "expected fed_server.optimizer=average"),
+        ([*DIGITS, "--set", "update=scalar"], " update: "),
+        ([*DIGITS, "--set", "seed_groups=-1"], " seed_groups: "),
+        ([*DIGITS, "--set", "digest_period=0"], " digest_period: "),
+        (
+            [*GRID, "update=dense,scalars", "--set", "client.keep_state=true"],
+            "client.keep_state=false with update=scalars",
         ),
         ([*GRID], "--vary"),
         ([*GRID, "estimator.mu"], "key=value,value"),

@@ -10,7 +10,8 @@ from tests.comms.drawing import one_of_each
 
 
 def test_every_message_type_has_one_row() -> None:
-    assert [row.message for row in LAYOUTS] == list(get_args(Message))
+    assert {row.message for row in LAYOUTS} == set(get_args(Message))
+    assert len({row.message for row in LAYOUTS}) == len(LAYOUTS)
     assert len({row.tag for row in LAYOUTS}) == len(LAYOUTS)
 
 
