@@ -102,7 +102,6 @@ class Servers:
 
         def undo() -> None:
             undo_main_server()
-            fed_server.average()  # replies that have been accepted since
             fed_server.model, fed_server.downlink_only, fed_server.moments = model, downlink_only, moments
             self.next_round = next_round
 
