@@ -96,12 +96,13 @@ def stop_after(grid: FakeGrid, rounds: int) -> None:
     ],
 )
 def test_what_cannot_be_run_is_said_before_anything_is_written(
-    config: dict[str, Any], error: type[Exception], message: str, tmp_path, monkeypatch
+    config: dict[str, Any], error: type[Exception], message: str, tmp_path, monkeypatch, caplog
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
         run_server(nodes(), **{"out": "out"} | config)
     assert not list(tmp_path.iterdir())
+    assert "heron: run failed run=7 reason=" in caplog.text
 
 
 def test_an_occupied_folder_is_refused(tmp_path) -> None:

@@ -101,7 +101,7 @@ class FlowerFederation:
         """What the servers' next round depends on, and the round that each client's kept state is of."""
         tensors, facts = self.servers.state()
         index = {str(client_id): self._state_round_of[client_id] for client_id in sorted(self._state_round_of)}
-        return tensors, facts | {"client_states": index}
+        return tensors, facts | {"client_states": index, "held": {}}
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Continue from what `state` returned, here or in the in-process engine."""

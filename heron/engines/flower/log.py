@@ -4,6 +4,7 @@ import logging
 
 # A child of Flower's logger: shown where its lines are, in `flwr run --stream` too.
 _LOGGER = logging.getLogger("flwr.heron")
+_MAX_LETTERS = 300
 
 
 def say(event: str, *, level: int = logging.INFO, **facts: object) -> None:
@@ -24,6 +25,6 @@ def warn(event: str, **facts: object) -> None:
 
 
 def _plain(value: object) -> str:
-    """On one line and not too long: part of it may be a stranger's."""
-    text = " ".join(str(value).split())[:300]
+    """On one line, printable and not too long: part of it may be a stranger's."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(value).split()))[:_MAX_LETTERS]
     return f'"{text}"' if " " in text else text

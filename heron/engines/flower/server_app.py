@@ -1,5 +1,6 @@
 """The server app: a run with its directory, trained by the Flower engine."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from heron.engines.flower.settings import DeploymentSettings
 from heron.engines.run_directory import Metrics, RunDirectory
 from heron.engines.run_loop import Run
 from heron.engines.servers import Servers
+from heron.errors import HeronError
 
 if TYPE_CHECKING:
     from flwr.app import Context
@@ -60,20 +62,25 @@ def make_server_app(build: PlanBuilder) -> "ServerApp":
 
     @app.main()
     def main(grid: "Grid", context: "Context") -> None:
-        settings = DeploymentSettings.read(context.run_config)
-        plan = build(context.run_config)
-        federation = FlowerFederation(plan.servers, plan.expected, plan.config, grid, context.run_id, settings)
-        run = Run(
-            federation,
-            plan.splits,
-            rounds=plan.rounds,
-            directory=RunDirectory(plan.directory),
-            fingerprint=plan.fingerprint,
-            evaluation_period=plan.evaluation_period,
-        )
-        train(run, context.run_id)
+        try:
+            settings = DeploymentSettings.read(context.run_config)
+            train(_run_of(build(context.run_config), settings, grid, context.run_id), context.run_id)
+        except HeronError as error:  # one line before Flower's traceback
+            say("run failed", level=logging.ERROR, run=context.run_id, reason=error)
+            raise
 
     return app
+
+
+def _run_of(plan: ServerPlan, settings: DeploymentSettings, grid: "Grid", run_id: int) -> Run:
+    return Run(
+        FlowerFederation(plan.servers, plan.expected, plan.config, grid, run_id, settings),
+        plan.splits,
+        rounds=plan.rounds,
+        directory=RunDirectory(plan.directory),
+        fingerprint=plan.fingerprint,
+        evaluation_period=plan.evaluation_period,
+    )
 
 
 def train(run: Run, run_id: int) -> None:

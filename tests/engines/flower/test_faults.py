@@ -7,7 +7,7 @@ import torch
 from flwr.app import Error, Message
 
 from heron.algorithms import ClientSettings
-from heron.comms import Reply
+from heron.comms import Reply, SmashedData
 from heron.engines import Federation, RunDirectory
 from heron.engines.flower.records import Refusal, write_record
 from heron.errors import TrainingError
@@ -33,7 +33,7 @@ def undisturbed(name: str, rounds: int, **changes) -> dict[str, torch.Tensor]:
 
 
 @KINDS
-@pytest.mark.parametrize("what", ["late", "failed", "not_finite"])
+@pytest.mark.parametrize("what", ["late", "failed", "not_finite", "enormous"])
 def test_a_round_with_too_few_is_tried_again_as_if_nothing_had_been(name: str, what: str) -> None:
     parties = federation(name)
     grid = grid_of(parties)
@@ -42,10 +42,12 @@ def test_a_round_with_too_few_is_tried_again_as_if_nothing_had_been(name: str, w
         "late": lambda parcel: None,
         "failed": lambda parcel: Error(8, "killed"),
         "not_finite": each(Reply, train_loss=lambda it: torch.tensor(float("inf"))),
+        # Seen by the Main Server only, when it has trained on it.
+        "enormous": each(SmashedData, smashed=lambda it: torch.full_like(it.smashed, 3e38)),
     }[what]
     tamper(node_of(grid, 1), edit, times=1)
     first = engine.run_round()
-    assert (first.faults, first.num_replies) == ({what: 1}, 3)
+    assert (first.faults, first.num_replies) == ({"not_finite" if what == "enormous" else what: 1}, 3)
     assert engine.run_round().faults == {}
     assert_equal(engine.state()[0], undisturbed(name, 2))
     assert engine.servers.client_examples == 2 * 60

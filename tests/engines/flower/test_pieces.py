@@ -13,6 +13,7 @@ from heron.algorithms import Progress, StepResult
 from heron.comms import CutGradient, ModelBroadcast, encode
 from heron.engines.flower import DeploymentSettings, make_client_app
 from heron.engines.flower.client_store import ClientStore
+from heron.engines.flower.log import warn
 from heron.engines.flower.records import (
     Identity,
     Parcel,
@@ -125,6 +126,15 @@ def test_settings_out_of_range_are_refused(changes: dict[str, Any], message: str
 def test_settings_are_read_from_among_other_keys() -> None:
     found = DeploymentSettings.read({"recipe": "digits", "round_timeout_s": 5, "min_clients": 2})
     assert found == DeploymentSettings(round_timeout_s=5.0, min_clients=2)
+
+
+def test_a_line_of_the_log_is_one_line_whatever_a_stranger_writes(caplog) -> None:
+    warn("client at fault", client=1, reason="x\ny\x1b[31mz" + "a" * 1000)
+    (record,) = caplog.records
+    line = record.getMessage()
+    assert line.startswith('heron: client at fault client=1 reason="x y?[31mzaaa')
+    assert len(line) < 400
+    assert line.isprintable()
 
 
 def test_a_client_keeps_the_states_of_two_rounds() -> None:

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from flwr.app import ConfigRecord, Error, RecordDict
+from flwr.app import ConfigRecord, Error, Message, RecordDict
 
 from heron.algorithms import ClientSettings
 from heron.comms import ModelBroadcast, ProbeData, Reply, SmashedData
 from heron.engines import Reliability
+from heron.engines.flower.records import Parcel, read_record, write_record
 from tests.conformance.test_algorithms import assert_equal, federation, tensors_of
 from tests.engines.flower.grid import task_identity  # noqa: F401 - a fixture
 from tests.engines.flower.parties import flower, grid_of, node_of
@@ -94,6 +95,7 @@ DECOUPLED = {
     "loss NaN": ("not_finite", each(Reply, train_loss=lambda it: torch.tensor(NAN))),
     "no reply": ("malformed", edited(lambda messages: messages[:-1])),
     "an upload less": ("malformed", edited(lambda messages: messages[1:])),
+    "the last upload missing": ("malformed", edited(lambda messages: [*messages[:-2], messages[-1]])),
     "an upload more": ("malformed", edited(lambda messages: [*messages[:-1], messages[0], messages[-1]])),
     "reply first": ("malformed", edited(lambda messages: [messages[-1], *messages[:-1]])),
     "probes": (
@@ -209,6 +211,50 @@ def test_a_reply_that_comes_twice_counts_once(name: str) -> None:
     expected = federation(name, **CHANGES)
     expected.run_round()
     assert_equal(engine.state()[0], tensors_of(expected))
+
+
+@pytest.mark.parametrize(
+    ("fault", "changes"),
+    [
+        ("malformed", {"num_examples": 1}),
+        ("malformed", {"lost_state": True}),
+        ("malformed", {"content": b"x"}),
+        ("malformed", {"num_parts": 2}),
+        ("stale", {"part": 2}),
+        ("stale", {"round_index": 1}),
+        ("too_large", {"content": bytes(1025)}),
+    ],
+)
+def test_every_further_piece_belongs_to_the_first(fault: str, changes: dict[str, Any]) -> None:
+    parties = federation("heron", **CHANGES)
+    grid = grid_of(parties)
+
+    def changed(request: Message, reply: Message) -> Message:
+        if request.metadata.message_type != "train.part":
+            return reply
+        parcel = read_record(reply.content, Parcel)
+        return Message(write_record(replace(parcel, **changes) if parcel.part == 1 else parcel), reply_to=request)
+
+    node_of(grid, 1).tamper = changed
+    result = flower(parties, grid, **SETTINGS | {"max_reply_bytes": 1024}).run_round()
+    assert (result.faults, result.num_replies) == ({fault: 1}, 2)
+
+
+@pytest.mark.parametrize("name", ["heron", "sflv2"])
+def test_what_flower_cannot_read_is_refused_too(name: str) -> None:
+    parties = federation(name, **CHANGES)
+    grid = grid_of(parties)
+    pull, bad = grid.pull_messages, node_of(grid, 1).context.node_id
+
+    def pull_or_fail(message_ids):
+        replies = pull(message_ids)
+        if any((reply.metadata.src_node_id, reply.metadata.message_type) == (bad, "train.round") for reply in replies):
+            raise ValueError("Invalid object")
+        return replies
+
+    grid.pull_messages = pull_or_fail
+    result = flower(parties, grid, **SETTINGS).run_round()
+    assert (result.faults, result.num_replies) == ({"undecodable": 1}, 2)
 
 
 def test_what_is_edited_is_what_was_there() -> None:
