@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset, TensorDataset
 
-from heron.algorithms import ALGORITHMS, ClientSettings, Criterion, FedAdam, OptimizerName
+from heron.algorithms import ALGORITHMS, ClientSettings, Criterion, FedAdam, OptimizerName, Update
+from heron.comms import CODECS, Codec, SmashedCodec
 from heron.config import check_choice
 from heron.data import Splits, labels_of, partition
 from heron.engines import Federation, FederationSettings, Metrics, Run, RunDirectory
@@ -53,6 +54,8 @@ def train(
     micro_batch: int | None = None,
     local_steps: int | None = None,
     upload_period: int = 1,
+    smashed_codec: Codec = "fp32",
+    update: Update = "dense",
     optimizer: OptimizerName = "adam",
     client_learning_rate: float = 1e-3,
     server_learning_rate: float = 1e-3,
@@ -79,6 +82,9 @@ def train(
         micro_batch: examples per forward pass; None for the whole batch.
         local_steps: local steps per round, h; None for one pass over each client's data.
         upload_period: local steps per upload of smashed data, k.
+        smashed_codec: how smashed data are written: `"fp32"`, `"fp16"`, `"int8"` or `"int4"`.
+        update: how zeroth-order learning travels: `"dense"`, as tensors, or `"scalars"`, as projected gradients; with
+            these, optimisers start afresh every round.
         optimizer: update rule of the clients.
         client_learning_rate: eta_l.
         server_learning_rate: eta_s, of the Main Server's Adam.
@@ -100,6 +106,7 @@ def train(
         See `examples/own_model.py`.
     """
     check_choice("algorithm", algorithm, ALGORITHMS)
+    check_choice("smashed_codec", smashed_codec, CODECS)
     if rounds < 1 or batch_size < 1 or upload_period < 1:
         counts = f"{rounds}, {batch_size} and {upload_period}"
         raise ConfigError(f"expected rounds, batch_size and upload_period of at least 1, found {counts}")
@@ -109,7 +116,14 @@ def train(
         micro_batch=micro_batch,
         local_steps=local_steps,
         upload_period=upload_period,
-        client=ClientSettings(optimizer, client_learning_rate, keep_state=True, estimator=estimator or Estimator()),
+        codec=SmashedCodec(smashed_codec),
+        client=ClientSettings(
+            optimizer,
+            client_learning_rate,
+            keep_state=update == "dense",
+            estimator=estimator or Estimator(),
+            update=update,
+        ),
         fed_optimizer=fed_optimizer,
         server_learning_rate=server_learning_rate,
         device=device,

@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import tomli_w
@@ -78,7 +78,7 @@ def _agreed(config: RunConfig) -> RunConfig:
     return config
 
 
-def check_choice(what: str, found: str, choices: Mapping[str, object]) -> None:
+def check_choice(what: str, found: str, choices: Collection[str]) -> None:
     """Refuse a name that is not one of the choices, with the nearest one.
 
     Raises:
@@ -138,7 +138,7 @@ def _parse(text: str) -> Any:
     return parsed["value"] if len(parsed) == 1 else text
 
 
-def _nearest(found: str, choices: Sequence[str] | Mapping[str, object]) -> str:
+def _nearest(found: str, choices: Collection[str]) -> str:
     """The key that was probably meant: same section first; initials (`lr`) and bare last parts are understood."""
     section, _, name = found.rpartition(".")
     pool = [choice for choice in choices if section and choice.startswith(f"{section}.")] or list(choices)
