@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format clean help
+.PHONY: demo test soak lint format clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -13,6 +13,9 @@ demo: $(VENV)/.installed  ## train heron beside a first-order and a frozen clien
 
 test: $(VENV)/.installed  ## run the tests
 	$(BIN)/python -m pytest -n auto
+
+soak: $(VENV)/.installed  ## run the tests that start Flower's own processes, minutes each
+	$(BIN)/python -m pytest -m soak
 
 lint: $(VENV)/.installed  ## check style and types
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ def can_have_namespace() -> bool:
     return subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parent, check=False).returncode == 0
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(sys.platform != "linux" or not can_have_namespace(), reason="unshare is not permitted here")
 @pytest.mark.parametrize(("engine", "clients"), [("simulation", 3), ("deployment", 2)])
 def test_it_computes_what_one_process_computes(engine: str, clients: int) -> None:
