@@ -11,7 +11,7 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from heron.comms import Message, ProbeData, Reply, SmashedData, Upload
+from heron.comms import FromClient, Message, ProbeData, Reply, SmashedData, SnapshotRequest, Upload
 from heron.data import IGNORED, Batch, num_batched, num_local_steps
 from heron.engines.flower.faults import RefusedError
 from heron.engines.flower.records import Parcel
@@ -86,15 +86,23 @@ class RoundCheck:
         expected: what an upload looks like.
         round_index: t, from 0.
         client_id: whose they should be.
+        may_ask: whether the client may ask for a snapshot: it was sent none.
+
+    Attributes:
+        asks: whether it does.
     """
 
-    def __init__(self, servers: Servers, expected: Expected, round_index: int, client_id: int) -> None:
+    def __init__(
+        self, servers: Servers, expected: Expected, round_index: int, client_id: int, *, may_ask: bool
+    ) -> None:
         self._servers = servers
         self._expected = expected
         self._place = (round_index, client_id)
         self._steps = self._uploads()
         self._num_uploads = 0
         self._reply: Reply | None = None
+        self._may_ask = may_ask
+        self.asks = False
 
     def take(self, message: Message) -> None:
         """The next message.
@@ -102,14 +110,16 @@ class RoundCheck:
         Raises:
             RefusedError: if it is not one to be used.
         """
-        if not isinstance(message, Upload | Reply):
+        if not isinstance(message, FromClient):
             raise RefusedError("malformed", f"expected an upload or a reply, found {type(message).__name__}")
         found = (message.round_index, message.client_id)
         if found != self._place:
             raise RefusedError("stale", f"expected round and client {self._place}, found {found}")
-        if self._reply is not None:
+        if self._reply is not None or self.asks:
             raise RefusedError("malformed", f"expected nothing after the reply, found {type(message).__name__}")
-        if isinstance(message, Reply):
+        if isinstance(message, SnapshotRequest):
+            self._take_request()
+        elif isinstance(message, Reply):
             self._take_reply(message)
             self._reply = message
         else:
@@ -126,6 +136,10 @@ class RoundCheck:
                 facts are others than those of the reply.
         """
         settings = self._servers.resident.settings
+        if self.asks:
+            if not facts.finished or facts.num_examples or facts.keeps_state:
+                raise RefusedError("malformed", "expected the end of a round without examples, found another")
+            return
         if self._reply is None:
             if not settings.reliability.dropout:
                 raise RefusedError("malformed", "expected a reply at the end of the round, found none")
@@ -133,6 +147,13 @@ class RoundCheck:
         num_examples = num_batched(self._reply.num_examples, settings.batch_size, self._reply.num_steps)
         if not facts.finished or facts.num_examples != num_examples:
             raise RefusedError("malformed", f"expected the end of a round of {num_examples} examples, found another")
+
+    def _take_request(self) -> None:
+        if not self._may_ask or self._num_uploads:
+            raise RefusedError(
+                "malformed", "expected a request for a snapshot before anything else, if none was sent, found another"
+            )
+        self.asks = True
 
     def _take_upload(self, upload: Upload) -> None:
         step, probe = next(self._steps, (None, None))
