@@ -22,12 +22,13 @@ from heron.comms.messages import (
     SnapshotRequest,
     Upload,
 )
-from heron.comms.quantiser import CODECS, Codec, pack_tensor, packed_bytes, unpack_tensor
+from heron.comms.quantiser import CODECS, MAX_ELEMENTS, Codec, pack_tensor, packed_bytes, unpack_tensor
 from heron.comms.smashed import SmashedCodec, pack_upload, smashed_bytes, unpack_upload
 
 __all__ = [
     "CODECS",
     "DIRECTIONS",
+    "MAX_ELEMENTS",
     "Answer",
     "Broadcast",
     "Channel",

@@ -5,77 +5,17 @@ labels that exist. `B` examples of a batch.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 
 import torch
-from torch import Tensor
 
-from heron.comms import FromClient, Message, ProbeData, Reply, SmashedData, SnapshotRequest, Upload
-from heron.data import IGNORED, Batch, num_batched, num_local_steps
+from heron.comms import FromClient, Message, PackedData, ProbeData, Reply, SnapshotRequest, Upload
+from heron.data import num_batched, num_local_steps
+from heron.engines.flower.expected import Expected
 from heron.engines.flower.faults import RefusedError
 from heron.engines.flower.records import Parcel
-from heron.engines.resident import Resident
 from heron.engines.servers import Servers
 from heron.errors import MessageError, TrainingError
-from heron.zo import preserved_buffers
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What an upload looks like.
-
-    Attributes:
-        smashed: shape of the smashed data of one example.
-        dtype: of the smashed data.
-        labels: shape of one label.
-        labels_dtype: of the labels.
-        num_classes: C; integer labels are in [0, C), or `IGNORED` where a label is a sequence.
-    """
-
-    smashed: tuple[int, ...]
-    dtype: torch.dtype
-    labels: tuple[int, ...]
-    labels_dtype: torch.dtype
-    num_classes: int
-
-    @classmethod
-    def of(cls, resident: Resident, batch: Batch, num_classes: int) -> "Expected":
-        """What the client part makes of a batch; the network stays as it is."""
-        with torch.no_grad(), preserved_buffers(resident.local.module):
-            smashed = resident.local.smash_pass(batch, seed=0)
-        labels = batch.labels
-        return cls(tuple(smashed.shape[1:]), smashed.dtype, tuple(labels.shape[1:]), labels.dtype, num_classes)
-
-    def check(self, smashed: Tensor, labels: Tensor, batch_size: int) -> None:
-        """Refuse an upload that the Main Server cannot train on.
-
-        Raises:
-            RefusedError: naming what is wrong.
-        """
-        found = (smashed.dtype, labels.dtype)
-        if found != (self.dtype, self.labels_dtype):
-            raise RefusedError("malformed", f"expected types {self.dtype} and {self.labels_dtype}, found {found}")
-        sizes, expected_sizes = tuple(smashed.shape), self.smashed
-        label_sizes = tuple(labels.shape)
-        is_sequence = len(self.labels) == 1 and not labels.dtype.is_floating_point
-        if is_sequence and len(sizes) > 1:  # as long as the batch's longest
-            expected_sizes = (sizes[1], *expected_sizes[1:])
-        expected_labels = (sizes[:1] + sizes[1:2]) if is_sequence else (*sizes[:1], *self.labels)
-        if sizes[1:] != expected_sizes or label_sizes != expected_labels or not 1 <= sizes[0] <= batch_size:
-            raise RefusedError(
-                "malformed",
-                f"expected at most {batch_size} examples of {self.smashed} with labels of {self.labels}, found "
-                f"{sizes[:8]} and {label_sizes[:8]}",
-            )
-        if not bool(torch.isfinite(smashed).all()):
-            raise RefusedError("not_finite", "expected finite smashed data, found NaN or infinity")
-        if not labels.dtype.is_floating_point:
-            known = (labels >= 0) & (labels < self.num_classes)
-            if not bool((known | (labels == IGNORED) if is_sequence else known).all()):
-                raise RefusedError("malformed", f"expected labels from 0 to {self.num_classes - 1}, found others")
-        elif not bool(torch.isfinite(labels).all()):
-            raise RefusedError("not_finite", "expected finite labels, found NaN or infinity")
 
 
 class RoundCheck:
@@ -158,9 +98,17 @@ class RoundCheck:
     def _take_upload(self, upload: Upload) -> None:
         step, probe = next(self._steps, (None, None))
         found = (upload.local_step, upload.probe if isinstance(upload, ProbeData) else None)
-        if step is None or found != (step, probe) or not isinstance(upload, SmashedData | ProbeData):
+        if step is None or found != (step, probe):
             raise RefusedError("malformed", f"expected the upload of step and probe {(step, probe)}, found {found}")
-        self._expected.check(upload.smashed, upload.labels, self._servers.resident.settings.batch_size)
+        settings = self._servers.resident.settings
+        if isinstance(upload, PackedData) != settings.codec.packs:
+            raise RefusedError(
+                "malformed", f"expected smashed data written as {settings.codec}, found {type(upload).__name__}"
+            )
+        if isinstance(upload, PackedData):
+            self._expected.check_packed(upload, settings.codec, settings.batch_size)
+        else:
+            self._expected.check(upload.smashed, upload.labels, settings.batch_size)
         self._num_uploads += 1
 
     def _take_reply(self, reply: Reply) -> None:

@@ -114,7 +114,9 @@ class ClientStore:
         """
         results = {str(index): _of_result(result) for index, result in enumerate(progress.results)}
         answers = {str(index): _bytes_tensor(encode(answer)) for index, answer in enumerate(progress.answers)}
-        tensors = pack({"model": model, "state": state, "results": pack(results), "answers": answers})
+        tensors = pack(
+            {"model": model, "state": state, "results": pack(results), "answers": answers, "start": progress.start}
+        )
         round_index, client_id, num_answers = place
         self._write(
             _PLACE,
@@ -139,6 +141,7 @@ class ClientStore:
         progress = Progress(
             [_to_result(results.get(str(index), {})) for index in range(facts["num_results"])],
             [_answer(answers[str(index)]) for index in range(len(answers))],
+            groups.get("start", {}),
         )
         return groups.get("model", {}), groups.get("state", {}), progress
 

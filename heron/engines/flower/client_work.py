@@ -7,7 +7,7 @@ beginning: with the parameters it had there, the same seeds and the answers that
 import dataclasses
 from collections.abc import Sequence
 
-from heron.algorithms import BEGINNING, ClientState, Progress, StepResult
+from heron.algorithms import BEGINNING, ClientState, Progress, StepResult, unreplayed
 from heron.comms import Answer, Broadcast, ModelBroadcast, Reply, SnapshotRequest, decode
 from heron.engines.clients import Attended, Clients
 from heron.engines.flower.client_store import ClientStore
@@ -68,7 +68,7 @@ class ClientWork:
                 return Refusal(lost=True, reason="it has lost its place in the round")
             model, state, progress = kept
             broadcast, lost, opener = ModelBroadcast(*place[:2], model), False, None
-            progress = Progress(progress.results, [*progress.answers, _answer(request.content)])
+            progress = dataclasses.replace(progress, answers=[*progress.answers, _answer(request.content)])
         step = _StepAtHand(self._clients, progress)
         conversation = self._clients.attend(broadcast, state, opener, progress, step.begins)
         try:
@@ -166,7 +166,10 @@ class _StepAtHand:
         self.model = {name: tensor.detach().clone() for name, tensor in (named | local.buffers()).items()}
         self.state = {name: tensor.detach().clone() for name, tensor in learner.state().items()}
         same_step = len(results) == len(self._came_with.results)
-        self.progress = Progress(list(results), self._came_with.answers if same_step else ())
+        start = self._came_with.start
+        if self._came_with is BEGINNING and self._resident.update_codec is not None:
+            start = unreplayed(learner, self.model)
+        self.progress = Progress(list(results), self._came_with.answers if same_step else (), start)
 
 
 def _answer(content: bytes) -> Answer:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from heron.engines.flower.checks import Expected
 from heron.engines.flower.courier import Courier, Delivery
+from heron.engines.flower.expected import Expected
 from heron.engines.flower.faults import FaultLog
 from heron.engines.flower.gather import Gatherer
 from heron.engines.flower.link import Requests, SpooledLink, StepwiseLink

@@ -1,8 +1,9 @@
 """A decoupled round's deliveries: requests to all its clients, and what comes back, checked from end to end."""
 
 from heron.comms import Broadcast, ScalarBroadcast, encoded_sizes
-from heron.engines.flower.checks import Expected, RoundCheck
+from heron.engines.flower.checks import RoundCheck
 from heron.engines.flower.courier import Courier, Delivery
+from heron.engines.flower.expected import Expected
 from heron.engines.flower.faults import FaultLog, RefusedError
 from heron.engines.flower.link import Requests, read_checked
 from heron.engines.flower.log import say

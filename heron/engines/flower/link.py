@@ -19,8 +19,9 @@ from heron.comms import (
     encode,
     encoded_sizes,
 )
-from heron.engines.flower.checks import Expected, RoundCheck
+from heron.engines.flower.checks import RoundCheck
 from heron.engines.flower.courier import Courier, Delivery
+from heron.engines.flower.expected import Expected
 from heron.engines.flower.faults import FaultLog, RefusedError
 from heron.engines.flower.records import Parcel, RoundRequest
 from heron.engines.flower.stream import read_stream

@@ -1,8 +1,11 @@
 """The Flower engine computes what the in-process engine computes, bit for bit, for every algorithm."""
 
+from typing import Any
+
 import pytest
 
 from heron.algorithms import ClientSettings
+from heron.comms import SmashedCodec
 from heron.engines import Reliability, RunDirectory
 from tests.conformance.test_algorithms import EVERY, SIZES, assert_equal, comparable, federation, run
 from tests.engines.flower.grid import task_identity  # noqa: F401 - a fixture
@@ -101,3 +104,25 @@ def test_a_run_that_one_engine_began_goes_on_in_the_other(name: str, tmp_path) -
 
 def without_bytes(rows: list[dict]) -> list[dict]:
     return [{key: value for key, value in row.items() if "bytes" not in key} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("heron", {"codec": SmashedCodec("int8")}),
+        ("heron", {"codec": SmashedCodec("int4", zstd=True), "reuse": 2, "buffer_size": 3}),
+        ("sflv2", {"codec": SmashedCodec("fp16", zstd=True)}),
+        ("ho_sfl", {"codec": SmashedCodec("int8"), "update_codec": "int8"}),
+        ("heron", {"update_codec": "int8"}),
+        ("sflv1", {"update_codec": "int4"}),
+        ("hosl", {"update_codec": "int8"}),
+        ("hosl, scalars", {"update_codec": "int8"}),
+        ("heron, exact head, scalars", {"codec": SmashedCodec("int8"), "update_codec": "int8", "reuse": 1}),
+        ("fsl_sage", {"codec": SmashedCodec("int8"), "update_codec": "fp16"}),
+    ],
+)
+def test_equals_it_with_little_traffic(name: str, changes: dict[str, Any]) -> None:
+    expected, found = (make(name, clients_per_round=2, **changes) for make in (run, flower_run))
+    expected.train()
+    found.train()
+    assert_same_run(found, expected)

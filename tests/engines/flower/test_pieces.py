@@ -203,7 +203,7 @@ def request_of(name: str, client_id: int = 0, **changes: Any) -> RoundRequest:
     ("name", "changes", "reason"),
     [
         ("heron", {"content": b"garbage"}, "cut short or foreign"),
-        ("heron", {"content": encode(CutGradient(0, 0, 0, torch.ones(1)))}, "a ModelBroadcast to open a round"),
+        ("heron", {"content": encode(CutGradient(0, 0, 0, torch.ones(1)))}, "a broadcast to open a round"),
         ("heron", {"round_index": 1}, "the broadcast of the request's round"),
         ("heron", {"client_id": 1}, "a request for client 0, which this node is, found 1"),
         ("sflv2", {"step": 1}, "lost its place"),
