@@ -1,6 +1,6 @@
 """Messages, their bytes, and the count of them. No transport lives here."""
 
-from heron.comms.bundle import decode_bundle, encode_bundle
+from heron.comms.bundle import Bundle, decode_bundle, encode_bundle
 from heron.comms.codec import decode, encode, encoded_sizes
 from heron.comms.ledger import DIRECTIONS, Direction, Ledger
 from heron.comms.link import Channel, Conversation, Link
@@ -31,6 +31,7 @@ __all__ = [
     "MAX_ELEMENTS",
     "Answer",
     "Broadcast",
+    "Bundle",
     "Channel",
     "ClientReply",
     "Codec",

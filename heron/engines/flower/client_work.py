@@ -12,7 +12,7 @@ from heron.comms import Answer, Broadcast, ModelBroadcast, Reply, SnapshotReques
 from heron.engines.clients import Attended, Clients
 from heron.engines.flower.client_store import ClientStore
 from heron.engines.flower.records import Parcel, PartRequest, Refusal, RoundRequest
-from heron.engines.flower.stream import frame, num_pieces, piece
+from heron.engines.flower.stream import Stream, frame, num_pieces, piece, read_single
 from heron.errors import MessageError
 
 
@@ -27,6 +27,7 @@ class ClientWork:
     def __init__(self, clients: Clients, store: ClientStore) -> None:
         self._clients = clients
         self._store = store
+        self._bundle = clients.resident.settings.bundle
 
     def reply(self, request: RoundRequest) -> Parcel | Refusal:
         """Do what a request asks for, as far as the first piece of the reply.
@@ -43,15 +44,15 @@ class ClientWork:
         broadcast, state, lost = self._begin(request)
         conversation = self._clients.attend(broadcast, state, self._clients.resident.opener(self._store))
         del broadcast, state  # the client's to drop
-        stream = bytearray()
+        stream = Stream(bundle=self._bundle)
         while True:
             try:
                 parcel = [next(conversation)]
             except StopIteration as stop:
-                return self._finished(request, bytes(stream), stop.value, lost_state=lost)
+                return self._finished(request, stream.close(), stop.value, lost_state=lost)
             if isinstance(parcel[0], SnapshotRequest):
                 return self._asking(request, parcel[0], lost_state=lost)
-            stream += frame(parcel.pop())
+            stream.add(parcel.pop())
 
     def _next_upload(self, request: RoundRequest) -> Parcel | Refusal:
         resident = self._clients.resident
@@ -89,7 +90,7 @@ class ClientWork:
 
     def _begin(self, request: RoundRequest) -> tuple[Broadcast, ClientState, bool]:
         """The broadcast, what the client kept, and whether that is lost: it then begins with an empty state."""
-        broadcast = decode(request.content)
+        broadcast = read_single(request.content, bundle=self._bundle)
         if not isinstance(broadcast, Broadcast):
             raise MessageError(f"expected a broadcast to open a round, found {type(broadcast).__name__}")
         if (broadcast.round_index, broadcast.client_id) != (request.round_index, request.client_id):
@@ -102,7 +103,9 @@ class ClientWork:
 
     def _asking(self, request: RoundRequest, message: SnapshotRequest, *, lost_state: bool) -> Parcel:
         """The client cannot use the broadcast: its round is over before it began, and what it keeps stays."""
-        return self._parcel(request, frame(message), lost_state=lost_state, ended=Attended({}, 0))
+        stream = Stream(bundle=self._bundle)
+        stream.add(message)
+        return self._parcel(request, stream.close(), lost_state=lost_state, ended=Attended({}, 0))
 
     def _finished(self, request: RoundRequest, stream: bytes, ended: Attended, *, lost_state: bool) -> Parcel:
         state = ended.state if self._clients.resident.settings.client.keep_state else {}

@@ -7,6 +7,7 @@ from heron.engines.flower.expected import Expected
 from heron.engines.flower.faults import FaultLog, RefusedError
 from heron.engines.flower.link import Requests, read_checked
 from heron.engines.flower.log import say
+from heron.engines.flower.stream import counted
 from heron.engines.servers import Servers
 
 
@@ -80,8 +81,9 @@ class Gatherer:
         """
         may_ask = client_id in self._may_ask
         check = RoundCheck(self._servers, self._expected, self._servers.next_round, client_id, may_ask=may_ask)
-        sizes = [encoded_sizes(message) for message in read_checked(delivery.path, check)]
+        bundle = self._servers.resident.settings.bundle
+        sizes = [encoded_sizes(message) for message in read_checked(delivery.path, check, bundle=bundle)]
         check.end(delivery.facts)
-        for each in sizes:
+        for each in counted(sizes, delivery.facts.num_bytes, bundle=bundle):
             self._servers.ledger.record("uplink", each)
         return check.asks

@@ -16,7 +16,6 @@ from heron.comms import (
     Reply,
     ScalarBroadcast,
     SnapshotRequest,
-    encode,
     encoded_sizes,
 )
 from heron.engines.flower.checks import RoundCheck
@@ -24,7 +23,7 @@ from heron.engines.flower.courier import Courier, Delivery
 from heron.engines.flower.expected import Expected
 from heron.engines.flower.faults import FaultLog, RefusedError
 from heron.engines.flower.records import Parcel, RoundRequest
-from heron.engines.flower.stream import read_stream
+from heron.engines.flower.stream import read_stream, write_single
 from heron.engines.servers import Servers
 from heron.errors import MessageError
 
@@ -47,7 +46,8 @@ class Requests:
 
     def carrying(self, message: Broadcast | Answer, step: int) -> RoundRequest:
         """The request that carries a broadcast or the answer to an upload."""
-        self._servers.ledger.record("downlink", encoded_sizes(message))
+        content, sizes = write_single(message, bundle=self._servers.resident.settings.bundle)
+        self._servers.ledger.record("downlink", sizes)
         return RoundRequest(
             config=self._config,
             round_index=message.round_index,
@@ -55,7 +55,7 @@ class Requests:
             step=step,
             state_round=self._state_round_of.get(message.client_id, -1),
             max_reply_bytes=self._max_reply_bytes,
-            content=encode(message),
+            content=content,
         )
 
 
@@ -84,7 +84,8 @@ class SpooledLink:
         """
         client_id, main_server = broadcast.client_id, self._servers.main_server
         undo = main_server.save_point()
-        messages = read_stream(self._deliveries[client_id].path)
+        path, bundle = self._deliveries[client_id].path, self._servers.resident.settings.bundle
+        messages = read_stream(path, bundle=bundle)
         while True:
             parcel = [next(messages, None)]
             if parcel[0] is None or isinstance(parcel[0], Reply):
@@ -182,7 +183,7 @@ class StepwiseLink:
 
     def _only_message(self, delivery: Delivery, check: RoundCheck) -> FromClient | None:
         """What one reply holds: an upload; at the end a reply or request, or nothing of a client that drops out."""
-        messages, finished = list(read_checked(delivery.path, check)), delivery.facts.finished
+        messages, finished = list(read_checked(delivery.path, check, bundle=False)), delivery.facts.finished
         least = 0 if finished else 1
         ends = [isinstance(message, Reply | SnapshotRequest) for message in messages]
         if not least <= len(messages) <= 1 or any(end != finished for end in ends):
@@ -192,14 +193,14 @@ class StepwiseLink:
         return messages[0] if messages else None
 
 
-def read_checked(path: Path, check: RoundCheck) -> Iterator[FromClient]:
+def read_checked(path: Path, check: RoundCheck, *, bundle: bool) -> Iterator[FromClient]:
     """The messages of a file, each checked.
 
     Raises:
         RefusedError: if one is not to be used.
     """
     try:
-        for message in read_stream(path):
+        for message in read_stream(path, bundle=bundle):
             check.take(message)
             yield _sent(message)
     except RefusedError:

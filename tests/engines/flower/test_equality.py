@@ -119,10 +119,14 @@ def without_bytes(rows: list[dict]) -> list[dict]:
         ("hosl, scalars", {"update_codec": "int8"}),
         ("heron, exact head, scalars", {"codec": SmashedCodec("int8"), "update_codec": "int8", "reuse": 1}),
         ("fsl_sage", {"codec": SmashedCodec("int8"), "update_codec": "fp16"}),
+        ("heron", {"bundle": True, "upload_period": 2}),
+        ("fedavg", {"bundle": True}),
+        ("heron", {"bundle": True, "codec": SmashedCodec("int8"), "reliability": Reliability(dropout=0.3)}),
+        ("heron, scalars", {"bundle": True, "update_codec": "int8", "clients_per_round": 1}),
     ],
 )
 def test_equals_it_with_little_traffic(name: str, changes: dict[str, Any]) -> None:
-    expected, found = (make(name, clients_per_round=2, **changes) for make in (run, flower_run))
+    expected, found = (make(name, **{"clients_per_round": 2} | changes) for make in (run, flower_run))
     expected.train()
     found.train()
     assert_same_run(found, expected)

@@ -97,11 +97,13 @@ def test_a_stream_in_pieces_is_the_messages(sizes: list[int], piece_bytes: int) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stream"
         path.write_bytes(b"".join(pieces))
-        assert [encode(message) for message in read_stream(path)] == [encode(message) for message in messages]
+        assert [encode(message) for message in read_stream(path, bundle=False)] == [
+            encode(message) for message in messages
+        ]
         if stream:
             path.write_bytes(stream[:-1])
             with pytest.raises(MessageError):
-                list(read_stream(path))
+                list(read_stream(path, bundle=False))
 
 
 @pytest.mark.parametrize(
