@@ -10,7 +10,7 @@ from heron.algorithms.base import (
     StepKey,
     StepResult,
 )
-from heron.algorithms.client import BeforeStep, client_round, finish
+from heron.algorithms.client import BeforeStep, client_round, finish, unreplayed
 from heron.algorithms.cse_fsl import CSE_FSL
 from heron.algorithms.fed_adam import FedAdam
 from heron.algorithms.fed_server import FedServer, Weighting
@@ -73,4 +73,5 @@ __all__ = [
     "client_round",
     "finish",
     "make_fed_server",
+    "unreplayed",
 ]

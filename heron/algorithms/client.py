@@ -68,7 +68,9 @@ def client_round(
         yield SnapshotRequest(round_index, client_id)
         return state
     learner.load(model, state)  # step 1
-    start = _rest(learner, model) if plan.update_codec is not None else {}
+    start = {name: tensor.to(plan.device) for name, tensor in progress.start.items()}
+    if plan.update_codec is not None and progress is BEGINNING:
+        start = unreplayed(learner, model)
     del model, broadcast  # copied: the client learns in their room
     order_seed = derive_seed("batches", plan.run_seed, client_id, round_index)
     results, answers = list(progress.results), deque(progress.answers)
@@ -85,7 +87,7 @@ def client_round(
         else:
             next(step)
             results.append(finish(step))
-    rest = _rest(learner, learner.model())
+    rest = unreplayed(learner, learner.model())
     if plan.update_codec is not None:
         seed = derive_seed("update rounding", plan.run_seed, round_index, client_id)
         rest = plan.update_codec.pack_update(rest, start, seed)
@@ -99,7 +101,7 @@ def _opened(broadcast: Broadcast, plan: LocalPlan, opener: Opener | None) -> Map
     return model if model is None or plan.update_codec is None else plan.update_codec.unpack_model(model)
 
 
-def _rest(learner: ClientLearner, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unreplayed(learner: ClientLearner, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Of what the client sends back, those tensors that no scalars tell."""
     replayed = learner.replayed()
     return {name: tensors[name] for name in learner.model() if name not in replayed}

@@ -1,6 +1,6 @@
 """What a client is told for a round, and where it stands in one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,10 +60,13 @@ class Progress:
     Attributes:
         results: outcomes of the local steps that are over.
         answers: what the Main Server has answered within the step at hand, in order.
+        start: tensors as they were received at the beginning of the round, of those whose changes go up; empty where
+            none do.
     """
 
     results: Sequence[StepResult] = ()
     answers: Sequence[Answer] = ()
+    start: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 BEGINNING = Progress()

@@ -46,6 +46,7 @@ def plan_run(run_config: Mapping[str, Any]) -> ServerPlan:
         name = f"{config.recipe}-{config.algorithm}-seed{config.seed}"
         directory = Path(texts["out"]) if texts["out"] else free_folder(Path("runs") / name)
         refuse_occupied(directory, f", or continue it with --run-config 'resume=\"{directory}\"'")
+    _refuse_simulated_time(config)
     splits = load_splits(config)
     servers, expected = build_servers(config, splits)
     write_config(directory, config)
@@ -71,6 +72,14 @@ def _configured(texts: Mapping[str, str], rounds: Any) -> RunConfig:
             f"expected set as key=value pairs apart by blanks, found {texts['set']!r} ({error})"
         ) from error
     return recipe_config(texts["recipe"], texts["algorithm"], assignments + [f"rounds={rounds}"] * (rounds > 0))
+
+
+def _refuse_simulated_time(config: RunConfig) -> None:
+    if config.link.takes_time:
+        raise ConfigError(
+            "expected no rates, latency, speeds or profile in link.* on Flower, where rounds take the time they take, "
+            "found some; leave them out, or simulate time with heron train"
+        )
 
 
 def _text(run_config: Mapping[str, Any], key: str) -> str:

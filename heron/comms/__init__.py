@@ -1,6 +1,6 @@
 """Messages, their bytes, and the count of them. No transport lives here."""
 
-from heron.comms.bundle import decode_bundle, encode_bundle
+from heron.comms.bundle import Bundle, decode_bundle, encode_bundle
 from heron.comms.codec import decode, encode, encoded_sizes
 from heron.comms.ledger import DIRECTIONS, Direction, Ledger
 from heron.comms.link import Channel, Conversation, Link
@@ -22,14 +22,16 @@ from heron.comms.messages import (
     SnapshotRequest,
     Upload,
 )
-from heron.comms.quantiser import CODECS, Codec, pack_tensor, packed_bytes, unpack_tensor
+from heron.comms.quantiser import CODECS, MAX_ELEMENTS, Codec, pack_tensor, packed_bytes, unpack_tensor
 from heron.comms.smashed import SmashedCodec, pack_upload, smashed_bytes, unpack_upload
 
 __all__ = [
     "CODECS",
     "DIRECTIONS",
+    "MAX_ELEMENTS",
     "Answer",
     "Broadcast",
+    "Bundle",
     "Channel",
     "ClientReply",
     "Codec",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from heron.comms.messages import PackedData, SmashedData
-from heron.comms.quantiser import Codec, pack_tensor, packed_bytes, unpack_tensor
+from heron.comms.quantiser import COMPRESSED, MAX_ELEMENTS, Codec, pack_tensor, packed_bytes, unpack_tensor
 from heron.errors import MessageError
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -36,6 +36,11 @@ class SmashedCodec:
         """Whether uploads are anything else than smashed data as they are."""
         return self.codec != "fp32" or self.zstd
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the codes of a packed upload may be called."""
+        return (self.codec, self.codec + COMPRESSED) if self.zstd else (self.codec,)
+
 
 def pack_upload(upload: SmashedData, codec: SmashedCodec, seed: int) -> PackedData:
     """Write an upload in few bytes.
@@ -53,13 +58,17 @@ def pack_upload(upload: SmashedData, codec: SmashedCodec, seed: int) -> PackedDa
     return PackedData(upload.round_index, upload.client_id, upload.local_step, packed, narrow(upload.labels))
 
 
-def unpack_upload(upload: PackedData) -> SmashedData:
+def unpack_upload(upload: PackedData, *, max_elements: int = MAX_ELEMENTS) -> SmashedData:
     """Inverse of `pack_upload`: smashed data in float32, integer labels in int64.
+
+    Args:
+        upload: what `pack_upload` returned, or a stranger's.
+        max_elements: refuse more values, before any room is made for them.
 
     Raises:
         MessageError: if the upload is damaged, or has not one label for each example.
     """
-    smashed = unpack_tensor(upload.packed)
+    smashed = unpack_tensor(upload.packed, max_elements=max_elements)
     labels = upload.labels
     if not smashed.dim() or not labels.dim() or len(labels) != len(smashed):
         raise MessageError(

@@ -89,9 +89,9 @@ def link_model(config: RunConfig, count_flops: Callable[[], StepFlops]) -> LinkM
         count_flops: counts the operations of its local step; called where computing takes time.
     """
     link = config.link
-    computes = link.client_gflops or link.server_gflops
-    if not (link.uplink_mbps or link.downlink_mbps or link.latency_ms or computes or link.devices):
+    if not link.takes_time:
         return None
+    computes = link.client_gflops or link.server_gflops
     return LinkModel(_classes(link), config.seed, _rate(link.server_gflops, 1e9), count_flops() if computes else None)
 
 

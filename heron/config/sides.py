@@ -15,7 +15,7 @@ from heron.config.build import (
 from heron.config.schema import RunConfig
 from heron.data import Batch, Splits, fetch, num_examples
 from heron.engines.clients import Clients
-from heron.engines.flower.checks import Expected
+from heron.engines.flower.expected import Expected
 from heron.engines.resident import Resident
 from heron.engines.servers import Servers
 

@@ -71,3 +71,9 @@ class LinkConfig(Section):
     server_gflops: NonNegativeFloat
     profile: str
     devices: Annotated[tuple[DeviceConfig, ...], BeforeValidator(_tuple), PlainSerializer(list)]
+
+    @property
+    def takes_time(self) -> bool:
+        """Whether anything in it takes simulated time."""
+        computes = self.client_gflops or self.server_gflops
+        return bool(self.uplink_mbps or self.downlink_mbps or self.latency_ms or computes or self.devices)

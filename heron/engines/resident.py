@@ -100,6 +100,12 @@ class Resident:
                 f"{self.algorithm.name}: expected update=dense, found scalars: nothing on its clients learns by zeroth "
                 f"order; leave it dense, or choose heron with probes below its order boundary"
             )
+        settings = self.client_settings
+        if settings.update == "scalars" and settings.keep_state and settings.optimizer != "sgd":
+            raise ConfigError(
+                f"expected client.keep_state=false with update=scalars, found true with {settings.optimizer}: the Fed "
+                f"Server replays a round from its start and knows no older state; set it, or update=dense"
+            )
 
     def _check(self, inputs: Tensor) -> None:
         if self.settings.refresh_auxiliary and not self.algorithm.trains_auxiliary:

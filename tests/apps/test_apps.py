@@ -92,6 +92,7 @@ def stop_after(grid: FakeGrid, rounds: int) -> None:
         ({"rounds": -1}, ConfigError, "rounds as an integer"),
         ({"rounds": "3"}, ConfigError, "rounds as an integer"),
         ({"min_clients": -2}, ConfigError, "min_clients of at least 0"),
+        ({"set": "link.uplink_mbps=10"}, ConfigError, "where rounds take the time they take"),
         ({"resume": "nowhere"}, CheckpointError, "nothing to resume in nowhere"),
     ],
 )

@@ -5,77 +5,17 @@ labels that exist. `B` examples of a batch.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 
 import torch
-from torch import Tensor
 
-from heron.comms import Message, ProbeData, Reply, SmashedData, Upload
-from heron.data import IGNORED, Batch, num_batched, num_local_steps
+from heron.comms import FromClient, Message, PackedData, ProbeData, Reply, SnapshotRequest, Upload
+from heron.data import num_batched, num_local_steps
+from heron.engines.flower.expected import Expected
 from heron.engines.flower.faults import RefusedError
 from heron.engines.flower.records import Parcel
-from heron.engines.resident import Resident
 from heron.engines.servers import Servers
 from heron.errors import MessageError, TrainingError
-from heron.zo import preserved_buffers
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What an upload looks like.
-
-    Attributes:
-        smashed: shape of the smashed data of one example.
-        dtype: of the smashed data.
-        labels: shape of one label.
-        labels_dtype: of the labels.
-        num_classes: C; integer labels are in [0, C), or `IGNORED` where a label is a sequence.
-    """
-
-    smashed: tuple[int, ...]
-    dtype: torch.dtype
-    labels: tuple[int, ...]
-    labels_dtype: torch.dtype
-    num_classes: int
-
-    @classmethod
-    def of(cls, resident: Resident, batch: Batch, num_classes: int) -> "Expected":
-        """What the client part makes of a batch; the network stays as it is."""
-        with torch.no_grad(), preserved_buffers(resident.local.module):
-            smashed = resident.local.smash_pass(batch, seed=0)
-        labels = batch.labels
-        return cls(tuple(smashed.shape[1:]), smashed.dtype, tuple(labels.shape[1:]), labels.dtype, num_classes)
-
-    def check(self, smashed: Tensor, labels: Tensor, batch_size: int) -> None:
-        """Refuse an upload that the Main Server cannot train on.
-
-        Raises:
-            RefusedError: naming what is wrong.
-        """
-        found = (smashed.dtype, labels.dtype)
-        if found != (self.dtype, self.labels_dtype):
-            raise RefusedError("malformed", f"expected types {self.dtype} and {self.labels_dtype}, found {found}")
-        sizes, expected_sizes = tuple(smashed.shape), self.smashed
-        label_sizes = tuple(labels.shape)
-        is_sequence = len(self.labels) == 1 and not labels.dtype.is_floating_point
-        if is_sequence and len(sizes) > 1:  # as long as the batch's longest
-            expected_sizes = (sizes[1], *expected_sizes[1:])
-        expected_labels = (sizes[:1] + sizes[1:2]) if is_sequence else (*sizes[:1], *self.labels)
-        if sizes[1:] != expected_sizes or label_sizes != expected_labels or not 1 <= sizes[0] <= batch_size:
-            raise RefusedError(
-                "malformed",
-                f"expected at most {batch_size} examples of {self.smashed} with labels of {self.labels}, found "
-                f"{sizes[:8]} and {label_sizes[:8]}",
-            )
-        if not bool(torch.isfinite(smashed).all()):
-            raise RefusedError("not_finite", "expected finite smashed data, found NaN or infinity")
-        if not labels.dtype.is_floating_point:
-            known = (labels >= 0) & (labels < self.num_classes)
-            if not bool((known | (labels == IGNORED) if is_sequence else known).all()):
-                raise RefusedError("malformed", f"expected labels from 0 to {self.num_classes - 1}, found others")
-        elif not bool(torch.isfinite(labels).all()):
-            raise RefusedError("not_finite", "expected finite labels, found NaN or infinity")
 
 
 class RoundCheck:
@@ -86,15 +26,23 @@ class RoundCheck:
         expected: what an upload looks like.
         round_index: t, from 0.
         client_id: whose they should be.
+        may_ask: whether the client may ask for a snapshot: it was sent none.
+
+    Attributes:
+        asks: whether it does.
     """
 
-    def __init__(self, servers: Servers, expected: Expected, round_index: int, client_id: int) -> None:
+    def __init__(
+        self, servers: Servers, expected: Expected, round_index: int, client_id: int, *, may_ask: bool
+    ) -> None:
         self._servers = servers
         self._expected = expected
         self._place = (round_index, client_id)
         self._steps = self._uploads()
         self._num_uploads = 0
         self._reply: Reply | None = None
+        self._may_ask = may_ask
+        self.asks = False
 
     def take(self, message: Message) -> None:
         """The next message.
@@ -102,14 +50,16 @@ class RoundCheck:
         Raises:
             RefusedError: if it is not one to be used.
         """
-        if not isinstance(message, Upload | Reply):
+        if not isinstance(message, FromClient):
             raise RefusedError("malformed", f"expected an upload or a reply, found {type(message).__name__}")
         found = (message.round_index, message.client_id)
         if found != self._place:
             raise RefusedError("stale", f"expected round and client {self._place}, found {found}")
-        if self._reply is not None:
+        if self._reply is not None or self.asks:
             raise RefusedError("malformed", f"expected nothing after the reply, found {type(message).__name__}")
-        if isinstance(message, Reply):
+        if isinstance(message, SnapshotRequest):
+            self._take_request()
+        elif isinstance(message, Reply):
             self._take_reply(message)
             self._reply = message
         else:
@@ -126,6 +76,10 @@ class RoundCheck:
                 facts are others than those of the reply.
         """
         settings = self._servers.resident.settings
+        if self.asks:
+            if not facts.finished or facts.num_examples or facts.keeps_state:
+                raise RefusedError("malformed", "expected the end of a round without examples, found another")
+            return
         if self._reply is None:
             if not settings.reliability.dropout:
                 raise RefusedError("malformed", "expected a reply at the end of the round, found none")
@@ -134,12 +88,27 @@ class RoundCheck:
         if not facts.finished or facts.num_examples != num_examples:
             raise RefusedError("malformed", f"expected the end of a round of {num_examples} examples, found another")
 
+    def _take_request(self) -> None:
+        if not self._may_ask or self._num_uploads:
+            raise RefusedError(
+                "malformed", "expected a request for a snapshot before anything else, if none was sent, found another"
+            )
+        self.asks = True
+
     def _take_upload(self, upload: Upload) -> None:
         step, probe = next(self._steps, (None, None))
         found = (upload.local_step, upload.probe if isinstance(upload, ProbeData) else None)
-        if step is None or found != (step, probe) or not isinstance(upload, SmashedData | ProbeData):
+        if step is None or found != (step, probe):
             raise RefusedError("malformed", f"expected the upload of step and probe {(step, probe)}, found {found}")
-        self._expected.check(upload.smashed, upload.labels, self._servers.resident.settings.batch_size)
+        settings = self._servers.resident.settings
+        if isinstance(upload, PackedData) != settings.codec.packs:
+            raise RefusedError(
+                "malformed", f"expected smashed data written as {settings.codec}, found {type(upload).__name__}"
+            )
+        if isinstance(upload, PackedData):
+            self._expected.check_packed(upload, settings.codec, settings.batch_size)
+        else:
+            self._expected.check(upload.smashed, upload.labels, settings.batch_size)
         self._num_uploads += 1
 
     def _take_reply(self, reply: Reply) -> None:

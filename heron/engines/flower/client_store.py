@@ -2,10 +2,12 @@
 
 - `state/ROUND`: what it keeps of a round for its next one. The server names the round whose state counts, that of the
   last round it took; so a round can be asked for again, and a reply that never arrived leaves no trace.
+- `held/CLIENT`: the theta that it received last, where replies hold scalars: what it catches up from.
 - `unsent`: a reply of which pieces are still to be asked for.
 - `place`: where it stands in a coupled round.
 
-In a deployment this lives as long as the SuperNode does and the Flower run lasts. A client that lost it says so.
+In a deployment this lives as long as the SuperNode does and the Flower run lasts. A client that lost it says so; theta
+comes back as a snapshot.
 """
 
 from dataclasses import fields, replace
@@ -25,12 +27,13 @@ if TYPE_CHECKING:
     from flwr.app import RecordDict
 
 _STATE = "state/"
+_HELD = "held/"
 _UNSENT = "unsent"
 _PLACE = "place"
 
 
 class ClientStore:
-    """A client's memory.
+    """A client's memory; also what it holds theta in (`heron.algorithms.TensorStore`).
 
     Args:
         records: the state of the app's context, changed in place.
@@ -57,6 +60,19 @@ class ClientStore:
             del self._records[name]
         if state:
             self._write(f"{_STATE}{round_index}", _save(state))
+
+    def take(self, client_id: int) -> ClientState:
+        """The theta that the client has received last, which is forgotten; empty if it has none."""
+        name = f"{_HELD}{client_id}"
+        content = self._read(name)
+        if content is None:
+            return {}
+        del self._records[name]
+        return load(content)
+
+    def keep(self, client_id: int, round_index: int, state: ClientState) -> None:  # noqa: ARG002 - named inside
+        """Hold the theta of a round, and none of another."""
+        self._write(f"{_HELD}{client_id}", _save(state))
 
     def keep_unsent(self, whole: Parcel, piece_bytes: int) -> None:
         """Keep a reply that goes up in pieces.
@@ -98,7 +114,9 @@ class ClientStore:
         """
         results = {str(index): _of_result(result) for index, result in enumerate(progress.results)}
         answers = {str(index): _bytes_tensor(encode(answer)) for index, answer in enumerate(progress.answers)}
-        tensors = pack({"model": model, "state": state, "results": pack(results), "answers": answers})
+        tensors = pack(
+            {"model": model, "state": state, "results": pack(results), "answers": answers, "start": progress.start}
+        )
         round_index, client_id, num_answers = place
         self._write(
             _PLACE,
@@ -123,6 +141,7 @@ class ClientStore:
         progress = Progress(
             [_to_result(results.get(str(index), {})) for index in range(facts["num_results"])],
             [_answer(answers[str(index)]) for index in range(len(answers))],
+            groups.get("start", {}),
         )
         return groups.get("model", {}), groups.get("state", {}), progress
 

@@ -7,12 +7,12 @@ beginning: with the parameters it had there, the same seeds and the answers that
 import dataclasses
 from collections.abc import Sequence
 
-from heron.algorithms import BEGINNING, ClientState, Progress, StepResult
-from heron.comms import Answer, ModelBroadcast, Reply, decode
+from heron.algorithms import BEGINNING, ClientState, Progress, StepResult, unreplayed
+from heron.comms import Answer, Broadcast, ModelBroadcast, Reply, SnapshotRequest, decode
 from heron.engines.clients import Attended, Clients
 from heron.engines.flower.client_store import ClientStore
 from heron.engines.flower.records import Parcel, PartRequest, Refusal, RoundRequest
-from heron.engines.flower.stream import frame, num_pieces, piece
+from heron.engines.flower.stream import Stream, frame, num_pieces, piece, read_single
 from heron.errors import MessageError
 
 
@@ -27,6 +27,7 @@ class ClientWork:
     def __init__(self, clients: Clients, store: ClientStore) -> None:
         self._clients = clients
         self._store = store
+        self._bundle = clients.resident.settings.bundle
 
     def reply(self, request: RoundRequest) -> Parcel | Refusal:
         """Do what a request asks for, as far as the first piece of the reply.
@@ -41,36 +42,42 @@ class ClientWork:
 
     def _whole_round(self, request: RoundRequest) -> Parcel:
         broadcast, state, lost = self._begin(request)
-        conversation = self._clients.attend(broadcast, state, None)
-        stream = bytearray()
+        conversation = self._clients.attend(broadcast, state, self._clients.resident.opener(self._store))
+        del broadcast, state  # the client's to drop
+        stream = Stream(bundle=self._bundle)
         while True:
             try:
-                stream += frame(next(conversation))
+                parcel = [next(conversation)]
             except StopIteration as stop:
-                return self._finished(request, bytes(stream), stop.value, lost_state=lost)
+                return self._finished(request, stream.close(), stop.value, lost_state=lost)
+            if isinstance(parcel[0], SnapshotRequest):
+                return self._asking(request, parcel[0], lost_state=lost)
+            stream.add(parcel.pop())
 
     def _next_upload(self, request: RoundRequest) -> Parcel | Refusal:
         resident = self._clients.resident
         # Between steps there is a state of the optimiser whether the next round begins with it or not.
-        keeps_all = dataclasses.replace(resident.settings.client, keep_state=True)
+        keeps_all = dataclasses.replace(resident.client_settings, keep_state=True)
         resident.learner = resident.algorithm.make_client(resident.local, keeps_all)
         place = (request.round_index, request.client_id, request.step)
         if request.step == 0:
             broadcast, state, lost = self._begin(request)
-            progress = BEGINNING
+            progress, opener = BEGINNING, resident.opener(self._store)
         else:
             kept = self._store.place((*place[:2], request.step - 1))
             if kept is None:
                 return Refusal(lost=True, reason="it has lost its place in the round")
             model, state, progress = kept
-            broadcast, lost = ModelBroadcast(*place[:2], model), False
-            progress = Progress(progress.results, [*progress.answers, _answer(request.content)])
+            broadcast, lost, opener = ModelBroadcast(*place[:2], model), False, None
+            progress = dataclasses.replace(progress, answers=[*progress.answers, _answer(request.content)])
         step = _StepAtHand(self._clients, progress)
-        conversation = self._clients.attend(broadcast, state, None, progress, step.begins)
+        conversation = self._clients.attend(broadcast, state, opener, progress, step.begins)
         try:
             message = next(conversation)
         except StopIteration as stop:  # it drops out
             return self._finished(request, b"", stop.value, lost_state=lost)
+        if isinstance(message, SnapshotRequest):
+            return self._asking(request, message, lost_state=lost)
         if not isinstance(message, Reply):
             self._store.keep_place(place, step.model, step.state, step.progress)
             return self._parcel(request, frame(message), lost_state=lost)
@@ -81,11 +88,11 @@ class ClientWork:
             return self._finished(request, stream, stop.value, lost_state=lost)
         raise AssertionError  # the reply is the last message of a round
 
-    def _begin(self, request: RoundRequest) -> tuple[ModelBroadcast, ClientState, bool]:
+    def _begin(self, request: RoundRequest) -> tuple[Broadcast, ClientState, bool]:
         """The broadcast, what the client kept, and whether that is lost: it then begins with an empty state."""
-        broadcast = decode(request.content)
-        if not isinstance(broadcast, ModelBroadcast):
-            raise MessageError(f"expected a ModelBroadcast to open a round, found {type(broadcast).__name__}")
+        broadcast = read_single(request.content, bundle=self._bundle)
+        if not isinstance(broadcast, Broadcast):
+            raise MessageError(f"expected a broadcast to open a round, found {type(broadcast).__name__}")
         if (broadcast.round_index, broadcast.client_id) != (request.round_index, request.client_id):
             raise MessageError("expected the broadcast of the request's round and client, found another one")
         self._store.forget(place=True)
@@ -93,6 +100,12 @@ class ClientWork:
             return broadcast, {}, False
         state = self._store.kept_state(request.state_round)
         return broadcast, state or {}, state is None
+
+    def _asking(self, request: RoundRequest, message: SnapshotRequest, *, lost_state: bool) -> Parcel:
+        """The client cannot use the broadcast: its round is over before it began, and what it keeps stays."""
+        stream = Stream(bundle=self._bundle)
+        stream.add(message)
+        return self._parcel(request, stream.close(), lost_state=lost_state, ended=Attended({}, 0))
 
     def _finished(self, request: RoundRequest, stream: bytes, ended: Attended, *, lost_state: bool) -> Parcel:
         state = ended.state if self._clients.resident.settings.client.keep_state else {}
@@ -156,7 +169,10 @@ class _StepAtHand:
         self.model = {name: tensor.detach().clone() for name, tensor in (named | local.buffers()).items()}
         self.state = {name: tensor.detach().clone() for name, tensor in learner.state().items()}
         same_step = len(results) == len(self._came_with.results)
-        self.progress = Progress(list(results), self._came_with.answers if same_step else ())
+        start = self._came_with.start
+        if self._came_with is BEGINNING and self._resident.update_codec is not None:
+            start = unreplayed(learner, self.model)
+        self.progress = Progress(list(results), self._came_with.answers if same_step else (), start)
 
 
 def _answer(content: bytes) -> Answer:

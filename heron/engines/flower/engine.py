@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from heron.comms import encoded_sizes
-from heron.engines.flower.checks import Expected, RoundCheck
 from heron.engines.flower.courier import Courier, Delivery
-from heron.engines.flower.faults import FaultLog, RefusedError
-from heron.engines.flower.link import Requests, SpooledLink, StepwiseLink, read_checked
+from heron.engines.flower.expected import Expected
+from heron.engines.flower.faults import FaultLog
+from heron.engines.flower.gather import Gatherer
+from heron.engines.flower.link import Requests, SpooledLink, StepwiseLink
 from heron.engines.flower.log import say
 from heron.engines.flower.nodes import Nodes
 from heron.engines.flower.settings import DeploymentSettings
@@ -68,6 +68,7 @@ class FlowerFederation:
         # Of each client that keeps state, the round it is of.
         self._state_round_of: dict[int, int] = {}
         self._requests = Requests(servers, config, self._state_round_of, settings.max_reply_bytes)
+        self._gatherer = Gatherer(servers, self._courier, self._requests, expected, retries=settings.retries)
         self._everyone_had_time = False
 
     def run_round(self) -> RoundResult:
@@ -98,7 +99,10 @@ class FlowerFederation:
         """Nothing: what clients keep lies with them."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What the servers' next round depends on, and the round that each client's kept state is of."""
+        """What the servers' next round depends on, and the round that each client's kept state is of.
+
+        What clients hold lies with them: an engine that goes on with the run elsewhere is asked for snapshots.
+        """
         tensors, facts = self.servers.state()
         index = {str(client_id): self._state_round_of[client_id] for client_id in sorted(self._state_round_of)}
         return tensors, facts | {"client_states": index, "held": {}}
@@ -134,7 +138,7 @@ class FlowerFederation:
                 servers, self._courier, self._requests, self._expected, faults, retries=self._settings.retries
             )
         else:
-            self._gather(present, deliveries, faults)
+            self._gatherer.gather(present, deliveries, faults)
             members = sorted(deliveries)
             link = SpooledLink(servers, deliveries, faults)
         if len(members) < enough:
@@ -163,40 +167,3 @@ class FlowerFederation:
         for client_id in sorted(set(missing) - set(present)):
             faults.add(client_id, "absent")
         return present
-
-    def _gather(self, clients: list[int], deliveries: dict[int, Delivery], faults: FaultLog) -> None:
-        """Open the clients' rounds, and take what they send if all of it can be used."""
-        servers = self.servers
-        restarts = dict.fromkeys(clients, 0)
-
-        def open_round(client_id: int) -> None:
-            self._courier.send(self._requests.opening(servers.next_round, client_id))
-
-        for client_id in clients:
-            open_round(client_id)
-        for client_id, delivery in self._courier.collect():
-            try:
-                if isinstance(delivery, RefusedError):
-                    raise delivery
-                self._take(client_id, delivery)
-            except RefusedError as refused:
-                faults.add(client_id, refused.fault, str(refused))
-                if refused.fault == "lost" and restarts[client_id] < self._settings.retries:
-                    restarts[client_id] += 1
-                    open_round(client_id)  # the broadcast is all it needs to begin anew
-                continue
-            deliveries[client_id] = delivery
-            if delivery.facts.lost_state:
-                faults.add(client_id, "lost_state")
-
-    def _take(self, client_id: int, delivery: Delivery) -> None:
-        """Check a client's whole round, then count its bytes.
-
-        Raises:
-            RefusedError: if it is not to be used.
-        """
-        check = RoundCheck(self.servers, self._expected, self.servers.next_round, client_id)
-        sizes = [encoded_sizes(message) for message in read_checked(delivery.path, check)]
-        check.end(delivery.facts)
-        for each in sizes:
-            self.servers.ledger.record("uplink", each)

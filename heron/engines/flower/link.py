@@ -7,12 +7,23 @@ over, and what it taught is forgotten.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from heron.comms import Answer, Broadcast, Conversation, Message, ModelBroadcast, Reply, Upload, encode, encoded_sizes
-from heron.engines.flower.checks import Expected, RoundCheck
+from heron.comms import (
+    Answer,
+    Broadcast,
+    Conversation,
+    FromClient,
+    Message,
+    Reply,
+    ScalarBroadcast,
+    SnapshotRequest,
+    encoded_sizes,
+)
+from heron.engines.flower.checks import RoundCheck
 from heron.engines.flower.courier import Courier, Delivery
+from heron.engines.flower.expected import Expected
 from heron.engines.flower.faults import FaultLog, RefusedError
 from heron.engines.flower.records import Parcel, RoundRequest
-from heron.engines.flower.stream import read_stream
+from heron.engines.flower.stream import read_stream, write_single
 from heron.engines.servers import Servers
 from heron.errors import MessageError
 
@@ -33,13 +44,10 @@ class Requests:
         self._state_round_of = state_round_of
         self._max_reply_bytes = max_reply_bytes
 
-    def opening(self, round_index: int, client_id: int) -> RoundRequest:
-        """The request that opens a client's round; always with the model itself."""
-        return self.carrying(self._servers.fed_server.snapshot(round_index, client_id), step=0)
-
-    def carrying(self, message: ModelBroadcast | Answer, step: int) -> RoundRequest:
+    def carrying(self, message: Broadcast | Answer, step: int) -> RoundRequest:
         """The request that carries a broadcast or the answer to an upload."""
-        self._servers.ledger.record("downlink", encoded_sizes(message))
+        content, sizes = write_single(message, bundle=self._servers.resident.settings.bundle)
+        self._servers.ledger.record("downlink", sizes)
         return RoundRequest(
             config=self._config,
             round_index=message.round_index,
@@ -47,7 +55,7 @@ class Requests:
             step=step,
             state_round=self._state_round_of.get(message.client_id, -1),
             max_reply_bytes=self._max_reply_bytes,
-            content=encode(message),
+            content=content,
         )
 
 
@@ -70,10 +78,14 @@ class SpooledLink:
         self.completed: dict[int, Parcel] = {}
 
     def exchange(self, broadcast: Broadcast) -> Conversation:
-        """The messages of the client that the broadcast names; its round is over already."""
+        """The messages of the client that the broadcast names; its round is over already.
+
+        Its request carried this broadcast, or a snapshot that it asked for: nothing is sent or counted here.
+        """
         client_id, main_server = broadcast.client_id, self._servers.main_server
         undo = main_server.save_point()
-        messages = read_stream(self._deliveries[client_id].path)
+        path, bundle = self._deliveries[client_id].path, self._servers.resident.settings.bundle
+        messages = read_stream(path, bundle=bundle)
         while True:
             parcel = [next(messages, None)]
             if parcel[0] is None or isinstance(parcel[0], Reply):
@@ -115,7 +127,10 @@ class StepwiseLink:
         self.completed: dict[int, Parcel] = {}
 
     def exchange(self, broadcast: Broadcast) -> Conversation:
-        """A client's round; it ends without a reply where the client is refused, and nothing of it stays."""
+        """A client's round; it ends without a reply where the client is refused, and nothing of it stays.
+
+        A client that begins anew, which holds nothing, is sent a snapshot.
+        """
         undo = self._servers.main_server.save_point()
         for attempt in range(self._retries + 1):
             try:
@@ -124,13 +139,15 @@ class StepwiseLink:
                 undo()
                 self._faults.add(broadcast.client_id, refused.fault, str(refused))
                 if refused.fault == "lost" and attempt < self._retries:
-                    continue  # the broadcast is all it needs to begin anew
+                    broadcast = self._servers.fed_server.snapshot(broadcast.round_index, broadcast.client_id)
+                    continue
             return
 
     def _conversation(self, broadcast: Broadcast) -> Conversation:
         client_id, main_server = broadcast.client_id, self._servers.main_server
-        check = RoundCheck(self._servers, self._expected, broadcast.round_index, client_id)
-        request = self._requests.opening(broadcast.round_index, client_id)
+        may_ask = isinstance(broadcast, ScalarBroadcast)
+        check = RoundCheck(self._servers, self._expected, broadcast.round_index, client_id, may_ask=may_ask)
+        request = self._requests.carrying(broadcast, step=0)
         lost_state = False
         while True:
             delivery = self._deliver(request)
@@ -142,6 +159,9 @@ class StepwiseLink:
             assert answer is not None  # a coupled round answers every upload
             request = self._requests.carrying(answer, request.step + 1)
         check.end(delivery.facts)
+        if check.asks:
+            yield _sent(parcel.pop())
+            return
         if not main_server.is_finite():
             raise RefusedError("not_finite", "its uploads make the Main Server's loss NaN or infinite")
         if lost_state:
@@ -161,25 +181,26 @@ class StepwiseLink:
             raise delivery
         return delivery
 
-    def _only_message(self, delivery: Delivery, check: RoundCheck) -> Upload | Reply | None:
-        """What one reply holds: an upload; at the end of the round a reply, or nothing of a client that drops out."""
-        messages, finished = list(read_checked(delivery.path, check)), delivery.facts.finished
+    def _only_message(self, delivery: Delivery, check: RoundCheck) -> FromClient | None:
+        """What one reply holds: an upload; at the end a reply or request, or nothing of a client that drops out."""
+        messages, finished = list(read_checked(delivery.path, check, bundle=False)), delivery.facts.finished
         least = 0 if finished else 1
-        if not least <= len(messages) <= 1 or any(isinstance(message, Reply) != finished for message in messages):
+        ends = [isinstance(message, Reply | SnapshotRequest) for message in messages]
+        if not least <= len(messages) <= 1 or any(end != finished for end in ends):
             raise RefusedError("malformed", "expected one upload, or a reply at the end, found other messages")
         for message in messages:
             self._servers.ledger.record("uplink", encoded_sizes(message))
         return messages[0] if messages else None
 
 
-def read_checked(path: Path, check: RoundCheck) -> Iterator[Upload | Reply]:
+def read_checked(path: Path, check: RoundCheck, *, bundle: bool) -> Iterator[FromClient]:
     """The messages of a file, each checked.
 
     Raises:
         RefusedError: if one is not to be used.
     """
     try:
-        for message in read_stream(path):
+        for message in read_stream(path, bundle=bundle):
             check.take(message)
             yield _sent(message)
     except RefusedError:
@@ -188,6 +209,6 @@ def read_checked(path: Path, check: RoundCheck) -> Iterator[Upload | Reply]:
         raise RefusedError("undecodable", str(error)) from error
 
 
-def _sent(message: Message | None) -> Upload | Reply:
-    assert isinstance(message, Upload | Reply)  # checked when it came
+def _sent(message: Message | None) -> FromClient:
+    assert isinstance(message, FromClient)  # checked when it came
     return message

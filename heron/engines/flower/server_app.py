@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heron.data import Splits
-from heron.engines.flower.checks import Expected
 from heron.engines.flower.engine import FlowerFederation
+from heron.engines.flower.expected import Expected
 from heron.engines.flower.log import say
 from heron.engines.flower.settings import DeploymentSettings
 from heron.engines.run_directory import Metrics, RunDirectory

@@ -10,7 +10,7 @@ from heron.data import Batch, Splits
 from heron.engines import Federation, Run, RunDirectory
 from heron.engines.clients import Clients
 from heron.engines.flower import DeploymentSettings, FlowerFederation, make_client_app
-from heron.engines.flower.checks import Expected
+from heron.engines.flower.expected import Expected
 from heron.engines.resident import Resident
 from heron.engines.servers import Servers
 from tests.conformance.test_algorithms import CLASSES, NUM_CLIENTS, examples, federation, partition, split_model

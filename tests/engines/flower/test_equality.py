@@ -1,8 +1,11 @@
 """The Flower engine computes what the in-process engine computes, bit for bit, for every algorithm."""
 
+from typing import Any
+
 import pytest
 
 from heron.algorithms import ClientSettings
+from heron.comms import SmashedCodec
 from heron.engines import Reliability, RunDirectory
 from tests.conformance.test_algorithms import EVERY, SIZES, assert_equal, comparable, federation, run
 from tests.engines.flower.grid import task_identity  # noqa: F401 - a fixture
@@ -12,7 +15,12 @@ from tests.engines.flower.parties import flower_run, grid_of
 def assert_same_run(found, expected) -> None:
     assert comparable(found.metrics) == comparable(expected.metrics)
     assert_equal(found.federation.state()[0], expected.federation.state()[0])
-    assert found.federation.state()[1] == expected.federation.state()[1]
+    assert facts_of(found) == facts_of(expected)
+
+
+def facts_of(found) -> dict:
+    """But those of what clients hold, which lies with them."""
+    return found.federation.state()[1] | {"held": {}}
 
 
 @EVERY
@@ -84,5 +92,41 @@ def test_a_run_that_one_engine_began_goes_on_in_the_other(name: str, tmp_path) -
         resumed = make(name, RunDirectory(tmp_path / "cut"), rounds=rounds, client=client)
         assert resumed.restore() == rounds - 1
         resumed.train()
-    assert comparable(resumed.directory.read_metrics()) == comparable(whole.directory.read_metrics())
+    found, expected = (comparable(each.directory.read_metrics()) for each in (resumed, whole))
+    if resumed.federation.servers.resident.learner.replayed():  # clients that hold nothing ask for snapshots
+        assert found[-1]["downlink_bytes"] > expected[-1]["downlink_bytes"]
+        assert without_bytes(found) == without_bytes(expected)
+        assert_equal(resumed.federation.state()[0], whole.federation.state()[0])
+        return
+    assert found == expected
     assert resumed.directory.checkpoint.read_bytes() == whole.directory.checkpoint.read_bytes()
+
+
+def without_bytes(rows: list[dict]) -> list[dict]:
+    return [{key: value for key, value in row.items() if "bytes" not in key} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("heron", {"codec": SmashedCodec("int8")}),
+        ("heron", {"codec": SmashedCodec("int4", zstd=True), "reuse": 2, "buffer_size": 3}),
+        ("sflv2", {"codec": SmashedCodec("fp16", zstd=True)}),
+        ("ho_sfl", {"codec": SmashedCodec("int8"), "update_codec": "int8"}),
+        ("heron", {"update_codec": "int8"}),
+        ("sflv1", {"update_codec": "int4"}),
+        ("hosl", {"update_codec": "int8"}),
+        ("hosl, scalars", {"update_codec": "int8"}),
+        ("heron, exact head, scalars", {"codec": SmashedCodec("int8"), "update_codec": "int8", "reuse": 1}),
+        ("fsl_sage", {"codec": SmashedCodec("int8"), "update_codec": "fp16"}),
+        ("heron", {"bundle": True, "upload_period": 2}),
+        ("fedavg", {"bundle": True}),
+        ("heron", {"bundle": True, "codec": SmashedCodec("int8"), "reliability": Reliability(dropout=0.3)}),
+        ("heron, scalars", {"bundle": True, "update_codec": "int8", "clients_per_round": 1}),
+    ],
+)
+def test_equals_it_with_little_traffic(name: str, changes: dict[str, Any]) -> None:
+    expected, found = (make(name, **{"clients_per_round": 2} | changes) for make in (run, flower_run))
+    expected.train()
+    found.train()
+    assert_same_run(found, expected)

@@ -97,11 +97,13 @@ def test_a_stream_in_pieces_is_the_messages(sizes: list[int], piece_bytes: int) 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stream"
         path.write_bytes(b"".join(pieces))
-        assert [encode(message) for message in read_stream(path)] == [encode(message) for message in messages]
+        assert [encode(message) for message in read_stream(path, bundle=False)] == [
+            encode(message) for message in messages
+        ]
         if stream:
             path.write_bytes(stream[:-1])
             with pytest.raises(MessageError):
-                list(read_stream(path))
+                list(read_stream(path, bundle=False))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,7 @@ def request_of(name: str, client_id: int = 0, **changes: Any) -> RoundRequest:
     ("name", "changes", "reason"),
     [
         ("heron", {"content": b"garbage"}, "cut short or foreign"),
-        ("heron", {"content": encode(CutGradient(0, 0, 0, torch.ones(1)))}, "a ModelBroadcast to open a round"),
+        ("heron", {"content": encode(CutGradient(0, 0, 0, torch.ones(1)))}, "a broadcast to open a round"),
         ("heron", {"round_index": 1}, "the broadcast of the request's round"),
         ("heron", {"client_id": 1}, "a request for client 0, which this node is, found 1"),
         ("sflv2", {"step": 1}, "lost its place"),
