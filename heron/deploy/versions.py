@@ -1,0 +1,39 @@
+"""Versions of what all parties share, and whether this host's fit."""
+
+import re
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, requires, version
+
+PARTS = ("heron-sfl", "flwr", "torch")
+_PIN = re.compile(r"flwr(?:\[[^]]*\])?==([0-9.]+)")
+
+
+def installed_versions() -> dict[str, str]:
+    """What is installed of `PARTS`; of a version, not what it was built for (`+cpu`)."""
+    found = {}
+    for library in PARTS:
+        try:
+            found[library] = version(library).partition("+")[0]
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def pinned_flower() -> str | None:
+    """The version of Flower that this version of heron was tested with; None if its metadata do not say."""
+    try:
+        pins = [_PIN.match(requirement) for requirement in requires("heron-sfl") or []]
+    except PackageNotFoundError:
+        return None
+    return next((pin[1] for pin in pins if pin is not None), None)
+
+
+def as_text(versions: Mapping[str, str]) -> str:
+    """Versions as they stand in an env file."""
+    return " ".join(f"{library}={found}" for library, found in versions.items())
+
+
+def from_text(text: str) -> dict[str, str]:
+    """Versions of an env file; what is no version is left out."""
+    pairs = (word.partition("=") for word in text.split())
+    return {library: found for library, _, found in pairs if library in PARTS and found}
