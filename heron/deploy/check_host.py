@@ -10,7 +10,7 @@ from pathlib import Path
 from heron.config import recipe_config
 from heron.deploy.findings import Level
 from heron.deploy.party import Party
-from heron.deploy.versions import from_text, installed_versions, pinned_flower
+from heron.deploy.versions import FLOWER, from_text, installed_versions
 from heron.errors import DeployError
 
 # Files below HERON_DATA by data set; the digits come with scikit-learn.
@@ -40,13 +40,13 @@ def check_programs(party: Party) -> Iterator[tuple[Level, str]]:
 
 def check_versions(party: Party) -> Iterator[tuple[Level, str]]:
     """Flower is the version that was tested, and the rest is what the deployment was made with."""
-    found, pin = installed_versions(), pinned_flower()
+    found = installed_versions()
     if "flwr" not in found:
         raise DeployError("flwr is not installed in this environment; pip install 'heron-sfl[flower]'")
-    if pin is not None and found["flwr"] != pin:
+    if found["flwr"] != FLOWER:
         raise DeployError(
-            f"expected flwr {pin}, which this version of heron was tested with, found {found['flwr']}; pip install "
-            f"flwr=={pin}"
+            f"expected flwr {FLOWER}, which this version of heron was tested with, found {found['flwr']}; pip install "
+            f"flwr=={FLOWER}"
         )
     for library, expected in from_text(party.settings.get("HERON_VERSIONS", "")).items():
         if (here := found.get(library, "none")) != expected:

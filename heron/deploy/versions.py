@@ -1,11 +1,11 @@
 """Versions of what all parties share, and whether this host's fit."""
 
-import re
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 
 PARTS = ("heron-sfl", "flwr", "torch")
-_PIN = re.compile(r"flwr(?:\[[^]]*\])?==([0-9.]+)")
+FLOWER = "1.41.0"
+"""The version of Flower that this one was tested with; `pyproject.toml` has the same."""
 
 
 def installed_versions() -> dict[str, str]:
@@ -17,15 +17,6 @@ def installed_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def pinned_flower() -> str | None:
-    """The version of Flower that this version of heron was tested with; None if its metadata do not say."""
-    try:
-        pins = [_PIN.match(requirement) for requirement in requires("heron-sfl") or []]
-    except PackageNotFoundError:
-        return None
-    return next((pin[1] for pin in pins if pin is not None), None)
 
 
 def as_text(versions: Mapping[str, str]) -> str:

@@ -24,11 +24,12 @@ trap stop INT TERM
 
 while :; do
   flower-supernode --root-certificates "$HERE/ca.crt" --superlink "$superlink" --port "$HERON_LOCAL_PORT" \
-    --auth-supernode-private-key "$HERE/node.key" --disable-runtime-dependency-installation \
+    --auth-supernode-private-key "$HERE/node.key" \
     --node-config "partition-id=$HERON_CLIENT $HERON_NODE_CONFIG" &
   child=$!
   wait "$child"
   code=$?
+  [ "$code" -ne 2 ] || exit 2  # it does not understand its command line: an HERON_ setting is wrong
   # For about 60 s the SuperLink takes a node that was killed for one that is there, and refuses its successor
   # (Flower's exit code 305, here 49).
   echo "client $HERON_CLIENT: $(date -u +%Y-%m-%dT%H:%M:%SZ) the SuperNode ended with exit code $code; again in 15 s" >&2

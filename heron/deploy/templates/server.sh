@@ -25,6 +25,7 @@ while :; do
   child=$!
   wait "$child"
   code=$?
+  [ "$code" -ne 2 ] || exit 2  # it does not understand its command line: an HERON_ setting is wrong
   echo "server.sh: $(date -u +%Y-%m-%dT%H:%M:%SZ) the SuperLink ended with exit code $code; again in 5 s" >&2
   sleep 5 &
   child=$!
