@@ -33,6 +33,10 @@ class TrainingError(HeronError):
     """A run that cannot go on: a loss or an update that is not finite."""
 
 
+class DeployError(HeronError):
+    """A deployment's folder that cannot be made, or that will not work as it is."""
+
+
 class MissingExtraError(HeronError):
     """An optional library that the request needs and that is not installed."""
 

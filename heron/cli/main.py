@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from heron.cli.deploy import add_deploy
 from heron.errors import ConfigError, HeronError
 
 _EXAMPLES = """examples:
@@ -18,6 +19,7 @@ _EXAMPLES = """examples:
   heron plan cifar10-resnet18 --memory 200MiB
   heron split-model gpt2-medium --cut 6 --auxiliary-blocks 3 --out parts
   heron export runs/mine --out exported
+  heron deploy init mydeployment --clients 3
 """
 
 
@@ -74,6 +76,10 @@ def _dispatch(options: argparse.Namespace) -> None:
         plan_command(options.recipe, options.memory, options.set, options.json)
     elif options.command in {"split-model", "export", "generate"}:
         _dispatch_language(options)
+    elif options.command == "deploy":
+        from heron.cli.deploy import deploy_command
+
+        deploy_command(options)
     elif options.command == "recipes":
         from heron.cli.listing import list_recipes, show_recipe
 
@@ -157,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_measuring(commands)
     _add_language(commands)
+    add_deploy(commands)
     recipes = commands.add_parser("recipes", help="list the recipes, or show one complete with all its keys")
     recipes.add_argument("recipe", nargs="?", metavar="RECIPE", help="show this one as TOML")
     commands.add_parser("algorithms", help="list the algorithms")

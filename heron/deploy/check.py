@@ -1,0 +1,78 @@
+"""Will a deployment work, before anything of it starts? Every party's folder, this host, the way to the server."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from heron.deploy.check_files import check_clients, check_files, check_rights
+from heron.deploy.check_host import check_app, check_data, check_programs, check_versions
+from heron.deploy.check_network import check_local_port, check_server_port, check_way_to_server
+from heron.deploy.findings import Finding, Level
+from heron.deploy.folder import require_cryptography
+from heron.deploy.party import Party, find_parties
+from heron.errors import DeployError, HeronError
+
+Check = Callable[[Party], Iterator[tuple[Level, str]]]
+"""Yields findings; raises HeronError for what will not work."""
+_COMMON: tuple[Check, ...] = (check_files, check_rights)
+_HOST: tuple[Check, ...] = (check_programs, check_versions, check_data)
+
+
+def check_deployment(
+    folder: Path, *, client: int | None = None, server: bool = False, now: dt.datetime | None = None
+) -> list[Finding]:
+    """Check the parties whose folders are here. Reads files, connects to the server, changes nothing.
+
+    Args:
+        folder: what `init_deployment` made, or one party's folder of it.
+        client: check this client alone.
+        server: check the server alone.
+        now: when; the present by default.
+
+    Returns:
+        Findings, party after party; an `error` if something will not work.
+
+    Raises:
+        DeployError: if the party's folder is not here, or an env file cannot be read.
+        MissingExtraError: if `cryptography` is not installed.
+    """
+    require_cryptography()
+    chosen = _chosen(find_parties(folder), folder, client, server=server)
+    return [finding for party in chosen for finding in _findings(party, now or dt.datetime.now(dt.UTC))]
+
+
+def _chosen(parties: list[Party], folder: Path, client: int | None, *, server: bool) -> list[Party]:
+    if client is None and not server:
+        return parties
+    wanted = "server" if client is None else f"client-{client}"
+    chosen = [party for party in parties if party.name == wanted]
+    if not chosen:
+        raise DeployError(
+            f"expected the folder of {wanted} in {folder}, found {', '.join(party.name for party in parties)}"
+        )
+    return chosen
+
+
+def _findings(party: Party, now: dt.datetime) -> Iterator[Finding]:
+    for check in _checks_of(party, now):
+        try:
+            for level, text in check(party):
+                yield Finding(level, party.name, text)
+        except HeronError as error:
+            yield Finding("error", party.name, str(error))
+
+
+def _checks_of(party: Party, now: dt.datetime) -> Sequence[Check]:
+    from heron.deploy.check_keys import check_authority, check_node_key, check_server_keys
+
+    if party.is_server:
+
+        def check_keys(party: Party) -> Iterator[tuple[Level, str]]:
+            return check_server_keys(party, now)
+
+        return (*_COMMON, check_keys, check_clients, *_HOST, check_app, check_server_port)
+
+    def check_certificate(party: Party) -> Iterator[tuple[Level, str]]:
+        return check_authority(party, now)
+
+    return (*_COMMON, check_certificate, check_node_key, *_HOST, check_local_port, check_way_to_server)

@@ -1,0 +1,67 @@
+"""Are a party's files there, readable by the right people, and its alone?"""
+
+import os
+from collections.abc import Iterator
+
+from heron.deploy.findings import Level
+from heron.deploy.party import Party
+from heron.errors import DeployError
+
+_OTHERS = 0o077
+_MAX_BYTES = 2**16
+_MARK = b"PRIVATE KEY-----"  # of every PEM format
+
+
+def check_files(party: Party) -> Iterator[tuple[Level, str]]:
+    """All files are there, and scripts can be run."""
+    absent = [name for name in party.files if not (party.folder / name).is_file()]
+    if absent:
+        raise DeployError(f"expected {', '.join(absent)} in {party.folder}, found none; copy the whole folder again")
+    inert = [name for name in party.files if name.endswith(".sh") and not os.access(party.folder / name, os.X_OK)]
+    if inert:
+        raise DeployError(f"expected scripts that can be run; chmod +x {' '.join(inert)}")
+    yield "ok", f"{len(party.files)} files in {party.folder}"
+
+
+def check_rights(party: Party) -> Iterator[tuple[Level, str]]:
+    """Its key is readable by its owner alone, and no other party's key lies beside it."""
+    key = party.folder / party.key
+    if key.exists():
+        mode = key.stat().st_mode & 0o777
+        if mode & _OTHERS:
+            raise DeployError(f"{party.key} has mode {mode:04o}, others may use it; chmod 600 {key}")
+    foreign = [path.name for path in sorted(party.folder.iterdir()) if path != key and _holds_a_key(party, path.name)]
+    if foreign:
+        raise DeployError(
+            f"{', '.join(foreign)}: a private key that is not this party's; remove it here, and replace it where it "
+            f"belongs"
+        )
+    yield "ok", f"{party.key} is readable by its owner alone, no other party's key is here"
+
+
+def check_clients(party: Party) -> Iterator[tuple[Level, str]]:
+    """The server has one public key of each client."""
+    from heron.deploy.trust import load_node_public_key
+
+    expected = {f"client-{number}.pub" for number in range(party.count("HERON_CLIENTS"))}
+    found = {path.name: path for path in (party.folder / "nodes").glob("*.pub")}
+    if found.keys() != expected:
+        raise DeployError(
+            f"expected a public key for each of {len(expected)} clients in nodes/, client-0.pub and on, found "
+            f"{', '.join(sorted(found)) or 'none'}; correct HERON_CLIENTS or the folder"
+        )
+    keys = {load_node_public_key(path).public_numbers() for path in found.values()}
+    if len(keys) < len(found):
+        raise DeployError("expected different keys in nodes/, found one twice: two nodes cannot share one")
+    yield "ok", f"public keys of {len(found)} clients"
+
+
+def _holds_a_key(party: Party, name: str) -> bool:
+    path = party.folder / name
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return _MARK in file.read(_MAX_BYTES)
+    except OSError:
+        return False

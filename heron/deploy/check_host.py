@@ -1,0 +1,90 @@
+"""Does this host have the programs, the versions and the data that a party needs?"""
+
+import os
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from heron.config import recipe_config
+from heron.deploy.findings import Level
+from heron.deploy.party import Party
+from heron.deploy.versions import FLOWER, from_text, installed_versions
+from heron.errors import DeployError
+
+# Files below HERON_DATA by data set; the digits come with scikit-learn.
+_DATA_FILES = {
+    "digits": (),
+    "cifar10": ("cifar10/train.parquet", "cifar10/test.parquet"),
+    "e2e": ("e2e/train.csv", "e2e/dev.csv", "e2e/test.csv"),
+}
+_ON_THE_HUB = {"cifar10"}
+
+
+def check_programs(party: Party) -> Iterator[tuple[Level, str]]:
+    """Flower's commands are where the env file says."""
+    bin_folder = party.settings.get("HERON_BIN", "")
+    path = f"{bin_folder}{os.pathsep}{os.environ.get('PATH', '')}" if bin_folder else os.environ.get("PATH", "")
+    own = ("flower-superlink", "flwr", "flwr-serverapp") if party.is_server else ("flower-supernode", "flwr-clientapp")
+    absent = [name for name in own if shutil.which(name, path=path) is None]
+    if absent:
+        raise DeployError(
+            f"expected {', '.join(absent)} in HERON_BIN ({bin_folder or 'empty'}) or on PATH, found none; pip install "
+            f"'heron-sfl[flower]' and correct HERON_BIN"
+        )
+    if bin_folder and not Path(sys.executable).parent.samefile(bin_folder):
+        yield "warning", f"this check runs in another environment than HERON_BIN ({bin_folder}): versions may differ"
+    yield "ok", f"{' and '.join(own)} are installed"
+
+
+def check_versions(party: Party) -> Iterator[tuple[Level, str]]:
+    """Flower is the version that was tested, and the rest is what the deployment was made with."""
+    found = installed_versions()
+    if "flwr" not in found:
+        raise DeployError("flwr is not installed in this environment; pip install 'heron-sfl[flower]'")
+    if found["flwr"] != FLOWER:
+        raise DeployError(
+            f"expected flwr {FLOWER}, which this version of heron was tested with, found {found['flwr']}; pip install "
+            f"flwr=={FLOWER}"
+        )
+    for library, expected in from_text(party.settings.get("HERON_VERSIONS", "")).items():
+        if (here := found.get(library, "none")) != expected:
+            yield "warning", f"{library} {here} here, the deployment was made with {expected}: results may differ"
+    yield "ok", ", ".join(f"{library} {number}" for library, number in found.items())
+
+
+def check_data(party: Party) -> Iterator[tuple[Level, str]]:
+    """What the recipe reads is there and readable."""
+    config = recipe_config(party.setting("HERON_RECIPE"), "heron", [])
+    files, root = _DATA_FILES[config.data.name], Path(party.setting("HERON_DATA"))
+    absent = [name for name in files if not (root / name).is_file()]
+    if absent and config.data.name not in _ON_THE_HUB:
+        raise DeployError(f"expected {', '.join(absent)} in HERON_DATA ({root}), found none; see data/README.md")
+    if locked := [name for name in files if (root / name).is_file() and not os.access(root / name, os.R_OK)]:
+        raise DeployError(f"expected files that can be read in HERON_DATA ({root}), found {', '.join(locked)}; chmod")
+    if absent:
+        yield "warning", f"no {' and no '.join(absent)} in HERON_DATA ({root}): this host needs a way to the hub"
+    source = getattr(config.split, "pretrained", None)
+    if source is not None and not any(folder.is_dir() for folder in (Path(source), root.parent / "models" / source)):
+        yield "warning", f"no model {source} in {root.parent / 'models'}: this host needs a way to the hub"
+    yield "ok", f"recipe {config.recipe} reads {' and '.join(files) if files else 'no files'}"
+
+
+def check_app(party: Party) -> Iterator[tuple[Level, str]]:
+    """The server has what `flwr run` sends to the clients."""
+    app = party.settings.get("HERON_APP", "")
+    try:
+        tools = tomllib.loads((Path(app) / "pyproject.toml").read_text()).get("tool", {}) if app else {}
+    except (OSError, ValueError) as error:
+        raise _no_app(app) from error
+    if "app" not in tools.get("flwr", {}):
+        raise _no_app(app)
+    yield "ok", f"the app is {app}"
+
+
+def _no_app(app: str) -> DeployError:
+    return DeployError(
+        f"expected a clone of the heron repository as HERON_APP, found {app or 'nothing'}; clone it and correct the "
+        f"line in server.env"
+    )

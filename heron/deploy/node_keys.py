@@ -1,0 +1,15 @@
+"""Key pairs that SuperNodes prove themselves with, as `ssh-keygen -t ecdsa -b 384` makes them. Needs `cryptography`."""
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+
+def make_node_key() -> tuple[bytes, bytes]:
+    """An ECDSA P-384 key pair.
+
+    Returns:
+        Private key for `flower-supernode` (OpenSSH, not encrypted) and public key for `flwr supernode register`.
+    """
+    key = ec.generate_private_key(ec.SECP384R1())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    return private, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b"\n"
