@@ -1,11 +1,10 @@
 """Real Flower processes on loopback, for scripts and tests: a simulation, and a secured deployment.
 
 Everything runs in a network and process namespace of its own, where that is permitted: nothing listens outside it, and
-nothing survives it. Keys and certificates are made for one use and live as long as the folder they are in.
+nothing survives it. Keys and certificates are those of `heron deploy init`; the processes are started without its
+scripts' restart loops, so that who measures or kills them knows which is which.
 """
 
-import datetime as dt
-import ipaddress
 import os
 import shutil
 import signal
@@ -17,6 +16,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from heron.deploy import DeploymentPlan, init_deployment
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -79,11 +80,13 @@ class Deployment:
         num_clients: number of nodes; node i is client i.
 
     Attributes:
+        parties: the folder that `heron deploy init` made.
         peak_rss_mib: largest resident memory seen, by kind of process.
     """
 
     def __init__(self, folder: Path, num_clients: int) -> None:
         self.folder = folder
+        self.parties = folder / "parties"
         self.num_clients = num_clients
         self.peak_rss_mib: dict[str, float] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -93,23 +96,23 @@ class Deployment:
     def start(self) -> None:
         """Make keys, start the SuperLink, register the nodes' keys, start the nodes."""
         (self.folder / "home").mkdir(parents=True, exist_ok=True)
-        make_certificates(self.folder)
-        for client_id in range(self.num_clients):
-            make_node_key(self.folder / f"node{client_id}")
-        address = f"127.0.0.1:{self._port}"
+        plan = DeploymentPlan(self.num_clients, port=self._port)
+        init_deployment(self.parties, plan)
+        authority = self.parties / "server" / "ca.crt"
         (self.folder / "home" / "config.toml").write_text(
-            f'[superlink.dep]\naddress = "{address}"\nroot-certificates = "{self.folder / "ca.crt"}"\n'
+            f'[superlink.dep]\naddress = "{plan.control}"\nroot-certificates = "{authority}"\n'
         )
         self.start_superlink()
         for client_id in range(self.num_clients):
-            _flwr(["flwr", "supernode", "register", str(self.folder / f"node{client_id}.pub"), "dep"], self.folder, 60)
+            public = self.parties / "server" / "nodes" / f"client-{client_id}.pub"
+            _flwr(["flwr", "supernode", "register", str(public), "dep"], self.folder, 60)
             self.start_node(client_id)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def start_superlink(self) -> None:
         """Start the SuperLink and wait until it answers."""
         names = {"--ssl-ca-certfile": "ca.crt", "--ssl-certfile": "server.crt", "--ssl-keyfile": "server.key"}
-        files = [word for flag, name in names.items() for word in (flag, str(self.folder / name))]
+        files = [word for flag, name in names.items() for word in (flag, str(self.parties / "server" / name))]
         command = [str(BIN / "flower-superlink"), *files, "--enable-supernode-auth", "--host", "127.0.0.1"]
         command += ["--port", str(self._port), "--database", str(self.folder / "state.db")]
         self._start("superlink", [*command, "--disable-runtime-dependency-installation"])
@@ -117,9 +120,10 @@ class Deployment:
 
     def start_node(self, client_id: int) -> None:
         """Start the SuperNode of a client."""
-        command = [str(BIN / "flower-supernode"), "--root-certificates", str(self.folder / "ca.crt")]
+        client = self.parties / f"client-{client_id}"
+        command = [str(BIN / "flower-supernode"), "--root-certificates", str(client / "ca.crt")]
         command += ["--superlink", f"127.0.0.1:{self._port}", "--port", str(_free_port())]
-        command += ["--auth-supernode-private-key", str(self.folder / f"node{client_id}")]
+        command += ["--auth-supernode-private-key", str(client / "node.key")]
         self._start(f"supernode{client_id}", [*command, "--node-config", f"partition-id={client_id}"])
 
     def run(self, config: Mapping[str, str | int | float], timeout_s: float) -> str:
@@ -167,69 +171,6 @@ def deployment(folder: Path, num_clients: int) -> Iterator[Deployment]:
         yield parties
     finally:
         parties.stop()
-
-
-def make_certificates(folder: Path) -> None:
-    """A certificate authority and a server certificate for 127.0.0.1, valid for a day."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    authority_key, server_key = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
-    authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "heron test authority")])
-    server = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-
-    issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
-
-    def builder(subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(authority)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(minutes=5))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(issuer_id, critical=False)
-        )
-
-    root = builder(authority, authority_key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")])
-    leaf = builder(server, server_key).add_extension(names, critical=False)
-    _write(folder / "ca.crt", _pem(root.sign(authority_key, hashes.SHA384())))
-    _write(folder / "server.crt", _pem(leaf.sign(authority_key, hashes.SHA384())))
-    _write(folder / "server.key", _private(server_key, openssh=False))
-
-
-def make_node_key(path: Path) -> None:
-    """A node's key pair as `ssh-keygen -t ecdsa -b 384` makes it: `path` and `path.pub`."""
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    key = ec.generate_private_key(ec.SECP384R1())
-    _write(path, _private(key, openssh=True))
-    path.with_suffix(".pub").write_bytes(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b"\n")
-
-
-def _private(key: object, *, openssh: bool) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    form = PrivateFormat.OpenSSH if openssh else PrivateFormat.PKCS8
-    return key.private_bytes(Encoding.PEM, form, NoEncryption())  # type: ignore[attr-defined]
-
-
-def _pem(certificate: object) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return certificate.public_bytes(Encoding.PEM)  # type: ignore[attr-defined]
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(content)
 
 
 def _flwr(command: list[str], folder: Path, timeout_s: float) -> str:

@@ -49,7 +49,7 @@ def test_one_party_alone_here_and_in_a_folder_that_was_copied(folder, tmp_path) 
     for where, options in ((folder, {"client": 1}), (copied, {"server": True}), (copied, {"client": 0})):
         with pytest.raises(DeployError, match="expected the folder of"):
             check_deployment(where, **options)
-    with pytest.raises(DeployError, match="no server.env"):
+    with pytest.raises(DeployError, match=r"no server\.env"):
         check_deployment(tmp_path)
 
 
@@ -160,7 +160,9 @@ def test_other_versions(library, level, made, monkeypatch) -> None:
     versions = {"heron-sfl": "0.1.0", "flwr": "1.41.0", "torch": "2.13.0"}
     monkeypatch.setattr(heron.deploy.check_host, "installed_versions", lambda: versions | {library: "9.9"})
     found = [each for each in check_deployment(made) if "9.9" in each.text and each.level != "ok"]
-    assert {(each.party, each.level) for each in found} == {(name, level) for name in ("server", "client-0", "client-1")}
+    assert {(each.party, each.level) for each in found} == {
+        (name, level) for name in ("server", "client-0", "client-1")
+    }
 
 
 def test_the_pin_is_that_of_the_package() -> None:
@@ -171,10 +173,10 @@ def test_the_pin_is_that_of_the_package() -> None:
 def test_no_flower_here(made, monkeypatch) -> None:
     monkeypatch.setattr(heron.deploy.check_host, "installed_versions", dict)
     monkeypatch.setattr(heron.deploy.check_host.shutil, "which", lambda name, path: None)
-    errors = of("error", check_deployment(made, server=True))
-    assert [re.search(r"flwr is not installed|expected flower-superlink", each.text) is not None for each in errors] == [
-        True,
-        True,
+    bin_folder = read_settings(made / "server" / "server.env")["HERON_BIN"]
+    assert [each.text.split(";")[0] for each in of("error", check_deployment(made, server=True))] == [
+        f"expected flower-superlink, flwr, flwr-serverapp in HERON_BIN ({bin_folder}) or on PATH, found none",
+        "flwr is not installed in this environment",
     ]
 
 

@@ -84,7 +84,9 @@ def test_scripts_are_valid_shell_and_env_files_are_what_the_shell_reads(made) ->
         names = sorted(party.settings.keys() - {"PATH", "HERE"})
         show = "".join(f' "${name}"' for name in names)
         code = f"HERE={party.folder}; . {env}; printf '%s\\n' {show}"
-        done = subprocess.run(["/bin/sh", "-eu", "-c", code], check=True, capture_output=True, text=True, env={"PATH": "/x"})
+        done = subprocess.run(
+            ["/bin/sh", "-eu", "-c", code], check=True, capture_output=True, text=True, env={"PATH": "/x"}
+        )
         assert done.stdout.splitlines() == [party.settings[name] for name in names]
 
 
@@ -144,7 +146,20 @@ def test_train_refuses_what_it_would_not_pass_on(words, folder, tmp_path) -> Non
         ({"num_clients": 3, "port": 65533}, "expected a port from 1 to 65532"),
         *(
             ({"num_clients": 1, "host": host}, "expected a host's name")
-            for host in ("", "0.0.0.0", "::", "224.0.0.1", "1.2.3", "a_b", "-a", "a-", "a..b", 'x";id;"', "A b", "a" * 64)
+            for host in (
+                "",
+                "0.0.0.0",
+                "::",
+                "224.0.0.1",
+                "1.2.3",
+                "a_b",
+                "-a",
+                "a-",
+                "a..b",
+                'x";id;"',
+                "A b",
+                "a" * 64,
+            )
         ),
     ],
 )
