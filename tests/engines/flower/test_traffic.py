@@ -183,12 +183,14 @@ WRONG: dict[str, Edit] = {
 
 @pytest.mark.parametrize("name", ["heron", "sflv2"])
 @pytest.mark.parametrize("case", list(WRONG))
-def test_packed_smashed_data_are_those_of_the_codec_and_the_network(name: str, case: str) -> None:
+def test_packed_smashed_data_are_those_of_the_codec_and_the_network(name: str, case: str, caplog) -> None:
     grid = grid_of(federation(name, **INT8))
     engine = flower(federation(name, **INT8), grid, **LENIENT)
     tamper(node_of(grid, 1), WRONG[case])
     result = engine.run_round()
     assert (result.faults, result.num_replies) == ({"malformed": 1}, 2)
+    if case == "enormous shape":  # eight labels, 3 x 4 x 4 values each
+        assert "a packed shape of at most 384 values" in caplog.text
 
 
 def test_what_is_not_to_be_packed_is_refused_packed() -> None:
