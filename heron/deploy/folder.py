@@ -15,7 +15,7 @@ from heron.config import recipe_config
 from heron.deploy.files import replace_file, write_file
 from heron.deploy.party import Party, find_parties
 from heron.deploy.plan import DeploymentPlan
-from heron.deploy.templates import render, script
+from heron.deploy.render import render, script
 from heron.deploy.versions import as_text, installed_versions
 from heron.errors import DeployError, MissingExtraError
 
@@ -45,6 +45,7 @@ def init_deployment(folder: Path, plan: DeploymentPlan, now: dt.datetime | None 
         renew_certificate(aside, now)
         for client_id in range(plan.num_clients):
             _make_client(aside, plan, client_id)
+        write_file(aside / ".gitignore", b"*\n")  # keys do not belong into a repository
         write_file(aside / "README.md", render("README.md.j2", **_facts(plan)))
 
     _made_whole(folder, fill)

@@ -4,6 +4,7 @@ import datetime as dt
 import re
 import socket
 import ssl
+import sys
 import threading
 import tomllib
 from pathlib import Path
@@ -201,9 +202,9 @@ def test_a_port_in_use(made) -> None:
     assert f"cannot listen at 127.0.0.1 port {port}" in error.text
 
 
-def answer(port, context):
+def answer(port, context, address="127.0.0.1"):
     """One connection as a server would take it."""
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = socket.create_server((address, port))
 
     def serve():
         with listener, listener.accept()[0] as connection:
@@ -245,6 +246,16 @@ def test_the_server_that_answers_must_be_the_right_one(kind, level, expected, fo
     thread.join(10)
     (found,) = (each for each in findings if f"port {port}" in each.text)
     assert (found.level, expected in found.text) == (level, True), found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8 on loopback")
+def test_a_server_of_the_same_authority_under_another_name(folder) -> None:
+    settings = folder / "client-0" / "client.env"
+    change(settings, '^HERON_HOST=".*"', 'HERON_HOST="127.0.0.2"')
+    thread = answer(int(read_settings(settings)["HERON_PORT"]), tls(folder), "127.0.0.2")
+    (error,) = of("error", check_deployment(folder, client=0))
+    thread.join(10)
+    assert re.search(r"ca\.crt does not vouch for.*127\.0\.0\.2", error.text)
 
 
 @pytest.mark.parametrize("line", ["HERON_PORT=1", ' HERON_PORT="1"', 'HERON_PORT="`id`"', "export A", 'A="1" B="2"'])

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from importlib.resources import files
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import heron.deploy.folder
 from heron.deploy import DeploymentPlan, add_client, check_deployment, init_deployment, renew_certificate
 from heron.deploy.party import find_parties
-from heron.errors import ConfigError, DeployError
+from heron.errors import ConfigError, DeployError, MissingExtraError
 
 SECRET = b"PRIVATE KEY-----"
 # What each folder may hold; the keys are those that may be secret.
@@ -36,7 +37,7 @@ def test_each_folder_holds_what_its_party_needs_and_no_other_secret(made) -> Non
             for number in (0, 1)
         },
     }
-    assert {path.name for path in made.iterdir()} == {*expected, "README.md"}
+    assert {path.name for path in made.iterdir()} == {*expected, "README.md", ".gitignore"}
     secrets = []
     for name, (names, secret) in expected.items():
         found = contents(made / name)
@@ -250,3 +251,11 @@ def test_changes_need_the_whole_deployment(change, folder, tmp_path) -> None:
         with pytest.raises(DeployError):
             change(where)
         assert contents(folder) == before
+
+
+def test_without_cryptography_the_extra_is_named(made, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.x509", None)
+    for work in (lambda: init_deployment(tmp_path / "a", DeploymentPlan(1)), lambda: check_deployment(made)):
+        with pytest.raises(MissingExtraError, match=r"heron-sfl\[flower\]"):
+            work()
+    assert list(tmp_path.iterdir()) == []

@@ -31,7 +31,7 @@ while :; do
   code=$?
   [ "$code" -ne 2 ] || exit 2  # it does not understand its command line: an HERON_ setting is wrong
   # For about 60 s the SuperLink takes a node that was killed for one that is there, and refuses its successor
-  # (Flower's exit code 305, here 49).
+  # (Flower's exit code 305, which a shell sees as 1).
   echo "client $HERON_CLIENT: $(date -u +%Y-%m-%dT%H:%M:%SZ) the SuperNode ended with exit code $code; again in 15 s" >&2
   sleep 15 &
   child=$!
