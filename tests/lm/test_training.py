@@ -17,7 +17,6 @@ from heron.algorithms import ALGORITHMS, ClientSettings, LocalNetwork, StepKey, 
 from heron.comms import CutGradient, ModelBroadcast, Reply, SmashedData
 from heron.data import Batch, TokenSequences, fetch
 from heron.engines import ExampleShape, Federation, FederationSettings, StepCost, plan_step, profile_step
-from heron.engines.client_states import ClientStates
 from heron.errors import HeronError
 from heron.lm import Adaptation, causal_lm, whole_model
 from heron.split import SplitModel, build_seeded, num_counted, token_cross_entropy
@@ -105,10 +104,10 @@ def test_wire_equals_reference_bit_for_bit(name: str, saved) -> None:
 def test_resumes_bit_for_bit(name: str, saved, tmp_path) -> None:
     whole, first, resumed = (federation(saved("gpt2, dropout"), name) for _ in range(3))
     two_rounds(whole)
-    first.states = ClientStates(tmp_path)
+    first.keep_states_in(tmp_path)
     first.run_round()
     tensors, facts = first.state()
-    resumed.states = ClientStates(tmp_path)
+    resumed.keep_states_in(tmp_path)
     resumed.load_state({key: tensor.clone() for key, tensor in tensors.items()}, facts)
     resumed.run_round()
     assert_same(resumed, whole)
