@@ -17,7 +17,7 @@ from heron.algorithms.digests import digest_of
 from heron.algorithms.fed_server import FedServer
 from heron.algorithms.walk_log import WalkLog, flatten
 from heron.algorithms.walks import Replayer, RoundWalks, Walk, schedule_of, summed
-from heron.comms import Broadcast, Reply, ScalarBroadcast, ScalarReply, encoded_sizes
+from heron.comms import Broadcast, ModelBroadcast, Reply, ScalarBroadcast, ScalarReply, encoded_sizes
 from heron.errors import ConfigError, MessageError, TrainingError
 
 _THETA = "replayed"
@@ -55,12 +55,12 @@ class ScalarFedServer(FedServer):
     def broadcast(self, round_index: int, client_id: int) -> Broadcast:
         """What the client has missed, if it is known what the client holds and a snapshot is not smaller."""
         self._round_index = round_index
-        snapshot = self.snapshot(round_index, client_id)
+        rest = self.packed(self.model | self.downlink_only)
+        snapshot = ModelBroadcast(round_index, client_id, self.theta | rest)
         known = self._log.since_known(client_id)
         if known is None:
             return snapshot
         base, missed = known
-        rest = self.packed(self.model | self.downlink_only)
         digest = 0 if round_index % self._digest_period else self._digest(round_index)
         scalars = ScalarBroadcast(round_index, client_id, base, digest, *flatten(missed), rest)
         return scalars if _num_bytes(scalars) < _num_bytes(snapshot) else snapshot

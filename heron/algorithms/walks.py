@@ -95,12 +95,6 @@ class Replayer:
         self.num_probes = settings.estimator.num_probes
         self._distribution = settings.estimator.distribution
 
-    def follow(self, theta: Theta, round_index: int, walk: Walk) -> dict[str, Tensor]:
-        """What a client that received `theta` became; `theta` is only read."""
-        flat = self._flat(theta)
-        self._follow_(flat, round_index, [walk])
-        return dict(zip(theta, flat.named_tensors().values(), strict=True))
-
     def advance(self, theta: Theta, done: RoundWalks) -> dict[str, Tensor]:
         """The next round's theta: the mean of what the clients became.
 
@@ -111,18 +105,15 @@ class Replayer:
         if not done.walks:
             return dict(theta)
         if self._settings.seed_groups:
-            flat = self._flat(theta)
-            self._follow_(flat, done.round_index, done.walks)
-            return dict(zip(theta, flat.named_tensors().values(), strict=True))
+            return self._followed(theta, done.round_index, done.walks)
         mean = RunningMean()
         for walk in done.walks:
-            mean.add(self.follow(theta, done.round_index, walk), float(walk.weight))
+            mean.add(self._followed(theta, done.round_index, [walk]), float(walk.weight))
         return mean.take()
 
-    def _flat(self, theta: Theta) -> FlatParameters:
-        return FlatParameters(nn.ParameterList(theta.values()), kernel=self._settings.kernel)
-
-    def _follow_(self, flat: FlatParameters, round_index: int, walks: Sequence[Walk]) -> None:
+    def _followed(self, theta: Theta, round_index: int, walks: Sequence[Walk]) -> dict[str, Tensor]:
+        """Where these walks lead, one after the other; `theta` is only read."""
+        flat = FlatParameters(nn.ParameterList(theta.values()), kernel=self._settings.kernel)
         rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))
         records = [
             StepRecord(
@@ -134,3 +125,4 @@ class Replayer:
             if len(scalars)
         ]
         replay_(rule, rule.init(flat.theta), flat, records, self._distribution)
+        return dict(zip(theta, flat.named_tensors().values(), strict=True))
