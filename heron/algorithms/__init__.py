@@ -1,5 +1,6 @@
 """The algorithms, one file each, readable beside their papers, and the registry that names them."""
 
+from heron.algorithms.aggregation import Aggregation, AggregationMethod
 from heron.algorithms.base import (
     Algorithm,
     ClientLearner,
@@ -14,6 +15,7 @@ from heron.algorithms.client import BeforeStep, client_round, finish, unreplayed
 from heron.algorithms.cse_fsl import CSE_FSL
 from heron.algorithms.fed_adam import FedAdam
 from heron.algorithms.fed_server import FedServer, Weighting
+from heron.algorithms.fed_servers import make_fed_server
 from heron.algorithms.fedavg import FEDAVG
 from heron.algorithms.frozen import FROZEN
 from heron.algorithms.fsl_sage import FSL_SAGE
@@ -25,7 +27,6 @@ from heron.algorithms.local import Criterion, LocalNetwork
 from heron.algorithms.local_plan import BEGINNING, ClientData, LocalPlan, Progress
 from heron.algorithms.main_server import MainServer
 from heron.algorithms.opening import Opener, TensorStore
-from heron.algorithms.scalar_server import make_fed_server
 from heron.algorithms.server_setup import Alignment, ServerSetup
 from heron.algorithms.sflv1 import SFLV1
 from heron.algorithms.sflv2 import SFLV2
@@ -43,6 +44,8 @@ __all__ = [
     "ALGORITHMS",
     "BEGINNING",
     "OTHER_NAMES",
+    "Aggregation",
+    "AggregationMethod",
     "Algorithm",
     "Alignment",
     "BeforeStep",

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from torch import Tensor
 
+from heron.algorithms.aggregation import Aggregation
 from heron.algorithms.fed_adam import FedAdam
 from heron.algorithms.fed_server import FedServer, Weighting
 from heron.algorithms.hyperparameters import ClientSettings, OptimizerName
@@ -119,6 +120,7 @@ class FedServerSetup:
         buffers: names in `model` that are averaged whatever the optimiser.
         replayed: names in `model` that replies tell by scalars, in the order of the clients' flat buffer.
         codec: how tensors travel; None for as they are.
+        aggregation: what the mean of replies is, and how far one may go.
     """
 
     model: Mapping[str, Tensor]
@@ -130,6 +132,7 @@ class FedServerSetup:
     buffers: Collection[str] = ()
     replayed: tuple[str, ...] = ()
     codec: UpdateCodec | None = None
+    aggregation: Aggregation = field(default_factory=Aggregation)
 
 
 RoundProtocol = Callable[[Link, FedServer, MainServer, int, list[int]], None]

@@ -1,4 +1,7 @@
-"""The Fed Server: broadcasts what clients train and replaces it by the mean of their replies, or moves it that way."""
+"""The Fed Server: broadcasts what clients train and replaces it by the mean of their replies, or moves it that way.
+
+What is called the mean here is what `Aggregation` makes of the replies: their weighted mean, or a robust one.
+"""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -8,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from heron.algorithms.averaging import RunningMean
+from heron.algorithms.aggregation import Aggregation
 from heron.algorithms.fed_adam import FedAdam
 from heron.algorithms.update_codec import UpdateCodec
 from heron.comms import Broadcast, ModelBroadcast, Reply
@@ -28,9 +31,11 @@ class FedServer:
         optimizer: what makes the next model of the mean; None takes the mean itself.
         buffers: names in `model` that are averaged whatever the optimizer: statistics and counters.
         codec: how tensors travel; None for as they are.
+        aggregation: what the mean is, and how far one reply may go.
 
     Attributes:
         moments: state of the optimizer by name; empty before its first step.
+        num_bounded: replies of the latest round that went further than they may.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class FedServer:
         optimizer: FedAdam | None = None,
         buffers: Collection[str] = (),
         codec: UpdateCodec | None = None,
+        aggregation: Aggregation | None = None,
     ) -> None:
         self.model = {name: tensor.detach().clone() for name, tensor in model.items()}
         self.downlink_only = {name: tensor.detach().clone() for name, tensor in (downlink_only or {}).items()}
@@ -49,8 +55,11 @@ class FedServer:
         self._optimizer = optimizer
         self._buffers = frozenset(buffers)
         self._codec = codec
-        self._mean = RunningMean()
+        self.aggregation = aggregation or Aggregation()
+        self.num_bounded = 0
+        self._mean = self.aggregation.aggregator()
         self._losses: list[float] = []
+        self._bounded: set[int] = set()
 
     def broadcast(self, round_index: int, client_id: int) -> Broadcast:
         """The message that opens a client's round (round step 1)."""
@@ -96,7 +105,11 @@ class FedServer:
         """
         reply = self._checked(reply)
         received = {name: tensor.to(self.model[name].device) for name, tensor in reply.model.items()}
-        self._mean.add(received, self.weight(reply))
+        trained = {name: tensor for name, tensor in received.items() if name not in self._buffers}
+        bounded, was_bounded = self.aggregation.bounded(trained, self.model)
+        if was_bounded:
+            self._bounded.add(reply.client_id)
+        self._mean.add({**received, **bounded}, self.weight(reply))
         self._losses.append(float(reply.train_loss))
 
     def average(self) -> tuple[float, int]:
@@ -112,6 +125,8 @@ class FedServer:
             mean |= stepped
         self.model |= mean
         losses, self._losses = self._losses, []
+        self.num_bounded = len(self._bounded)
+        self._bounded.clear()
         return (sum(losses) / len(losses) if losses else math.nan), len(losses)
 
     def check(self, reply: Reply) -> None:
@@ -130,6 +145,7 @@ class FedServer:
         def undo() -> None:
             self._mean.take()
             self._losses = []
+            self._bounded.clear()
             self.model, self.downlink_only, self.moments = model, downlink_only, moments
 
         return undo

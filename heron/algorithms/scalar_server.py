@@ -42,7 +42,14 @@ class ScalarFedServer(FedServer):
                 "found another one"
             )
         rest = {name: tensor for name, tensor in setup.model.items() if name not in setup.replayed}
-        super().__init__(rest, setup.downlink_only, setup.weighting, codec=setup.codec)
+        super().__init__(
+            rest,
+            setup.downlink_only,
+            setup.weighting,
+            buffers=setup.buffers,
+            codec=setup.codec,
+            aggregation=setup.aggregation,
+        )
         self.theta = {name: setup.model[name].detach().clone() for name in setup.replayed}
         self._replayer = Replayer(setup.run_seed, setup.client)
         self._seed_groups = setup.client.seed_groups
@@ -96,6 +103,9 @@ class ScalarFedServer(FedServer):
         """
         scalars_P = self._scalars(reply)
         super().accept(reply)
+        scalars_P, was_bounded = self.aggregation.bounded_scalars(scalars_P)
+        if was_bounded:
+            self._bounded.add(reply.client_id)
         schedule = schedule_of(reply.client_id, self._seed_groups)
         self._walks.append(Walk(schedule, int(self.weight(reply)), scalars_P))
         self._log.acknowledge(reply.client_id, reply.round_index)
@@ -170,17 +180,3 @@ class ScalarFedServer(FedServer):
 
 def _num_bytes(message: Broadcast) -> int:
     return sum(encoded_sizes(message).values())
-
-
-def make_fed_server(setup: FedServerSetup) -> FedServer:
-    """The Fed Server of a run: one that replays where replies tell something by scalars."""
-    if setup.replayed:
-        return ScalarFedServer(setup)
-    return FedServer(
-        setup.model,
-        setup.downlink_only,
-        setup.weighting,
-        optimizer=setup.optimizer,
-        buffers=setup.buffers,
-        codec=setup.codec,
-    )

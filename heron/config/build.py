@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from heron.algorithms import ALGORITHMS, OTHER_NAMES, Alignment, ClientSettings, Criterion, FedAdam
+from heron.algorithms import ALGORITHMS, OTHER_NAMES, Aggregation, Alignment, ClientSettings, Criterion, FedAdam
 from heron.comms import SmashedCodec
 from heron.config.devices import link_model
 from heron.config.overrides import assigned_keys, check_choice, fingerprint, override
 from heron.config.recipe_parts import NO_LINK
 from heron.config.recipes import RECIPES
-from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, FedServerConfig, RunConfig
+from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, RunConfig
+from heron.config.servers import FedServerConfig
 from heron.data import Splits, labels_of, load_cifar10, load_digits, load_e2e, partition
 from heron.engines.attendance import Reliability
 from heron.engines.client_step import ExampleShape, StepCost
@@ -260,6 +261,12 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         weighting=clients.weighting,
         reliability=Reliability(clients.dropout, clients.stragglers),
         fed_optimizer=_fed_optimizer(config.fed_server),
+        aggregation=Aggregation(
+            config.fed_server.aggregation,
+            config.fed_server.trim,
+            config.fed_server.max_norm,
+            config.fed_server.max_scalar,
+        ),
         server_optimizer=server.optimizer,
         server_learning_rate=server.learning_rate,
         alignment=Alignment(server.alignment_period, server.alignment_steps, server.alignment_learning_rate),

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from heron.algorithms import ALGORITHMS, OptimizerName
-from heron.config.schema import ClientsConfig, FedServerConfig, RunConfig, ServerConfig
+from heron.config.schema import ClientsConfig, RunConfig
+from heron.config.servers import FedServerConfig, ServerConfig
 from heron.config.traffic import LinkConfig, SmashedConfig
 
 
@@ -79,8 +80,18 @@ FIVE_CLIENTS = ClientsConfig(
 
 EXACT_UPLOADS = SmashedConfig(codec="fp32", zstd=False)
 
-# Clients average; the rest are FedAdam's values in its paper's experiments, for who switches it on.
-AVERAGE = FedServerConfig(optimizer="average", learning_rate=1e-2, beta1=0.9, beta2=0.99, epsilon=1e-3)
+# Clients average, unbounded; the rest, for who switches it on, are FedAdam's values in its paper's experiments.
+AVERAGE = FedServerConfig(
+    optimizer="average",
+    learning_rate=1e-2,
+    beta1=0.9,
+    beta2=0.99,
+    epsilon=1e-3,
+    aggregation="mean",
+    trim=0.1,
+    max_norm=0.0,
+    max_scalar=0.0,
+)
 
 
 # Messages one by one, and no limits, so no time to simulate.

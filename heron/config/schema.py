@@ -15,6 +15,7 @@ from heron.config.section import (
     Probability,
     Section,
 )
+from heron.config.servers import FedServerConfig, ServerConfig
 from heron.config.traffic import LinkConfig, SmashedConfig
 from heron.lm import Base, LoraLayers
 from heron.zo import Distribution, KernelName, Scheme
@@ -139,50 +140,6 @@ class EstimatorConfig(Section):
     probes: NonNegativeInt
     distribution: Distribution
     scheme: Scheme
-
-
-class FedServerConfig(Section):
-    """What the Fed Server makes of the mean of a round's replies.
-
-    Attributes:
-        optimizer: `average` takes the mean; `adam` makes a step of FedAdam (Reddi et al., ICLR 2021) with the averaged
-            update. Statistics of BatchNorm are averaged by both. `average` ignores the keys below.
-        learning_rate: eta of FedAdam.
-        beta1: decay of its first moment, in [0, 1).
-        beta2: decay of its second moment, in [0, 1).
-        epsilon: its tau.
-    """
-
-    optimizer: Literal["average", "adam"]
-    learning_rate: PositiveFloat
-    beta1: Probability
-    beta2: Probability
-    epsilon: PositiveFloat
-
-
-class ServerConfig(Section):
-    """The Main Server.
-
-    Attributes:
-        optimizer: `adam` or `sgd`.
-        learning_rate: eta_s.
-        refresh_auxiliary: whether the Main Server aligns the auxiliary network that clients train with its own
-            gradients, after it was averaged; FSL-SAGE aligns its own in any case.
-        reuse: further steps after each upload, on uploads drawn from the last `buffer_size`; decoupled algorithms only.
-        buffer_size: uploads kept for that, packed as they came.
-        alignment_period: rounds from one alignment of the auxiliary network to the next.
-        alignment_steps: passes over the stored smashed data in each.
-        alignment_learning_rate: of its Adam.
-    """
-
-    optimizer: Literal["adam", "sgd"]
-    learning_rate: PositiveFloat
-    refresh_auxiliary: bool
-    reuse: NonNegativeInt
-    buffer_size: PositiveInt
-    alignment_period: PositiveInt
-    alignment_steps: PositiveInt
-    alignment_learning_rate: PositiveFloat
 
 
 class DigitsCnnConfig(Section):

@@ -173,6 +173,8 @@ class Run:
         }
         if result.simulated_s is not None:
             row["simulated_s"] = result.simulated_s
+        if result.num_bounded:
+            row["bounded"] = result.num_bounded
         if result.faults:
             row["faults"] = dict(result.faults)
         if number % self._evaluation_period == 0 or number == self.rounds:

@@ -52,6 +52,7 @@ class Servers:
                 resident.local.buffers(),
                 resident.learner.replayed(),
                 resident.update_codec,
+                settings.aggregation,
             )
         )
         self.main_server = algorithm.make_main_server(
@@ -90,7 +91,8 @@ class Servers:
         self.main_server.after_average(round_index, self.fed_server)
         server_loss = self.main_server.take_mean_loss()
         self.next_round += 1
-        return RoundResult(round_index, participants, num_replies, server_loss, client_loss)
+        num_bounded = self.fed_server.num_bounded
+        return RoundResult(round_index, participants, num_replies, server_loss, client_loss, num_bounded=num_bounded)
 
     def save_point(self) -> Callable[[], None]:
         """A function that undoes the rounds made from now on, but not the traffic that they caused.

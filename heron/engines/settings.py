@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from heron.algorithms import Algorithm, Alignment, ClientSettings, FedAdam, Weighting
+from heron.algorithms import Aggregation, Algorithm, Alignment, ClientSettings, FedAdam, Weighting
 from heron.comms import Codec, SmashedCodec
 from heron.engines.attendance import Reliability
 from heron.errors import ConfigError
@@ -28,6 +28,7 @@ class FederationSettings:
         weighting: how replies count in the round's mean.
         reliability: how often clients drop out or run late.
         fed_optimizer: what the Fed Server makes of the round's mean; None takes the mean itself.
+        aggregation: what that mean is, and how far one reply may go.
         server_optimizer: `"adam"` or `"sgd"`.
         server_learning_rate: eta_s.
         alignment: how the Main Server fits an auxiliary network to its own gradients.
@@ -52,6 +53,7 @@ class FederationSettings:
     weighting: Weighting = "equal"
     reliability: Reliability = field(default_factory=Reliability)
     fed_optimizer: FedAdam | None = None
+    aggregation: Aggregation = field(default_factory=Aggregation)
     server_optimizer: Literal["adam", "sgd"] = "adam"
     server_learning_rate: float = 1e-3
     alignment: Alignment = field(default_factory=Alignment)
@@ -73,6 +75,7 @@ class RoundResult:
         num_replies: how many of them replied; the others dropped out.
         server_loss: mean training loss of the Main Server; NaN where there was no upload.
         client_loss: mean local loss of the clients; NaN where they compute none.
+        num_bounded: how many of the replies went further than they may, and were cut to their bound.
         faults: how often which fault of a client was met, where clients are on nodes of their own.
         simulated_s: time that the rounds so far would have taken on the devices and links; None without them.
     """
@@ -82,6 +85,7 @@ class RoundResult:
     num_replies: int
     server_loss: float
     client_loss: float
+    num_bounded: int = 0
     faults: Mapping[str, int] = field(default_factory=dict)
     simulated_s: float | None = None
 

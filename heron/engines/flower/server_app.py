@@ -46,6 +46,8 @@ class ServerPlan:
     directory: Path
 
 
+_SHOWN = ("test_", "train_loss", "bounded", "faults")
+
 PlanBuilder = Callable[[Mapping[str, Any]], ServerPlan]
 """Makes the plan from the configuration that Flower was given for the run."""
 
@@ -94,7 +96,7 @@ def train(run: Run, run_id: int) -> None:
     say("run begins", run=run_id, out=run.directory.path, rounds=run.rounds, finished=run.restore())
 
     def observe(row: Metrics) -> None:
-        shown = {key: row[key] for key in row if key.startswith(("test_", "train_loss")) or key == "faults"}
+        shown = {key: row[key] for key in row if key.startswith(_SHOWN)}
         say("round recorded", run=run_id, round=row["round"], clients=row["clients"], seconds=row["elapsed_s"], **shown)
 
     run.train(observe)
