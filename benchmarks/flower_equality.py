@@ -1,13 +1,13 @@
 """Does Flower compute what one process computes? Same run in process, in Flower's simulation and deployed.
 
     python benchmarks/flower_equality.py [--engines simulation,deployment] [--algorithms heron,sflv2] [--local-steps 2]
-        [--rounds 3] [--clients 3] [--json FILE]
+        [--rounds 3] [--clients 3] [--set 'KEY=VALUE KEY=VALUE'] [--json FILE]
 
 The deployment is a SuperLink and one SuperNode for each client, with TLS and node authentication, on loopback. The
 checkpoint after the last round must be the same file, byte for byte, and the metrics the same but for `elapsed_s`.
 A coupled round takes a message for every local step, which in a deployment is about ten seconds: `--local-steps 2`
-keeps it short. Shown beside: seconds per round, and the largest resident memory by kind of process. Needs Linux with
-`unshare`.
+keeps it short. Shown beside: seconds per round and memory, of a deployment the largest resident memory by kind of
+process, of a simulation that of all processes together. Needs Linux with `unshare`.
 """
 
 import argparse
@@ -55,14 +55,14 @@ def difference(found: Path, expected: Path) -> str:
 
 def measure(engine: str, algorithm: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run one algorithm in one engine and compare it with the reference."""
-    settings = f"threads=1 clients.total={options.clients} client.local_steps={options.local_steps}"
+    settings = f"threads=1 clients.total={options.clients} client.local_steps={options.local_steps} {options.set}"
     expected, found = folder / "reference", folder / "found"
     in_process(expected, algorithm, options.rounds, settings)
     config = {"recipe": "digits", "algorithm": algorithm, "rounds": options.rounds, "set": settings, "out": str(found)}
     started = time.perf_counter()
     memory: dict[str, float] = {}
     if engine == "simulation":
-        log = simulate(folder, config, options.clients, _TIMEOUT_S)
+        log, memory = simulate(folder, config, options.clients, _TIMEOUT_S)
     else:
         with deployment(folder, options.clients) as parties:
             log = parties.run(config, _TIMEOUT_S)
@@ -75,9 +75,13 @@ def measure(engine: str, algorithm: str, options: argparse.Namespace, folder: Pa
         "algorithm": algorithm,
         "difference": difference(found, expected),
         "total_s": round(time.perf_counter() - started, 1),
+        "clients": options.clients,
+        "rounds": options.rounds,
+        "settings": settings,
+        "test_accuracy": rows_of(found)[-1].get("test_accuracy"),
         "first_round_s": times[0],
         "later_rounds_s": round((times[-1] - times[0]) / max(1, len(times) - 1), 2),
-        "peak_rss_mib": memory,
+        "peak_mib": memory,
     }
 
 
@@ -89,6 +93,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
     parser.add_argument("--clients", type=int, default=3, help="default 3")
     parser.add_argument("--local-steps", type=int, default=0, help="default 0: one pass over a client's data")
+    parser.add_argument("--set", default="", help="further settings of the recipe, apart by blanks")
     parser.add_argument("--json", type=Path, help="write the figures here, with the hardware")
     options = parser.parse_args()
     enter_namespace()
@@ -100,7 +105,7 @@ def main() -> None:
             verdict = row["difference"] or "bit for bit the in-process run"
             print(
                 f"{engine:11} {algorithm:9} {verdict}; first round {row['first_round_s']} s, later ones "
-                f"{row['later_rounds_s']} s each, {row['total_s']} s in all {row['peak_rss_mib'] or ''}",
+                f"{row['later_rounds_s']} s each, {row['total_s']} s in all {row['peak_mib']}",
                 flush=True,
             )
             rows.append(row)

@@ -2,7 +2,7 @@
 
 Everything runs in a network and process namespace of its own, where that is permitted: nothing listens outside it, and
 nothing survives it. Keys and certificates are those of `heron deploy init`; the processes are started without its
-scripts' restart loops, so that who measures or kills them knows which is which.
+scripts, so that who measures or kills them knows which is which. `supervise` is their restart loop.
 """
 
 import os
@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from heron.deploy import DeploymentPlan, init_deployment
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +26,7 @@ BIN = Path(sys.executable).parent
 _NAMESPACE = ("unshare", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc", "--kill-child")
 _INSIDE = "HERON_IN_NAMESPACE"
 _STOP_S = 20
+_RESTART_S = 5
 
 
 def can_have_namespace() -> bool:
@@ -63,13 +66,38 @@ def run_config(values: Mapping[str, str | int | float]) -> str:
     return " ".join(f'{key}="{value}"' if isinstance(value, str) else f"{key}={value}" for key, value in values.items())
 
 
-def simulate(folder: Path, config: Mapping[str, str | int | float], num_clients: int, timeout_s: float) -> str:
-    """Run the apps in Flower's simulation; returns the log. To be called in a namespace: Ray listens everywhere."""
+def simulate(
+    folder: Path, config: Mapping[str, str | int | float], num_clients: int, timeout_s: float
+) -> tuple[str, dict[str, float]]:
+    """Run the apps in Flower's simulation. To be called in a namespace: Ray listens everywhere.
+
+    Returns:
+        The log, and the largest memory of all processes of the namespace together (PSS: a shared page counts once).
+    """
     assert os.environ.get(_INSIDE), "call enter_namespace first"
     (folder / "home").mkdir(parents=True, exist_ok=True)
     federation = f"num-supernodes={num_clients} client-resources-num-cpus=1"
     command = ["flwr", "run", ".", "local", "--stream", "--federation-config", federation]
-    return _flwr([*command, "--run-config", run_config(config)], folder, timeout_s)
+    peak_mib: dict[str, float] = {"all processes": 0.0}
+    over = threading.Event()
+    watch = threading.Thread(target=_watch_namespace, args=(peak_mib, over), daemon=True)
+    watch.start()
+    try:
+        return _flwr([*command, "--run-config", run_config(config)], folder, timeout_s), peak_mib
+    finally:
+        over.set()
+        watch.join()
+
+
+def _watch_namespace(peak_mib: dict[str, float], over: threading.Event) -> None:
+    while not over.wait(1.0):
+        total = 0
+        for process in psutil.process_iter():
+            try:
+                total += process.memory_full_info().pss
+            except psutil.Error:
+                continue
+        peak_mib["all processes"] = max(peak_mib["all processes"], round(total / 2**20, 1))
 
 
 class Deployment:
@@ -78,25 +106,29 @@ class Deployment:
     Args:
         folder: where keys, state and logs go.
         num_clients: number of nodes; node i is client i.
+        node_configs: further keys of the configuration of some nodes, as `key=value key=value`.
 
     Attributes:
         parties: the folder that `heron deploy init` made.
+        port: of the SuperLink.
         peak_rss_mib: largest resident memory seen, by kind of process.
     """
 
-    def __init__(self, folder: Path, num_clients: int) -> None:
+    def __init__(self, folder: Path, num_clients: int, node_configs: Mapping[int, str] | None = None) -> None:
         self.folder = folder
+        self._node_configs = node_configs or {}
         self.parties = folder / "parties"
         self.num_clients = num_clients
         self.peak_rss_mib: dict[str, float] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._port = _free_port()
+        self._commands: dict[str, list[str]] = {}
+        self.port = _free_port()
         self._watching = threading.Event()
 
     def start(self) -> None:
         """Make keys, start the SuperLink, register the nodes' keys, start the nodes."""
         (self.folder / "home").mkdir(parents=True, exist_ok=True)
-        plan = DeploymentPlan(self.num_clients, port=self._port)
+        plan = DeploymentPlan(self.num_clients, port=self.port)
         init_deployment(self.parties, plan)
         authority = self.parties / "server" / "ca.crt"
         (self.folder / "home" / "config.toml").write_text(
@@ -114,23 +146,61 @@ class Deployment:
         names = {"--ssl-ca-certfile": "ca.crt", "--ssl-certfile": "server.crt", "--ssl-keyfile": "server.key"}
         files = [word for flag, name in names.items() for word in (flag, str(self.parties / "server" / name))]
         command = [str(BIN / "flower-superlink"), *files, "--enable-supernode-auth", "--host", "127.0.0.1"]
-        command += ["--port", str(self._port), "--database", str(self.folder / "state.db")]
+        command += ["--port", str(self.port), "--database", str(self.folder / "state.db")]
         self._start("superlink", [*command, "--disable-runtime-dependency-installation"])
-        _wait_for_port(self._port, self._processes["superlink"])
+        self.wait_for_superlink()
+
+    def wait_for_superlink(self, timeout_s: float = 120.0) -> None:
+        """Wait until it answers."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.2)
+        raise SystemExit(f"the SuperLink does not answer on port {self.port}; see its log")
 
     def start_node(self, client_id: int) -> None:
         """Start the SuperNode of a client."""
         client = self.parties / f"client-{client_id}"
-        command = [str(BIN / "flower-supernode"), "--root-certificates", str(client / "ca.crt")]
-        command += ["--superlink", f"127.0.0.1:{self._port}", "--port", str(_free_port())]
-        command += ["--auth-supernode-private-key", str(client / "node.key")]
-        self._start(f"supernode{client_id}", [*command, "--node-config", f"partition-id={client_id}"])
+        options = ["--root-certificates", str(client / "ca.crt")]
+        options += ["--auth-supernode-private-key", str(client / "node.key")]
+        config = f"partition-id={client_id} {self._node_configs.get(client_id, '')}".strip()
+        self.start_supernode(f"supernode{client_id}", [*options, "--node-config", config])
 
-    def run(self, config: Mapping[str, str | int | float], timeout_s: float) -> str:
+    def start_supernode(self, name: str, options: list[str]) -> None:
+        """Start a SuperNode that calls this deployment's SuperLink."""
+        command = [str(BIN / "flower-supernode"), "--superlink", f"127.0.0.1:{self.port}"]
+        self._start(name, [*command, "--port", str(_free_port()), *options])
+
+    def is_running(self, name: str) -> bool:
+        """Whether a process has not ended by itself."""
+        return self._processes[name].poll() is None
+
+    def end(self, name: str) -> list[str]:
+        """End a process; returns the lines that it wrote."""
+        _end(self._processes.pop(name))
+        return (self.folder / f"{name}.log").read_text(errors="replace").splitlines()
+
+    def run(self, config: Mapping[str, str | int | float], timeout_s: float, app: Path = ROOT) -> str:
         """Run the apps; returns the log."""
-        return _flwr(
-            ["flwr", "run", ".", "dep", "--stream", "--run-config", run_config(config)], self.folder, timeout_s
-        )
+        command = ["flwr", "run", str(app), "dep", "--stream", "--run-config", run_config(config)]
+        return _flwr(command, self.folder, timeout_s)
+
+    def supervise(self) -> None:
+        """From now on, start whatever ends again."""
+        threading.Thread(target=self._restart, daemon=True).start()
+
+    def descendants(self, name: str) -> list[psutil.Process]:
+        """Processes that a process started, such as apps."""
+        try:
+            return psutil.Process(self._processes[name].pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def kill(self, name: str) -> None:
+        """SIGKILL of one process; what it has started is left alone."""
+        self._processes[name].kill()
 
     def stop(self) -> None:
         """End every process that was started here."""
@@ -145,10 +215,15 @@ class Deployment:
             command, stdout=log, stderr=subprocess.STDOUT, env=environment(self.folder), start_new_session=True
         )
         log.close()
+        self._commands[name] = command
+
+    def _restart(self) -> None:
+        while not self._watching.wait(_RESTART_S):
+            for name, process in list(self._processes.items()):
+                if process.poll() is not None and not self._watching.is_set():
+                    self._start(name, self._commands[name])
 
     def _watch(self) -> None:
-        import psutil
-
         while not self._watching.wait(0.2):
             for name, process in list(self._processes.items()):
                 kind = name.rstrip("0123456789")
@@ -163,9 +238,9 @@ class Deployment:
 
 
 @contextmanager
-def deployment(folder: Path, num_clients: int) -> Iterator[Deployment]:
+def deployment(folder: Path, num_clients: int, node_configs: Mapping[int, str] | None = None) -> Iterator[Deployment]:
     """A running deployment; nothing of it is left afterwards."""
-    parties = Deployment(folder, num_clients)
+    parties = Deployment(folder, num_clients, node_configs)
     try:
         parties.start()
         yield parties
@@ -196,8 +271,6 @@ def _flwr(command: list[str], folder: Path, timeout_s: float) -> str:
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """End a process that was started here, and what it has started."""
-    import psutil
-
     try:
         family = psutil.Process(process.pid).children(recursive=True)
     except psutil.Error:
@@ -219,13 +292,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _wait_for_port(port: int, process: "subprocess.Popen[bytes]", timeout_s: float = 90.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    raise SystemExit(f"the SuperLink does not answer on port {port}; see its log")

@@ -1,4 +1,4 @@
-"""Flower's own processes: the simulation and a secured deployment compute what one process computes."""
+"""Flower's own processes: they compute what one process computes, and go on when some are killed or others knock."""
 
 import os
 import subprocess
@@ -8,29 +8,63 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "benchmarks" / "flower_equality.py"
+BENCHMARKS = ROOT / "benchmarks"
 
 
 def can_have_namespace() -> bool:
     code = "from flower_processes import can_have_namespace; raise SystemExit(not can_have_namespace())"
-    return subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parent, check=False).returncode == 0
+    return subprocess.run([sys.executable, "-c", code], cwd=BENCHMARKS, check=False).returncode == 0
 
 
-@pytest.mark.soak
-@pytest.mark.skipif(sys.platform != "linux" or not can_have_namespace(), reason="unshare is not permitted here")
-@pytest.mark.parametrize(("engine", "clients"), [("simulation", 3), ("deployment", 2)])
-def test_it_computes_what_one_process_computes(engine: str, clients: int) -> None:
-    """Three rounds of digits: the same checkpoint, byte for byte; nothing is reachable from outside meanwhile."""
-    words = ["--engines", engine, "--algorithms", "heron", "--rounds", "3", "--clients", str(clients)]
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or not can_have_namespace(), reason="unshare is not permitted here"
+)
+
+
+def said_by(script: str, *words: str, timeout_s: int) -> str:
+    """What a script prints; it fails where it found something wrong. Nothing of it is reachable from outside."""
     environment = {name: value for name, value in os.environ.items() if name != "HERON_IN_NAMESPACE"}
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *words],
+        [sys.executable, str(BENCHMARKS / script), *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=timeout_s,
         env=environment,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "bit for bit the in-process run" in done.stdout
+    return done.stdout
+
+
+def test_two_rounds_of_two_clients_over_tls() -> None:
+    """The short version of what `make soak` tests: the same checkpoint as one process, byte for byte."""
+    words = ["--engines", "deployment", "--algorithms", "heron", "--rounds", "2", "--clients", "2"]
+    assert "bit for bit the in-process run" in said_by("flower_equality.py", *words, timeout_s=600)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("engine", "algorithm", "words"),
+    [
+        ("simulation", "heron", ["--clients", "3"]),
+        ("simulation", "sflv2", ["--clients", "3", "--local-steps", "2"]),
+        ("deployment", "heron", ["--clients", "3"]),
+        ("deployment", "sflv2", ["--clients", "2", "--local-steps", "2"]),
+        ("deployment", "heron", ["--clients", "3", "--set", "update=scalars smashed.codec=int4 link.bundle=true"]),
+    ],
+)
+def test_it_computes_what_one_process_computes(engine: str, algorithm: str, words: list[str]) -> None:
+    words = ["--engines", engine, "--algorithms", algorithm, "--rounds", "3", *words]
+    assert "bit for bit the in-process run" in said_by("flower_equality.py", *words, timeout_s=1800)
+
+
+@pytest.mark.soak
+def test_a_run_survives_what_is_killed() -> None:
+    assert '"finished_rounds_kept": true' in said_by("flower_faults.py", timeout_s=7200)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("drill", ["strangers", "hostile"])
+def test_strangers_and_rubbish_are_refused(drill: str) -> None:
+    assert '"same_parameters": true' in said_by("flower_strangers.py", "--drills", drill, timeout_s=1800)

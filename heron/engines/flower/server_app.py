@@ -1,6 +1,7 @@
 """The server app: a run with its directory, trained by the Flower engine."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,11 +94,23 @@ def train(run: Run, run_id: int) -> None:
         run_id: Flower's.
     """
     assert run.directory is not None  # a deployment always has one
-    say("run begins", run=run_id, out=run.directory.path, rounds=run.rounds, finished=run.restore())
+    finished = run.restore()
+    say("run begins", run=run_id, out=run.directory.path, rounds=run.rounds, finished=finished)
+    started = time.monotonic()
 
     def observe(row: Metrics) -> None:
         shown = {key: row[key] for key in row if key.startswith(_SHOWN)}
-        say("round recorded", run=run_id, round=row["round"], clients=row["clients"], seconds=row["elapsed_s"], **shown)
+        num_done, num_left = row["round"] - finished, run.rounds - row["round"]
+        remaining_s = round((time.monotonic() - started) / num_done * num_left)
+        say(
+            "round recorded",
+            run=run_id,
+            round=f"{row['round']}/{run.rounds}",
+            remaining_s=remaining_s,
+            seconds=row["elapsed_s"],
+            clients=row["clients"],
+            **shown,
+        )
 
     run.train(observe)
     run.finish()

@@ -1,0 +1,163 @@
+"""Who is refused by a deployment, and does anybody else notice? Strangers at the door, and a client that sends rubbish.
+
+    python benchmarks/flower_strangers.py [--drills strangers,hostile] [--json FILE]
+
+Real processes with TLS and node authentication on loopback. `strangers`: while three clients train, others knock: a
+node whose key is not registered, one that trusts another authority than the server's, one without TLS, and a plain-text
+HTTP request. `hostile`: one of three clients replies with NaN, with a hundred times the bytes it declares, with the
+wrong type, to another round, and with garbage, a round each (`benchmarks/hostile/`). In both the run must be that of
+the honest clients in one process, bit for bit. Needs Linux with `unshare`.
+"""
+
+import argparse
+import json
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from flower_equality import in_process, rows_of
+from flower_processes import ROOT, Deployment, deployment, enter_namespace
+from hardware import describe
+from hostile.hostile import REPLIES
+from safetensors.torch import load_file
+
+from heron.config import build_run, recipe_config, write_config
+from heron.deploy import DeploymentPlan, init_deployment
+
+NUM_CLIENTS = 3
+SETTINGS = f"threads=1 clients.total={NUM_CLIENTS}"
+_TIMEOUT_S = 1800
+_KNOCKING_S = 60.0
+HOSTILE = NUM_CLIENTS - 1
+
+
+def knock(parties: Deployment, folder: Path) -> dict[str, str]:
+    """What each stranger is told; raises SystemExit if one is let in."""
+    others = folder / "others"
+    init_deployment(others, DeploymentPlan(NUM_CLIENTS, port=parties.port))
+    here, there = parties.parties / "client-0", others / "client-0"
+    authority = ["--root-certificates", str(here / "ca.crt")]
+    key = ["--auth-supernode-private-key", str(there / "node.key")]
+    strangers = {
+        "unregistered key": [*authority, *key],
+        "another authority's certificate": ["--root-certificates", str(there / "ca.crt"), *key],
+        "no TLS": ["--insecure"],
+    }
+    for name, options in strangers.items():
+        parties.start_supernode(name, [*options, "--node-config", "partition-id=0"])
+    deadline = time.monotonic() + _KNOCKING_S
+    while time.monotonic() < deadline and any(parties.is_running(name) for name in strangers):
+        time.sleep(0.5)
+    told = {name: parties.end(name)[-1] for name in strangers}
+    return {**told, "plain-text request": plain_text(parties.port)}
+
+
+def plain_text(port: int) -> str:
+    """What the server says to a request without TLS."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+        try:
+            answer = connection.recv(1024)
+        except OSError as error:
+            return f"closed ({type(error).__name__})"
+    if b" 200 " in answer:
+        raise SystemExit(f"a request without TLS was answered: {answer!r}")
+    return f"no answer but {answer[:40]!r}"
+
+
+def strangers(folder: Path) -> dict[str, Any]:
+    """Three rounds with knocks at the door."""
+    expected, out = folder / "reference", folder / "out"
+    in_process(expected, "heron", 3, SETTINGS)
+    told: dict[str, str] = {}
+    with deployment(folder, NUM_CLIENTS) as parties:
+        knocking = threading.Thread(target=lambda: told.update(knock(parties, folder)))
+        knocking.start()
+        config = {"recipe": "digits", "algorithm": "heron", "rounds": 3, "set": SETTINGS, "out": str(out)}
+        log = parties.run(config, _TIMEOUT_S)
+        knocking.join()
+    joined = sum("client joined" in line for line in log.splitlines())
+    return {
+        "told": told,
+        "joined": joined,
+        "faults": [row["faults"] for row in rows_of(out) if "faults" in row],
+        "same_parameters": same_parameters(out, expected),
+        "refused": len(told) == 4 and joined == NUM_CLIENTS,
+    }
+
+
+def hostile(folder: Path) -> dict[str, Any]:
+    """A round for each thing that a hostile client sends."""
+    rounds = len(REPLIES)
+    expected, out, app = folder / "reference", folder / "out", folder / "app"
+    honest_run(expected, rounds)
+    make_app(app)
+    config = {"recipe": "digits", "algorithm": "heron", "rounds": rounds, "set": SETTINGS, "out": str(out)}
+    with deployment(folder, NUM_CLIENTS, {HOSTILE: "hostile=1"}) as parties:
+        parties.run({**config, "min_clients": NUM_CLIENTS - 1, "retries": 0}, _TIMEOUT_S, app)
+    rows = rows_of(out)
+    found = [row.get("faults") for row in rows]
+    return {
+        "faults": found,
+        "replies": [row["clients"] for row in rows],
+        "same_parameters": same_parameters(out, expected),
+        "refused": found == [{fault: 1} for _, fault in REPLIES],
+    }
+
+
+def honest_run(out: Path, rounds: int) -> None:
+    """The same federation in one process, in which the hostile client takes no part."""
+    config = recipe_config("digits", "heron", [*SETTINGS.split(), f"rounds={rounds}"])
+    write_config(out, config)
+    run = build_run(config, out)
+    run.federation.servers.participants = lambda _: [each for each in range(NUM_CLIENTS) if each != HOSTILE]
+    run.train()
+
+
+def make_app(folder: Path) -> None:
+    """A Flower app of heron's code with the hostile client app."""
+    shutil.copytree(ROOT / "heron", folder / "heron", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "benchmarks" / "hostile" / "hostile.py", folder)
+    shutil.copy(ROOT / "LICENSE", folder)
+    text = (ROOT / "pyproject.toml").read_text()
+    text = text.replace('clientapp = "heron.apps.client:app"', 'clientapp = "hostile:app"')
+    text = text.replace('["heron/**/*.py", "/LICENSE"]', '["heron/**/*.py", "/hostile.py", "/LICENSE"]')
+    (folder / "pyproject.toml").write_text(text)
+    (folder / "README.md").write_text("An app for a drill.\n")
+
+
+def same_parameters(found: Path, expected: Path) -> bool:
+    """Whether two runs ended with the same tensors."""
+    one, other = (load_file(each / "checkpoint" / "state.safetensors") for each in (found, expected))
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+DRILLS = {"strangers": strangers, "hostile": hostile}
+
+
+def main() -> None:
+    """Drill, print, save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--drills", default=",".join(DRILLS), help="default: both")
+    parser.add_argument("--json", type=Path, help="write the outcome here, with the hardware")
+    options = parser.parse_args()
+    enter_namespace()
+    results = {}
+    for name in options.drills.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            results[name] = DRILLS[name](Path(folder))
+        print(name, json.dumps(results[name], indent=1), flush=True)
+    if options.json is not None:
+        options.json.write_text(json.dumps({"hardware": describe(), **results}, indent=1) + "\n")
+    if not all(result["refused"] and result["same_parameters"] for result in results.values()):
+        sys.exit("somebody was let in, or the others noticed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""heron's client app, but a node started with `hostile=1` sends something else in reply, another in every round."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from heron.apps.client import app as honest
+from heron.comms import Reply, SmashedData, decode, encode
+from heron.engines.flower.records import Parcel, read_record, write_record
+
+_LENGTH_BYTES = 8
+
+
+def rewritten(parcel: Parcel, kind: Any, change: Callable[[Any], Any]) -> Parcel:
+    """The stream with every message of a type changed, well encoded and declared."""
+    content, stream = parcel.content, b""
+    while content:
+        end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+        message = decode(content[_LENGTH_BYTES:end])
+        encoded = encode(change(message) if isinstance(message, kind) else message)
+        stream += len(encoded).to_bytes(_LENGTH_BYTES, "little") + encoded
+        content = content[end:]
+    return replace(parcel, content=stream, num_bytes=len(stream))
+
+
+def not_a_number(parcel: Parcel) -> Parcel:
+    """A model of NaN."""
+    return rewritten(
+        parcel,
+        Reply,
+        lambda reply: replace(reply, model={name: tensor * float("nan") for name, tensor in reply.model.items()}),
+    )
+
+
+def too_much(parcel: Parcel) -> Parcel:
+    """A hundred times the bytes that are declared."""
+    return replace(parcel, content=parcel.content * 100)
+
+
+def wrong_type(parcel: Parcel) -> Parcel:
+    """Smashed data in float64."""
+    return rewritten(parcel, SmashedData, lambda upload: replace(upload, smashed=upload.smashed.to(torch.float64)))
+
+
+def another_round(parcel: Parcel) -> Parcel:
+    """The reply to another request."""
+    return replace(parcel, round_index=parcel.round_index - 1)
+
+
+def garbage(parcel: Parcel) -> Parcel:
+    """No stream of messages at all."""
+    return replace(parcel, content=b"\x80\x04\x95" * 1000, num_bytes=3000)
+
+
+REPLIES: list[tuple[Callable[[Parcel], Parcel], str]] = [
+    (not_a_number, "not_finite"),
+    (too_much, "malformed"),
+    (wrong_type, "malformed"),
+    (another_round, "stale"),
+    (garbage, "undecodable"),
+]
+"""What is sent in each round, and the fault as which it is to be counted."""
+
+app = ClientApp()
+
+
+@app.query("identity")
+def identity(message: Message, context: Context) -> Message:
+    """As it is."""
+    return honest(message, context)
+
+
+@app.train("part")
+def part(message: Message, context: Context) -> Message:
+    """As it is."""
+    return honest(message, context)
+
+
+@app.train("round")
+def round_(message: Message, context: Context) -> Message:
+    """As it is, or not."""
+    reply = honest(message, context)
+    if not context.node_config.get("hostile"):
+        return reply
+    parcel = read_record(reply.content, Parcel)
+    change, _ = REPLIES[parcel.round_index % len(REPLIES)]
+    return Message(write_record(change(parcel)), reply_to=message)
