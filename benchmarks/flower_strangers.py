@@ -11,6 +11,7 @@ the honest clients in one process, bit for bit. Needs Linux with `unshare`.
 
 import argparse
 import json
+import re
 import shutil
 import socket
 import sys
@@ -34,6 +35,8 @@ NUM_CLIENTS = 3
 SETTINGS = f"threads=1 clients.total={NUM_CLIENTS}"
 _TIMEOUT_S = 1800
 _KNOCKING_S = 60.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_TROUBLE = re.compile(r"(?i)error|denied|unauth|register|permission|certificate|fail")
 HOSTILE = NUM_CLIENTS - 1
 
 
@@ -54,8 +57,14 @@ def knock(parties: Deployment, folder: Path) -> dict[str, str]:
     deadline = time.monotonic() + _KNOCKING_S
     while time.monotonic() < deadline and any(parties.is_running(name) for name in strangers):
         time.sleep(0.5)
-    told = {name: parties.end(name)[-1] for name in strangers}
+    told = {name: reason(parties.end(name)) for name in strangers}
     return {**told, "plain-text request": plain_text(parties.port)}
+
+
+def reason(lines: list[str]) -> str:
+    """The last line of a log that tells of trouble."""
+    plain = [_COLOUR.sub("", line).strip() for line in lines]
+    return next((line for line in reversed(plain) if _TROUBLE.search(line)), "")
 
 
 def plain_text(port: int) -> str:
@@ -85,10 +94,11 @@ def strangers(folder: Path) -> dict[str, Any]:
     joined = sum("client joined" in line for line in log.splitlines())
     return {
         "told": told,
+        "server_says": reason((folder / "superlink.log").read_text().splitlines()),
         "joined": joined,
         "faults": [row["faults"] for row in rows_of(out) if "faults" in row],
         "same_parameters": same_parameters(out, expected),
-        "refused": len(told) == 4 and joined == NUM_CLIENTS,
+        "refused": len(told) == 4 and all(told.values()) and joined == NUM_CLIENTS,
     }
 
 

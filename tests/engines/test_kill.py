@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 def test_killed_and_resumed_equals_undisturbed() -> None:
     script = ROOT / "benchmarks" / "kill_and_resume.py"
     done = subprocess.run(
-        [sys.executable, str(script), "--instants", "3"],
+        [sys.executable, str(script), "--instants", "2"],
         cwd=ROOT,
         capture_output=True,
         text=True,
