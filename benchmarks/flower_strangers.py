@@ -36,7 +36,8 @@ SETTINGS = f"threads=1 clients.total={NUM_CLIENTS}"
 _TIMEOUT_S = 1800
 _KNOCKING_S = 60.0
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_TROUBLE = re.compile(r"(?i)error|denied|unauth|register|permission|certificate|fail")
+_REFUSAL = re.compile(r"\[code: |CERTIFICATE|ApiError|Connection attempt failed")
+_MAX_LETTERS = 110
 HOSTILE = NUM_CLIENTS - 1
 
 
@@ -62,9 +63,9 @@ def knock(parties: Deployment, folder: Path) -> dict[str, str]:
 
 
 def reason(lines: list[str]) -> str:
-    """The last line of a log that tells of trouble."""
-    plain = [_COLOUR.sub("", line).strip() for line in lines]
-    return next((line for line in reversed(plain) if _TROUBLE.search(line)), "")
+    """The first line of a log that tells why somebody was refused."""
+    plain = (_COLOUR.sub("", line).strip() for line in lines)
+    return next((line[:_MAX_LETTERS] for line in plain if _REFUSAL.search(line)), "")
 
 
 def plain_text(port: int) -> str:
