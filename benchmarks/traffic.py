@@ -65,8 +65,6 @@ TASKS = {
         range(10),
         {
             "float32": (),
-            "scalars": SCALARS,
-            "int8": (*WHOLE, "smashed.codec=int8"),
             "int4": (*WHOLE, "smashed.codec=int4"),
         },
         {
