@@ -92,9 +92,9 @@ def load_client_parts(directory: Path, adaptation: Adaptation | None = None) -> 
     assert auxiliary is not None  # a language model has one
     is_tied = auxiliary.get_parameter("unembedding.weight") is client.get_parameter("embedding.tokens.weight")
     _fill_(client, _read_part(directory, "client"), "client")
-    own = _read_part(directory, "auxiliary")
     shared = {"unembedding.weight": client.get_parameter("embedding.tokens.weight")} if is_tied else {}
-    _fill_(auxiliary, own | shared, "auxiliary")
+    # No name for what was read: wide tensors are freed as they are stored narrow.
+    _fill_(auxiliary, _read_part(directory, "auxiliary") | shared, "auxiliary")
     parts = nn.ModuleDict({"client": client, "auxiliary": auxiliary}).requires_grad_(True)
     _make_rotations_(parts)
     (adaptation or Adaptation()).apply_(parts, whole.config)
