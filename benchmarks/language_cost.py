@@ -34,6 +34,7 @@ RESULTS = Path(__file__).parent / "results" / "language_cost.json"
 ROWS = {
     "heron": ("heron", ()),
     "heron, bf16 base": ("heron", ("split.base=bfloat16",)),
+    "heron, int8 base": ("heron", ("split.base=int8",)),
     "heron, auxiliary exact": ("heron", ("client.exact=1",)),
     "cse_fsl": ("cse_fsl", ()),
     "cse_fsl, checkpointing": ("cse_fsl", ("client.checkpointing=true",)),
@@ -42,7 +43,14 @@ ROWS = {
     "SplitLoRA (sflv2), checkpointing": ("sflv2", ("client.checkpointing=true",)),
     "frozen": ("frozen", ()),
 }
-IN_A_PROCESS = ("heron", "heron, bf16 base", "cse_fsl", "cse_fsl, checkpointing", "SplitLoRA (sflv2)")
+IN_A_PROCESS = (
+    "heron",
+    "heron, bf16 base",
+    "heron, int8 base",
+    "cse_fsl",
+    "cse_fsl, checkpointing",
+    "SplitLoRA (sflv2)",
+)
 # Whole batch at once, as a first-order client without micro-batches would.
 WHOLE = {"cse_fsl, no micro-batches": ("cse_fsl", ("client.micro_batch=0",))}
 
@@ -74,9 +82,8 @@ def make_step(name: str, parts: Path) -> None:
         checkpointing=engine.checkpointing,
     )
     learner = ALGORITHMS[algorithm].make_client(local, engine.client)
-    step = ClientStep(
-        ALGORITHMS[algorithm], local, learner, example_shape(config).batch(engine.batch_size, "cpu"), config.seed
-    )
+    batch = example_shape(config).batch(engine.batch_size, "cpu")
+    step = ClientStep(ALGORITHMS[algorithm], local, learner, batch, engine)
     step()
     print(json.dumps({"loaded": loaded, "peak": _peak()}))
 

@@ -185,7 +185,8 @@ class CausalLmConfig(Section):
         lora_rank: rank of LoRA in all parts, beside frozen weights; 0 trains all weights.
         lora_alpha: LoRA's scale is alpha / rank.
         lora_layers: `attention`, or `all` linear layers in the blocks.
-        base: how frozen matrices are stored, `float32` or `bfloat16`; they compute in float32.
+        base: how frozen matrices are stored, `float32`, `bfloat16` or `int8` (linear layers in the blocks, the rest in
+            bfloat16); they compute in float32.
     """
 
     model: Literal["causal_lm"]

@@ -1,7 +1,7 @@
 """Causal language models, cut: what comes from `transformers` and `peft`, and how it becomes client and server.
 
-Read in this order: `layers`, `families`, `cutting`, `adaptation`, `widening`, `quiet`, `pretrained`, `build`,
-`parts`, `whole`. The libraries are imported when they are needed.
+Read in this order: `layers`, `families`, `cutting`, `adaptation`, `widening`, `rounding`, `quiet`, `pretrained`,
+`build`, `parts`, `whole`. The libraries are imported when they are needed.
 """
 
 from heron.lm.adaptation import Adaptation, Base, LoraLayers

@@ -12,7 +12,7 @@ from heron.lm.families import family_of
 from heron.lm.widening import store_narrow_
 
 LoraLayers = Literal["attention", "all"]
-Base = Literal["float32", "bfloat16"]
+Base = Literal["float32", "bfloat16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Adaptation:
         lora_rank: rank of LoRA (Hu et al., arXiv 2106.09685) beside frozen weights, >= 0; 0 trains all weights.
         lora_alpha: LoRA's scale is alpha / rank; >= 1.
         lora_layers: linear layers of attention, or all in the blocks.
-        base: how frozen matrices are stored; they compute in float32 in any case.
+        base: how frozen matrices are stored; they compute in float32 in any case. `int8` is for linear layers in the
+            blocks, with embeddings and the unembedding in `bfloat16`.
     """
 
     lora_rank: int = 8
@@ -39,7 +40,8 @@ class Adaptation:
             config: the model's configuration.
 
         Raises:
-            SplitError: if a number is out of range, or nothing is frozen that could be stored in fewer bits.
+            SplitError: if a number is out of range, nothing is frozen that could be stored in fewer bits, or a weight
+                is not finite that int8 is asked for.
             MissingExtraError: if `peft` is not installed.
         """
         if self.lora_rank:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from heron.errors import SplitError
@@ -92,9 +92,9 @@ def load_client_parts(directory: Path, adaptation: Adaptation | None = None) -> 
     assert auxiliary is not None  # a language model has one
     is_tied = auxiliary.get_parameter("unembedding.weight") is client.get_parameter("embedding.tokens.weight")
     _fill_(client, _read_part(directory, "client"), "client")
-    own = _read_part(directory, "auxiliary")
     shared = {"unembedding.weight": client.get_parameter("embedding.tokens.weight")} if is_tied else {}
-    _fill_(auxiliary, own | shared, "auxiliary")
+    # No name for what was read: wide tensors are freed as they are stored narrow.
+    _fill_(auxiliary, _read_part(directory, "auxiliary") | shared, "auxiliary")
     parts = nn.ModuleDict({"client": client, "auxiliary": auxiliary}).requires_grad_(True)
     _make_rotations_(parts)
     (adaptation or Adaptation()).apply_(parts, whole.config)
@@ -123,13 +123,23 @@ def _make_rotations_(parts: nn.Module) -> None:
 
 
 def _read_part(directory: Path, name: str) -> dict[str, Tensor]:
+    path = directory / _file(name)
     try:
-        return load_file(directory / _file(name))
+        with safe_open(path, "pt") as file:
+            names = list(file.keys())
+        # A mapping of the file for every tensor: its pages go when the tensor has been stored narrow.
+        return {key: _read_tensor(path, key) for key in names}
     except (OSError, SafetensorError) as error:
         raise SplitError(
             f"expected a complete {_file(name)} in {directory}, found none ({error}); write the parts again with "
             f"`heron split-model`"
         ) from error
+
+
+def _read_tensor(path: Path, name: str) -> Tensor:
+    with safe_open(path, "pt") as file:
+        tensor: Tensor = file.get_tensor(name)
+    return tensor
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Linear layers that are stored in 16 bits and compute in 32.
+"""Linear layers that are stored in 8 or 16 bits and compute in 32.
 
 Probes measure differences that 16-bit activations would round away, so weights are widened as they are used, one layer
 at a time, in the forward and in the backward pass: no 32-bit copy of the weights outlives its layer. The ways of the
@@ -7,80 +7,153 @@ libraries keep the copy in the graph (a parametrization) or compute in 16 bits (
 `N` rows, `I` features in, `O` out.
 """
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from heron.errors import SplitError
 from heron.lm.layers import Unembedding
+from heron.lm.rounding import rounded_to_int8
+
+# What stands beside matrices of 8 bits: lookups and scores have no product that a scale per row could be taken into.
+_EMBEDDINGS_BESIDE_INT8 = torch.bfloat16
+
+
+def _widened(weight_IO: Tensor, scale_O: Tensor | None, dtype: torch.dtype) -> Tensor:
+    wide_IO = weight_IO.to(dtype)
+    # Not on outputs and gradients, which a backward pass would have to copy: nothing is made beside the matrix, and
+    # products have the bits of those with the float32 weights that `store_wide_` gives.
+    return wide_IO if scale_O is None else wide_IO.mul_(scale_O)
 
 
 class _WidenedProduct(torch.autograd.Function):
-    """`inputs @ weight` for a frozen weight in another dtype."""
+    """`inputs @ (weight * scale)` for a frozen weight in another dtype, with a scale per feature out or none."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight_IO: Tensor) -> Tensor:
-        ctx.save_for_backward(weight_IO)
-        ctx.save_for_forward(weight_IO)
-        return inputs @ weight_IO.to(inputs.dtype)
+    def forward(ctx: Any, inputs: Tensor, weight_IO: Tensor, scale_O: Tensor | None) -> Tensor:
+        ctx.save_for_backward(weight_IO, scale_O)
+        ctx.save_for_forward(weight_IO, scale_O)
+        return inputs @ _widened(weight_IO, scale_O, inputs.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
-        (weight_IO,) = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        weight_IO, scale_O = ctx.saved_tensors
         (gradient,) = grad_outputs
-        return gradient @ weight_IO.to(gradient.dtype).T, None
+        return gradient @ _widened(weight_IO, scale_O, gradient.dtype).T, None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
         """Of forward mode: the same product."""
-        (weight_IO,) = ctx.saved_tensors
-        product: Tensor = tangents[0] @ weight_IO.to(tangents[0].dtype)
+        weight_IO, scale_O = ctx.saved_tensors
+        product: Tensor = tangents[0] @ _widened(weight_IO, scale_O, tangents[0].dtype)
         return product
 
 
 class WideningLinear(nn.Linear):
-    """A frozen `nn.Linear` in any floating dtype; outputs have the dtype of the inputs."""
+    """A frozen `nn.Linear` in any floating dtype or in int8; outputs have the dtype of the inputs.
+
+    Attributes:
+        scale: what a row of an int8 weight is multiplied by, shape (O,), float32; None for a floating one.
+    """
+
+    scale: nn.Parameter | None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name in torch
         """Shape (..., O) from (..., I)."""
-        product: Tensor = _WidenedProduct.apply(input, self.weight.T)  # type: ignore[no-untyped-call]
+        product: Tensor = _WidenedProduct.apply(input, self.weight.T, self.scale)  # type: ignore[no-untyped-call]
         return product if self.bias is None else product + self.bias.to(input.dtype)
 
 
 def store_narrow_(module: nn.Module, dtype: torch.dtype) -> None:
     """Store a module's frozen linear layers, embeddings and unembedding in a narrow dtype; they compute in float32.
 
-    Norms and biases, which are small, stay as they are.
+    Norms and biases, which are small, stay as they are. With int8, linear layers get a frozen parameter `scale`
+    (`heron.lm.rounding`), and embeddings and the unembedding are stored in bfloat16.
 
     Args:
-        module: changed in place; tensors that several layers share stay shared.
-        dtype: floating, e.g. `torch.bfloat16`.
+        module: changed in place, a layer's wide weight being freed before the next one's is rounded; tensors that
+            several layers share stay shared.
+        dtype: `torch.int8`, or a floating one, e.g. `torch.bfloat16`.
+
+    Raises:
+        SplitError: if a weight that int8 is asked for is no matrix of finite numbers.
     """
-    _convert_(module, _widening_classes(), dtype)
+    classes = _widening_classes()
+    embeddings = _embeddings(module)
+    scales: dict[Tensor, nn.Parameter | None] = {}
+    for name, layer in module.named_modules():
+        weight = _frozen_weight(layer, tuple(classes))
+        if weight is None:
+            continue
+        if weight not in scales:
+            if dtype == torch.int8 and weight not in embeddings:
+                scales[weight] = _store_int8_(layer, name)
+            else:
+                weight.data = weight.data.to(_EMBEDDINGS_BESIDE_INT8 if dtype == torch.int8 else dtype)
+                scales[weight] = None
+        if type(layer) in classes:
+            # Same attributes, another forward: libraries that look for linear layers go on finding them.
+            layer.__class__ = classes[type(layer)]
+            layer.register_parameter("scale", scales[weight])
 
 
 def store_wide_(module: nn.Module) -> None:
-    """Undo `store_narrow_`, but for what rounding has lost.
+    """Undo `store_narrow_`, but for what rounding has lost: weights are float32 again, scales multiplied in.
 
     Args:
-        module: changed in place.
+        module: changed in place; tensors that several layers share stay shared.
     """
-    _convert_(module, {wide: plain for plain, wide in _widening_classes().items()}, torch.float32)
-
-
-def _convert_(module: nn.Module, classes: Mapping[type[nn.Module], type[nn.Module]], dtype: torch.dtype) -> None:
-    converted: dict[nn.Parameter, nn.Parameter] = {}
+    plain = {wide: plain for plain, wide in _widening_classes().items()}
+    done: set[Tensor] = set()
     for layer in module.modules():
-        # A part of a model has no linear output layer: its unembedding may be the embedding's own tensor.
-        weight = layer.weight if type(layer) in classes or isinstance(layer, nn.Embedding | Unembedding) else None
-        if not isinstance(weight, nn.Parameter) or weight.requires_grad:
+        weight = _frozen_weight(layer, tuple(plain))
+        if weight is None:
             continue
-        converted.setdefault(weight, nn.Parameter(weight.detach().to(dtype), requires_grad=False))
-        layer.weight = converted[weight]
-        # Same attributes, another forward: libraries that look for linear layers go on finding them.
-        layer.__class__ = classes.get(type(layer), type(layer))
+        if weight not in done:
+            scale = getattr(layer, "scale", None) if type(layer) in plain else None
+            weight_IO = weight.data.T if isinstance(layer, nn.Linear) else weight.data
+            wide_IO = _widened(weight_IO, scale, torch.float32)
+            weight.data = wide_IO.T if isinstance(layer, nn.Linear) else wide_IO
+            done.add(weight)
+        if type(layer) in plain:
+            layer.__class__ = plain[type(layer)]
+            del layer.scale
+
+
+def _frozen_weight(layer: nn.Module, linear: tuple[type[nn.Module], ...]) -> nn.Parameter | None:
+    """The weight of a layer that is stored narrow: a linear one of these very classes, or an embedding."""
+    # A part of a model has no linear output layer: its unembedding may be the embedding's own tensor.
+    if type(layer) not in linear and not isinstance(layer, nn.Embedding | Unembedding):
+        return None
+    weight = layer.weight
+    return weight if isinstance(weight, nn.Parameter) and not weight.requires_grad else None
+
+
+def _embeddings(module: nn.Module) -> set[Any]:
+    """Weights of embeddings and the unembedding, which in a whole model is a linear layer."""
+    found: set[Any] = {layer.weight for layer in module.modules() if isinstance(layer, nn.Embedding | Unembedding)}
+    output: Any = getattr(module, "get_output_embeddings", lambda: None)()
+    return found if output is None else found | {output.weight}
+
+
+def _store_int8_(layer: nn.Module, name: str) -> nn.Parameter:
+    """Round a linear layer's weight in its place; the scale that belongs to it."""
+    weight: Any = layer.weight
+    if weight.dim() != 2 or not weight.numel():
+        raise SplitError(
+            f"expected matrices for split.base=int8, found shape {tuple(weight.shape)} in {name!r}; use "
+            f"split.base=bfloat16"
+        )
+    is_transposed = not isinstance(layer, nn.Linear)
+    codes_OI, scale_O = rounded_to_int8(weight.data.T if is_transposed else weight.data)
+    if not scale_O.is_meta and not bool(scale_O.isfinite().all()):
+        raise SplitError(
+            f"expected finite weights for split.base=int8, found NaN or infinity in {name!r}; use another model"
+        )
+    weight.data = (codes_OI.T if is_transposed else codes_OI).contiguous()
+    return nn.Parameter(scale_O, requires_grad=False)
 
 
 @cache
@@ -91,8 +164,10 @@ def _widening_classes() -> dict[type[nn.Module], type[nn.Module]]:
     class WideningConv1D(Conv1D):
         """GPT-2's linear layer, whose weight is transposed."""
 
+        scale: nn.Parameter | None
+
         def forward(self, x: Tensor) -> Tensor:
-            product: Tensor = _WidenedProduct.apply(x, self.weight)  # type: ignore[no-untyped-call]
+            product: Tensor = _WidenedProduct.apply(x, self.weight, self.scale)  # type: ignore[no-untyped-call]
             return product + self.bias.to(x.dtype)
 
     return {nn.Linear: WideningLinear, Conv1D: WideningConv1D}

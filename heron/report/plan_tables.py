@@ -69,12 +69,12 @@ def _table(title: str) -> Table:
     return table
 
 
-def _cells(row: Row, modules: Mapping[str, int]) -> list[str]:
+def _cells(row: Row, modules: Mapping[str | int, int]) -> list[str]:
     parts = row["memory_breakdown_bytes"]
     return [
         (">" if row["chosen"] else "") + ("*" if row["default"] else ""),
         row["algorithm"],
-        row["cut"],
+        str(row["cut"]),  # a layer, or a language model's number of blocks
         "-" if row["exact"] is None else f"{row['exact']} of {modules[row['cut']]}",
         str(row["micro_batch"] or "-"),
         "yes" if row["checkpointing"] else "-",
@@ -87,9 +87,9 @@ def _cells(row: Row, modules: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _num_modules(rows: Sequence[Row]) -> dict[str, int]:
+def _num_modules(rows: Sequence[Row]) -> dict[str | int, int]:
     """How many modules a client has at each cut: with all of them exact it is among the variants."""
-    modules: dict[str, int] = {}
+    modules: dict[str | int, int] = {}
     for row in rows:
         if row["exact"] is not None:
             modules[row["cut"]] = max(modules.get(row["cut"], 0), row["exact"])
@@ -108,7 +108,7 @@ def _preference(row: Row) -> tuple[bool, int]:
     return not row["fits"], -row["exact"] if row["fits"] else row["peak_memory_bytes"]
 
 
-def _rank(row: Row, modules: Mapping[str, int]) -> tuple[Any, ...]:
+def _rank(row: Row, modules: Mapping[str | int, int]) -> tuple[Any, ...]:
     """What fits first, by how little it leaves to zeroth order and what it costs; then what comes near to fitting."""
     if not row["fits"]:
         return True, row["peak_memory_bytes"]

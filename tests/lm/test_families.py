@@ -14,10 +14,12 @@ from heron.data import Batch
 from heron.errors import HeronError
 from heron.lm import Adaptation, causal_lm, load_tokenizer
 from heron.lm.families import FAMILIES
+from heron.lm.widening import store_wide_
 from heron.split import SplitModel, check_disjoint, check_trainable, is_stochastic, token_cross_entropy
 from tests.lm.models import MODELS, NUM_BLOCKS, NUM_POSITIONS, NUM_TOKENS, TIED, save, uncut
 
 EVERY = pytest.mark.parametrize("name", list(MODELS))
+BASES = ["float32", "bfloat16", "int8"]
 CUTS = [(cut, blocks) for cut in range(1, NUM_BLOCKS) for blocks in range(NUM_BLOCKS - cut + 1)]
 LENGTHS = (7, 1, 4)
 
@@ -92,13 +94,17 @@ def test_the_auxiliary_network_is_the_servers_first_blocks_and_its_head(
 
 
 @EVERY
-@pytest.mark.parametrize("base", ["float32", "bfloat16"])
+@pytest.mark.parametrize("base", BASES)
 def test_frozen_weights_are_held_once(name: str, base: str, saved) -> None:
     """The whole network, its auxiliary network included, takes the room of one model and the products' own."""
     split = cut_model(saved(name), 1, 1, base=base)
-    kept = {id(tensor): tensor for tensor in split.parameters()}.values()
-    frozen = [tensor for tensor in kept if not tensor.requires_grad]
+    named = dict(split.named_parameters())  # each tensor once
+    kept = named.values()
+    frozen = [tensor for key, tensor in named.items() if not tensor.requires_grad and not key.endswith(".scale")]
     assert sum(tensor.numel() for tensor in frozen) == sum(tensor.numel() for tensor in uncut(name).parameters())
+    codes = [tensor for tensor in kept if tensor.dtype == torch.int8]
+    assert len(codes) == sum(key.endswith(".scale") for key in named)
+    assert bool(codes) == (base == "int8")
     assert len({tensor.untyped_storage().data_ptr() for tensor in kept}) == len(kept)
     tied = split.client.embedding.tokens.weight is split.auxiliary.unembedding.weight
     assert split.server.unembedding.weight is split.auxiliary.unembedding.weight
@@ -179,20 +185,53 @@ def test_a_narrow_base_computes_in_float32_with_rounded_weights(name: str, saved
         assert gradient.any(), key
 
 
-def test_a_narrow_base_is_near_and_takes_half_the_room(saved) -> None:
-    narrow, wide = (cut_model(saved("llama"), base=base) for base in ("bfloat16", "float32"))
-    found, expected = scores(narrow, tokens()), scores(wide, tokens())
-    assert found.dtype == torch.float32
-    assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
-    narrow_bytes, wide_bytes = (
+@pytest.mark.parametrize("name", ["gpt2", "opt", "llama", "qwen2, tied", "gpt2, untied"])
+def test_an_int8_base_computes_in_float32_with_what_its_codes_stand_for(name: str, saved) -> None:
+    narrow, wide = (cut_model(saved(name), lora_layers="all", base="int8").eval() for _ in range(2))
+    linear = [module for module in narrow.modules() if hasattr(module, "scale")]
+    assert len({id(layer.weight) for layer in linear}) == NUM_BLOCKS * len(linear_layers(name))
+    rounded = {id(layer.weight) for layer in linear}
+    for parameter in narrow.parameters():
+        if not parameter.requires_grad and parameter.dim() == 2:
+            assert parameter.dtype == (torch.int8 if id(parameter) in rounded else torch.bfloat16)
+        else:
+            assert parameter.dtype == torch.float32
+    randomise_lora_(narrow)
+    randomise_lora_(wide)
+    store_wide_(wide)
+    assert {parameter.dtype for parameter in wide.parameters()} == {torch.float32}
+    (loss, gradients), (expected_loss, expected) = loss_and_gradients(narrow), loss_and_gradients(wide)
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-6, atol=0.0)
+    assert gradients.keys() == expected.keys() == {key for key, _ in narrow.named_parameters() if "lora_" in key}
+    for key, gradient in expected.items():
+        assert gradients[key].dtype == torch.float32
+        torch.testing.assert_close(gradients[key], gradient, rtol=1e-5, atol=1e-6)
+        assert gradient.any(), key
+
+
+def linear_layers(name: str) -> list[str]:
+    """Names of the linear layers of a block."""
+    blocks = FAMILIES[MODELS[name][0]].blocks(uncut(name))
+    return [key for key, layer in blocks[0].named_modules() if type(layer).__name__ in ("Linear", "Conv1D")]
+
+
+def test_narrow_bases_are_near_and_take_less_room(saved) -> None:
+    splits = {base: cut_model(saved("llama"), base=base) for base in BASES}
+    expected = scores(splits["float32"], tokens())
+    for base in ("bfloat16", "int8"):
+        found = scores(splits[base], tokens())
+        assert found.dtype == torch.float32
+        assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
+    wide_bytes, half_bytes, int8_bytes = (
         sum({id(tensor): tensor.nbytes for tensor in split.parameters() if not tensor.requires_grad}.values())
-        for split in (narrow, wide)
+        for split in splits.values()
     )
-    assert 0.5 <= narrow_bytes / wide_bytes < 0.55
+    assert 0.5 <= half_bytes / wide_bytes < 0.55
+    assert 0.25 < int8_bytes / wide_bytes < half_bytes / wide_bytes
 
 
 @pytest.mark.parametrize("name", ["gpt2, dropout", "opt, dropout"])
-@pytest.mark.parametrize("base", ["float32", "bfloat16"])
+@pytest.mark.parametrize("base", BASES)
 def test_dropout_is_a_function_of_the_seed(name: str, base: str, saved) -> None:
     split = cut_model(saved(name), base=base).train()
     assert all(is_stochastic(part) for part in (split.client, split.auxiliary, split.server))
@@ -293,8 +332,9 @@ def test_lora_out_of_range_is_refused(rank: int, alpha: int, saved) -> None:
     refuse(f"at least 1, found {rank} and {alpha}$", saved("gpt2"), lora_rank=rank, lora_alpha=alpha)
 
 
-def test_a_narrow_base_that_would_have_to_train_is_refused(saved) -> None:
-    refuse(r"split\.base=float32 where all weights train", saved("gpt2"), lora_rank=0, base="bfloat16")
+@pytest.mark.parametrize("base", ["bfloat16", "int8"])
+def test_a_narrow_base_that_would_have_to_train_is_refused(base: str, saved) -> None:
+    refuse(rf"split\.base=float32 where all weights train, found {base}", saved("gpt2"), lora_rank=0, base=base)
 
 
 @pytest.mark.parametrize("random_weights", [False, True])
