@@ -51,7 +51,7 @@ class Saboteur(threading.Thread):
         self.events: list[dict[str, Any]] = []
         self.recorded: list[list[str]] = []
         self._parties, self._out, self._rounds, self._generator = parties, out, rounds, generator
-        self._started = time.monotonic()
+        self._beginning = time.monotonic()
 
     def run(self) -> None:
         """Until all is done."""
@@ -63,7 +63,7 @@ class Saboteur(threading.Thread):
             time.sleep(self._generator.uniform(0, _LATEST_S))
             self.recorded.append(lines_of(self._out))
             killed = self._kill(kind)
-            event = {"killed": killed, "after_round": number, "at_s": round(time.monotonic() - self._started, 1)}
+            event = {"killed": killed, "after_round": number, "at_s": round(time.monotonic() - self._beginning, 1)}
             self.events.append(event)
             print(f"{event['at_s']:7.1f} s, {number} rounds recorded: SIGKILL of {killed}", flush=True)
 
