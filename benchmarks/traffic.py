@@ -29,7 +29,7 @@ SCALARS = ("update=scalars",)
 WHOLE = (*SCALARS, "link.bundle=true", "update_codec=int8")
 SMALLEST = (*SCALARS, "link.bundle=true", "update_codec=int4")
 WIDE = ("split.bottleneck_channels=0", "split.bottleneck_stride=1")
-MEDIUM = ("split.bottleneck_channels=8", "split.bottleneck_stride=2")
+HALF_AS_HIGH = "split.bottleneck_stride=2"
 
 
 def seldom(period: int, codec: str, update: tuple[str, ...] = WHOLE, *, zstd: bool = False) -> tuple[str, ...]:
@@ -49,6 +49,7 @@ class Task:
         candidates: further arms, of which one is chosen.
         target: the largest share of the reference's traffic that is asked of it.
         loss: the largest loss of accuracy that is asked of it.
+        choosing_seeds: of the runs that choose; none of `seeds`.
     """
 
     recipe: str
@@ -57,6 +58,7 @@ class Task:
     candidates: dict[str, tuple[str, ...]]
     target: float
     loss: float = 0.01
+    choosing_seeds: range = range(100, 105)
 
 
 TASKS = {
@@ -85,11 +87,14 @@ TASKS = {
             "4 channels, stride 4, float32": (),
             "4 channels, stride 4, int4, k=4": seldom(4, "int4"),
         },
-        {"8 channels, stride 2, int4": (*MEDIUM, *WHOLE, "smashed.codec=int4")},
+        {
+            "8 channels, stride 2, int4": ("split.bottleneck_channels=8", HALF_AS_HIGH, *WHOLE, "smashed.codec=int4"),
+            "16 channels, stride 2, int4, k=2": ("split.bottleneck_channels=16", HALF_AS_HIGH, *seldom(2, "int4")),
+        },
         1 / 32,
+        choosing_seeds=range(100, 101),
     ),
 }
-CHOOSING_SEEDS = range(100, 105)
 LAST_ROUNDS = 10
 
 
@@ -99,7 +104,8 @@ def chosen(task: Task, pool: ProcessPoolExecutor, folder: Path) -> tuple[str, di
         return next(iter(task.candidates)), {}
     pending = {
         name: [
-            pool.submit(finished_run, (task.recipe, "heron", settings, seed, False, folder)) for seed in CHOOSING_SEEDS
+            pool.submit(finished_run, (task.recipe, "heron", settings, seed, False, folder))
+            for seed in task.choosing_seeds
         ]
         for name, settings in task.candidates.items()
     }
@@ -108,7 +114,7 @@ def chosen(task: Task, pool: ProcessPoolExecutor, folder: Path) -> tuple[str, di
         for name, of_arm in pending.items()
     }
     for name, score in scores.items():
-        print(f"validation, seeds {CHOOSING_SEEDS[0]} to {CHOOSING_SEEDS[-1]}: {name} {100 * score:.2f}")
+        print(f"validation, seeds {task.choosing_seeds[0]} to {task.choosing_seeds[-1]}: {name} {100 * score:.2f}")
     return max(scores, key=lambda name: scores[name]), scores
 
 
