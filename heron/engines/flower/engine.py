@@ -128,9 +128,8 @@ class FlowerFederation:
             faults: where clients at fault are told.
         """
         servers, is_coupled = self.servers, self.servers.resident.algorithm.answers is not None
-        present = self._present(
-            [client_id for client_id in participants if client_id not in deliveries], enough, faults
-        )
+        missing = [client_id for client_id in participants if client_id not in deliveries]
+        present = self._present(missing, enough - len(deliveries), faults)
         link: SpooledLink | StepwiseLink
         if is_coupled:
             members = present

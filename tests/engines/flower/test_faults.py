@@ -53,6 +53,16 @@ def test_a_round_with_too_few_is_tried_again_as_if_nothing_had_been(name: str, w
     assert engine.servers.client_examples == 2 * 60
 
 
+@KINDS
+def test_trying_again_takes_no_time_where_who_is_missing_is_there(name: str) -> None:
+    parties = federation(name)
+    grid = grid_of(parties)
+    engine = flower(parties, grid, round_timeout_s=60.0)
+    tamper(node_of(grid, 1), lambda parcel: Error(8, "killed"), times=1)
+    engine.run_round()
+    assert grid.clock.now < 10.0
+
+
 @pytest.mark.parametrize("name", ["heron", "sflv1"])
 def test_clients_whose_round_has_arrived_are_not_asked_again_where_they_need_not(name: str) -> None:
     parties = federation(name)
