@@ -73,6 +73,8 @@ TASKS = {
             "int4, k=4": seldom(4, "int4"),
             "int4, k=3, zstd": seldom(3, "int4", zstd=True),
             "int4, k=2, zstd, updates in int4": seldom(2, "int4", SMALLEST, zstd=True),
+            "int8, k=4, zstd": seldom(4, "int8", zstd=True),
+            "int8, k=4, zstd, updates in int4": seldom(4, "int8", SMALLEST, zstd=True),
         },
         1 / 8,
     ),
@@ -81,7 +83,7 @@ TASKS = {
     ),
     "cifar10_wide": Task(
         "cifar10-resnet18-small",
-        range(3),
+        range(2),
         {
             "wide cut, float32": WIDE,
             "4 channels, stride 4, float32": (),
