@@ -26,7 +26,8 @@ from flower_processes import Deployment, deployment, enter_namespace
 from hardware import describe
 from safetensors.torch import load_file
 
-KINDS = ("ClientApp", "SuperNode", "ClientApp", "SuperNode", "SuperLink and ServerApp")
+SERVERS = "SuperLink and ServerApp"
+KINDS = ("ClientApp", "SuperNode", "ClientApp", "SuperNode", SERVERS)
 _TIMEOUT_S = 5400
 _POLL_S = 0.2
 _LATEST_S = 15.0
@@ -181,8 +182,11 @@ def main() -> None:
     if options.json is not None:
         options.json.write_text(json.dumps({"hardware": describe(), **result}, indent=1) + "\n")
     whole = result["rounds_recorded"] == options.rounds and result["num_kills"] == options.faults
-    if not (whole and result["finished_rounds_kept"]):
-        sys.exit("a round was lost, or not everything was killed")
+    restarts = sum(event["killed"] == SERVERS for event in result["events"])
+    if not (whole and result["finished_rounds_kept"] and result["resumed_runs"] == restarts):
+        sys.exit("a round was lost, not everything was killed, or the run ended without that")
+    if not result["same_parameters_as_undisturbed"]:
+        sys.exit("the global model is another one than that of the undisturbed run")
 
 
 if __name__ == "__main__":

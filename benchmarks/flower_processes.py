@@ -199,7 +199,13 @@ class Deployment:
             return []
 
     def kill(self, name: str) -> None:
-        """SIGKILL of one process; what it has started is left alone."""
+        """SIGKILL of one process; what it has started is left alone.
+
+        Raises:
+            SystemExit: if it has ended already.
+        """
+        if self._processes[name].poll() is not None:
+            raise SystemExit(f"{name} has ended by itself")
         self._processes[name].kill()
 
     def stop(self) -> None:
@@ -229,8 +235,8 @@ class Deployment:
                 kind = name.rstrip("0123456789")
                 try:
                     root = psutil.Process(process.pid)
-                    found = {kind: root, **{f"app of a {kind}": child for child in root.children(recursive=True)}}
-                    for label, each in found.items():
+                    children = [(f"app of a {kind}", child) for child in root.children(recursive=True)]
+                    for label, each in [(kind, root), *children]:
                         rss_mib = each.memory_info().rss / 2**20
                         self.peak_rss_mib[label] = max(self.peak_rss_mib.get(label, 0.0), round(rss_mib, 1))
                 except psutil.Error:

@@ -36,6 +36,15 @@ def not_a_number(parcel: Parcel) -> Parcel:
     )
 
 
+def enormous(parcel: Parcel) -> Parcel:
+    """A model of values that are finite, and whose sum is not."""
+    return rewritten(
+        parcel,
+        Reply,
+        lambda reply: replace(reply, model={name: torch.full_like(each, 3e38) for name, each in reply.model.items()}),
+    )
+
+
 def too_much(parcel: Parcel) -> Parcel:
     """A hundred times the bytes that are declared."""
     return replace(parcel, content=parcel.content * 100)
@@ -58,6 +67,7 @@ def garbage(parcel: Parcel) -> Parcel:
 
 REPLIES: list[tuple[Callable[[Parcel], Parcel], str]] = [
     (not_a_number, "not_finite"),
+    (enormous, "not_finite"),
     (too_much, "malformed"),
     (wrong_type, "malformed"),
     (another_round, "stale"),

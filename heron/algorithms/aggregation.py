@@ -20,6 +20,7 @@ from heron.errors import ConfigError
 
 AggregationMethod = Literal["mean", "median", "trimmed_mean"]
 _SLACK = 1e-9  # so that a share of 0.07 of 100 replies is 7, which in floating point it is not
+_COLUMNS = 1 << 20  # coordinates that are sorted at a time
 
 
 class Aggregator(Protocol):
@@ -78,17 +79,19 @@ class Aggregation:
         """
         if not self.max_norm:
             return tensors, False
-        changes = {name: tensor - start[name] for name, tensor in tensors.items()}
-        squares = [change.double().square().sum() for change in changes.values()]
-        norm = math.sqrt(float(torch.stack(squares).sum())) if squares else 0.0
+        norm = math.hypot(*(float((_wide(tensors, name) - _wide(start, name)).norm()) for name in tensors))
         if norm <= self.max_norm:
             return tensors, False
         share = self.max_norm / norm
-        return {name: start[name] + change * share for name, change in changes.items()}, True
+        bounded: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            before = _wide(start, name)
+            bounded[name] = (before + (_wide(tensors, name) - before) * share).to(tensor.dtype)
+        return bounded, True
 
     def bounded_scalars(self, scalars_P: Tensor) -> tuple[Tensor, bool]:
         """Projected gradients of at most `max_scalar`, shape (P,), and whether one was larger."""
-        if not self.max_scalar or float(scalars_P.abs().max()) <= self.max_scalar:
+        if not (self.max_scalar and scalars_P.numel()) or float(scalars_P.abs().max()) <= self.max_scalar:
             return scalars_P, False
         return scalars_P.clamp(-self.max_scalar, self.max_scalar), True
 
@@ -96,8 +99,8 @@ class Aggregation:
 class OrderStatistics:
     """Mean, coordinate by coordinate, of what is left when the smallest and the largest values go.
 
-    Holds every reply until `take`. Integer tensors (BatchNorm's `num_batches_tracked`) become their middle one, the
-    lower of two.
+    Holds every reply until `take`. Of one or two replies it is their mean: nobody can be told apart. Integer tensors
+    (BatchNorm's `num_batches_tracked`) become their middle one, the lower of two.
 
     Args:
         trim: share that goes at either end, in [0, 0.5]; one value, or two, are always left: 0.5 is the median.
@@ -123,11 +126,20 @@ class OrderStatistics:
         replies, self._replies = self._replies, []
         if not replies:
             return {}
-        middle = (len(replies) - 1) // 2
-        num_cut = min(math.ceil(self._trim * len(replies) - _SLACK), middle)
-        taken: dict[str, Tensor] = {}
-        for name in list(replies[0]):
-            ordered = torch.stack([reply.pop(name) for reply in replies]).sort(dim=0).values
+        return {name: self._middle([reply.pop(name) for reply in replies]) for name in list(replies[0])}
+
+    def _middle(self, tensors: list[Tensor]) -> Tensor:
+        middle = (len(tensors) - 1) // 2
+        num_cut = min(math.ceil(self._trim * len(tensors) - _SLACK), middle)
+        result = torch.empty_like(tensors[0], memory_format=torch.contiguous_format)
+        pieces = zip(*(torch.split(tensor.reshape(-1), _COLUMNS) for tensor in tensors), strict=True)
+        for target, values in zip(torch.split(result.view(-1), _COLUMNS), pieces, strict=True):
+            ordered = torch.stack(values).sort(dim=0).values
             is_float = ordered.dtype.is_floating_point
-            taken[name] = ordered[num_cut : len(ordered) - num_cut].mean(dim=0) if is_float else ordered[middle].clone()
-        return taken
+            target.copy_(ordered[num_cut : len(ordered) - num_cut].mean(dim=0) if is_float else ordered[middle])
+        return result
+
+
+def _wide(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    """In which no difference of two finite values overflows."""
+    return tensors[name].double()

@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from heron.algorithms.aggregation import Aggregation
 from heron.algorithms.fed_adam import FedAdam
+from heron.algorithms.finite import LARGEST, LARGEST_FP16, is_within, require_finite
 from heron.algorithms.update_codec import UpdateCodec
 from heron.comms import Broadcast, ModelBroadcast, Reply
 from heron.errors import MessageError, TrainingError
@@ -101,7 +101,7 @@ class FedServer:
 
         Raises:
             MessageError: if its tensors are not those of the model.
-            TrainingError: if its loss or a tensor is not finite.
+            TrainingError: if its loss or a tensor is not finite, or so large that a mean could be infinite.
         """
         reply = self._checked(reply)
         received = {name: tensor.to(self.model[name].device) for name, tensor in reply.model.items()}
@@ -117,13 +117,18 @@ class FedServer:
 
         Returns:
             The clients' mean local loss (NaN without one) and the number of replies.
+
+        Raises:
+            TrainingError: if the model would not be finite any longer; it is then as it was.
         """
-        mean = self._mean.take()
+        mean, moments = self._mean.take(), self.moments
         if mean and self._optimizer is not None:
             trained = {name: tensor for name, tensor in mean.items() if name not in self._buffers}
-            stepped, self.moments = self._optimizer.step(self.model, trained, self.moments)
+            stepped, moments = self._optimizer.step(self.model, trained, moments)
             mean |= stepped
+        require_finite(mean | moments)
         self.model |= mean
+        self.moments = moments
         losses, self._losses = self._losses, []
         self.num_bounded = len(self._bounded)
         self._bounded.clear()
@@ -162,11 +167,13 @@ class FedServer:
                 f"reply of client {reply.client_id} in round {reply.round_index}: {odd!r} should be "
                 f"{expected.get(odd, 'absent')}, found {found.get(odd, 'none')}"
             )
-        finite = all(bool(torch.isfinite(tensor).all()) for tensor in reply.model.values())
+        largest = LARGEST if self._codec is None else LARGEST_FP16
+        finite = all(is_within(tensor, largest) for tensor in reply.model.values())
         if not finite or math.isinf(loss):
             raise TrainingError(
-                f"expected a finite update, found NaN or infinity from client {reply.client_id} in round "
-                f"{reply.round_index} (local loss {loss}); lower client.learning_rate or check its data"
+                f"expected a finite update, found NaN, infinity or more than {largest:g} from client "
+                f"{reply.client_id} in round {reply.round_index} (local loss {loss}); lower client.learning_rate or "
+                f"check its data"
             )
         return reply
 

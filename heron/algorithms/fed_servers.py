@@ -28,6 +28,11 @@ def make_fed_server(setup: FedServerSetup) -> FedServer:
 
 def _check_aggregation(setup: FedServerSetup) -> None:
     aggregation = setup.aggregation
+    if setup.weighting != "equal" and (aggregation.max_norm or aggregation.max_scalar):
+        raise ConfigError(
+            f"expected clients.weighting=equal with fed_server.max_norm or max_scalar, found {setup.weighting}: a "
+            f"client could claim the weight that it is not to have; set it, or no bound"
+        )
     if not setup.replayed:
         if aggregation.max_scalar:
             raise ConfigError(

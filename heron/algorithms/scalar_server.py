@@ -15,6 +15,7 @@ from torch import Tensor
 from heron.algorithms.base import FedServerSetup
 from heron.algorithms.digests import digest_of
 from heron.algorithms.fed_server import FedServer
+from heron.algorithms.finite import require_finite
 from heron.algorithms.walk_log import WalkLog, flatten
 from heron.algorithms.walks import Replayer, RoundWalks, Walk, schedule_of, summed
 from heron.comms import Broadcast, ModelBroadcast, Reply, ScalarBroadcast, ScalarReply, encoded_sizes
@@ -120,14 +121,12 @@ class ScalarFedServer(FedServer):
         if self._seed_groups:
             walks = summed(walks, next(iter(self.theta.values())).dtype)
         done = RoundWalks(self._round_index, tuple(walks))
-        self.theta = self._replayer.advance(self.theta, done)
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in self.theta.values()):
-            raise TrainingError(
-                f"expected finite parameters, found NaN or infinity after the scalars of round {self._round_index}; "
-                f"lower client.learning_rate"
-            )
+        theta = self._replayer.advance(self.theta, done)
+        require_finite(theta)
+        outcome = super().average()
+        self.theta = theta
         self._log.append(done)
-        return super().average()
+        return outcome
 
     def replace(self, tensors: Mapping[str, Tensor]) -> None:
         """Put tensors that another server has made in the place of those of the same names; no log leads to them."""
@@ -163,7 +162,7 @@ class ScalarFedServer(FedServer):
             )
         scalars, num_probes = reply.projected_gradients, self._replayer.num_probes
         expected = (reply.num_steps * num_probes,)
-        if scalars.dtype != torch.float32 or scalars.shape != expected:
+        if reply.num_steps < 1 or scalars.dtype != torch.float32 or scalars.shape != expected:
             raise MessageError(
                 f"{who}: expected projected gradients as float32 of shape {expected}, one for each of {num_probes} "
                 f"probes of {reply.num_steps} steps, found {scalars.dtype} {tuple(scalars.shape)}"

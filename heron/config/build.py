@@ -7,14 +7,13 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from heron.algorithms import ALGORITHMS, OTHER_NAMES, Aggregation, Alignment, ClientSettings, Criterion, FedAdam
+from heron.algorithms import ALGORITHMS, OTHER_NAMES, Alignment, ClientSettings, Criterion
 from heron.comms import SmashedCodec
 from heron.config.devices import link_model
 from heron.config.overrides import assigned_keys, check_choice, fingerprint, override
 from heron.config.recipe_parts import NO_LINK
 from heron.config.recipes import RECIPES
 from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, RunConfig
-from heron.config.servers import FedServerConfig
 from heron.data import Splits, labels_of, load_cifar10, load_digits, load_e2e, partition
 from heron.engines.attendance import Reliability
 from heron.engines.client_step import ExampleShape, StepCost
@@ -260,13 +259,8 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         ),
         weighting=clients.weighting,
         reliability=Reliability(clients.dropout, clients.stragglers),
-        fed_optimizer=_fed_optimizer(config.fed_server),
-        aggregation=Aggregation(
-            config.fed_server.aggregation,
-            config.fed_server.trim,
-            config.fed_server.max_norm,
-            config.fed_server.max_scalar,
-        ),
+        fed_optimizer=config.fed_server.fed_adam(),
+        aggregation=config.fed_server.robust_mean(),
         server_optimizer=server.optimizer,
         server_learning_rate=server.learning_rate,
         alignment=Alignment(server.alignment_period, server.alignment_steps, server.alignment_learning_rate),
@@ -277,12 +271,6 @@ def federation_settings(config: RunConfig) -> FederationSettings:
         wire=config.wire,
         device=config.device,
     )
-
-
-def _fed_optimizer(fed_server: FedServerConfig) -> FedAdam | None:
-    if fed_server.optimizer == "average":
-        return None
-    return FedAdam(fed_server.learning_rate, fed_server.beta1, fed_server.beta2, fed_server.epsilon)
 
 
 def use_threads_and_device(config: RunConfig) -> None:

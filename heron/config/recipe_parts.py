@@ -80,7 +80,7 @@ FIVE_CLIENTS = ClientsConfig(
 
 EXACT_UPLOADS = SmashedConfig(codec="fp32", zstd=False)
 
-# Clients average, unbounded; the rest, for who switches it on, are FedAdam's values in its paper's experiments.
+# Clients average, unbounded. For who switches FedAdam on: its paper's values.
 AVERAGE = FedServerConfig(
     optimizer="average",
     learning_rate=1e-2,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from heron.algorithms import AggregationMethod
+from heron.algorithms import Aggregation, AggregationMethod, FedAdam
 from heron.config.section import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability, Section
 
 
@@ -13,7 +13,7 @@ class FedServerConfig(Section):
 
     Attributes:
         optimizer: `average` takes the mean; `adam` makes a step of FedAdam (Reddi et al., ICLR 2021) with the averaged
-            update. Statistics of BatchNorm are averaged by both. `average` ignores the keys below.
+            update. Statistics of BatchNorm are averaged by both. `average` ignores the four keys of FedAdam.
         learning_rate: eta of FedAdam.
         beta1: decay of its first moment, in [0, 1).
         beta2: decay of its second moment, in [0, 1).
@@ -36,6 +36,16 @@ class FedServerConfig(Section):
     trim: Annotated[float, Field(ge=0, lt=0.5)]
     max_norm: NonNegativeFloat
     max_scalar: NonNegativeFloat
+
+    def fed_adam(self) -> FedAdam | None:
+        """What makes a step with the mean; None where the mean is taken."""
+        if self.optimizer == "average":
+            return None
+        return FedAdam(self.learning_rate, self.beta1, self.beta2, self.epsilon)
+
+    def robust_mean(self) -> Aggregation:
+        """What the mean is, and how far one client may go."""
+        return Aggregation(self.aggregation, self.trim, self.max_norm, self.max_scalar)
 
 
 class ServerConfig(Section):

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from heron.algorithms import FedServerSetup, ServerSetup, make_fed_server
+from heron.algorithms import Aggregation, FedServerSetup, ServerSetup, make_fed_server
 from heron.comms import Ledger, Link
 from heron.engines.packing import pack, unpack
 from heron.engines.resident import Resident
@@ -15,6 +15,8 @@ from heron.engines.settings import RoundResult
 from heron.errors import ConfigError
 from heron.split import SplitModel
 from heron.zo import derive_seed
+
+_LEAST_ROBUST = 3
 
 
 class Servers:
@@ -41,6 +43,7 @@ class Servers:
         self.next_round = 0
         self.client_examples = 0
         check_participants(settings.clients_per_round, num_clients)
+        check_robust(settings.aggregation, settings.clients_per_round or num_clients)
         self.fed_server = make_fed_server(
             FedServerSetup(
                 resident.learner.model(),
@@ -143,6 +146,19 @@ class Servers:
         settings = self.resident.settings
         rate = settings.server_learning_rate
         return Adam(parameters, lr=rate) if settings.server_optimizer == "adam" else SGD(parameters, lr=rate)
+
+
+def check_robust(aggregation: Aggregation, num_participants: int) -> None:
+    """Refuse a median or trimmed mean of so few replies that nothing is left out.
+
+    Raises:
+        ConfigError: naming the number.
+    """
+    if aggregation.method != "mean" and num_participants < _LEAST_ROBUST:
+        raise ConfigError(
+            f"expected at least {_LEAST_ROBUST} clients in a round with fed_server.aggregation={aggregation.method}, "
+            f"found {num_participants}; raise clients.per_round or clients.total, or use mean and fed_server.max_norm"
+        )
 
 
 def check_participants(chosen: int | None, num_clients: int) -> None:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from heron.algorithms import Aggregation, FedServer, FedServerSetup, make_fed_server
+from heron.algorithms import Aggregation, FedAdam, FedServer, FedServerSetup, make_fed_server
 from heron.comms import ClientReply, ScalarReply
 from heron.config import build_federation, load_splits, recipe_config
-from heron.errors import ConfigError
+from heron.errors import ConfigError, TrainingError
 from tests.algorithms.scalar_runs import assert_same_bits, clients, dense, everything, federation, kinds, record, run
 from tests.conformance.test_algorithms import run as toy_run
 from tests.reference.aggregation import median, scaled_down, trimmed_mean
@@ -150,6 +150,42 @@ def test_bounds_are_counted_for_each_round_and_forgotten_when_undone() -> None:
     assert (server.num_bounded, server.model["w"].tolist()) == (1, [1.5])
 
 
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e21, float("inf"), float("nan")])
+@pytest.mark.parametrize("weighting", ["equal", "examples"])
+@pytest.mark.parametrize("optimizer", [None, FedAdam()])
+def test_one_enormous_reply_is_refused_and_leaves_no_trace(value: float, weighting: str, optimizer: Any) -> None:
+    """1e21 is what FedAdam could not square, 3e38 what could not be weighted."""
+    server = FedServer({"w": torch.zeros(2)}, weighting=weighting, optimizer=optimizer)
+    with pytest.raises(TrainingError, match="expected a finite update"):
+        server.accept(reply(0, {"w": torch.full((2,), value)}))
+    server.accept(reply(1, {"w": torch.ones(2)}))
+    server.average()
+    assert bool((server.model["w"] > 0).all())
+    assert all(bool(tensor.isfinite().all()) for tensor in server.moments.values())
+
+
+def test_a_model_that_would_be_infinite_is_not_taken() -> None:
+    """Sums of float16 overflow at 65,504 whatever a single value is."""
+    server = FedServer({"w": torch.zeros(2, dtype=torch.float16)})
+    for client_id in range(2):
+        server.accept(reply(client_id, {"w": torch.full((2,), 6e4, dtype=torch.float16)}))
+    with pytest.raises(TrainingError, match="expected a finite global model"):
+        server.average()
+    assert torch.equal(server.model["w"], torch.zeros(2, dtype=torch.float16))
+
+
+def test_a_change_in_half_precision_is_bounded_without_overflow() -> None:
+    start, sent = {"w": torch.full((3,), -6e4, dtype=torch.float16)}, {"w": torch.full((3,), 6e4, dtype=torch.float16)}
+    found, was_bounded = Aggregation(max_norm=2.0).bounded(sent, start)
+    assert (was_bounded, found["w"].dtype) == (True, torch.float16)
+    assert float((found["w"] - start["w"]).abs().max()) <= 2.0
+
+
+def test_robust_means_of_large_tensors_are_made_piece_by_piece() -> None:
+    values_NC = torch.randn(3, (1 << 20) + 5)
+    assert torch.equal(taken(Aggregation("median"), values_NC), values_NC.median(dim=0).values)
+
+
 def scalar_reply(scalars: list[float]) -> ScalarReply:
     return ScalarReply(0, 0, 5, len(scalars), torch.tensor(0.5), torch.tensor(scalars), {})
 
@@ -223,9 +259,12 @@ def test_values_out_of_range(values: dict[str, float]) -> None:
         (["fed_server.max_scalar=1"], "set fed_server.max_norm"),
         (["update=scalars", "fed_server.aggregation=median"], "set fed_server.max_scalar"),
         (["update=scalars", "fed_server.max_norm=1"], "set fed_server.max_scalar"),
+        (["fed_server.max_norm=1", "clients.weighting=examples"], "clients.weighting=equal"),
+        (["fed_server.aggregation=median", "clients.per_round=2"], "at least 3 clients in a round"),
+        (["fed_server.aggregation=trimmed_mean", "clients.total=2"], "at least 3 clients in a round"),
     ],
 )
-def test_a_bound_without_anything_to_bound_is_refused(assignments: list[str], reason: str) -> None:
+def test_a_bound_or_mean_that_could_do_nothing_is_refused(assignments: list[str], reason: str) -> None:
     config = recipe_config("digits", "heron", [*assignments, "client.exact=0", "client.keep_state=false"])
     with pytest.raises(ConfigError, match=reason):
         build_federation(config, load_splits(config))

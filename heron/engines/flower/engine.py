@@ -143,7 +143,11 @@ class FlowerFederation:
         if len(members) < enough:
             return None
         undo = servers.save_point()
-        result = servers.run_round(link, members)
+        try:
+            result = servers.run_round(link, members)
+        except TrainingError:
+            undo()
+            raise
         for client_id in deliveries.keys() - link.completed.keys():
             del deliveries[client_id]
         if len(link.completed) < enough:
