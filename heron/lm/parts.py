@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from heron.errors import SplitError
@@ -123,14 +123,23 @@ def _make_rotations_(parts: nn.Module) -> None:
 
 
 def _read_part(directory: Path, name: str) -> dict[str, Tensor]:
+    path = directory / _file(name)
     try:
-        # Not as a mapping of the file, whose pages would stay when tensors have been stored narrow.
-        return load_file(directory / _file(name), backend="pread")
+        with safe_open(path, "pt") as file:
+            names = list(file.keys())
+        # A mapping of the file for every tensor: its pages go when the tensor has been stored narrow.
+        return {key: _read_tensor(path, key) for key in names}
     except (OSError, SafetensorError) as error:
         raise SplitError(
             f"expected a complete {_file(name)} in {directory}, found none ({error}); write the parts again with "
             f"`heron split-model`"
         ) from error
+
+
+def _read_tensor(path: Path, name: str) -> Tensor:
+    with safe_open(path, "pt") as file:
+        tensor: Tensor = file.get_tensor(name)
+    return tensor
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
