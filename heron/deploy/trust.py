@@ -4,6 +4,7 @@ Messages name files and dates, never what a file holds.
 """
 
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography import x509
@@ -42,11 +43,7 @@ def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     Raises:
         DeployError: if there is none.
     """
-    try:
-        key = load_pem_private_key(_content(path), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise _unreadable(path, "a private key as PEM") from error
-    return _elliptic(key, path)
+    return _private_key(load_pem_private_key, path, "a private key as PEM")
 
 
 def load_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -55,11 +52,7 @@ def load_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
     Raises:
         DeployError: if there is none that `flower-supernode` takes.
     """
-    try:
-        key = load_ssh_private_key(_content(path), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise _unreadable(path, "a private key as `ssh-keygen -t ecdsa -b 384` makes it") from error
-    return _elliptic(key, path)
+    return _private_key(load_ssh_private_key, path, "a private key as `ssh-keygen -t ecdsa -b 384` makes it")
 
 
 def load_node_public_key(path: Path) -> ec.EllipticCurvePublicKey:
@@ -131,6 +124,16 @@ def check_server_certificate(
 def _subject(name: x509.GeneralName) -> x509.DNSName | x509.IPAddress:
     assert isinstance(name, x509.DNSName | x509.IPAddress)  # what `general_name` makes
     return name
+
+
+def _private_key(
+    load: Callable[[bytes, bytes | None], object], path: Path, expected: str
+) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = load(_content(path), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _unreadable(path, expected) from error
+    return _elliptic(key, path)
 
 
 def _elliptic(key: object, path: Path) -> ec.EllipticCurvePrivateKey:

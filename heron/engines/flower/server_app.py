@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from flwr.app import Context
     from flwr.serverapp import Grid, ServerApp
 
+_SHOWN = ("test_", "train_loss", "bounded", "faults")  # how names of metrics begin that a line of the log has
+
 
 @dataclass(frozen=True)
 class ServerPlan:
@@ -46,8 +48,6 @@ class ServerPlan:
     evaluation_period: int
     directory: Path
 
-
-_SHOWN = ("test_", "train_loss", "bounded", "faults")
 
 PlanBuilder = Callable[[Mapping[str, Any]], ServerPlan]
 """Makes the plan from the configuration that Flower was given for the run."""
