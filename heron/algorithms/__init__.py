@@ -13,6 +13,7 @@ from heron.algorithms.base import (
 )
 from heron.algorithms.client import BeforeStep, client_round, finish, unreplayed
 from heron.algorithms.cse_fsl import CSE_FSL
+from heron.algorithms.descent import OptimizerName
 from heron.algorithms.fed_adam import FedAdam
 from heron.algorithms.fed_server import FedServer, Weighting
 from heron.algorithms.fed_servers import make_fed_server
@@ -22,7 +23,7 @@ from heron.algorithms.fsl_sage import FSL_SAGE
 from heron.algorithms.heron import HERON
 from heron.algorithms.ho_sfl import HO_SFL
 from heron.algorithms.hosl import HOSL
-from heron.algorithms.hyperparameters import ClientSettings, OptimizerName, Update
+from heron.algorithms.hyperparameters import ClientSettings, Update
 from heron.algorithms.local import Criterion, LocalNetwork
 from heron.algorithms.local_plan import BEGINNING, ClientData, LocalPlan, Progress
 from heron.algorithms.main_server import MainServer

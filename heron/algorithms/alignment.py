@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.optim import Adam
 
+from heron.algorithms.descent import Descent
 from heron.algorithms.fed_server import FedServer
 from heron.algorithms.main_server import MainServer
 from heron.algorithms.server_setup import ServerSetup
@@ -86,7 +86,7 @@ class AligningServer(MainServer):
         theta = {name: tensor.detach().clone().requires_grad_() for name, tensor in auxiliary.items()}
         own_names = {name.removeprefix(_PREFIX): tensor for name, tensor in theta.items()}
         head = functools.partial(functional_call, self._auxiliary, own_names)
-        optimizer = Adam(theta.values(), lr=self._alignment.learning_rate)
+        descent = Descent(theta, "adam")
         for _ in range(self._alignment.steps):
             for (smashed, labels), target in pairs:
                 # The gradient of fused attention cannot be differentiated; that of the operations it is made of can.
@@ -97,7 +97,7 @@ class AligningServer(MainServer):
                 gradients = torch.autograd.grad(distance, list(theta.values()), allow_unused=True)
                 for tensor, found in zip(theta.values(), gradients, strict=True):
                     tensor.grad = found
-                optimizer.step()
+                descent.step(self._alignment.learning_rate)
         return {name: tensor.detach() for name, tensor in theta.items()}
 
     def _labelled(self, upload: SmashedData) -> tuple[Tensor, Tensor]:

@@ -11,9 +11,10 @@ from typing import Any, Literal, Protocol, get_args
 from torch import Tensor
 
 from heron.algorithms.aggregation import Aggregation
+from heron.algorithms.descent import OptimizerName
 from heron.algorithms.fed_adam import FedAdam
 from heron.algorithms.fed_server import FedServer, Weighting
-from heron.algorithms.hyperparameters import ClientSettings, OptimizerName
+from heron.algorithms.hyperparameters import ClientSettings
 from heron.algorithms.local import Head, LocalNetwork
 from heron.algorithms.main_server import MainServer
 from heron.algorithms.server_setup import ServerSetup

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
 
 from heron.algorithms.base import ClientState, StepGenerator, StepKey, StepResult
+from heron.algorithms.descent import Descent
 from heron.algorithms.hyperparameters import ClientSettings
 from heron.algorithms.local import LocalNetwork
 from heron.data import Batch
@@ -29,7 +29,7 @@ class FirstOrderClient:
         self._parameters = {
             name: tensor for name, tensor in local.module.named_parameters() if tensor.requires_grad and trained(name)
         }
-        self._optimizer = self._new_optimizer()
+        self._descent = Descent(self._parameters, settings.optimizer)
 
     def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
         """Parameters <- the broadcast, those included that are not trained here; optimiser state <- kept, or none."""
@@ -38,12 +38,7 @@ class FirstOrderClient:
                 if name in self._parameters or name in model:
                     parameter.copy_(model[name])
         self._local.load_buffers_(model)
-        self._optimizer = self._new_optimizer()
-        for key, tensor in state.items():
-            name, _, entry = key.rpartition("/")
-            parameter = self._parameters[name]
-            # The step counter of torch's Adam lives on the host.
-            self._optimizer.state[parameter][entry] = tensor if entry == "step" else tensor.to(parameter.device)
+        self._descent.load_state(state)
 
     def model(self) -> dict[str, Tensor]:
         """What is trained, and the buffers."""
@@ -55,39 +50,22 @@ class FirstOrderClient:
 
     def state(self) -> ClientState:
         """The optimiser's tensors by parameter and entry, or nothing where every round starts afresh."""
-        if not self._settings.keep_state:
-            return {}
-        return {
-            f"{name}/{entry}": tensor
-            for name, parameter in self._parameters.items()
-            for entry, tensor in self._optimizer.state[parameter].items()
-            if isinstance(tensor, Tensor)
-        }
+        return self._descent.state() if self._settings.keep_state else {}
 
     def resident(self) -> dict[str, list[Tensor]]:
         """One copy of the parameters."""
-        entries = [tensor for entry in self._optimizer.state.values() for tensor in entry.values()]
         return {
             "parameters": list(self._local.module.parameters()),
             "buffers": list(self._local.buffers().values()),
-            "optimizer_state": [tensor for tensor in entries if isinstance(tensor, Tensor)],
+            "optimizer_state": list(self._descent.state().values()),
         }
 
     def _trained(self) -> list[nn.Parameter]:
         return list(self._parameters.values())
 
     def _update(self, key: StepKey) -> None:
-        """One step of the optimiser; gradients are released."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._settings.rate(key.round_index)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-
-    def _new_optimizer(self) -> Optimizer:
-        rate = self._settings.learning_rate
-        if self._settings.optimizer == "adam":
-            return Adam(self._trained(), lr=rate)
-        return SGD(self._trained(), lr=rate, momentum=0.9 if self._settings.optimizer == "momentum" else 0.0)
+        """One step of the update rule; gradients are released."""
+        self._descent.step(self._settings.rate(key.round_index))
 
 
 class LocalLossClient(FirstOrderClient):

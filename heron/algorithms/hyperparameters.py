@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from heron.algorithms.descent import OptimizerName
 from heron.zo import Estimator, KernelName
 
-OptimizerName = Literal["sgd", "momentum", "adam"]
 Update = Literal["dense", "scalars"]
 """How what a client learned by zeroth order travels: as tensors, or as its projected gradients."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from heron.algorithms.descent import Descent
 from heron.algorithms.fed_server import FedServer
 from heron.algorithms.server_setup import ServerSetup
 from heron.algorithms.uploads import UploadBuffer, clean_upload
@@ -29,8 +30,9 @@ class MainServer:
     def __init__(self, setup: ServerSetup) -> None:
         self.module = setup.split.server
         self.criterion = setup.criterion
-        trainable = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
-        self.optimizer = setup.make_optimizer(trainable)
+        trainable = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
+        self._descent = Descent(trainable, setup.optimizer)
+        self._learning_rate = setup.learning_rate
         self._run_seed = setup.run_seed
         self._stochastic = is_stochastic(self.module)
         self._reuse = setup.reuse
@@ -119,10 +121,9 @@ class MainServer:
 
     def state(self) -> dict[str, Tensor]:
         """theta_s, buffers, optimiser state and kept uploads, nothing that is frozen; the tensors themselves."""
-        entries = self.optimizer.state_dict()["state"]
         return (
             {f"module/{name}": tensor for name, tensor in self._changing().items()}
-            | {f"optimizer/{index}/{entry}": value for index in entries for entry, value in entries[index].items()}
+            | {f"optimizer/{key}": value for key, value in self._descent.state().items()}
             | {f"uploads/{name}": tensor for name, tensor in self._buffer.state().items()}
         )
 
@@ -132,23 +133,17 @@ class MainServer:
         for key, value in state.items():
             part, _, rest = key.partition("/")
             groups[part][rest] = value
-        entries: dict[int, dict[str, Tensor]] = {}
-        for key, value in groups["optimizer"].items():
-            index, _, entry = key.partition("/")
-            # The step counter of torch's Adam lives on the host.
-            entries.setdefault(int(index), {})[entry] = value.to("cpu", copy=True) if entry == "step" else value.clone()
         with torch.no_grad():
             for name, tensor in self._changing().items():
                 tensor.copy_(groups["module"][name])
         self._buffer.load_state(groups["uploads"])
-        self.optimizer.load_state_dict({"state": entries, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self._descent.load_state({key: value.clone() for key, value in groups["optimizer"].items()})
 
     def _step(self, smashed: Tensor, upload: SmashedData, again: tuple[int, ...] = ()) -> Tensor:
         """One step of backpropagation; returns the loss. `again` tells the visits of a kept upload apart."""
-        self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(smashed, upload.labels.to(smashed.device), upload, again)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        self._descent.step(self._learning_rate)
         return loss.detach()
 
     def _loss(self, smashed: Tensor, labels: Tensor, upload: Upload, again: tuple[int, ...] = ()) -> Tensor:

@@ -1,11 +1,8 @@
 """What a Main Server is made of."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from torch import nn
-from torch.optim import Optimizer
-
+from heron.algorithms.descent import OptimizerName
 from heron.algorithms.local import Criterion
 from heron.split import SplitModel
 
@@ -32,7 +29,8 @@ class ServerSetup:
     Attributes:
         split: the cut network; the server part is trained in place.
         criterion: mean loss over a batch.
-        make_optimizer: builds the optimiser of theta_s from its parameters.
+        optimizer: update rule of theta_s.
+        learning_rate: its step size eta_s.
         run_seed: seed of the run; Dropout masks of a step are a function of it and the step's place.
         alignment: for servers that align auxiliary networks.
         refresh_auxiliary: whether the server aligns an auxiliary network that the clients train.
@@ -42,7 +40,8 @@ class ServerSetup:
 
     split: SplitModel
     criterion: Criterion
-    make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    optimizer: OptimizerName
+    learning_rate: float
     run_seed: int
     alignment: Alignment = field(default_factory=Alignment)
     refresh_auxiliary: bool = False

@@ -1,11 +1,10 @@
 """The servers' side of a federation, without a link: Fed Server, Main Server, their rounds and what outlives one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch import Tensor
 
 from heron.algorithms import Aggregation, FedServerSetup, ServerSetup, make_fed_server
 from heron.comms import Ledger, Link
@@ -62,7 +61,8 @@ class Servers:
             ServerSetup(
                 resident.split,
                 resident.criterion,
-                self._make_server_optimizer,
+                settings.server_optimizer,
+                settings.server_learning_rate,
                 settings.seed,
                 settings.alignment,
                 settings.refresh_auxiliary,
@@ -141,11 +141,6 @@ class Servers:
         if "main_server" in groups:
             self.main_server.load_state(groups["main_server"])
         self.fed_server.load_state(groups)
-
-    def _make_server_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        settings = self.resident.settings
-        rate = settings.server_learning_rate
-        return Adam(parameters, lr=rate) if settings.server_optimizer == "adam" else SGD(parameters, lr=rate)
 
 
 def check_robust(aggregation: Aggregation, num_participants: int) -> None:

@@ -9,7 +9,6 @@ from functools import partial
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
-from torch.optim import SGD
 
 from heron.algorithms import Algorithm, Criterion, MainServer, Perturbed, ServerSetup, StepGenerator, StepKey
 from heron.comms import CutGradient, ProbeData, SmashedData
@@ -57,7 +56,7 @@ def step_flops(
             split = build()
         client = local_step(split, algorithm, settings, example, criterion)
         # Update rules are elementwise, which is not counted: any will do.
-        setup = ServerSetup(split, criterion, lambda parameters: SGD(parameters, lr=0.0), settings.seed)
+        setup = ServerSetup(split, criterion, "sgd", 0.0, settings.seed)
         server = algorithm.make_main_server(setup)
         step = client.learner.step(client.batch, StepKey(settings.seed, *_PLACE))
         counted = _count(step, server, algorithm, client.batch.labels)
