@@ -26,7 +26,7 @@ from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS, StepKey, finish
 from heron.config import RECIPES, build_split, recipe_config
-from heron.config.build import federation_settings
+from heron.config.parts import federation_settings
 from heron.data import fetch
 from heron.engines import Federation, profile_client
 from heron.report import print_costs

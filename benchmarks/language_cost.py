@@ -21,7 +21,8 @@ from hardware import describe
 
 from heron.algorithms import ALGORITHMS, LocalNetwork
 from heron.config import plan_cost, recipe_config, use_threads_and_device
-from heron.config.build import criterion, example_shape, federation_settings
+from heron.config.costs import example_shape
+from heron.config.parts import criterion, federation_settings
 from heron.data.folder import data_folder
 from heron.engines.client_step import ClientStep
 from heron.lm import Adaptation, load_client_parts, write_parts

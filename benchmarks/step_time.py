@@ -26,7 +26,8 @@ from hardware import describe
 from torch import Tensor, nn
 
 from heron.config import build_split, recipe_config
-from heron.config.build import criterion, example_shape
+from heron.config.costs import example_shape
+from heron.config.parts import criterion
 from heron.zo import RULES, Estimator, ZerothOrder
 
 RESULT = Path(__file__).parent / "results" / "step_time.json"

@@ -71,7 +71,8 @@ class Descent:
         for name, parameter in zip(names, parameters, strict=True):
             if name not in self._entries:
                 self._entries[name] = {
-                    "step": torch.zeros((), device="cpu"),
+                    # Of a known value even where tensors are fake.
+                    "step": torch.tensor(0.0, device="cpu"),
                     "exp_avg": torch.zeros_like(parameter),
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }

@@ -1,17 +1,9 @@
 """Typed run configurations: recipes by name, TOML in and out, changes to single keys, and what they build."""
 
-from heron.config.build import (
-    build_federation,
-    build_run,
-    build_split,
-    load_splits,
-    plan_cost,
-    profile_cost,
-    recipe_config,
-    resolve_budget,
-    use_threads_and_device,
-)
+from heron.config.build import build_federation, build_run, recipe_config
+from heron.config.costs import plan_cost, profile_cost, resolve_budget
 from heron.config.overrides import assigned_keys, check_choice, fingerprint, from_toml, override, to_toml
+from heron.config.parts import build_split, load_splits, use_threads_and_device
 from heron.config.recipe_parts import PaperCost, Recipe
 from heron.config.recipes import RECIPES
 from heron.config.run_files import free_folder, read_config, refuse_occupied, write_config

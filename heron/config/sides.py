@@ -4,14 +4,8 @@ import numpy as np
 import torch
 
 from heron.algorithms import ALGORITHMS
-from heron.config.build import (
-    build_split,
-    client_shares,
-    criterion,
-    federation_settings,
-    load_splits,
-    use_threads_and_device,
-)
+from heron.config.build import client_shares
+from heron.config.parts import build_split, criterion, federation_settings, load_splits, use_threads_and_device
 from heron.config.schema import RunConfig
 from heron.data import Batch, Splits, fetch, num_examples
 from heron.engines.clients import Clients

@@ -5,7 +5,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from heron.config.build import build_split, federation_settings
+from heron.config.parts import build_split, federation_settings
 from heron.config.schema import CausalLmConfig, ResNet18Config, RunConfig
 from heron.engines.plan import fake_split, possible_exact
 from heron.errors import SplitError

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from heron.algorithms import Algorithm, Criterion, LocalNetwork, LocalPlan, Opener, Replayer, TensorStore, UpdateCodec
-from heron.engines.settings import FederationSettings, check_traffic
+from heron.engines.refusals import check_settings
+from heron.engines.settings import FederationSettings
 from heron.errors import ConfigError
 from heron.split import SplitModel, check_disjoint, check_trainable
 
@@ -24,8 +25,7 @@ class Resident:
 
     Raises:
         SplitError: if the network cannot be trained this way.
-        ConfigError: if the algorithm's clients have no such optimiser, or the auxiliary network is to be refreshed and
-            clients train none.
+        ConfigError: if settings contradict each other or the algorithm.
     """
 
     def __init__(
@@ -100,20 +100,9 @@ class Resident:
                 f"{self.algorithm.name}: expected update=dense, found scalars: nothing on its clients learns by zeroth "
                 f"order; leave it dense, or choose heron with probes below its order boundary"
             )
-        settings = self.client_settings
-        if settings.update == "scalars" and settings.keep_state and settings.optimizer != "sgd":
-            raise ConfigError(
-                f"expected client.keep_state=false with update=scalars, found true with {settings.optimizer}: the Fed "
-                f"Server replays a round from its start and knows no older state; set it, or update=dense"
-            )
 
     def _check(self, inputs: Tensor) -> None:
-        if self.settings.refresh_auxiliary and not self.algorithm.trains_auxiliary:
-            raise ConfigError(
-                f"expected server.refresh_auxiliary=false with {self.algorithm.name}, found true: its clients train no "
-                f"auxiliary network; leave it false or choose an algorithm whose clients do, such as heron"
-            )
-        check_traffic(self.algorithm, self.settings)
+        check_settings(self.algorithm, self.settings)
         check_trainable(
             self.split,
             inputs,
@@ -126,10 +115,4 @@ class Resident:
             # The server changes theta_a by itself: a tensor of the client's own in it would be another one there.
             check_disjoint(
                 "client", self.split.client, "the auxiliary network that the server fits", self.split.auxiliary
-            )
-        rule, known = self.settings.client.optimizer, self.algorithm.optimizers
-        if rule not in known:
-            raise ConfigError(
-                f"{self.algorithm.name}: expected client.optimizer of {', '.join(known)}, found {rule}; set it to "
-                f"one of these"
             )

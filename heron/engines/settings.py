@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from heron.algorithms import Aggregation, Algorithm, Alignment, ClientSettings, FedAdam, Weighting
+from heron.algorithms import Aggregation, Alignment, ClientSettings, FedAdam, Weighting
 from heron.comms import Codec, SmashedCodec
 from heron.engines.attendance import Reliability
-from heron.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -88,26 +87,3 @@ class RoundResult:
     num_bounded: int = 0
     faults: Mapping[str, int] = field(default_factory=dict)
     simulated_s: float | None = None
-
-
-def check_traffic(algorithm: Algorithm, settings: FederationSettings) -> None:
-    """Refuse codecs, re-use and bundles that an algorithm has no place for.
-
-    Raises:
-        ConfigError: naming the key.
-    """
-    codec = settings.codec
-    if codec.packs and algorithm.answers == "loss":
-        raise ConfigError(
-            f"expected smashed.codec=fp32 and smashed.zstd=false with {algorithm.name}, found {codec.codec} and "
-            f"{str(codec.zstd).lower()}: rounding would drown the differences of its probes' losses; leave both or "
-            f"choose another algorithm"
-        )
-    if algorithm.answers is not None:
-        for key, found, wanted in (("server.reuse", settings.reuse, 0), ("link.bundle", settings.bundle, False)):
-            if found != wanted:
-                raise ConfigError(
-                    f"expected {key}={str(wanted).lower()} with {algorithm.name}, found {str(found).lower()}: its "
-                    f"clients wait for the answer to each upload; leave it or choose an algorithm with decoupled "
-                    f"rounds, such as heron"
-                )

@@ -1,4 +1,4 @@
-"""Update rules of exactly trained parameters: bit for bit those of `torch.optim`, without importing torch's compiler."""
+"""Update rules of exactly trained parameters: bit for bit those of `torch.optim`, and torch's compiler stays out."""
 
 import subprocess
 import sys

@@ -10,7 +10,9 @@ import pytest
 
 from heron.algorithms import ALGORITHMS
 from heron.comms import encode
-from heron.config.build import build_split, criterion, example_shape, federation_settings, plan_cost, recipe_config
+from heron.config import build_split, plan_cost, recipe_config
+from heron.config.costs import example_shape
+from heron.config.parts import criterion, federation_settings
 from heron.engines import Federation, Reliability, Run, RunDirectory
 from heron.engines.client_step import ExampleShape
 from heron.engines.link_model import DeviceClass, LinkModel

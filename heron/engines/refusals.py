@@ -1,0 +1,60 @@
+"""Settings that contradict each other or the algorithm, refused before anything is built."""
+
+from heron.algorithms import Algorithm
+from heron.engines.settings import FederationSettings
+from heron.errors import ConfigError
+
+
+def check_settings(algorithm: Algorithm, settings: FederationSettings) -> None:
+    """Refuse settings that no run can have; what depends on the network is checked with it.
+
+    Args:
+        algorithm: a row of `ALGORITHMS`.
+        settings: how to train.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    _check_optimizer(algorithm, settings)
+    _check_auxiliary(algorithm, settings)
+    _check_codec(algorithm, settings)
+    _check_coupled(algorithm, settings)
+
+
+def _check_optimizer(algorithm: Algorithm, settings: FederationSettings) -> None:
+    rule, known = settings.client.optimizer, algorithm.optimizers
+    if rule not in known:
+        raise ConfigError(
+            f"{algorithm.name}: expected client.optimizer of {', '.join(known)}, found {rule}; set it to one of these"
+        )
+
+
+def _check_auxiliary(algorithm: Algorithm, settings: FederationSettings) -> None:
+    if settings.refresh_auxiliary and not algorithm.trains_auxiliary:
+        raise ConfigError(
+            f"expected server.refresh_auxiliary=false with {algorithm.name}, found true: its clients train no "
+            f"auxiliary network; leave it false or choose an algorithm whose clients do, such as heron"
+        )
+
+
+def _check_codec(algorithm: Algorithm, settings: FederationSettings) -> None:
+    codec = settings.codec
+    if codec.packs and algorithm.answers == "loss":
+        raise ConfigError(
+            f"expected smashed.codec=fp32 and smashed.zstd=false with {algorithm.name}, found {codec.codec} and "
+            f"{str(codec.zstd).lower()}: rounding would drown the differences of its probes' losses; leave both or "
+            f"choose another algorithm"
+        )
+
+
+def _check_coupled(algorithm: Algorithm, settings: FederationSettings) -> None:
+    """Clients that wait for answers can neither bundle uploads nor be served old ones."""
+    if algorithm.answers is None:
+        return
+    for key, found, wanted in (("server.reuse", settings.reuse, 0), ("link.bundle", settings.bundle, False)):
+        if found != wanted:
+            raise ConfigError(
+                f"expected {key}={str(wanted).lower()} with {algorithm.name}, found {str(found).lower()}: its clients "
+                f"wait for the answer to each upload; leave it or choose an algorithm with decoupled rounds, such as "
+                f"heron"
+            )
