@@ -114,11 +114,6 @@ def _check_replayable(settings: ClientSettings) -> None:
             f"expected client.optimizer=sgd where seed groups send scalars, whose sum is one walk for SGD alone; found "
             f"{settings.optimizer}; set it, or seed_groups=0"
         )
-    if settings.keep_state and settings.optimizer != "sgd":
-        raise ConfigError(
-            f"expected client.keep_state=false with update=scalars, found true with {settings.optimizer}: the Fed "
-            f"Server replays a round from its start and knows no older state; set it, or update=dense"
-        )
 
 
 class ZerothOrderClient:

@@ -5,8 +5,21 @@ from heron.engines.settings import FederationSettings
 from heron.errors import ConfigError
 
 
+def check_optimizer(algorithm: Algorithm, settings: FederationSettings) -> None:
+    """Refuse an update rule that an algorithm's clients do not have.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    rule, known = settings.client.optimizer, algorithm.optimizers
+    if rule not in known:
+        raise ConfigError(
+            f"{algorithm.name}: expected client.optimizer of {', '.join(known)}, found {rule}; set it to one of these"
+        )
+
+
 def check_settings(algorithm: Algorithm, settings: FederationSettings) -> None:
-    """Refuse settings that no run can have; what depends on the network is checked with it.
+    """Refuse what an algorithm has no place for; what depends on the network is checked with it.
 
     Args:
         algorithm: a row of `ALGORITHMS`.
@@ -15,18 +28,9 @@ def check_settings(algorithm: Algorithm, settings: FederationSettings) -> None:
     Raises:
         ConfigError: naming the key.
     """
-    _check_optimizer(algorithm, settings)
     _check_auxiliary(algorithm, settings)
     _check_codec(algorithm, settings)
     _check_coupled(algorithm, settings)
-
-
-def _check_optimizer(algorithm: Algorithm, settings: FederationSettings) -> None:
-    rule, known = settings.client.optimizer, algorithm.optimizers
-    if rule not in known:
-        raise ConfigError(
-            f"{algorithm.name}: expected client.optimizer of {', '.join(known)}, found {rule}; set it to one of these"
-        )
 
 
 def _check_auxiliary(algorithm: Algorithm, settings: FederationSettings) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from heron.algorithms import Algorithm, Criterion, LocalNetwork, LocalPlan, Opener, Replayer, TensorStore, UpdateCodec
-from heron.engines.refusals import check_settings
+from heron.engines.refusals import check_optimizer, check_settings
 from heron.engines.settings import FederationSettings
 from heron.errors import ConfigError
 from heron.split import SplitModel, check_disjoint, check_trainable
@@ -100,6 +100,12 @@ class Resident:
                 f"{self.algorithm.name}: expected update=dense, found scalars: nothing on its clients learns by zeroth "
                 f"order; leave it dense, or choose heron with probes below its order boundary"
             )
+        settings = self.client_settings
+        if settings.update == "scalars" and settings.keep_state and settings.optimizer != "sgd":
+            raise ConfigError(
+                f"expected client.keep_state=false with update=scalars, found true with {settings.optimizer}: the Fed "
+                f"Server replays a round from its start and knows no older state; set it, or update=dense"
+            )
 
     def _check(self, inputs: Tensor) -> None:
         check_settings(self.algorithm, self.settings)
@@ -116,3 +122,4 @@ class Resident:
             check_disjoint(
                 "client", self.split.client, "the auxiliary network that the server fits", self.split.auxiliary
             )
+        check_optimizer(self.algorithm, self.settings)

@@ -126,10 +126,6 @@ def unfinished(finished, tmp_path, capsys):
             )
             for rule in ("adam", "momentum")
         ],
-        (
-            ["plan", "digits", "--memory", "1MB", "--set", "update=scalars", "--set", "client.keep_state=true"],
-            "client.keep_state=false with update=scalars",
-        ),
         *[
             (
                 [
