@@ -29,8 +29,8 @@ from heron.analysis import standard_error
 SAME_CLIENTS = ("update=scalars", "link.bundle=true")
 WHOLE = (*SAME_CLIENTS, "update_codec=int8")
 SMALLEST = (*SAME_CLIENTS, "update_codec=int4")
-INT4_ZSTD = (*WHOLE, "smashed.codec=int4", "smashed.zstd=true")
 WIDE = ("split.bottleneck_channels=0", "split.bottleneck_stride=1")
+FULL_HEIGHT = ("split.bottleneck_channels=4", "split.bottleneck_stride=1")
 
 
 def seldom(
@@ -39,11 +39,6 @@ def seldom(
     """Every `period`-th batch goes up; the Main Server makes as many steps as before on the `kept` last ones."""
     reuse = (f"client.upload_period={period}", f"server.reuse={period - 1}", f"server.buffer_size={kept}")
     return (*update, f"smashed.codec={codec}", *reuse, *(("smashed.zstd=true",) if zstd else ()))
-
-
-def bottleneck(channels: int, stride: int, traffic: tuple[str, ...]) -> tuple[str, ...]:
-    """Another narrow cut than the recipe's."""
-    return (f"split.bottleneck_channels={channels}", f"split.bottleneck_stride={stride}", *traffic)
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ TASKS = {
             "4 channels, stride 4, float32": (),
             "4 channels, stride 4, int4, k=2, zstd": seldom(2, "int4", SAME_CLIENTS, zstd=True, kept=144),
         },
-        {"4 channels, int4, zstd": bottleneck(4, 1, INT4_ZSTD)},
+        {"4 channels, int4, zstd": (*FULL_HEIGHT, *WHOLE, "smashed.codec=int4", "smashed.zstd=true")},
         1 / 32,
     ),
 }

@@ -45,12 +45,8 @@ class Descent:
             self._adam(list(moved), parameters, gradients, learning_rate)
         else:
             self._sgd(list(moved), parameters, gradients, learning_rate)
-        self.release()
-
-    def release(self) -> None:
-        """Let go of all gradients."""
-        for tensor in self._parameters.values():
-            tensor.grad = None
+        for parameter in parameters:
+            parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
         """What the rule remembers, by `parameter/entry`; the tensors themselves."""

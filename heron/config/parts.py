@@ -1,4 +1,4 @@
-"""From a configuration to the parts of a run: data, network, loss, settings; each known to no other file."""
+"""From a configuration to the parts of a run: data, network, loss, settings, and the device they are for."""
 
 from functools import partial
 
