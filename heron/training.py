@@ -82,7 +82,7 @@ def train(
         micro_batch: examples per forward pass; None for the whole batch.
         local_steps: local steps per round, h; None for one pass over each client's data.
         upload_period: local steps per upload of smashed data, k.
-        smashed_codec: how smashed data are written: `"fp32"`, `"fp16"`, `"int8"` or `"int4"`.
+        smashed_codec: how smashed data are written: `"fp32"`, `"fp16"`, `"int8"`, `"int4"` or `"dither6"`.
         update: how zeroth-order learning travels: `"dense"`, as tensors, or `"scalars"`, as projected gradients; with
             these, optimisers start afresh every round.
         optimizer: update rule of the clients.

@@ -27,7 +27,7 @@ class UpdateCodec:
     """How model tensors travel; the same on both sides.
 
     Args:
-        codec: of what goes up, `fp16`, `int8` or `int4`; values go down as float16.
+        codec: of what goes up, `fp16`, `int8`, `int4` or `dither6`; values go down as float16.
         sent: tensors by name that clients send back, of whose names, shapes and order both sides know.
         received_only: those that they only receive.
     """

@@ -22,7 +22,8 @@ from heron.comms.messages import (
     SnapshotRequest,
     Upload,
 )
-from heron.comms.quantiser import CODECS, MAX_ELEMENTS, Codec, pack_tensor, packed_bytes, unpack_tensor
+from heron.comms.payload import CODECS, MAX_ELEMENTS, Codec
+from heron.comms.quantiser import pack_tensor, packed_bytes, unpack_tensor
 from heron.comms.smashed import SmashedCodec, pack_upload, smashed_bytes, unpack_upload
 
 __all__ = [

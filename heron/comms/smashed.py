@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from heron.comms.messages import PackedData, SmashedData
-from heron.comms.quantiser import COMPRESSED, MAX_ELEMENTS, Codec, pack_tensor, packed_bytes, unpack_tensor
+from heron.comms.payload import COMPRESSED, MAX_ELEMENTS, Codec
+from heron.comms.quantiser import pack_tensor, packed_bytes, unpack_tensor
 from heron.errors import MessageError
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -24,7 +25,7 @@ class SmashedCodec:
     """How clients write smashed data.
 
     Attributes:
-        codec: a value in 32, 16, 8 or 4 bits.
+        codec: a value in 32, 16, 8, 4 or 2 bits.
         zstd: whether to compress that where it pays, tensor by tensor.
     """
 

@@ -213,8 +213,8 @@ class RunConfig(Section):
         evaluation_period: rounds from one evaluation to the next.
         update: how what clients learn by zeroth order travels: `dense`, as tensors, or `scalars`, as projected
             gradients that are replayed; ho_sfl always sends scalars.
-        update_codec: how model tensors travel: `fp32` as they are; `fp16`, `int8` or `int4`: float16 down, and up how
-            they changed, in so few bits. What goes as scalars is not touched.
+        update_codec: how model tensors travel: `fp32` as they are; `fp16`, `int8`, `int4` or `dither6`: float16 down,
+            and up how they changed, in so few bits. What goes as scalars is not touched.
         seed_groups: groups of clients that share their directions; 0 for directions of each client's own.
         digest_period: rounds from one check that clients hold the same parameters to the next, with `scalars`.
     """

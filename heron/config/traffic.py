@@ -17,7 +17,8 @@ class SmashedConfig(Section):
     """How clients write the smashed data that they upload; hosl's clients have the defaults only.
 
     Attributes:
-        codec: bits of a value: `fp32` and `fp16`, or `int8` and `int4` per channel with stochastic rounding.
+        codec: bits of a value: `fp32` and `fp16`, or `int8`, `int4` and `dither6` (8/3 bits) per channel with random
+            rounding.
         zstd: lossless compression on top, tensor by tensor where it pays.
     """
 

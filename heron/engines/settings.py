@@ -22,7 +22,8 @@ class FederationSettings:
         local_steps: local steps per round (h); None for one pass over a client's data.
         upload_period: local steps per upload of smashed data (k); coupled algorithms upload every step.
         codec: how smashed data are written.
-        update_codec: how model tensors travel: `fp32` as they are, `fp16`, `int8` or `int4` as coded changes.
+        update_codec: how model tensors travel: `fp32` as they are, `fp16`, `int8`, `int4` or `dither6` as coded
+            changes.
         client: hyperparameters of the clients' learning.
         weighting: how replies count in the round's mean.
         reliability: how often clients drop out or run late.

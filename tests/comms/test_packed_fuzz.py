@@ -125,7 +125,7 @@ FRAMES = [
     st.sampled_from(UPLOADS),
     st.fixed_dictionaries({}, optional=ENTRIES),
     st.none() | CODES | spoiled(FRAMES).map(lambda content: torch.tensor(list(content), dtype=torch.uint8)),
-    st.sampled_from(["int4", "int8", "fp16", "fp32", "int4.zstd", "int8.zstd", "fp16.zstd", "fp32.zstd"]),
+    st.sampled_from([codec + suffix for codec in CODECS for suffix in ("", ".zstd")]),
 )
 @settings(max_examples=NUM_EXAMPLES, deadline=None)
 def test_spoiled_entries(upload: PackedData, entries: dict[str, Tensor], codes: Tensor | None, name: str) -> None:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from heron.comms import CODECS, pack_tensor, packed_bytes, unpack_tensor
-from heron.comms.quantiser import MAX_DIMENSIONS
+from heron.comms.payload import MAX_DIMENSIONS
 from heron.errors import MessageError, TrainingError
 from tests.reference.quantiser import quantise
 
-LEVELS = {"int8": 255, "int4": 15}
+LEVELS = {"int8": 255, "int4": 15, "int2": 3}
 QUANTISED = pytest.mark.parametrize("codec", list(LEVELS))
 EVERY = pytest.mark.parametrize("codec", CODECS)
 SHAPES = st.lists(st.integers(0, 5), max_size=5).map(tuple)
@@ -34,6 +34,12 @@ def channels(tensor: Tensor) -> Tensor:
     return tensor.movedim(2 if tensor.dim() == 3 else 1, 0).flatten(1)
 
 
+def in_bytes(codes: list[int], per_byte: int) -> list[int]:
+    """Digits of numbers below 256, the first code the lowest; zeros fill the last byte."""
+    rows = [codes[start : start + per_byte] for start in range(0, len(codes), per_byte)]
+    return [sum(code * 2 ** (8 // per_byte * place) for place, code in enumerate(row)) for row in rows]
+
+
 def step_of(tensor: Tensor, codec: str) -> Tensor:
     """Range / L of every channel, float64, shape (C, 1); rows of `channels`."""
     rows = channels(tensor).double()
@@ -47,9 +53,7 @@ def test_equals_the_literal_oracle(codec: str, shape: tuple[int, ...], spread: f
     tensor = random(shape, seed % 2**32) * spread
     codes, decoded = quantise(tensor.flatten().tolist(), shape, LEVELS[codec], seed)
     packed = pack_tensor(tensor, codec, seed)
-    if codec == "int4":
-        codes = [low | high << 4 for low, high in zip(codes[0::2], [*codes, 0][1::2], strict=False)]
-    assert packed[codec].tolist() == codes
+    assert packed[codec].tolist() == in_bytes(codes, {"int8": 1, "int4": 2, "int2": 4}[codec])
     assert unpack_tensor(packed).flatten().tolist() == decoded
     assert unpack_tensor(packed).shape == shape
 
@@ -132,6 +136,7 @@ def test_shapes_sizes_and_compression(codec: str, zstd: bool, shape: tuple[int, 
 )
 def test_channels(shape: tuple[int, ...], num_channels: int) -> None:
     assert pack_tensor(random(shape), "int8", 0)["scales"].shape == (2, num_channels)
+    assert packed_bytes(shape, "int2") == -(-math.prod(shape) // 4) + 8 * num_channels + 4 * len(shape)
     assert packed_bytes(shape, "int4") == -(-math.prod(shape) // 2) + 8 * num_channels + 4 * len(shape)
 
 

@@ -22,7 +22,7 @@ from heron.comms import (
     unpack_upload,
 )
 from heron.comms.compression import MAX_EXPANSION, compress_bytes
-from heron.comms.quantiser import MAX_ELEMENTS
+from heron.comms.payload import MAX_ELEMENTS
 from heron.comms.smashed import narrow
 from heron.errors import MessageError
 
@@ -49,12 +49,12 @@ def test_an_upload_comes_back(way: SmashedCodec) -> None:
     assert received.labels.dtype == torch.int64
     assert torch.equal(received.smashed, unpack_tensor(message.packed))
     worst = (received.smashed - sent.smashed).abs().max() / sent.smashed.max()
-    assert worst <= {"fp32": 0.0, "fp16": 2.0**-11, "int8": 1 / 255, "int4": 1 / 15}[way.codec]
+    assert worst <= {"fp32": 0.0, "fp16": 2.0**-11, "int8": 1 / 255, "int4": 1 / 15, "int2": 1 / 3}[way.codec]
 
 
 def test_bytes_by_hand() -> None:
     """8 x 3 x 4 x 4 = 384 values, 3 channels of two floats, a shape of four 32-bit integers, 8 labels of a byte."""
-    expected = {"fp32": 1536 + 16, "fp16": 768 + 16, "int8": 384 + 24 + 16, "int4": 192 + 24 + 16}
+    expected = {"fp32": 1536 + 16, "fp16": 768 + 16, "int8": 384 + 24 + 16, "int4": 192 + 24 + 16, "int2": 96 + 24 + 16}
     for codec, size in expected.items():
         sizes = encoded_sizes(packed(codec))
         assert (sizes["smashed"], sizes["labels"]) == (size, 8)
@@ -65,7 +65,7 @@ def test_bytes_by_hand() -> None:
 
 
 def test_defaults_do_not_pack() -> None:
-    assert [way.packs for way in WAYS] == [False] + [True] * 7
+    assert [way.packs for way in WAYS] == [False] + [True] * 9
 
 
 @given(st.lists(st.one_of(st.integers(-200, 300), st.integers(-(2**63), 2**63 - 1)), max_size=5))

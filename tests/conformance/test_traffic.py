@@ -68,7 +68,7 @@ def test_the_ledger_equals_the_closed_form_to_the_byte(name: str, codec: str, pe
     sent = sent_by(parties)
     parties.run_round()
     sizes = batches(period if ALGORITHMS[name].uploads == "periodic" else 1)
-    bits = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}[codec]
+    bits = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4, "int2": 2}[codec]
     values = [size * CHANNELS * 16 for size in sizes]
     payload = sum(-(-count * bits // 8) for count in values)
     scales = 8 * CHANNELS * len(sizes) if codec.startswith("int") else 0
