@@ -159,16 +159,14 @@ def _code_bytes(num_elements: int, codec: str) -> int:
 
 
 def _scales(values_OCI: Tensor, codec: str) -> Tensor:
-    """Lo and step of every channel, shape (2, C)."""
+    """Lo and step of every channel, shape (2, C); a step of 0 where all values are the same."""
     if not values_OCI.numel():
-        scales_2C = values_OCI.new_zeros(2, values_OCI.shape[1])
-        scales_2C[1] = _SMALLEST_STEP
-        return scales_2C
+        return values_OCI.new_zeros(2, values_OCI.shape[1])
     low_C, high_C = values_OCI.amin(dim=(0, 2)), values_OCI.amax(dim=(0, 2))
     check_magnitude((low_C, high_C), codec)
     # By a tensor: a GPU divides by a number of the host as a product with its inverse, which rounds otherwise.
     step_C = (high_C - low_C) / torch.full_like(low_C, LEVELS[codec])
-    return torch.stack((low_C, step_C.clamp_(min=_SMALLEST_STEP)))
+    return torch.stack((low_C, step_C.clamp_(min=_SMALLEST_STEP).masked_fill_(high_C == low_C, 0.0)))
 
 
 def _codes(values_OCI: Tensor, scales_2C: Tensor, num_levels: int, seed: int) -> Tensor:
@@ -179,7 +177,7 @@ def _codes(values_OCI: Tensor, scales_2C: Tensor, num_levels: int, seed: int) ->
     """
     codes_OCI = torch.empty(values_OCI.shape, dtype=torch.uint8, device=values_OCI.device)
     low_C1, fine_step_C1 = scales_2C.unsqueeze(-1)
-    fine_step_C1 = fine_step_C1 / 2**_FRACTION_BITS
+    fine_step_C1 = fine_step_C1.clamp(min=_SMALLEST_STEP) / 2**_FRACTION_BITS
     row = values_OCI[:1].numel()
     rows = max(1, _CHUNK_ENTRIES // max(1, row))
     for start in range(0, len(values_OCI), rows):

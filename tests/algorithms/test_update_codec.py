@@ -12,8 +12,8 @@ from heron.engines import Federation, FederationSettings
 from heron.errors import MessageError, TrainingError
 from tests.conformance.test_algorithms import examples, partition, split_model
 
-CODECS = ("fp16", "int8", "int4", "int2")
-LEVELS = {"int8": 255, "int4": 15, "int2": 3}
+CODECS = ("fp16", "int8", "int4", "dither6")
+LEVELS = {"int8": 255, "int4": 15, "dither6": 5}
 
 
 def model(seed: int = 0, sizes: tuple[int, ...] = (3, 200, 1)) -> dict[str, torch.Tensor]:
@@ -68,7 +68,7 @@ def test_changes_come_back_within_a_step_of_their_block(codec: str, sizes, scale
     assert torch.equal(found["norm.num_batches_tracked"], end["norm.num_batches_tracked"])
 
 
-@pytest.mark.parametrize("codec", ["int8", "int4", "int2"])
+@pytest.mark.parametrize("codec", ["int8", "int4", "dither6"])
 def test_a_mean_of_quantised_changes_is_unbiased(codec: str) -> None:
     """Four standard errors; a rounding has a variance of at most step^2 / 4."""
     start, end, draws = model(1), model(2), 2_000

@@ -113,6 +113,7 @@ ENTRIES: dict[str, st.SearchStrategy[Tensor]] = {
     "scales": st.lists(
         st.floats(width=32) | st.sampled_from([3e38, -3e38, -1.0, float("nan")]), min_size=4, max_size=4
     ).map(lambda values: torch.tensor(values).view(2, 2)),
+    "seed": st.lists(st.integers(-(2**63), 2**63 - 1), max_size=2).map(torch.tensor),
 }
 CODES = st.binary(max_size=80).map(lambda content: torch.tensor(list(content), dtype=torch.uint8))
 FRAMES = [
@@ -132,7 +133,7 @@ def test_spoiled_entries(upload: PackedData, entries: dict[str, Tensor], codes: 
     """Sound messages that hold the wrong tensors."""
     packed = dict(upload.packed) | entries
     if codes is not None:
-        packed = {key: packed[key] for key in ("shape", "scales") if key in packed} | {name: codes}
+        packed = {key: packed[key] for key in ("shape", "scales", "seed") if key in packed} | {name: codes}
 
     def attempt() -> list[SmashedData]:
         smashed = unpack_tensor(packed)

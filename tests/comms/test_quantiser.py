@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from heron.comms import CODECS, pack_tensor, packed_bytes, unpack_tensor
-from heron.comms.payload import MAX_DIMENSIONS
+from heron.comms.payload import DITHERED, MAX_DIMENSIONS
 from heron.errors import MessageError, TrainingError
 from tests.reference.quantiser import quantise
 
-LEVELS = {"int8": 255, "int4": 15, "int2": 3}
+LEVELS = {"int8": 255, "int4": 15, "dither6": 5}
+PER_BYTE = {"int8": 1, "int4": 2, "dither6": 3}
 QUANTISED = pytest.mark.parametrize("codec", list(LEVELS))
+STOCHASTIC = pytest.mark.parametrize("codec", ["int8", "int4"])
 EVERY = pytest.mark.parametrize("codec", CODECS)
 SHAPES = st.lists(st.integers(0, 5), max_size=5).map(tuple)
 
@@ -34,10 +36,11 @@ def channels(tensor: Tensor) -> Tensor:
     return tensor.movedim(2 if tensor.dim() == 3 else 1, 0).flatten(1)
 
 
-def in_bytes(codes: list[int], per_byte: int) -> list[int]:
+def in_bytes(codes: list[int], codec: str) -> list[int]:
     """Digits of numbers below 256, the first code the lowest; zeros fill the last byte."""
+    base, per_byte = LEVELS[codec] + 1, PER_BYTE[codec]
     rows = [codes[start : start + per_byte] for start in range(0, len(codes), per_byte)]
-    return [sum(code * 2 ** (8 // per_byte * place) for place, code in enumerate(row)) for row in rows]
+    return [sum(code * base**place for place, code in enumerate(row)) for row in rows]
 
 
 def step_of(tensor: Tensor, codec: str) -> Tensor:
@@ -51,9 +54,9 @@ def step_of(tensor: Tensor, codec: str) -> Tensor:
 @settings(max_examples=60, deadline=None)
 def test_equals_the_literal_oracle(codec: str, shape: tuple[int, ...], spread: float, seed: int) -> None:
     tensor = random(shape, seed % 2**32) * spread
-    codes, decoded = quantise(tensor.flatten().tolist(), shape, LEVELS[codec], seed)
+    codes, decoded = quantise(tensor.flatten().tolist(), shape, LEVELS[codec], seed, dithered=codec in DITHERED)
     packed = pack_tensor(tensor, codec, seed)
-    assert packed[codec].tolist() == in_bytes(codes, {"int8": 1, "int4": 2, "int2": 4}[codec])
+    assert packed[codec].tolist() == in_bytes(codes, codec)
     assert unpack_tensor(packed).flatten().tolist() == decoded
     assert unpack_tensor(packed).shape == shape
 
@@ -64,6 +67,8 @@ def test_equals_the_literal_oracle(codec: str, shape: tuple[int, ...], spread: f
 def test_errors_are_less_than_a_step(codec: str, shape: tuple[int, ...], offset: float, spread: float) -> None:
     """In exact arithmetic |z' - z| < step, because floor(x + u) with u in [0, 1) is less than 1 from x.
 
+    Subtracting u leaves floor(x + u) - u, which lies in (x - 1, x]: half a step from x with 1/2 added.
+
     Float32 adds: the step and the position round once each, 2^-23 of a position of at most L; the position to 2^-17 of
     a step; product and sum 2^-23 of values of at most |lo| + range.
     """
@@ -72,12 +77,15 @@ def test_errors_are_less_than_a_step(codec: str, shape: tuple[int, ...], offset:
     step = step_of(tensor, codec) if tensor.numel() else 0.0
     largest = float(tensor.abs().max()) if tensor.numel() else 0.0
     float32 = LEVELS[codec] * 2.0**-22 * step + 2.0**-17 * step + 3 * 2.0**-23 * largest
-    assert bool((error <= step + float32 + 2.0**-109).all())
+    assert bool((error <= step / (2 if codec in DITHERED else 1) + float32 + 2.0**-109).all())
 
 
 @QUANTISED
 def test_unbiased_within_four_standard_errors(codec: str) -> None:
-    """Every value by itself, and all together: the standard error of a mean of n is step sqrt(f (1 - f) / n)."""
+    """Every value by itself, and all together: the standard error of a mean of n is step sqrt(f (1 - f) / n).
+
+    With the dither subtracted an error is uniform in one step: step sqrt(1 / 12 n).
+    """
     count, tensor = 1000, random((40, 1), 3)
     tensor[0], tensor[1] = -3.0, 3.0  # the grid's ends
     step = float(step_of(tensor, codec))
@@ -86,7 +94,8 @@ def test_unbiased_within_four_standard_errors(codec: str) -> None:
     # 2^-17 of a step is the bias that 16 random bits leave, 2^-21 covers float32 sums of at most 6.
     slack = 2.0**-17 * step + 2.0**-21
     errors = draws - tensor.double()
-    standard_error = step * (fraction * (1 - fraction) / count).sqrt()
+    variance = torch.full_like(fraction, 1 / 12) if codec in DITHERED else fraction * (1 - fraction)
+    standard_error = step * (variance / count).sqrt()
     assert bool((errors.mean(0).abs() <= 4 * standard_error + slack).all())
     together = float(standard_error.square().sum().sqrt()) / len(tensor)
     assert abs(float(errors.mean())) <= 4 * together + slack
@@ -94,7 +103,7 @@ def test_unbiased_within_four_standard_errors(codec: str) -> None:
     assert bool((draws.amax(0) > draws.amin(0))[(fraction > 0.05) & (fraction < 0.95)].all())
 
 
-@QUANTISED
+@STOCHASTIC
 def test_the_variance_is_at_most_a_quarter_of_the_step_squared(codec: str) -> None:
     """f (1 - f) step^2, which is largest at f = 1/2. A sample variance of n has a standard error below sqrt(2/n)."""
     count, tensor = 2000, torch.tensor([[0.0], [1.0], [0.5 / LEVELS[codec]], [0.25 / LEVELS[codec]]])
@@ -104,6 +113,16 @@ def test_the_variance_is_at_most_a_quarter_of_the_step_squared(codec: str) -> No
     assert variance[:2].tolist() == [0.0, 0.0]  # the ends of the grid stay what they are
     for found, expected in zip(variance[2:].tolist(), [0.25, 0.1875], strict=True):
         assert abs(found - expected) <= 4 * expected * math.sqrt(2 / count)
+
+
+def test_a_dither_leaves_a_twelfth_of_the_step_squared_wherever_the_value_lies() -> None:
+    """A uniform error of width 1: variance 1/12, fourth moment 1/80, so a variance of n has a standard error of
+    sqrt((1/80 - 1/144) / n) = sqrt(1 / (180 n)). Stochastic rounding has 1/6 on average over the fractions."""
+    count, levels = 2000, LEVELS["dither6"]
+    tensor = torch.tensor([[0.0], [1.0], [0.5 / levels], [0.25 / levels], [2 / levels]])
+    draws = torch.stack([round_trip(tensor, "dither6", seed).double() for seed in range(count)])
+    for found in (draws.var(0).flatten() * levels**2).tolist():
+        assert abs(found - 1 / 12) <= 4 / math.sqrt(180 * count)
 
 
 def test_fp16_rounds_to_nearest() -> None:
@@ -136,7 +155,7 @@ def test_shapes_sizes_and_compression(codec: str, zstd: bool, shape: tuple[int, 
 )
 def test_channels(shape: tuple[int, ...], num_channels: int) -> None:
     assert pack_tensor(random(shape), "int8", 0)["scales"].shape == (2, num_channels)
-    assert packed_bytes(shape, "int2") == -(-math.prod(shape) // 4) + 8 * num_channels + 4 * len(shape)
+    assert packed_bytes(shape, "dither6") == -(-math.prod(shape) // 3) + 8 * num_channels + 8 + 4 * len(shape)
     assert packed_bytes(shape, "int4") == -(-math.prod(shape) // 2) + 8 * num_channels + 4 * len(shape)
 
 
@@ -150,7 +169,7 @@ def test_channels_do_not_depend_on_each_other(codec: str, shape: tuple[int, ...]
     assert torch.equal(round_trip(tensor, codec)[index], round_trip(other, codec)[index])
 
 
-@QUANTISED
+@STOCHASTIC
 def test_values_on_the_grid_stay(codec: str) -> None:
     """Integers from 0 to L have step 1: whatever the random bits, nothing moves. So do the zeros of a ReLU."""
     grid = torch.arange(LEVELS[codec] + 1.0).repeat(7).view(-1, 1)
@@ -170,7 +189,7 @@ def test_constants_are_exact(codec: str, value: float) -> None:
         assert bool((round_trip(tensor, codec) == expected.flatten()[0]).all())
 
 
-@QUANTISED
+@STOCHASTIC
 def test_extremes_are_not_clipped(codec: str) -> None:
     for seed in range(50):
         tensor = random((64, 2), seed) * 10.0 ** (seed - 25)
@@ -179,7 +198,7 @@ def test_extremes_are_not_clipped(codec: str) -> None:
         torch.testing.assert_close(found.amax(0), tensor.amax(0), rtol=2.0**-20, atol=0.0)
 
 
-@QUANTISED
+@STOCHASTIC
 def test_the_largest_value_never_leaves_the_grid(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Float32 puts some largest values above L steps: with the largest random bits their codes would wrap to 0."""
     monkeypatch.setattr(
@@ -229,9 +248,11 @@ def test_what_is_packed_does_not_change_with_the_tensor(codec: str) -> None:
 def test_chunks_do_not_matter(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tensor = random((50, 7, 3, 3))
     expected = pack_tensor(tensor, codec, 5)
+    decoded = unpack_tensor(expected)
     for entries in (1, 63, 64, 1000):
         monkeypatch.setattr("heron.comms.quantiser._CHUNK_ENTRIES", entries)
         assert torch.equal(pack_tensor(tensor, codec, 5)[codec], expected[codec])
+        assert torch.equal(unpack_tensor(expected), decoded)
 
 
 @QUANTISED
@@ -253,6 +274,26 @@ def test_values_that_are_not_finite(codec: str, value: float) -> None:
         with pytest.raises(TrainingError, match="expected finite values") as caught:
             pack_tensor(tensor, codec, 0)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "reason"),
+    [
+        ({"seed": torch.tensor([1], dtype=torch.int32)}, "expected a packed seed as int64"),
+        ({"seed": torch.tensor([1, 2])}, "expected a packed seed as int64"),
+        ({"seed": torch.tensor(1)}, "expected a packed seed as int64"),
+        ({"dither6": torch.tensor([215, 216], dtype=torch.uint8)}, "expected bytes of at most 215, found 216"),
+        ({"scales": torch.tensor([[0.0], [2.0**126]])}, "expected packed scales of finite range"),
+    ],
+)
+def test_what_no_dither_sends_is_refused(spoiled: dict[str, Tensor], reason: str) -> None:
+    packed = pack_tensor(torch.arange(6.0), "dither6", 2**64 - 1)
+    assert torch.equal(unpack_tensor(packed), round_trip(torch.arange(6.0), "dither6", 2**64 - 1))
+    with pytest.raises(MessageError, match=reason):
+        unpack_tensor(packed | spoiled)
+    without = {name: entry for name, entry in packed.items() if name != "seed"}
+    with pytest.raises(MessageError, match="expected codes"):
+        unpack_tensor(without)
 
 
 def test_values_that_are_too_large() -> None:

@@ -1,5 +1,6 @@
 """Codecs, bundles and re-use of uploads, over the table of algorithms."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -63,15 +64,17 @@ def test_wire_equals_reference(name: str, way: SmashedCodec) -> None:
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("period", [1, 2])
 def test_the_ledger_equals_the_closed_form_to_the_byte(name: str, codec: str, period: int) -> None:
-    """codes + 8 bytes a channel + 4 a dimension for each upload, labels of a byte; 4 a value and 8 a label unpacked."""
+    """codes + 8 bytes a channel + 4 a dimension (+ 8 of a seed) for each upload, labels of a byte; 4 a value and 8 a
+    label unpacked."""
     parties = federation(name, codec=SmashedCodec(codec), upload_period=period)
     sent = sent_by(parties)
     parties.run_round()
     sizes = batches(period if ALGORITHMS[name].uploads == "periodic" else 1)
-    bits = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4, "int2": 2}[codec]
+    per_byte = {"fp32": 1 / 4, "fp16": 1 / 2, "int8": 1, "int4": 2, "dither6": 3}[codec]
     values = [size * CHANNELS * 16 for size in sizes]
-    payload = sum(-(-count * bits // 8) for count in values)
-    scales = 8 * CHANNELS * len(sizes) if codec.startswith("int") else 0
+    payload = sum(math.ceil(count / per_byte) for count in values)
+    scales = 8 * CHANNELS * len(sizes) if codec in {"int8", "int4", "dither6"} else 0
+    scales += 8 * len(sizes) if codec == "dither6" else 0
     shapes = 16 * len(sizes) if codec != "fp32" else 0
     uplink, downlink = parties.ledger.by_kind("uplink"), parties.ledger.by_kind("downlink")
     assert uplink["smashed"] == payload + scales + shapes

@@ -111,6 +111,7 @@ def without_bytes(rows: list[dict]) -> list[dict]:
     [
         ("heron", {"codec": SmashedCodec("int8")}),
         ("heron", {"codec": SmashedCodec("int4", zstd=True), "reuse": 2, "buffer_size": 3}),
+        ("heron", {"codec": SmashedCodec("dither6", zstd=True), "bundle": True}),
         ("sflv2", {"codec": SmashedCodec("fp16", zstd=True)}),
         ("ho_sfl", {"codec": SmashedCodec("int8"), "update_codec": "int8"}),
         ("heron", {"update_codec": "int8"}),
