@@ -283,7 +283,7 @@ def test_values_that_are_not_finite(codec: str, value: float) -> None:
         ({"seed": torch.tensor([1, 2])}, "expected a packed seed as int64"),
         ({"seed": torch.tensor(1)}, "expected a packed seed as int64"),
         ({"dither6": torch.tensor([215, 216], dtype=torch.uint8)}, "expected bytes of at most 215, found 216"),
-        ({"scales": torch.tensor([[0.0], [2.0**126]])}, "expected packed scales of finite range"),
+        ({"scales": torch.tensor([[0.0], [2.0**128 / 5.25]])}, "expected packed scales of finite range"),
     ],
 )
 def test_what_no_dither_sends_is_refused(spoiled: dict[str, Tensor], reason: str) -> None:
