@@ -81,8 +81,12 @@ TASKS = {
     "cifar10_narrow": Task(
         "cifar10-resnet18-small",
         range(10),
-        {"float32": (), "int4, k=4": seldom(4, "int4")},
-        {"int4, k=2, zstd, updates in float32": seldom(2, "int4", SAME_CLIENTS, zstd=True, kept=144)},
+        {
+            "float32": (),
+            "int4, k=4": seldom(4, "int4"),
+            "int4, k=2, zstd, updates in float32": seldom(2, "int4", SAME_CLIENTS, zstd=True, kept=144),
+        },
+        {"dither6, zstd": (*WHOLE, "smashed.codec=dither6", "smashed.zstd=true")},
         1 / 16,
     ),
     "cifar10_wide": Task(
