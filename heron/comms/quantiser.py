@@ -20,7 +20,7 @@ stochastic rounding has on average. No value stays what it is, on the grid or of
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -61,8 +61,7 @@ def pack_tensor(tensor: Tensor, codec: Codec, seed: int, *, zstd: bool = False) 
 
     Args:
         tensor: floating values of at most 8 dimensions, on any device; computed with in float32.
-        codec: `fp32` keeps float32 as it is, `fp16` rounds to nearest, `int8`, `int4` and `dither6` round
-            at random.
+        codec: `fp32` keeps float32 as it is, `fp16` rounds to nearest, `int8`, `int4` and `dither6` round at random.
         seed: of the rounding, in [0, 2**64).
         zstd: whether to compress the codes where that makes them smaller.
 
@@ -86,9 +85,8 @@ def pack_tensor(tensor: Tensor, codec: Codec, seed: int, *, zstd: bool = False) 
     if codec in LEVELS:
         values_OCI = values.view(_grouped(tuple(values.shape)))
         scales_2C = _scales(values_OCI, codec)
-        codes = _codes(values_OCI, scales_2C, LEVELS[codec], seed).view(-1)
+        codes = _joined(_codes(values_OCI, scales_2C, LEVELS[codec], seed).view(-1), codec)
         packed = {"scales": scales_2C}
-        codes = _joined(codes, codec)
         if codec in DITHERED:
             packed["seed"] = torch.tensor([seed - 2**64 if seed >= 2**63 else seed])
     else:
@@ -178,14 +176,10 @@ def _codes(values_OCI: Tensor, scales_2C: Tensor, num_levels: int, seed: int) ->
     codes_OCI = torch.empty(values_OCI.shape, dtype=torch.uint8, device=values_OCI.device)
     low_C1, fine_step_C1 = scales_2C.unsqueeze(-1)
     fine_step_C1 = fine_step_C1.clamp(min=_SMALLEST_STEP) / 2**_FRACTION_BITS
-    row = values_OCI[:1].numel()
-    rows = max(1, _CHUNK_ENTRIES // max(1, row))
-    for start in range(0, len(values_OCI), rows):
-        chunk = values_OCI[start : start + rows]
+    for rows, added in _chunks(values_OCI, seed):
         # Rounding may put the largest value a hair above the last grid point.
-        fixed = chunk.sub(low_C1).div_(fine_step_C1).round_().clamp_(max=num_levels << _FRACTION_BITS).int()
-        fixed += uniform_16(seed, start * row, start * row + chunk.numel(), chunk.device).view(chunk.shape)
-        codes_OCI[start : start + rows] = fixed.bitwise_right_shift_(_FRACTION_BITS)
+        fixed = values_OCI[rows].sub(low_C1).div_(fine_step_C1).round_().clamp_(max=num_levels << _FRACTION_BITS).int()
+        codes_OCI[rows] = fixed.add_(added).bitwise_right_shift_(_FRACTION_BITS)
     return codes_OCI
 
 
@@ -197,14 +191,20 @@ def _without_dither(codes_OCI: Tensor, low_C1: Tensor, step_C1: Tensor, seed: in
     values_OCI = torch.empty(codes_OCI.shape, device=codes_OCI.device)
     fine_step_C1 = step_C1 / 2**_FRACTION_BITS
     middle_C1 = fine_step_C1.mul((2**_FRACTION_BITS - 1) / 2).add_(low_C1)
-    row = codes_OCI[:1].numel()
-    rows = max(1, _CHUNK_ENTRIES // max(1, row))
-    for start in range(0, len(codes_OCI), rows):
-        chunk = codes_OCI[start : start + rows]
-        fixed = chunk.int().bitwise_left_shift_(_FRACTION_BITS)
-        fixed -= uniform_16(seed, start * row, start * row + chunk.numel(), chunk.device).view(chunk.shape)
-        values_OCI[start : start + rows] = fixed.mul(fine_step_C1).add_(middle_C1)
+    for rows, added in _chunks(codes_OCI, seed):
+        fixed = codes_OCI[rows].int().bitwise_left_shift_(_FRACTION_BITS).sub_(added)
+        values_OCI[rows] = fixed.mul(fine_step_C1).add_(middle_C1)
     return values_OCI
+
+
+def _chunks(tensor_OCI: Tensor, seed: int) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of O at a time, and for each of their values what is added to it, u in 2^-16."""
+    row = tensor_OCI[:1].numel()
+    count = max(1, _CHUNK_ENTRIES // max(1, row))
+    for start in range(0, len(tensor_OCI), count):
+        rows = slice(start, start + count)
+        chunk = tensor_OCI[rows]
+        yield rows, uniform_16(seed, start * row, start * row + chunk.numel(), chunk.device).view(chunk.shape)
 
 
 def _joined(codes: Tensor, codec: str) -> Tensor:
