@@ -91,7 +91,7 @@ TASKS = {
     ),
     "cifar10_wide": Task(
         "cifar10-resnet18-small",
-        range(6),
+        range(7),
         {
             "wide cut, float32": WIDE,
             "4 channels, stride 4, float32": (),
