@@ -13,8 +13,8 @@ Values on the grid, the smallest among them, stay what they are: the zeros of a 
 
     z' = lo + step * (code - u + 1/2)
 
-Still E[z'] = z, but the error is uniform in a step around zero whatever z is, with variance step^2 / 12: half of what
-stochastic rounding has on average. No value stays what it is, on the grid or off it.
+Still E[z'] = z, but the error is uniform in a step around zero whatever z is, with variance step^2 / 12: half of
+what stochastic rounding has on average. No value stays what it is, on the grid or off it.
 
 `O` positions before the channel's dimension, `C` channels, `I` positions after it.
 """
