@@ -20,6 +20,7 @@ from hardware import describe
 
 from heron.analysis import PERPLEXITY, standard_error, text_scores
 from heron.config import build_run, fingerprint, profile_cost, recipe_config
+from heron.config.schema import CausalLmConfig
 from heron.data import load_e2e_prompts
 from heron.engines import read_json, write_json
 from heron.lm import continuations, load_tokenizer, whole_model
@@ -31,6 +32,7 @@ FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "e2e.png"
 SETTINGS = ("threads=1", "rounds=4", "evaluation_period=2")
 SEEDS = (0, 1, 2)
 NUM_PROMPTS = 100
+Case = tuple[str, str, tuple[str, ...], tuple[int, ...]]
 ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "frozen": ("frozen", ()),
     "heron, as published": ("heron", ()),
@@ -57,6 +59,7 @@ def finished_run(name: str, algorithm: str, settings: tuple[str, ...], seed: int
         "metrics": run.train(),
     }
     if seed == 0:
+        assert isinstance(config.split, CausalLmConfig)  # the recipe's
         outcome |= _generation(run.federation.load_global_model(), config.split.pretrained)
     write_json(path, outcome)
     print(f"{name} seed {seed}: {outcome['metrics'][-1]['test_perplexity']:.1f}", flush=True)
@@ -105,7 +108,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/e2e"), help="default runs/e2e")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time; default 2")
     options = parser.parse_args()
-    cases = [(name, *arm, SEEDS) for name, arm in ARMS.items()]
+    cases: list[Case] = [(name, *arm, SEEDS) for name, arm in ARMS.items()]
     cases += [(name, "heron", (f"split.auxiliary_blocks={blocks}",), SEEDS[:1]) for name, blocks in ABLATION.items()]
     with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         pending = {

@@ -21,6 +21,7 @@ import psutil
 
 from heron.deploy import DeploymentPlan, init_deployment
 
+AppConfig = Mapping[str, str | int | float]
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 _NAMESPACE = ("unshare", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc", "--kill-child")
@@ -61,14 +62,12 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def run_config(values: Mapping[str, str | int | float]) -> str:
+def run_config(values: AppConfig) -> str:
     """Keys of the app's configuration as `flwr run --run-config` takes them."""
     return " ".join(f'{key}="{value}"' if isinstance(value, str) else f"{key}={value}" for key, value in values.items())
 
 
-def simulate(
-    folder: Path, config: Mapping[str, str | int | float], num_clients: int, timeout_s: float
-) -> tuple[str, dict[str, float]]:
+def simulate(folder: Path, config: AppConfig, num_clients: int, timeout_s: float) -> tuple[str, dict[str, float]]:
     """Run the apps in Flower's simulation. To be called in a namespace: Ray listens everywhere.
 
     Returns:
@@ -182,7 +181,7 @@ class Deployment:
         _end(self._processes.pop(name))
         return (self.folder / f"{name}.log").read_text(errors="replace").splitlines()
 
-    def run(self, config: Mapping[str, str | int | float], timeout_s: float, app: Path = ROOT) -> str:
+    def run(self, config: AppConfig, timeout_s: float, app: Path = ROOT) -> str:
         """Run the apps; returns the log."""
         command = ["flwr", "run", str(app), "dep", "--stream", "--run-config", run_config(config)]
         return _flwr(command, self.folder, timeout_s)

@@ -20,10 +20,11 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from flower_equality import in_process, rows_of
-from flower_processes import ROOT, Deployment, deployment, enter_namespace
+from flower_processes import ROOT, AppConfig, Deployment, deployment, enter_namespace
 from hardware import describe
 from hostile.hostile import REPLIES
 from safetensors.torch import load_file
@@ -96,7 +97,13 @@ def strangers(folder: Path) -> dict[str, Any]:
     with deployment(folder, NUM_CLIENTS) as parties:
         knocking = threading.Thread(target=lambda: told.update(knock(parties, folder)))
         knocking.start()
-        config = {"recipe": "digits", "algorithm": "heron", "rounds": 3, "set": SETTINGS, "out": str(out)}
+        config: AppConfig = {
+            "recipe": "digits",
+            "algorithm": "heron",
+            "rounds": 3,
+            "set": SETTINGS,
+            "out": str(out),
+        }
         log = parties.run(config, _TIMEOUT_S)
         knocking.join()
     joined = sum("client joined" in line for line in log.splitlines())
@@ -116,7 +123,13 @@ def hostile(folder: Path) -> dict[str, Any]:
     expected, out, app = folder / "reference", folder / "out", folder / "app"
     honest_run(expected, rounds)
     make_app(app)
-    config = {"recipe": "digits", "algorithm": "heron", "rounds": rounds, "set": SETTINGS, "out": str(out)}
+    config: AppConfig = {
+        "recipe": "digits",
+        "algorithm": "heron",
+        "rounds": rounds,
+        "set": SETTINGS,
+        "out": str(out),
+    }
     with deployment(folder, NUM_CLIENTS, {HOSTILE: "hostile=1"}) as parties:
         parties.run({**config, "min_clients": NUM_CLIENTS - 1, "retries": 0}, _TIMEOUT_S, app)
     rows = rows_of(out)
@@ -134,8 +147,9 @@ def honest_run(out: Path, rounds: int) -> None:
     config = recipe_config("digits", "heron", [*SETTINGS.split(), f"rounds={rounds}"])
     write_config(out, config)
     run = build_run(config, out)
-    run.federation.servers.participants = lambda _: [each for each in range(NUM_CLIENTS) if each != HOSTILE]
-    run.train()
+    honest = [client for client in range(NUM_CLIENTS) if client != HOSTILE]
+    with mock.patch.object(run.federation.servers, "participants", return_value=honest):
+        run.train()
 
 
 def make_app(folder: Path) -> None:

@@ -15,6 +15,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,7 @@ def passes(flat: FlatParameters) -> dict[str, Callable[[], object]]:
     records = [StepRecord((seed,), torch.full((1,), 1e-9)) for seed in range(REPLAYED)]
     runs: dict[str, Callable[[], object]] = {"probe": lambda: flat.perturb_(1, 1e-3)}
     for name, rule in (("SGD", SGD(1e-3)), ("momentum", Momentum(1e-3)), ("Adam", Adam(1e-3))):
-        state = rule.init(flat.theta)
-        runs[name] = lambda rule=rule, state=state: rule.apply_(state, flat, records[0], "rademacher")
+        runs[name] = partial(rule.apply_, rule.init(flat.theta), flat, records[0], "rademacher")
     runs["replay"] = lambda: replay_(SGD(1e-3), SGD(1e-3).init(flat.theta), flat, records)
     return runs
 
@@ -55,7 +55,7 @@ def measure(kernel: KernelName, num_threads: int, repeats: int) -> list[dict[str
     for name, spent in seconds.items():
         values = NUM_ENTRIES * (REPLAYED if name == "replay" else 1)
         ratios = [plain / one for plain, one in zip(seconds["axpy"], spent, strict=True)]
-        row = {
+        row: dict[str, Any] = {
             "kernel": kernel,
             "threads": num_threads,
             "pass": name,

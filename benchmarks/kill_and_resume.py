@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from hardware import describe
 
@@ -39,7 +40,7 @@ def train(directory: Path, kill_after_s: float | None = None) -> bool:
     return True
 
 
-def result(directory: Path) -> tuple[list[dict], bytes]:
+def result(directory: Path) -> tuple[list[dict[str, Any]], bytes]:
     """Metrics without times, and the checkpoint."""
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     for row in rows:

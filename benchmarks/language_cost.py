@@ -23,9 +23,10 @@ from heron.algorithms import ALGORITHMS, LocalNetwork
 from heron.config import plan_cost, recipe_config, use_threads_and_device
 from heron.config.costs import example_shape
 from heron.config.parts import criterion, federation_settings
+from heron.config.schema import CausalLmConfig
 from heron.data.folder import data_folder
 from heron.engines.client_step import ClientStep
-from heron.lm import Adaptation, load_client_parts, write_parts
+from heron.lm import Adaptation, load_client_parts, load_tokenizer, write_parts
 from heron.lm.pretrained import load_causal_lm
 from heron.split import SplitModel
 
@@ -69,6 +70,7 @@ def make_step(name: str, parts: Path) -> None:
     algorithm, settings = ROWS[name]
     config = recipe_config(RECIPE, algorithm, [*settings, f"client.batch_size={RESIDENT_BATCH}"])
     use_threads_and_device(config)
+    assert isinstance(config.split, CausalLmConfig)  # the recipe's
     held = load_client_parts(parts, Adaptation(base=config.split.base))
     loaded = _peak()
     if ALGORITHMS[algorithm].head is None:
@@ -125,14 +127,14 @@ def main() -> None:
 
 
 def _write_random_parts(whole: Path, parts: Path) -> None:
-    from transformers import GPT2TokenizerFast
-
-    config = recipe_config(RECIPE, "heron", [])
-    load_causal_lm(config.split.pretrained, random_weights=True).save_pretrained(whole)
-    GPT2TokenizerFast.from_pretrained(data_folder("gpt2-tokenizer", None)).save_pretrained(whole)
-    write_parts(
-        str(whole), parts, num_client_blocks=config.split.cut, num_auxiliary_blocks=config.split.auxiliary_blocks
-    )
+    split = recipe_config(RECIPE, "heron", []).split
+    assert isinstance(split, CausalLmConfig)  # the recipe's
+    model = load_causal_lm(split.pretrained, random_weights=True)
+    model.save_pretrained(whole)
+    tokenizer = load_tokenizer(str(data_folder("gpt2-tokenizer", None)), model.config.vocab_size)
+    tokenizer.save_pretrained(whole)
+    del model
+    write_parts(str(whole), parts, num_client_blocks=split.cut, num_auxiliary_blocks=split.auxiliary_blocks)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from hardware import describe
 
-import heron.engines.trace
 from heron.analysis import ACCURACY, costs_to_target
 from heron.config import build_run, recipe_config
 from heron.engines.round_time import Device, Timeline, round_seconds
@@ -53,10 +53,10 @@ def train(algorithm: str, seed: int) -> tuple[list[dict[str, Any]], list[Sequenc
         rounds.append(timelines)
         return 0.0
 
-    heron.engines.trace.round_seconds = keep
     # Any speed above 0 has the operations counted.
     config = recipe_config("digits", algorithm, [f"seed={seed}", "link.client_gflops=1", "link.server_gflops=1"])
-    return build_run(config, None).train(), rounds
+    with mock.patch("heron.engines.trace.round_seconds", keep):
+        return build_run(config, None).train(), rounds
 
 
 def on_link(

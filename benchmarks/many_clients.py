@@ -18,21 +18,24 @@ import statistics
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from hardware import describe
 
 from heron.config import build_run, recipe_config
+from heron.data import fetch
 from heron.engines import Federation, Run
 
 RESULT = Path(__file__).parent / "results" / "many_clients.json"
 PER_ROUND = 20
 
 
-def digits(total: int, *changes: str, per_round: int = PER_ROUND, directory: Path | None = None) -> Run:
+def digits(total: int, *changes: str, per_round: int = PER_ROUND, directory: Path | None = None) -> Run[Federation]:
     """A run of HERON-SFL as published on digits shared out among `total` clients."""
     assignments = [f"clients.total={total}", f"clients.per_round={per_round}", *changes]
     return build_run(recipe_config("digits-published", "heron", assignments), directory)
@@ -69,7 +72,8 @@ def held_bytes(total: int) -> int:
     gc.collect()
     python_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return python_bytes + _tensor_bytes() - tensors_before - sum(share.nbytes for share in federation.partition)
+    indices = sum(share.nbytes for share in federation.partition)
+    return python_bytes + _tensor_bytes() - tensors_before - indices
 
 
 def round_time_ratio(rounds: int = 40) -> float:
@@ -94,14 +98,14 @@ def own_milliseconds(now: Callable[[], float], directory: Path | None = None, ro
     """
     run = digits(1000, f"rounds={rounds}", f"evaluation_period={rounds}", directory=directory)
     clock = _Clock(now)
-    clock.watch(run.federation)
     ends, inside = [now()], [0.0]
 
     def observe(_: object) -> None:
         ends.append(now())
         inside.append(clock.inside)
 
-    run.train(observe)
+    with clock.watching(run.federation):
+        run.train(observe)
     shares = [
         (end - start - (after - before)) / PER_ROUND
         for (start, end), (before, after) in zip(itertools.pairwise(ends), itertools.pairwise(inside), strict=True)
@@ -116,11 +120,11 @@ class _Clock:
         self.now = now
         self.inside = 0.0
 
-    def watch(self, federation: Federation) -> None:
-        """Wrap local steps, server steps and fetches."""
-        import heron.algorithms.client as client
-
-        step, train, fetch = federation.learner.step, federation.main_server.train, client.fetch
+    @contextmanager
+    def watching(self, federation: Federation) -> Iterator[None]:
+        """Wraps local steps, server steps and fetches."""
+        learner, server = federation.learner, federation.main_server
+        step, train = learner.step, server.train
 
         def timed_step(*arguments: Any) -> Any:
             started = self.now()
@@ -144,9 +148,12 @@ class _Clock:
 
             return call
 
-        federation.learner.step = timed_step
-        federation.main_server.train = timed(train)
-        client.fetch = timed(fetch)
+        with (
+            mock.patch.object(learner, "step", timed_step),
+            mock.patch.object(server, "train", timed(train)),
+            mock.patch("heron.algorithms.client.fetch", timed(fetch)),
+        ):
+            yield
 
 
 def _tensor_bytes() -> int:
@@ -160,7 +167,7 @@ def _tensor_bytes() -> int:
 
 def main() -> None:
     """Measure, print, save."""
-    result = {"hardware": describe(), "unreliable": unreliable()}
+    result: dict[str, Any] = {"hardware": describe(), "unreliable": unreliable()}
     print(json.dumps(result["unreliable"], indent=2))
     held_bytes(1000)  # imports and the interpreter's own tables grow once
     result["idle_client_bytes"] = (held_bytes(1000) - held_bytes(100)) / 900

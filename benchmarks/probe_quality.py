@@ -13,6 +13,7 @@ cost in forwards of the part below, so 1 is a plain probe. Saves benchmarks/resu
 import statistics
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -42,7 +43,8 @@ class Inspected(ProbeClient):
         tensors = {name: tensor.detach() for name, tensor in below.named_parameters()}
 
         def surrogate(tensors: dict[str, Tensor], inputs: Tensor, delta: Tensor) -> Tensor:
-            return (functional_call(below, tensors, (inputs[None],)) * delta[None]).sum()
+            outputs: Tensor = functional_call(below, tensors, (inputs[None],))
+            return (outputs * delta[None]).sum()
 
         found = vmap(grad(surrogate), in_dims=(None, 0, 0))(tensors, batch.inputs, delta)
         assert [t.shape for t in tensors.values()] == [t.shape for t in flat.named_tensors().values()]
@@ -52,13 +54,14 @@ class Inspected(ProbeClient):
     @property
     def flat(self) -> FlatParameters:
         """The parameters below."""
-        return self._below.flat
+        return self.part.flat
 
     def forward_costs(self, inputs: Tensor) -> list[float]:
         """For every layer below, the forward from it on, in F."""
         macs: list[int] = []
 
         def count(layer: nn.Module, _: Any, outputs: Tensor) -> None:
+            assert isinstance(layer.weight, Tensor)
             macs.append(outputs.numel() * layer.weight[0].numel())
 
         layers = [layer for layer in self._boundary.below if hasattr(layer, "weight")]
@@ -73,21 +76,23 @@ def quality() -> list[dict[str, Any]]:
     """Rows of every boundary, stage and scheme."""
     rows = []
     for exact, (rate, _) in RATES.items():
-        run = build(exact, 0, [f"client.learning_rate={rate}"], lambda *given: Inspected(*given, Part))
+        run = build(exact, 0, [f"client.learning_rate={rate}"], partial(Inspected, make_part=Part))
         federation, past = run.federation, []
+        learner = federation.learner
+        assert isinstance(learner, Inspected)
         for stage in range(max(STAGES) + 1):
             if stage:
                 federation.run_round()
             federation.load_global_model()
-            past.append(federation.learner.flat.theta.clone())
+            past.append(learner.flat.theta.clone())
             if stage in STAGES:
-                rows += [{"exact": exact, "round": stage, **row} for row in at_stage(federation, past)]
+                rows += [{"exact": exact, "round": stage, **row} for row in at_stage(federation, learner, past)]
     return rows
 
 
-def at_stage(federation: Federation, past: list[Tensor]) -> list[dict[str, Any]]:
+def at_stage(federation: Federation, learner: Inspected, past: list[Tensor]) -> list[dict[str, Any]]:
     """Means over batches of every scheme's figures."""
-    learner, sums = federation.learner, defaultdict(list)
+    sums = defaultdict(list)
     chosen = [federation.partition[index % 5][32 * (index // 5) :][:32] for index in range(BATCHES)]
     batches = [fetch(federation.dataset, indices) for indices in chosen]
     seen = [learner.inspect(batch) for batch in batches]
@@ -99,7 +104,7 @@ def at_stage(federation: Federation, past: list[Tensor]) -> list[dict[str, Any]]
             sums[name].append(figures)
     rows = []
     for name, each in sums.items():
-        row = {key: statistics.fmean(figures[key] for figures in each) for key in each[0]}
+        row: dict[str, Any] = {key: statistics.fmean(figures[key] for figures in each) for key in each[0]}
         blocks = {"blocks, each layer": sum(costs), "blocks, last layer 3 times": 1 + 3 * costs[-1]}
         cost = ({"central": 2.0, "flips": 2.0, "gradients": None} | blocks).get(name, 1.0)
         row |= {"scheme": name, "forwards": cost}
@@ -213,11 +218,16 @@ def shapes(past: list[Tensor], others: Tensor, masks: list[Tensor]) -> dict[str,
         found["shaped, root of history"] = shape_of(history, 0.5).square()
         found["shaped, history"] = shape_of(history, 1.0).square()
         found["shaped, distance from start"] = shape_of((past[-1] - past[0]).square(), 1.0).square()
-        found["shaped, history by layer"] = sum(m * (m @ history) / m.sum() for m in masks)
+        found["shaped, history by layer"] = by_layer(history, masks)
     square = others.square().mean(0)
     found["shaped, true squares of other batches"] = square
-    found["shaped, true squares by layer"] = sum(m * (m @ square) / m.sum() for m in masks)
+    found["shaped, true squares by layer"] = by_layer(square, masks)
     return found
+
+
+def by_layer(values: Tensor, masks: list[Tensor]) -> Tensor:
+    """Every value's mean over its layer, shape (d,)."""
+    return torch.stack([mask * (mask @ values) / mask.sum() for mask in masks]).sum(0)
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ for the price of two, divided by 1 + rho. An estimate of relative variance v has
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,7 +115,7 @@ class Part(ZerothOrderPart):
 class Blocks(Part):
     """The last layer probed alone, `top` times, from the clean activation under it; the layers under it together."""
 
-    def __init__(self, *arguments: object, top: int = 1, **options: object) -> None:
+    def __init__(self, *arguments: Any, top: int = 1, **options: Any) -> None:
         super().__init__(*arguments, **options)
         last = layer_masks(self.flat)[-1]
         self._groups = ((1 - last, self._num_probes), (last, top))
@@ -147,7 +148,7 @@ class Shaped(Part):
     With `travelled` sigma^2 ~ (distance travelled since the start)^2, in which the noise of updates averages out.
     """
 
-    def __init__(self, *arguments: object, travelled: bool = False, **options: object) -> None:
+    def __init__(self, *arguments: Any, travelled: bool = False, **options: Any) -> None:
         super().__init__(*arguments, spread=True, **options)
         self._history = torch.zeros_like(self.flat.theta)
         self._travelled = travelled
@@ -167,7 +168,7 @@ class Shaped(Part):
 class Guided(Part):
     """Half of a direction's energy along the last global update."""
 
-    def __init__(self, *arguments: object, **options: object) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, spread=True, **options)
         self._update = torch.zeros_like(self.flat.theta)
 
@@ -200,7 +201,8 @@ class SignFlips:
             if name.endswith(".weight"):
                 widths = (weight.shape[0], weight.shape[1], 1)
                 signs = direction(derive_seed("flips", seed >> 1, len(self._signs)), 0, size * sum(widths))
-                self._signs[name.removesuffix(".weight")] = signs.view(size, -1).split(widths, dim=1)
+                rows, columns, bias = signs.view(size, -1).split_with_sizes(widths, dim=1)
+                self._signs[name.removesuffix(".weight")] = (rows, columns, bias)
 
     @contextmanager
     def applied(self, mu: float) -> Iterator[None]:
@@ -233,9 +235,11 @@ class SignFlips:
         rows, columns, bias = (sign[:, :, None, None] for sign in self._signs[name])
 
         def add(layer: nn.Module, inputs: tuple[Tensor], outputs: Tensor) -> Tensor:
+            assert isinstance(layer, nn.Conv2d)
             weight, shift = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
             change = conv2d(inputs[0] * columns, weight, None, layer.stride, layer.padding)
-            return outputs + mu * rows * (change + bias * shift[:, None, None])
+            perturbed: Tensor = outputs + mu * rows * (change + bias * shift[:, None, None])
+            return perturbed
 
         return add
 
@@ -244,9 +248,11 @@ class ProbeClient(BoundaryClient):
     """A client whose part below the boundary learns by a prototype, from losses by example."""
 
     def __init__(self, local: LocalNetwork, settings: ClientSettings, make_part: Callable[..., Part]) -> None:
+        assert settings.exact != "all"  # there are probes below
         boundary = place_boundary(local.module["client"], local.module["auxiliary"], settings.exact)
         super().__init__(local, settings, boundary)
-        self._below = make_part(local.module, settings, list(self._below.model()))
+        assert self._below is not None  # there is an estimator
+        self._below = self.part = make_part(local.module, settings, list(self._below.model()))
 
     def _surrogate(self, batch: Batch, deltas: list[Tensor], key: StepKey) -> Tensor:  # noqa: ARG002
         outputs = self._boundary.head_below(self._boundary.below(batch.inputs))

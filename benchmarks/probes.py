@@ -22,7 +22,7 @@ from typing import Any
 
 from hardware import describe
 from probe_schemes import Blocks, Flips, Guided, Part, ProbeClient, Shaped
-from torch.utils.data import TensorDataset
+from study import hide_test
 
 from heron.algorithms import ALGORITHMS
 from heron.config import build_run, build_split, recipe_config
@@ -59,14 +59,14 @@ SCHEMES: dict[str, Scheme] = {
 }
 
 
-def build(exact: int, seed: int, changes: list[str], make_client: Callable[..., Any] | None) -> Run:
+def build(exact: int, seed: int, changes: list[str], make_client: Callable[..., Any] | None) -> Run[Federation]:
     """A run of `digits-published` without its test split."""
     _, exact_rate = RATES[exact]
     settings = [f"seed={seed}", "evaluation_period=4", f"client.exact={exact}", "server.learning_rate=1e-2"]
     settings.append(f"client.exact_learning_rate={exact_rate}")
     config = recipe_config("digits-published", "heron", [*settings, *changes])
     run = build_run(config, None)
-    run.splits = dataclasses.replace(run.splits, test=TensorDataset(*(t[:0] for t in run.splits.test.tensors)))
+    hide_test(run)
     if make_client:
         old = run.federation
         algorithm = dataclasses.replace(ALGORITHMS["heron"], make_client=make_client)
@@ -77,16 +77,16 @@ def build(exact: int, seed: int, changes: list[str], make_client: Callable[..., 
 def train(exact: int, seeds: list[int], names: list[str]) -> None:
     """Run what is not in the result file yet."""
     for name in names:
-        name, _, rate = name.partition("@")
+        name, _, chosen = name.partition("@")
         changes, make_part, rates = SCHEMES[name]
-        only = [float(rate)] if rate else []
+        only = [float(chosen)] if chosen else []
         for rate in only or rates or GRIDS[exact]:
             for seed in seeds:
-                case = {"exact": exact, "scheme": name, "learning_rate": rate, "seed": seed}
+                case: dict[str, Any] = {"exact": exact, "scheme": name, "learning_rate": rate, "seed": seed}
                 rows = load().get("training", [])
                 if any(case.items() <= row.items() for row in rows):
                     continue
-                make_client = make_part and (lambda *given, part=make_part: ProbeClient(*given, part))
+                make_client = make_part and functools.partial(ProbeClient, make_part=make_part)
                 run = build(exact, seed, [f"client.learning_rate={rate}", *changes], make_client)
                 started = time.perf_counter()
                 rows = [row for row in run.train() if "validation_accuracy" in row]
@@ -116,7 +116,7 @@ def _error(values: list[float]) -> float:
 
 def load() -> dict[str, Any]:
     """What is known so far."""
-    return json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    return dict(json.loads(RESULT.read_text())) if RESULT.exists() else {}
 
 
 def save(news: dict[str, Any]) -> None:

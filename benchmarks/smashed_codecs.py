@@ -19,7 +19,7 @@ import torch
 from hardware import describe
 from torch import Tensor
 
-from heron.comms import CODECS, pack_tensor, unpack_tensor
+from heron.comms import CODECS, Codec, pack_tensor, unpack_tensor
 from heron.config import build_run, recipe_config
 from heron.data import fetch
 from heron.engines import write_json
@@ -73,7 +73,7 @@ def seconds(functions: dict[str, Callable[[], object]], repeats: int) -> dict[st
     return {name: statistics.median(each) for name, each in times.items()}
 
 
-def measure(smashed: Tensor, codec: str, zstd: bool, repeats: int) -> dict[str, Any]:
+def measure(smashed: Tensor, codec: Codec, zstd: bool, repeats: int) -> dict[str, Any]:
     """One row."""
     packed = pack_tensor(smashed, codec, 1, zstd=zstd)
     error = unpack_tensor(packed) - smashed

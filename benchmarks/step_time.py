@@ -28,13 +28,13 @@ from torch import Tensor, nn
 from heron.config import build_split, recipe_config
 from heron.config.costs import example_shape
 from heron.config.parts import criterion
-from heron.zo import RULES, Estimator, ZerothOrder
+from heron.zo import RULES, Distribution, Estimator, ZerothOrder
 
 RESULT = Path(__file__).parent / "results" / "step_time.json"
 MU, RATE = 1e-3, 1e-9
 FULL = ["split.lora_rank=0", "split.cut=4", "split.auxiliary_blocks=0", "data.max_length=64", "client.optimizer=sgd"]
 # Recipe, changes, examples of a forward pass, directions, largest ratio allowed by number of threads.
-CLIENTS: dict[str, tuple[str, list[str], int, str, dict[int, float]]] = {
+CLIENTS: dict[str, tuple[str, list[str], int, Distribution, dict[int, float]]] = {
     "GPT-2, 67.7 M": ("e2e-gpt2", FULL, 4, "rademacher", {1: 1.12, 2: 1.15}),
     "GPT-2, LoRA": ("e2e-gpt2", [], 1, "rademacher", {1: 1.10, 2: 1.10}),
     "GPT-2, LoRA, Gaussian": ("e2e-gpt2", [], 1, "gaussian", {1: 1.10, 2: 1.10}),
@@ -76,6 +76,7 @@ def client(name: str) -> tuple[nn.Module, Callable[[nn.Module], Tensor], str]:
     recipe, changes, batch_size, _, _ = CLIENTS[name]
     config = recipe_config(recipe, "heron", changes)
     split = build_split(config, random_weights=True)
+    assert split.auxiliary is not None  # heron's clients have one
     module = nn.Sequential(split.client, split.auxiliary)
     batch = example_shape(config).batch(batch_size, "cpu")
     generator = torch.Generator().manual_seed(0)

@@ -26,11 +26,19 @@ from study_tables import add_measures, print_rows
 from torch.utils.data import TensorDataset
 
 from heron.config import build_run, recipe_config
-from heron.engines import evaluate, profile_client
+from heron.engines import Federation, Run, evaluate, profile_client
+from heron.engines.clients import Examples
 from heron.errors import TrainingError
 
 RESULTS = Path(__file__).parent / "results"
 Case = tuple[str, str, tuple[str, ...], int, bool, Path]
+
+
+def hide_test(run: Run[Federation]) -> Examples:
+    """Take the test split out of a run's reach, and return it."""
+    test = run.splits.test
+    run.splits = dataclasses.replace(run.splits, test=TensorDataset(torch.empty(0), torch.empty(0)))
+    return test
 
 
 def finished_run(case: Case) -> dict[str, Any]:
@@ -39,12 +47,10 @@ def finished_run(case: Case) -> dict[str, Any]:
     name = hashlib.blake2b(json.dumps([recipe, algorithm, settings, seed, is_final]).encode(), digest_size=8)
     path = folder / f"{name.hexdigest()}.json"
     if path.exists():
-        return json.loads(path.read_text())
+        return dict(json.loads(path.read_text()))
     config = recipe_config(recipe, algorithm, [*settings, f"seed={seed}"])
     run = build_run(config, None)
-    test = run.splits.test
-    # Out of reach while training, and while tuning altogether.
-    run.splits = dataclasses.replace(run.splits, test=TensorDataset(torch.empty(0), torch.empty(0)))
+    test = hide_test(run)  # while training, and while tuning altogether
     try:
         rows = run.train()
     except TrainingError as error:
@@ -65,7 +71,9 @@ def finished_run(case: Case) -> dict[str, Any]:
     }
     if is_final:
         model, criterion = run.federation.load_global_model(), run.federation.local.criterion
-        outcome["test"] = evaluate(model, test, criterion, device=torch.device(config.device)).accuracy
+        found = evaluate(model, test, criterion, device=torch.device(config.device))
+        assert found is not None  # the test split has examples
+        outcome["test"] = found.accuracy
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(outcome))
     print(f"{algorithm} {' '.join(settings)} seed {seed}: {100 * outcome['validation'][-1]:.1f}", flush=True)
@@ -105,7 +113,7 @@ class Study:
         }
         best = {}
         for arm in self._task.arms:
-            grid = [
+            grid: list[dict[str, Any]] = [
                 {"settings": settings, "validation": scores[arm.name, settings]}
                 for settings in points[arm.name]
                 if (arm.name, settings) in scores

@@ -28,9 +28,11 @@ def add_measures(rows: Sequence[Row], last_rounds: int) -> None:
         row["test_accuracy"] = statistics.fmean(found)
         row["test_accuracy_standard_error"] = standard_error(found)
         row["gain_recovered"] = gain_recovered(row["test_accuracy"], frozen, first_order)
-        spread = standard_error(found)
-        has_gain = spread is not None and row["gain_recovered"] is not None
-        row["gain_recovered_standard_error"] = spread / (first_order - frozen) if has_gain else None
+        error = standard_error(found)
+        if error is None or row["gain_recovered"] is None:
+            row["gain_recovered_standard_error"] = None
+        else:
+            row["gain_recovered_standard_error"] = error / (first_order - frozen)
         row["forwards_of_compute"] = row["cost"]["flops_per_step"] / _forward_flops(by_name)
         row["peak_memory_over_heron"] = row["cost"]["peak_memory_bytes"] / by_name["heron"]["cost"]["peak_memory_bytes"]
         if row["control"]:
@@ -38,7 +40,8 @@ def add_measures(rows: Sequence[Row], last_rounds: int) -> None:
             row["over_control"] = statistics.fmean(gaps)
             row["over_control_standard_error"] = standard_error(gaps)
         reached = [_flops_to(run, level, last_rounds, row) for run, level in zip(row["runs"], published, strict=True)]
-        row["flops_to_published"] = None if None in reached else statistics.fmean(reached)
+        spent = [flops for flops in reached if flops is not None]
+        row["flops_to_published"] = statistics.fmean(spent) if len(spent) == len(reached) else None
 
 
 def print_rows(rows: Sequence[Row]) -> None:
@@ -60,13 +63,13 @@ def print_rows(rows: Sequence[Row]) -> None:
 def _forward_flops(by_name: dict[str, Row]) -> float:
     """One forward of the client with its head: heron's step with one probe is two."""
     cost = by_name["heron"]["cost"]
-    return cost["flops_per_step"] / cost["forwards_per_step"]
+    return float(cost["flops_per_step"] / cost["forwards_per_step"])
 
 
 def _flops_to(run: Row, accuracy: float, last_rounds: int, row: Row) -> float | None:
     for position in range(last_rounds, len(run["validation"]) + 1):
         if statistics.fmean(run["validation"][position - last_rounds : position]) >= accuracy:
-            return run["client_examples"][position - 1] * row["cost"]["flops_per_step"] / row["batch_size"]
+            return float(run["client_examples"][position - 1] * row["cost"]["flops_per_step"] / row["batch_size"])
     return None
 
 

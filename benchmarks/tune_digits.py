@@ -8,15 +8,15 @@ test split is not read. Algorithms that are not asked for keep what the result f
 """
 
 import argparse
-import dataclasses
 import json
 import multiprocessing
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from hardware import describe
-from torch.utils.data import TensorDataset
+from study import hide_test
 
 from heron.algorithms import ALGORITHMS
 from heron.config import build_run, recipe_config
@@ -35,13 +35,12 @@ def validation_accuracy(case: Case) -> float:
     rates = [f"client.learning_rate={client_rate}", f"server.learning_rate={server_rate}"]
     config = recipe_config("digits-published", algorithm, [f"seed={seed}", "evaluation_period=1000", *rates])
     run = build_run(config, None)
-    # The test split is out of reach while tuning.
-    run.splits = dataclasses.replace(run.splits, test=TensorDataset(*(t[:0] for t in run.splits.test.tensors)))
-    return run.train()[-1]["validation_accuracy"]
+    hide_test(run)
+    return float(run.train()[-1]["validation_accuracy"])
 
 
-def _saved_rows() -> list[dict[str, object]]:
-    return json.loads(RESULT.read_text())["grid"] if RESULT.exists() else []
+def _saved_rows() -> list[dict[str, Any]]:
+    return list(json.loads(RESULT.read_text())["grid"]) if RESULT.exists() else []
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from heron.cli.progress import round_progress
 from heron.config import RunConfig, build_run, profile_cost, recipe_config, resolve_budget
 from heron.config.run_files import free_folder, read_config, refuse_occupied, write_config
-from heron.engines import Metrics, Run, RunDirectory, write_json
+from heron.engines import Federation, Metrics, Run, RunDirectory, write_json
 from heron.engines.run_loop import Observer
 from heron.errors import MissingExtraError
 from heron.report import EventWriter, check_tensorboard, plot_learning_curves, print_run
@@ -46,7 +46,9 @@ def resume_command(directory: Path, *, save_model: bool, tensorboard: bool) -> N
     _train_and_show(run, config, directory, save_model=save_model, tensorboard=tensorboard)
 
 
-def _train_and_show(run: Run, config: RunConfig, directory: Path, *, save_model: bool, tensorboard: bool) -> None:
+def _train_and_show(
+    run: Run[Federation], config: RunConfig, directory: Path, *, save_model: bool, tensorboard: bool
+) -> None:
     try:
         done = run.restore()
         with (

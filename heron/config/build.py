@@ -34,7 +34,7 @@ def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunCon
     return override(RECIPES[recipe].build(algorithm), assignments)
 
 
-def build_run(config: RunConfig, directory: Path | None) -> Run:
+def build_run(config: RunConfig, directory: Path | None) -> Run[Federation]:
     """Everything a run needs, ready for `restore` and `train`.
 
     Sets torch's number of threads for this process, because results are bit-identical for one value of it.

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from safetensors.torch import save
@@ -50,7 +50,10 @@ class Engine(Protocol):
         ...
 
 
-class Run:
+EngineT = TypeVar("EngineT", bound=Engine)
+
+
+class Run(Generic[EngineT]):
     """An engine, the data that judges it and, where it is to last, a directory.
 
     Args:
@@ -64,7 +67,7 @@ class Run:
 
     def __init__(
         self,
-        federation: Engine,
+        federation: EngineT,
         splits: Splits,
         *,
         rounds: int,

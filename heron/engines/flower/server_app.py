@@ -75,7 +75,7 @@ def make_server_app(build: PlanBuilder) -> "ServerApp":
     return app
 
 
-def _run_of(plan: ServerPlan, settings: DeploymentSettings, grid: "Grid", run_id: int) -> Run:
+def _run_of(plan: ServerPlan, settings: DeploymentSettings, grid: "Grid", run_id: int) -> Run[FlowerFederation]:
     return Run(
         FlowerFederation(plan.servers, plan.expected, plan.config, grid, run_id, settings),
         plan.splits,
@@ -86,7 +86,7 @@ def _run_of(plan: ServerPlan, settings: DeploymentSettings, grid: "Grid", run_id
     )
 
 
-def train(run: Run, run_id: int) -> None:
+def train(run: Run[FlowerFederation], run_id: int) -> None:
     """Run the rounds that are left, and say how it goes.
 
     Args:
