@@ -36,7 +36,7 @@ def passes(flat: FlatParameters) -> dict[str, Callable[[], object]]:
     records = [StepRecord((seed,), torch.full((1,), 1e-9)) for seed in range(REPLAYED)]
     runs: dict[str, Callable[[], object]] = {"probe": lambda: flat.perturb_(1, 1e-3)}
     for name, rule in (("SGD", SGD(1e-3)), ("momentum", Momentum(1e-3)), ("Adam", Adam(1e-3))):
-        runs[name] = partial(rule.apply_, rule.init(flat.theta), flat, records[0], "rademacher")
+        runs[name] = partial(rule.replay_, rule.init(flat.theta), flat, records[:1], "rademacher")
     runs["replay"] = lambda: replay_(SGD(1e-3), SGD(1e-3).init(flat.theta), flat, records)
     return runs
 

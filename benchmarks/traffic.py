@@ -29,6 +29,7 @@ from heron.analysis import standard_error
 SAME_CLIENTS = ("update=scalars", "link.bundle=true")
 WHOLE = (*SAME_CLIENTS, "update_codec=int8")
 SMALLEST = (*SAME_CLIENTS, "update_codec=int4")
+SIX_LEVELS = (*WHOLE, "smashed.codec=dither6", "smashed.zstd=true")
 WIDE = ("split.bottleneck_channels=0", "split.bottleneck_stride=1")
 FULL_HEIGHT = ("split.bottleneck_channels=4", "split.bottleneck_stride=1")
 
@@ -86,16 +87,17 @@ TASKS = {
             "int4, k=4": seldom(4, "int4"),
             "int4, k=2, zstd, updates in float32": seldom(2, "int4", SAME_CLIENTS, zstd=True, kept=144),
         },
-        {"dither6, zstd": (*WHOLE, "smashed.codec=dither6", "smashed.zstd=true")},
+        {"dither6, zstd": SIX_LEVELS},
         1 / 16,
     ),
     "cifar10_wide": Task(
         "cifar10-resnet18-small",
-        range(7),
+        range(10),
         {
             "wide cut, float32": WIDE,
             "4 channels, stride 4, float32": (),
             "4 channels, stride 4, int4, k=2, zstd": seldom(2, "int4", SAME_CLIENTS, zstd=True, kept=144),
+            "4 channels, dither6, zstd": (*FULL_HEIGHT, *SIX_LEVELS),
         },
         {"4 channels, int4, zstd": (*FULL_HEIGHT, *WHOLE, "smashed.codec=int4", "smashed.zstd=true")},
         1 / 32,

@@ -79,7 +79,7 @@ class ZerothOrderPart:
             projected_gradients_P = projected_gradients_P.float()
         self.last_step = StepRecord(tuple(seeds), projected_gradients_P.to(self.flat.theta.dtype))
         rule = self._rule(key.round_index)
-        self._state = rule.apply_(self._state, self.flat, self.last_step, self.estimator.distribution)
+        self._state = rule.replay_(self._state, self.flat, [self.last_step], self.estimator.distribution)
 
     def sent(self) -> Tensor | None:
         """Projected gradients of the latest step, shape (q,), float32, where they are sent; else None."""

@@ -10,8 +10,9 @@ from heron.zo.forward_mode import exact_projected_gradients
 from heron.zo.kernels import KERNELS, KernelName
 from heron.zo.optimizer import ZerothOrder
 from heron.zo.probes import SCHEMES, Estimator, Scheme
-from heron.zo.rules import RULES, SGD, Adam, Momentum, RuleState, StepRecord, UpdateRule, replay_
+from heron.zo.rules import RULES, SGD, Adam, Momentum
 from heron.zo.seeds import derive_seed
+from heron.zo.steps import RuleState, StepRecord, UpdateRule, replay_
 from heron.zo.stream import DISTRIBUTIONS, Distribution, direction
 from heron.zo.uniform import uniform_16
 

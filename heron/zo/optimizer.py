@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from heron.zo.flat import FlatParameters, LossFunction
 from heron.zo.kernels import KernelName
 from heron.zo.probes import Estimator
-from heron.zo.rules import StepRecord, UpdateRule
 from heron.zo.seeds import derive_seed
+from heron.zo.steps import StepRecord, UpdateRule
 
 
 class ZerothOrder:
@@ -77,5 +77,5 @@ class ZerothOrder:
         )
         projected_gradients_P = self.estimator.projected_gradients_(self.flat, loss_fn, seeds, clean_loss)
         self._record = StepRecord(seeds, projected_gradients_P)
-        self.state = self.rule.apply_(self.state, self.flat, self._record, self.estimator.distribution)
+        self.state = self.rule.replay_(self.state, self.flat, [self._record], self.estimator.distribution)
         return clean_loss

@@ -1,16 +1,12 @@
-"""Update rules: pure functions of (state, seeds, projected gradients) that anyone can replay bit for bit.
+"""The update rules: SGD, momentum, Adam.
 
-A rule sees the gradient estimate `g = (1/P) sum_p s_p u_p` one chunk at a time and never stores it. Nothing but its
-arguments enters, so the server, another client or a test rebuilds the same parameters from the start, the seeds and
-the scalars (ALGORITHMS 4a). Every product and sum is a separate operation with one rounding: no fused
-multiply-add, no division by a host scalar, hence the same bits in NumPy.
+Every product and sum is a separate operation with one rounding: no fused multiply-add, no division by a host scalar,
+hence the same bits in NumPy.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,61 +14,8 @@ from torch import Tensor
 from heron.errors import ConfigError
 from heron.zo.flat import FlatParameters
 from heron.zo.kernel import AdamFactors, Terms
+from heron.zo.steps import RuleState, StepRecord
 from heron.zo.stream import Distribution
-
-# A pass keeps what it needs of its steps, 8 KiB of each term in torch's kernel, and no more than this many.
-_STEPS_PER_PASS = 256
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """One zeroth-order step, complete: what a client uploads instead of its parameters.
-
-    Attributes:
-        seeds: one direction seed per probe.
-        projected_gradients_P: one scalar per probe, shape (P,).
-
-    Raises:
-        ConfigError: if there is not one scalar per seed.
-    """
-
-    seeds: tuple[int, ...]
-    projected_gradients_P: Tensor
-
-    def __post_init__(self) -> None:
-        if not self.seeds or self.projected_gradients_P.shape != (len(self.seeds),):
-            raise ConfigError(
-                f"expected one projected gradient per seed, found {len(self.seeds)} seeds and shape "
-                f"{tuple(self.projected_gradients_P.shape)}"
-            )
-
-
-@dataclass(frozen=True)
-class RuleState:
-    """State of an update rule: steps taken and the moments, each of shape (d,)."""
-
-    num_steps: int = 0
-    moments: dict[str, Tensor] = field(default_factory=dict)
-
-
-class UpdateRule(Protocol):
-    """An (init, replay) pair; implementations are frozen dataclasses of their hyperparameters."""
-
-    def init(self, theta: Tensor) -> RuleState:
-        """State before the first step for parameters like `theta`."""
-        ...
-
-    def apply_(
-        self, state: RuleState, flat: FlatParameters, record: StepRecord, distribution: Distribution
-    ) -> RuleState:
-        """Take one step: change `flat.theta` and the moments in place, write `flat.work`, return the new state."""
-        ...
-
-    def replay_(
-        self, state: RuleState, flat: FlatParameters, records: Sequence[StepRecord], distribution: Distribution
-    ) -> RuleState:
-        """Take any number of steps in one pass over memory, with the bits of one after the other."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -91,12 +34,6 @@ class SGD:
     def init(self, theta: Tensor) -> RuleState:  # noqa: ARG002 - every rule is asked the same way
         """No moments."""
         return RuleState()
-
-    def apply_(
-        self, state: RuleState, flat: FlatParameters, record: StepRecord, distribution: Distribution
-    ) -> RuleState:
-        """One step."""
-        return self.replay_(state, flat, [record], distribution)
 
     @torch.no_grad()
     def replay_(
@@ -131,12 +68,6 @@ class Momentum:
     def init(self, theta: Tensor) -> RuleState:
         """One moment, zero."""
         return RuleState(0, {"velocity": torch.zeros_like(theta)})
-
-    def apply_(
-        self, state: RuleState, flat: FlatParameters, record: StepRecord, distribution: Distribution
-    ) -> RuleState:
-        """One step."""
-        return self.replay_(state, flat, [record], distribution)
 
     @torch.no_grad()
     def replay_(
@@ -182,12 +113,6 @@ class Adam:
         """Two moments, zero."""
         return RuleState(0, {"first": torch.zeros_like(theta), "second": torch.zeros_like(theta)})
 
-    def apply_(
-        self, state: RuleState, flat: FlatParameters, record: StepRecord, distribution: Distribution
-    ) -> RuleState:
-        """One step."""
-        return self.replay_(state, flat, [record], distribution)
-
     @torch.no_grad()
     def replay_(
         self, state: RuleState, flat: FlatParameters, records: Sequence[StepRecord], distribution: Distribution
@@ -214,23 +139,6 @@ class Adam:
 
 
 RULES = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
-
-
-def replay_(
-    rule: UpdateRule,
-    state: RuleState,
-    flat: FlatParameters,
-    records: Iterable[StepRecord],
-    distribution: Distribution = "rademacher",
-) -> RuleState:
-    """Apply recorded steps in order: rebuilds a client's parameters from seeds and scalars, bit for bit.
-
-    Many steps share a pass over memory.
-    """
-    remaining = iter(records)
-    while batch := list(islice(remaining, _STEPS_PER_PASS)):
-        state = rule.replay_(state, flat, batch, distribution)
-    return state
 
 
 def _gradient(record: StepRecord) -> Terms:

@@ -25,7 +25,7 @@ from heron.zo import (
     ZerothOrder,
     replay_,
 )
-from heron.zo import rules as rules_module
+from heron.zo import steps as steps_module
 from heron.zo.kernels import choose_kernel
 from heron.zo.numba_kernel import NumbaKernel, numba_loops
 from heron.zo.stream import DISTRIBUTIONS, Distribution
@@ -194,12 +194,12 @@ def test_a_replay_of_many_steps_has_the_bits_of_one_after_the_other(
     """Steps with different numbers of probes, and any number of them in a pass."""
     if kernel == "numba" and (distribution == "gaussian" or numba_loops() is None):
         pytest.skip("not for numba, or it is not installed")
-    monkeypatch.setattr(rules_module, "_STEPS_PER_PASS", steps_per_pass)
+    monkeypatch.setattr(steps_module, "_STEPS_PER_PASS", steps_per_pass)
     law = RULES[rule](1e-2)
     one, many = (FlatParameters(conv_net()[0], kernel=kernel) for _ in range(2))
     state = law.init(one.theta)
     for record in steps(8):
-        state = law.apply_(state, one, record, distribution)
+        state = law.replay_(state, one, [record], distribution)
     found = replay_(law, law.init(many.theta), many, iter(steps(8)), distribution)
     assert torch.equal(bits(many.theta), bits(one.theta))
     assert torch.equal(bits(many.work), bits(one.theta))

@@ -31,7 +31,7 @@ def estimates(problem: Quadratic, estimator: Estimator) -> np.ndarray:
     for n in range(NUM_PROBES_IN_ALL // estimator.num_probes):
         seeds = tuple(derive_seed("direction", n, probe) for probe in range(estimator.num_probes))
         record = StepRecord(seeds, estimator.projected_gradients(flat, problem, seeds, clean))
-        rule.apply_(state, flat, record, estimator.distribution)
+        rule.replay_(state, flat, [record], estimator.distribution)
         rows.append(start - flat.theta)
         flat.load_({"x": start})
     return torch.stack(rows).numpy()
