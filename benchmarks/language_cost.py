@@ -26,7 +26,7 @@ from heron.config.parts import criterion, federation_settings
 from heron.config.schema import CausalLmConfig
 from heron.data.folder import data_folder
 from heron.engines.client_step import ClientStep
-from heron.lm import Adaptation, load_client_parts, load_tokenizer, write_parts
+from heron.lm import Adaptation, load_client_parts, write_parts
 from heron.lm.pretrained import load_causal_lm
 from heron.split import SplitModel
 
@@ -100,7 +100,7 @@ def _peak() -> int:
 def main() -> None:
     """Measure, print, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", help="measure this row alone; may be repeated")
+    parser.add_argument("--only", action="append", help="measure this row alone, save nothing; may be repeated")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--parts", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -123,17 +123,19 @@ def main() -> None:
                 f"| {process} |",
                 flush=True,
             )
-    RESULTS.write_text(json.dumps({"hardware": describe(), "recipe": RECIPE, "rows": rows}, indent=1) + "\n")
+    if not options.only:
+        RESULTS.write_text(json.dumps({"hardware": describe(), "recipe": RECIPE, "rows": rows}, indent=1) + "\n")
 
 
 def _write_random_parts(whole: Path, parts: Path) -> None:
+    from transformers import GPT2Tokenizer
+
     split = recipe_config(RECIPE, "heron", []).split
     assert isinstance(split, CausalLmConfig)  # the recipe's
     model = load_causal_lm(split.pretrained, random_weights=True)
     model.save_pretrained(whole)
-    tokenizer = load_tokenizer(str(data_folder("gpt2-tokenizer", None)), model.config.vocab_size)
-    tokenizer.save_pretrained(whole)
     del model
+    GPT2Tokenizer.from_pretrained(data_folder("gpt2-tokenizer", None)).save_pretrained(whole)
     write_parts(str(whole), parts, num_client_blocks=split.cut, num_auxiliary_blocks=split.auxiliary_blocks)
 
 
