@@ -3,6 +3,7 @@
     python benchmarks/traffic.py digits [--runs FOLDER] [--workers N]
     python benchmarks/traffic.py cifar10_narrow
     python benchmarks/traffic.py cifar10_wide
+    python benchmarks/traffic.py cifar10_wide_64
 
 Every arm is the recipe with nothing but settings of traffic changed, run with the same seeds as its reference, which
 sends everything in float32. Traffic is every encoded byte of the run in both directions. The difference in test
@@ -97,10 +98,16 @@ TASKS = {
             "wide cut, float32": WIDE,
             "4 channels, stride 4, float32": (),
             "4 channels, stride 4, int4, k=2, zstd": seldom(2, "int4", SAME_CLIENTS, zstd=True, kept=144),
-            "4 channels, dither6, zstd": (*FULL_HEIGHT, *SIX_LEVELS),
         },
         {"4 channels, int4, zstd": (*FULL_HEIGHT, *WHOLE, "smashed.codec=int4", "smashed.zstd=true")},
         1 / 32,
+    ),
+    "cifar10_wide_64": Task(
+        "cifar10-resnet18-small",
+        range(6),
+        {"wide cut, float32": WIDE},
+        {"4 channels, dither6, zstd": (*FULL_HEIGHT, *SIX_LEVELS)},
+        1 / 64,
     ),
 }
 LAST_ROUNDS = 10
