@@ -89,6 +89,11 @@ def plain_text(port: int) -> str:
     return "a TLS alert" if answer else "closed without an answer"
 
 
+def app_config(rounds: int, out: Path) -> AppConfig:
+    """What both drills run."""
+    return {"recipe": "digits", "algorithm": "heron", "rounds": rounds, "set": SETTINGS, "out": str(out)}
+
+
 def strangers(folder: Path) -> dict[str, Any]:
     """Three rounds with knocks at the door."""
     expected, out = folder / "reference", folder / "out"
@@ -97,14 +102,7 @@ def strangers(folder: Path) -> dict[str, Any]:
     with deployment(folder, NUM_CLIENTS) as parties:
         knocking = threading.Thread(target=lambda: told.update(knock(parties, folder)))
         knocking.start()
-        config: AppConfig = {
-            "recipe": "digits",
-            "algorithm": "heron",
-            "rounds": 3,
-            "set": SETTINGS,
-            "out": str(out),
-        }
-        log = parties.run(config, _TIMEOUT_S)
+        log = parties.run(app_config(3, out), _TIMEOUT_S)
         knocking.join()
     joined = sum("client joined" in line for line in log.splitlines())
     return {
@@ -123,15 +121,8 @@ def hostile(folder: Path) -> dict[str, Any]:
     expected, out, app = folder / "reference", folder / "out", folder / "app"
     honest_run(expected, rounds)
     make_app(app)
-    config: AppConfig = {
-        "recipe": "digits",
-        "algorithm": "heron",
-        "rounds": rounds,
-        "set": SETTINGS,
-        "out": str(out),
-    }
     with deployment(folder, NUM_CLIENTS, {HOSTILE: "hostile=1"}) as parties:
-        parties.run({**config, "min_clients": NUM_CLIENTS - 1, "retries": 0}, _TIMEOUT_S, app)
+        parties.run({**app_config(rounds, out), "min_clients": NUM_CLIENTS - 1, "retries": 0}, _TIMEOUT_S, app)
     rows = rows_of(out)
     found = [row.get("faults") for row in rows]
     return {

@@ -132,9 +132,7 @@ def _write_random_parts(whole: Path, parts: Path) -> None:
 
     split = recipe_config(RECIPE, "heron", []).split
     assert isinstance(split, CausalLmConfig)  # the recipe's
-    model = load_causal_lm(split.pretrained, random_weights=True)
-    model.save_pretrained(whole)
-    del model
+    load_causal_lm(split.pretrained, random_weights=True).save_pretrained(whole)
     GPT2Tokenizer.from_pretrained(data_folder("gpt2-tokenizer", None)).save_pretrained(whole)
     write_parts(str(whole), parts, num_client_blocks=split.cut, num_auxiliary_blocks=split.auxiliary_blocks)
 

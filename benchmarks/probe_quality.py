@@ -54,7 +54,8 @@ class Inspected(ProbeClient):
     @property
     def flat(self) -> FlatParameters:
         """The parameters below."""
-        return self.part.flat
+        assert self._below is not None  # the prototype
+        return self._below.flat
 
     def forward_costs(self, inputs: Tensor) -> list[float]:
         """For every layer below, the forward from it on, in F."""

@@ -252,7 +252,7 @@ class ProbeClient(BoundaryClient):
         boundary = place_boundary(local.module["client"], local.module["auxiliary"], settings.exact)
         super().__init__(local, settings, boundary)
         assert self._below is not None  # there is an estimator
-        self._below = self.part = make_part(local.module, settings, list(self._below.model()))
+        self._below = make_part(local.module, settings, list(self._below.model()))
 
     def _surrogate(self, batch: Batch, deltas: list[Tensor], key: StepKey) -> Tensor:  # noqa: ARG002
         outputs = self._boundary.head_below(self._boundary.below(batch.inputs))
