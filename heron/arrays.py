@@ -1,0 +1,70 @@
+"""Arrays of either kind, NumPy's and torch's, for code that must not import torch.
+
+NumPy 2 and torch agree on the names and meaning of many functions (`concat`, `stack`, `zeros_like`, `empty_like`):
+`namespace(x)` is the module that has them for `x`.
+"""
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Not `|`, which cannot name a class that is not imported.
+Array: TypeAlias = Union[NDArray[Any], "Tensor"]
+"""A NumPy array or a torch tensor."""
+
+
+def is_tensor(x: object) -> "TypeGuard[Tensor]":
+    """Whether `x` is a torch tensor; a process without torch has none."""
+    torch = sys.modules.get("torch")
+    # A module that is only half imported has no such class yet.
+    tensor_class = getattr(torch, "Tensor", None)
+    return tensor_class is not None and isinstance(x, tensor_class)
+
+
+def namespace(x: Array) -> ModuleType:
+    """Module whose functions take arrays like `x`: `numpy` or `torch`."""
+    return sys.modules["torch"] if is_tensor(x) else np
+
+
+def to_host(x: Array) -> NDArray[Any]:
+    """Contiguous NumPy array of the same values; it shares the memory of a contiguous array or tensor of the CPU.
+
+    Args:
+        x: array or tensor of any device; bfloat16 becomes `ml_dtypes.bfloat16`, bit for bit.
+
+    Returns:
+        Array of the same shape.
+
+    Examples:
+        >>> to_host(np.ones((2, 3))[:, 1]).shape
+        (2,)
+    """
+    if not is_tensor(x):
+        return np.asarray(x, order="C")
+    tensor = x.detach().cpu().contiguous()
+    if dtype_name(tensor) != "bfloat16":
+        return tensor.numpy()
+    from ml_dtypes import bfloat16
+
+    return tensor.view(sys.modules["torch"].int16).numpy().view(bfloat16)
+
+
+def dtype_name(x: Array) -> str:
+    """Name of the element type, the same for both kinds: `"float32"`, `"bfloat16"`, `"int64"`, `"bool"`.
+
+    Examples:
+        >>> dtype_name(np.zeros(3, np.float16))
+        'float16'
+    """
+    return str(x.dtype).removeprefix("torch.")
+
+
+def is_floating(x: Array) -> bool:
+    """Whether the elements are floating-point numbers, bfloat16 among them."""
+    return "float" in dtype_name(x)

@@ -1,0 +1,41 @@
+"""Lazy faces of packages: a name is imported from its module when it is first asked for.
+
+A face imports nothing itself, so that a process loads the modules that it uses and no others.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy_face(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Make `__getattr__` and `__dir__` of a package.
+
+    The face imports the same names under `TYPE_CHECKING`, for type checkers and editors, and assigns the result where
+    they do not look, or they would take every name for one that exists:
+
+        if TYPE_CHECKING:
+            from heron.zo.rules import SGD as SGD
+        else:
+            __getattr__, __dir__ = lazy_face(__name__, {"SGD": "heron.zo.rules"})
+
+    Args:
+        package: name of the package.
+        homes: module that defines each public name.
+
+    Returns:
+        The two functions. `__getattr__` keeps what it has imported in the package.
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(homes[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return get, names

@@ -1,0 +1,35 @@
+"""The edge between NumPy arrays and torch tensors, on torch's side; `heron.arrays.to_host` is the way back."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heron.arrays import Array, dtype_name, is_tensor
+
+
+def as_tensor(array: Array, device: torch.device | str | None = None) -> Tensor:
+    """Tensor of the same values; on a CPU it shares the array's memory.
+
+    Args:
+        array: NumPy array, `ml_dtypes.bfloat16` among its types, or a tensor. An array that is read-only, or laid out
+            as no tensor can be, is copied.
+        device: device of the result; by default the tensor's own, the CPU for an array.
+
+    Returns:
+        Tensor of the same shape and element type.
+
+    Examples:
+        >>> as_tensor(np.array([1.0, 2.0]))
+        tensor([1., 2.], dtype=torch.float64)
+    """
+    if is_tensor(array):
+        tensor = array
+    else:
+        values = np.asarray(array)
+        if not (values.flags.writeable and values.flags.aligned and min(values.strides, default=0) >= 0):
+            values = values.copy()
+        if dtype_name(values) == "bfloat16":
+            tensor = torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
+        else:
+            tensor = torch.from_numpy(values)
+    return tensor if device is None else tensor.to(device)
