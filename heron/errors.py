@@ -1,4 +1,4 @@
-"""Mistakes of the caller, each told in one line: what was expected, what was found, what to do."""
+"""Exceptions for the caller's mistakes. Each message is one line: what was expected, what was found, what to do."""
 
 
 class HeronError(Exception):
@@ -26,15 +26,15 @@ class CheckpointError(HeronError):
 
 
 class ReportError(HeronError):
-    """Saved results do not hold what a report needs."""
+    """Saved results that lack what a report needs."""
 
 
 class TrainingError(HeronError):
-    """A run that cannot go on: a loss or an update that is not finite."""
+    """A run that cannot continue: a loss or an update that is not finite."""
 
 
 class DeployError(HeronError):
-    """A deployment's folder that cannot be made, or that will not work as it is."""
+    """A deployment's folder that cannot be made, or that will not work in its present state."""
 
 
 class MissingExtraError(HeronError):

@@ -1,4 +1,4 @@
-"""What results and theory say: comparisons of finished runs, scores of texts, step sizes. Never trains.
+"""Analysis of results and theory: comparisons of finished runs, scores of texts, step sizes. Never trains.
 
 Read in this order: `quality`, `comparison`, `targets`, `generation`, `theory`.
 """

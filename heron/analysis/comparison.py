@@ -1,4 +1,4 @@
-"""From the summaries of finished runs to one row per algorithm and settings. Reads results, trains nothing."""
+"""Comparison of finished runs: their summaries become one row per algorithm and settings. Trains nothing."""
 
 import math
 import statistics
@@ -14,11 +14,11 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Finished runs that differ in nothing but the seed.
+    """Finished runs that differ only in the seed.
 
     Attributes:
         algorithm: its name.
-        settings: value of each varied key; empty where nothing is varied.
+        settings: value of each varied key; empty if nothing is varied.
         summaries: one per seed.
         cost: cost of one client step.
     """
@@ -30,17 +30,17 @@ class RunGroup:
 
 
 def summarise(groups: Sequence[RunGroup]) -> list[dict[str, Any]]:
-    """One row per group: quality with its standard error, gain recovered, traffic, time and client costs.
+    """Summarise each group in one row: quality with its standard error, gain recovered, traffic, time, client costs.
 
     Args:
         groups: runs of each algorithm under each choice of settings.
 
     Returns:
-        Rows in the order of `groups`. `test_accuracy` is the mean over the seeds, `test_accuracy_standard_error` and
-        `test_accuracies` go with it; `perplexity` takes their place where that judges the runs. `gain_recovered` is
-        that of the means under the same settings, and None where one of the two controls is absent or cse_fsl is not
-        better than frozen: then there is nothing to recover (ALGORITHMS 4b). `simulated_s` is there where the runs
-        have it.
+        Rows in the order of `groups`. `test_accuracy` is the mean over the seeds, next to
+        `test_accuracy_standard_error` and `test_accuracies`; if runs are judged by perplexity, `perplexity` replaces
+        `accuracy` in these names. `gain_recovered` is computed from the means under the same settings. It is None if
+        one of the two controls is absent, or if cse_fsl is not better than frozen and nothing can be recovered.
+        `simulated_s` is present if all runs have it.
 
     Raises:
         ReportError: if some runs are judged by accuracy and others by perplexity.
@@ -57,10 +57,10 @@ def summarise(groups: Sequence[RunGroup]) -> list[dict[str, Any]]:
 def gain_recovered(
     value: float | None, frozen: float | None, first_order: float | None, quality: Quality = ACCURACY
 ) -> float | None:
-    """Share of what a first-order client gains over a frozen one: (value - frozen) / (first_order - frozen).
+    """Share of a first-order client's gain over a frozen one: (value - frozen) / (first_order - frozen).
 
-    None where a value is absent, or the first-order client gains nothing. Where lower is better the formula is the
-    same: both differences change their sign.
+    None if a value is absent or the first-order client gains nothing. If lower is better the formula stays the same,
+    because both differences change their sign.
     """
     if value is None or frozen is None or first_order is None:
         return None
@@ -69,7 +69,7 @@ def gain_recovered(
 
 
 def row_label(algorithm: str, settings: Settings, *, without: str | None = None) -> str:
-    """A short name, e.g. `heron, mu=0.001, probes=4`; keys are written out where their last parts coincide.
+    """A short name, e.g. `heron, mu=0.001, probes=4`; keys appear in full if their last parts coincide.
 
     Args:
         algorithm: its name.
@@ -87,7 +87,7 @@ def row_label(algorithm: str, settings: Settings, *, without: str | None = None)
 
 
 def value_text(value: object) -> str:
-    """The one way to write a value of a configuration: 0.001, 1e-5, 4, true, rademacher."""
+    """Text of a configuration's value, written the same everywhere: 0.001, 1e-5, 4, true, rademacher."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -121,7 +121,7 @@ def _all_simulated(runs: Sequence[Summary]) -> bool:
 
 
 def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Mean over seeds and its standard error; None where a seed diverged: the mean of the others would flatter."""
+    """Mean over seeds and its standard error; None if a seed diverged: the mean of the others would look too good."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None, None
@@ -129,7 +129,7 @@ def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float 
 
 
 def standard_error(values: Sequence[float]) -> float | None:
-    """Standard error of a mean; None of fewer than two values."""
+    """Standard error of a mean; None for fewer than two values."""
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 

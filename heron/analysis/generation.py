@@ -1,4 +1,4 @@
-"""How near generated texts come to references: BLEU and ROUGE-L (extra `language`).
+"""Scores of generated texts against references: BLEU and ROUGE-L (extra `language`).
 
 BLEU: Papineni, Roukos, Ward, Zhu, "BLEU: a Method for Automatic Evaluation of Machine Translation", ACL 2002, as
 sacrebleu computes it (Post, WMT 2018). ROUGE-L: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004.
@@ -17,7 +17,7 @@ class TextScores:
     """Scores of a list of texts.
 
     Attributes:
-        bleu: of the whole list, in [0, 100]; words by sacrebleu's default tokeniser `13a`, case counts.
+        bleu: score of the whole list, in [0, 100]; words by sacrebleu's default tokeniser `13a`, case-sensitive.
         rouge_l: mean F1 of the longest common subsequence, in [0, 1]; lower case, words of a-z and 0-9, no stemming.
     """
 
@@ -26,17 +26,18 @@ class TextScores:
 
 
 def text_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> TextScores:
-    """Compare every text with its references, of which each has at least one and not all as many.
+    """Compare every text with its references; texts may have different numbers of references.
 
-    BLEU counts an n-gram as often as the reference that has it most often, and compares lengths with the reference
-    that is nearest. ROUGE-L takes the best reference. The order of a text's references makes no difference.
+    BLEU counts an n-gram as often as it occurs in the reference that contains it most often, and compares a text's
+    length with the reference of the nearest length. ROUGE-L uses the best reference. The order of references does not
+    matter.
 
     Args:
         hypotheses: generated texts, at least one.
-        references: good texts for each of them, in the same order.
+        references: at least one good text for each of them, in the same order.
 
     Raises:
-        DataError: if the lists do not fit together.
+        DataError: if the numbers of texts and lists differ, or a list is empty.
         MissingExtraError: if sacrebleu or rouge_score is not installed.
 
     Examples:
@@ -52,7 +53,7 @@ def _bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> flo
         from sacrebleu.metrics.bleu import BLEU
     except ImportError as error:
         raise MissingExtraError("sacrebleu", "language") from error
-    # The n-th stream holds every text's n-th reference. None is no reference; an empty text would be one of length 0.
+    # The n-th stream contains every text's n-th reference. None means no reference; "" would be one of length 0.
     streams = list(itertools.zip_longest(*references))
     return float(BLEU().corpus_score(hypotheses, streams).score)
 
@@ -72,8 +73,8 @@ def _rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> 
 def _check(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     if not hypotheses or len(hypotheses) != len(references):
         raise DataError(
-            f"expected at least one text and as many lists of references, found {len(hypotheses)} and "
-            f"{len(references)}; give one list a text"
+            f"expected at least one text and the same number of lists of references, found {len(hypotheses)} and "
+            f"{len(references)}; give one list per text"
         )
     for position, of_hypothesis in enumerate(references):
         if isinstance(of_hypothesis, str) or not of_hypothesis:

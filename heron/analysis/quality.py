@@ -1,6 +1,6 @@
-"""What says how good a model is: the accuracy of a classifier, the perplexity of a language model.
+"""Measures of a model's quality: the accuracy of a classifier, the perplexity of a language model.
 
-Whoever shows, sorts or compares results asks the measure, and knows neither by name.
+Code that shows, sorts or compares results asks the measure and knows neither by name.
 """
 
 import math
@@ -10,22 +10,22 @@ from typing import Any
 
 from heron.errors import ReportError
 
-# What is larger is shown with an exponent.
+# Larger values are shown with an exponent.
 _MAX_PLAIN = 1e5
 
 
 @dataclass(frozen=True)
 class Quality:
-    """A measure, as rows of metrics and summaries hold it: None where a run diverged, no key where not evaluated.
+    """A measure of quality. Rows of metrics and summaries contain None if the run diverged, no key if not evaluated.
 
     Attributes:
         name: e.g. `"accuracy"`; a row holds `test_accuracy` and `validation_accuracy`.
         plural: e.g. `"accuracies"`.
-        higher_is_better: which way is better.
-        factor: what people read is the saved value times this.
-        unit: of what people read; empty for none.
-        decimals: of what people read.
-        logarithmic: whether ratios say more than differences; values are above 0 then.
+        higher_is_better: whether larger values are better.
+        factor: what the saved value is multiplied by for display.
+        unit: unit of the displayed value; empty for none.
+        decimals: number of decimals of the displayed value.
+        logarithmic: whether ratios matter more than differences; values are then above 0.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Quality:
         return f"{self.key()}_standard_error"
 
     def of(self, row: Mapping[str, Any], split: str = "test") -> float | None:
-        """The value that a row holds, or None where it holds none that is finite."""
+        """The value in a row, or None if the row has none that is finite."""
         value = row.get(self.key(split))
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
@@ -67,7 +67,7 @@ class Quality:
         return f"test {self.name}" + (f" ({', '.join(notes)})" if notes else "")
 
     def text(self, value: float | None, error: float | None = None) -> str:
-        """A value as people read it, with its standard error where known: `79.1 ± 2.0`; `-` where unknown."""
+        """Text of a value for display, with its standard error if known: `79.1 ± 2.0`; `-` if the value is unknown."""
         if value is None:
             return "-"
         return self._number(value) + ("" if error is None else f" ± {self._number(error)}")
@@ -85,14 +85,14 @@ QUALITIES = (ACCURACY, PERPLEXITY)
 
 
 def quality_of(rows: Iterable[Mapping[str, Any]]) -> Quality:
-    """The measure that rows of metrics, summaries or rows of a comparison hold; accuracy where they hold none.
+    """The measure used in rows of metrics, summaries or a comparison; accuracy if they contain none.
 
     Raises:
-        ReportError: if they hold more than one.
+        ReportError: if they contain more than one.
     """
     keys = {key for row in rows for key in row}
     found = [one for one in QUALITIES if keys & {one.key("test"), one.key("validation")}]
     if len(found) > 1:
         names = " and ".join(one.name for one in found)
-        raise ReportError(f"expected runs judged by one measure, found {names}, which do not compare; show them apart")
+        raise ReportError(f"expected runs judged by one measure, found {names}; show each in a report of its own")
     return found[0] if found else ACCURACY

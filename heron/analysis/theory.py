@@ -31,7 +31,7 @@ def step_sizes(*, dimension: float, clients: int, local_steps: int, batch_size: 
     """Step sizes of Theorem 1.
 
     Args:
-        dimension: d; for Theorem 2 the effective rank kappa >= tr(H) / ||H||_2 in its place.
+        dimension: d; for Theorem 2 pass the effective rank kappa >= tr(H) / ||H||_2 instead.
         clients: N.
         local_steps: h.
         batch_size: B.

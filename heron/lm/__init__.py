@@ -1,4 +1,4 @@
-"""Causal language models, cut: what comes from `transformers` and `peft`, and how it becomes client and server.
+"""Causal language models, cut: adapters to `transformers` and `peft`, and the parts made from their models.
 
 Read in this order: `layers`, `families`, `cutting`, `adaptation`, `widening`, `rounding`, `quiet`, `pretrained`,
 `build`, `parts`, `whole`. The libraries are imported when they are needed.

@@ -1,4 +1,4 @@
-"""What of a language model trains: everything, or LoRA beside frozen base weights, by `peft`."""
+"""Choice of what trains in a language model: all weights, or LoRA next to frozen base weights, by `peft`."""
 
 import warnings
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ Base = Literal["float32", "bfloat16", "int8"]
 
 @dataclass(frozen=True)
 class Adaptation:
-    """How a pre-trained model is fine-tuned.
+    """Settings of fine-tuning a pre-trained model.
 
     Attributes:
-        lora_rank: rank of LoRA (Hu et al., arXiv 2106.09685) beside frozen weights, >= 0; 0 trains all weights.
+        lora_rank: rank of LoRA (Hu et al., arXiv 2106.09685) next to frozen weights, >= 0; 0 trains all weights.
         lora_alpha: LoRA's scale is alpha / rank; >= 1.
-        lora_layers: linear layers of attention, or all in the blocks.
-        base: how frozen matrices are stored; they compute in float32 in any case. `int8` is for linear layers in the
-            blocks, with embeddings and the unembedding in `bfloat16`.
+        lora_layers: layers that get LoRA: the linear layers of attention, or all linear layers of the blocks.
+        base: dtype in which frozen matrices are stored; they compute in float32 in any case. `int8` stores the linear
+            layers of the blocks, and embeddings and the unembedding then use `bfloat16`.
     """
 
     lora_rank: int = 8
@@ -33,15 +33,15 @@ class Adaptation:
     base: Base = "float32"
 
     def apply_(self, module: nn.Module, config: Any) -> None:
-        """Freeze what does not train, put LoRA beside it and store it as asked.
+        """Freeze the weights that do not train, add LoRA to them, and store them in the dtype `base`.
 
         Args:
             module: a model of `transformers`, or parts of one; changed in place. LoRA's products start at zero.
             config: the model's configuration.
 
         Raises:
-            SplitError: if a number is out of range, nothing is frozen that could be stored in fewer bits, or a weight
-                is not finite that int8 is asked for.
+            SplitError: if a number is out of range, a narrow `base` is set but no weight is frozen, or a weight to be
+                stored in int8 is not finite.
             MissingExtraError: if `peft` is not installed.
         """
         if self.lora_rank:
@@ -73,15 +73,15 @@ class Adaptation:
         )
         module.requires_grad_(False)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about layers that are in the model, not in the part given here
+            warnings.simplefilter("ignore")  # warnings about layers of the model that this part lacks
             inject_adapter_in_model(settings, module)
 
 
 def merge_lora_(model: Any) -> None:
-    """Add the low-rank products to the base weights and remove them.
+    """Add LoRA's low-rank products to the base weights, then remove the LoRA layers.
 
     Args:
-        model: a causal language model; changed in place, base weights in a dtype that can bear the sum.
+        model: a causal language model; changed in place. Its base weights have a dtype wide enough for the sum.
 
     Raises:
         MissingExtraError: if `peft` is not installed.

@@ -1,4 +1,4 @@
-"""From the few choices a run makes to a cut language model."""
+"""Construction of a cut language model from the few settings of a run."""
 
 from typing import Any
 
@@ -16,20 +16,20 @@ def causal_lm(
     adaptation: Adaptation | None = None,
     random_weights: bool = False,
 ) -> CausalLmSplit:
-    """A pre-trained causal language model, cut, ready to be fine-tuned.
+    """Load a pre-trained causal language model and cut it, ready for fine-tuning.
 
     Args:
-        source: a directory that `save_pretrained` wrote, one in `models/` beside the data, or a name on the hub.
+        source: a directory that `save_pretrained` wrote, one in `models/` next to the data, or a name on the hub.
         num_client_blocks: blocks on the client, b, in [1, number of blocks).
         num_auxiliary_blocks: blocks of the auxiliary network, a, from 0 to the server's number of blocks.
-        adaptation: what trains; LoRA of rank 8 in attention by default.
-        random_weights: weights drawn from torch's generator in place of pre-trained ones.
+        adaptation: which weights train; LoRA of rank 8 in attention by default.
+        random_weights: whether to draw weights from torch's generator instead of loading pre-trained ones.
 
     Returns:
         The cut model; inputs are token ids (B, T), int64, padded on the right, outputs `TokenLogits`.
 
     Raises:
-        HeronError: if the model cannot be had or cannot be cut like this.
+        HeronError: if the model is not available or cannot be cut like this.
 
     Examples:
         See `examples/language_model.py`.

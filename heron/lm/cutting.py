@@ -4,8 +4,8 @@
     auxiliary   blocks b .. b+a-1, the last normalisation, the unembedding: copies of the server's
     server      blocks b .., the last normalisation, the unembedding
 
-(HERON-SFL, Kou et al., arXiv 2601.09076, Sec. 5: GPT-2 on E2E.) The parts are made of the modules of `transformers`;
-nothing of them is written anew.
+(HERON-SFL, Kou et al., arXiv 2601.09076, Sec. 5: GPT-2 on E2E.) The parts consist of the modules of `transformers`;
+none of them is reimplemented.
 """
 
 import copy
@@ -24,7 +24,7 @@ class CausalLmSplit(SplitModel):
     """A cut causal language model.
 
     Args:
-        whole: the model of `transformers` that client and server are made of.
+        whole: the model of `transformers` whose modules form client and server.
         client: its first part.
         server: the rest.
         auxiliary: the auxiliary network.
@@ -32,22 +32,22 @@ class CausalLmSplit(SplitModel):
 
     def __init__(self, whole: Any, client: nn.Module, server: nn.Module, auxiliary: nn.Module) -> None:
         super().__init__(client, server, auxiliary)
-        self._whole = (whole,)  # in a tuple, so that it is no third part
+        self._whole = (whole,)  # a tuple hides it from torch, which would register it as a third part
 
     @property
     def whole(self) -> Any:
-        """The model whose modules client and server share."""
+        """The model of `transformers` whose modules client and server share."""
         return self._whole[0]
 
 
 def cut_causal_lm(model: Any, num_client_blocks: int, num_auxiliary_blocks: int) -> CausalLmSplit:
     """Cut a model after a block.
 
-    Frozen tensors are held by client, auxiliary network and server together, whatever trains by each for itself. Where
-    the model ties embedding and unembedding, the client holds them as one tensor.
+    Client, auxiliary network and server share the frozen tensors; each has its own copy of the trainable ones. If the
+    model ties embedding and unembedding, the client keeps them as one tensor.
 
     Args:
-        model: a causal language model of `transformers`; its modules are used.
+        model: a causal language model of `transformers`; the parts take over its modules.
         num_client_blocks: b, in [1, number of blocks).
         num_auxiliary_blocks: a, from 0 to the server's number of blocks.
 
@@ -78,7 +78,7 @@ def cut_causal_lm(model: Any, num_client_blocks: int, num_auxiliary_blocks: int)
 
 
 def _head(model: Any, family: Family) -> dict[str, nn.Module]:
-    """What makes scores of the last block's hidden states."""
+    """The layers that turn the last block's hidden states into scores."""
     output = model.get_output_embeddings()
     if getattr(output, "bias", None) is not None:
         raise SplitError("expected an unembedding without a bias, found one with; choose another model")
@@ -88,7 +88,7 @@ def _head(model: Any, family: Family) -> dict[str, nn.Module]:
 
 def _copy_trainable(module: nn.Module) -> nn.Module:
     """A copy whose frozen parameters are the original's own."""
-    # Copied here, because a fake tensor's deep copy takes its mode along.
+    # Copied by hand: `deepcopy` of a fake tensor would copy its mode, too.
     copies: dict[int, Tensor] = {id(buffer): buffer.clone() for buffer in module.buffers()}
     for parameter in module.parameters():
         own = nn.Parameter(parameter.detach().clone()) if parameter.requires_grad else parameter

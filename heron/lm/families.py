@@ -1,4 +1,4 @@
-"""What tells the model families of `transformers` apart, as far as cutting them goes: one small adapter each."""
+"""Model families of `transformers`: one small adapter each, with the differences that matter for cutting."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from heron.lm.layers import CausalBlock, TokenEmbedding
 
 @dataclass(frozen=True)
 class Family:
-    """Where a causal language model keeps its parts.
+    """Adapter of a model family: where its models keep their parts.
 
     Attributes:
-        embed: makes the embedding layer of a model.
-        blocks: its list of decoder blocks, the model's own.
-        wrap: makes a layer of one of these blocks.
-        norm: its last normalisation; None where it has none.
-        attention_layers: names of the linear layers in attention, where LoRA goes by default.
+        embed: function that makes the embedding layer of a model.
+        blocks: function that returns the model's own list of decoder blocks.
+        wrap: function that makes a layer from one of these blocks.
+        norm: function that returns the last normalisation, or None if the model has none.
+        attention_layers: names of the linear layers in attention, the default place of LoRA.
         all_layers: names of all linear layers in a block.
-        unsupported: settings that change the computation in ways that the layers here do not follow, with the value
-            that is supported.
+        unsupported: settings that change the computation in a way that the layers here do not implement, each with the
+            value that is supported.
         is_transposed: whether the linear layers hold their weights as (inputs, outputs), unlike `nn.Linear`.
     """
 
@@ -37,13 +37,13 @@ class Family:
 
 
 def family_of(config: Any) -> Family:
-    """The adapter of a model.
+    """The adapter of a model's family.
 
     Args:
-        config: its configuration, of `transformers`.
+        config: the model's configuration, of `transformers`.
 
     Raises:
-        SplitError: if there is none, or the model computes something that the adapter does not.
+        SplitError: if there is no adapter, or the model uses a setting that the adapter does not support.
     """
     family = FAMILIES.get(config.model_type)
     if family is None:
@@ -72,7 +72,7 @@ def _embed_opt(model: Any) -> TokenEmbedding:
             f"expected an opt model with word_embed_proj_dim = hidden_size, found {config.word_embed_proj_dim} and "
             f"{config.hidden_size}; choose another"
         )
-    # The first two rows of its table of positions belong to no position.
+    # The first two rows of OPT's position table belong to no position.
     return TokenEmbedding(body.embed_tokens, config.max_position_embeddings, body.embed_positions, offset=2)
 
 

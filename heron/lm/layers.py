@@ -1,8 +1,8 @@
-"""The layers of a cut language model: each maps one tensor to one, around the very modules of `transformers`.
+"""Layers of a cut language model. Each maps one tensor to one tensor and wraps modules of `transformers`.
 
-Sequences are padded on the right. A causal model's position sees itself and what is left of it, so padding on the right
-reaches no token that counts, position ids are 0, 1, 2, ... and no mask is needed: attention runs in its fused causal
-form, whose memory grows with T and not with T x T (docs/decisions/0020-causal-lm-parts.md).
+Sequences are padded on the right. In a causal model a position attends to itself and to positions on its left, so
+padding on the right reaches no token that counts. Position ids are therefore 0, 1, 2, ..., and no mask is needed:
+attention runs in its fused causal form, whose memory grows with T, not T x T (docs/decisions/0020-causal-lm-parts.md).
 
 `B` examples, `T` positions, `D` features, `V` tokens of the vocabulary.
 """
@@ -18,12 +18,12 @@ from heron.split import TokenLogits
 
 
 class TokenEmbedding(nn.Module):
-    """Token ids to hidden states: rows of the embedding and, in families that learn them, of the positions.
+    """Embedding: token ids to hidden states, from rows of a token table and, in some families, of a position table.
 
     Args:
-        tokens: a row per token.
-        num_positions: longest sequence.
-        positions: a row per position; None where positions enter in the blocks.
+        tokens: embedding with one row per token.
+        num_positions: length of the longest sequence.
+        positions: embedding with one row per position; None if positions enter in the blocks.
         offset: row of position 0.
         dropout: share of hidden features dropped in training.
     """
@@ -45,7 +45,7 @@ class TokenEmbedding(nn.Module):
         self._offset = offset
 
     def forward(self, ids_BT: Tensor) -> Tensor:
-        """Hidden states, shape (B, T, D), float32 whatever the embedding is stored as.
+        """Hidden states, shape (B, T, D), float32 whatever dtype the embedding is stored in.
 
         Raises:
             SplitError: if a sequence is longer than the model has positions.
@@ -68,9 +68,9 @@ class CausalBlock(nn.Module):
     """A decoder block.
 
     Args:
-        layer: the block of the library.
-        rotary: makes the rotations of its positions, in families that have them.
-        dropout: what the block drops by functions of torch, so that it is known to be stochastic.
+        layer: the library's block.
+        rotary: module that makes the rotations of positions, in families that have them.
+        dropout: share that the block drops through functional calls, recorded so that it is known to be stochastic.
     """
 
     def __init__(self, layer: nn.Module, rotary: nn.Module | None = None, *, dropout: float = 0.0) -> None:
@@ -90,10 +90,10 @@ class CausalBlock(nn.Module):
 
 
 class Unembedding(nn.Module):
-    """Hidden states to the scores of every token, left as two factors.
+    """Scores of every token from hidden states, kept as two factors.
 
     Args:
-        weight_VD: a row per token; on a client the embedding's own tensor where the model ties them.
+        weight_VD: one row per token; on a client the embedding's own tensor if the model ties the two.
     """
 
     def __init__(self, weight_VD: nn.Parameter) -> None:

@@ -1,6 +1,6 @@
-"""A cut language model on disk, a file per part: a client never loads what it neither trains nor runs.
+"""A cut language model on disk, one file per part, so that a client loads only the parts that it runs.
 
-DIR/manifest.json          where it was cut, and the size of every file
+DIR/manifest.json          the cut, and the size of every file
 DIR/config.json, ...       configuration and tokenizer, as `transformers` writes them
 DIR/client.safetensors     embedding and first blocks
 DIR/auxiliary.safetensors  the auxiliary network, without what it shares with the client
@@ -31,8 +31,8 @@ def write_parts(source: str, directory: Path, *, num_client_blocks: int, num_aux
 
     Args:
         source: a directory that `save_pretrained` wrote, or a name on the hub.
-        directory: where to; made if absent, files of the same names are replaced. What a failure leaves in it has no
-            manifest and is not read.
+        directory: target directory, created if absent; files of the same names are replaced. A failed write leaves no
+            manifest, so its files are not read.
         num_client_blocks: blocks on the client, b.
         num_auxiliary_blocks: blocks of the auxiliary network, a.
 
@@ -40,12 +40,12 @@ def write_parts(source: str, directory: Path, *, num_client_blocks: int, num_aux
         The manifest; `bytes` holds the size of every part's file.
 
     Raises:
-        HeronError: if the model cannot be had or cannot be cut like this.
+        HeronError: if the model is not available or cannot be cut like this.
     """
     model = load_causal_lm(source).requires_grad_(False)
     tokenizer = load_tokenizer(source, model.config.vocab_size)
     split = cut_causal_lm(model, num_client_blocks, num_auxiliary_blocks)
-    assert split.auxiliary is not None  # a language model has one
+    assert split.auxiliary is not None  # every language model is cut with one
     directory.mkdir(parents=True, exist_ok=True)
     (directory / _MANIFEST).unlink(missing_ok=True)
     held = {tensor.data_ptr() for tensor in split.client.state_dict().values()}
@@ -71,11 +71,11 @@ def write_parts(source: str, directory: Path, *, num_client_blocks: int, num_aux
 
 
 def load_client_parts(directory: Path, adaptation: Adaptation | None = None) -> nn.ModuleDict:
-    """What a client holds, from a directory that `write_parts` wrote; nothing of the server is read or made.
+    """Load a client's parts from a directory that `write_parts` wrote; nothing of the server is read or built.
 
     Args:
         directory: the directory.
-        adaptation: what trains; LoRA of rank 8 in attention by default.
+        adaptation: which weights train; LoRA of rank 8 in attention by default.
 
     Returns:
         The parts `client` and `auxiliary`; an unembedding that the model ties is the embedding's own tensor.
@@ -89,11 +89,11 @@ def load_client_parts(directory: Path, adaptation: Adaptation | None = None) -> 
         whole = load_causal_lm(str(directory), random_weights=True).requires_grad_(False)
         split = cut_causal_lm(whole, manifest["cut"], manifest["auxiliary_blocks"])
     client, auxiliary = split.client, split.auxiliary
-    assert auxiliary is not None  # a language model has one
+    assert auxiliary is not None  # every language model is cut with one
     is_tied = auxiliary.get_parameter("unembedding.weight") is client.get_parameter("embedding.tokens.weight")
     _fill_(client, _read_part(directory, "client"), "client")
     shared = {"unembedding.weight": client.get_parameter("embedding.tokens.weight")} if is_tied else {}
-    # No name for what was read: wide tensors are freed as they are stored narrow.
+    # The tensors read get no variable, so that each wide one is freed once it is stored narrow.
     _fill_(auxiliary, _read_part(directory, "auxiliary") | shared, "auxiliary")
     parts = nn.ModuleDict({"client": client, "auxiliary": auxiliary}).requires_grad_(True)
     _make_rotations_(parts)
@@ -102,7 +102,7 @@ def load_client_parts(directory: Path, adaptation: Adaptation | None = None) -> 
 
 
 def _fill_(part: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
-    """Put its tensors in the place of those that a part has on the meta device."""
+    """Replace the meta tensors of a part by tensors with data."""
     try:
         part.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
@@ -113,10 +113,10 @@ def _fill_(part: nn.Module, tensors: dict[str, Tensor], name: str) -> None:
 
 
 def _make_rotations_(parts: nn.Module) -> None:
-    """Compute the constants of rotary positions, which no file holds, off the meta device."""
+    """Compute the constants of rotary positions off the meta device; no file contains them."""
     blocks = [block for block in parts.modules() if isinstance(block, CausalBlock) and block.rotary is not None]
     if blocks:
-        of_all: Any = blocks[0].rotary  # a model has one
+        of_all: Any = blocks[0].rotary  # all blocks of a model share one
         made = type(of_all)(of_all.config)
         for block in blocks:
             block.rotary = made
@@ -127,7 +127,7 @@ def _read_part(directory: Path, name: str) -> dict[str, Tensor]:
     try:
         with safe_open(path, "pt") as file:
             names = list(file.keys())
-        # A mapping of the file for every tensor: its pages go when the tensor has been stored narrow.
+        # Each tensor maps the file by itself, so its pages are freed when the tensor has been stored narrow.
         return {key: _read_tensor(path, key) for key in names}
     except (OSError, SafetensorError) as error:
         raise SplitError(

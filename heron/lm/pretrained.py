@@ -1,4 +1,4 @@
-"""Where a language model comes from: a directory, the hub, or, for costs, its configuration with random weights."""
+"""Sources of a language model: a directory, the hub, or, for costs alone, its configuration with random weights."""
 
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from heron.errors import MissingExtraError, SplitError
 from heron.lm.families import family_of
 from heron.lm.quiet import quiet_transformers
 
-# A model's files run no code of their own; without this the libraries ask at the terminal whether they may.
+# Model files must not run code of their own; without this option the libraries ask at the terminal for permission.
 _NO_CODE = {"trust_remote_code": False}
 
-# Radford et al., "Language Models are Unsupervised Multitask Learners", 2019: costs can be told without a download.
+# Radford et al., "Language Models are Unsupervised Multitask Learners", 2019: costs need sizes alone, no download.
 _GPT2_SIZES: dict[str, dict[str, Any]] = {
     "gpt2": {},
     "gpt2-medium": {"n_embd": 1024, "n_layer": 24, "n_head": 16},
@@ -23,15 +23,15 @@ _GPT2_SIZES: dict[str, dict[str, Any]] = {
 
 
 def load_causal_lm(source: str, *, random_weights: bool = False) -> Any:
-    """A causal language model in float32 with fused causal attention; weights are read from safetensors files alone.
+    """Load a causal language model in float32 with fused causal attention; only safetensors files are read.
 
     Args:
-        source: a directory in the layout of `save_pretrained`, the name of one in `models/` beside the data
+        source: a directory in the layout of `save_pretrained`, the name of one in `models/` next to the data
             (`HERON_DATA`), or a name on the hub.
-        random_weights: make it from its configuration; the sizes of GPT-2 are known without a file.
+        random_weights: whether to build the model from its configuration alone; the sizes of GPT-2 need no file.
 
     Raises:
-        SplitError: if it cannot be had, no adapter fits it, or weights are missing.
+        SplitError: if the model is not available, has no adapter, or lacks weights.
         MissingExtraError: if `transformers` is not installed.
     """
     try:
@@ -48,9 +48,9 @@ def load_causal_lm(source: str, *, random_weights: bool = False) -> Any:
             model, report = loader.from_pretrained(
                 str(_located(source)), config=config, use_safetensors=True, output_loading_info=True, **options
             )
-    except Exception as error:  # what the hub's clients and file formats raise is theirs
+    except Exception as error:  # the hub's client and the file formats raise many types
         raise _not_found(source, error) from error
-    if report["missing_keys"]:  # the library would go on with random ones
+    if report["missing_keys"]:  # the library would continue with random ones
         raise SplitError(
             f"expected all weights of the model in {source}, found none of {min(report['missing_keys'])}; download or "
             f"save it again"
@@ -63,10 +63,10 @@ def causal_lm_config(source: str, *, known_sizes: bool = False) -> Any:
 
     Args:
         source: as for `load_causal_lm`.
-        known_sizes: whether the sizes of GPT-2 models may stand in for files.
+        known_sizes: whether built-in sizes of GPT-2 models may replace missing files.
 
     Raises:
-        SplitError: if it cannot be had, or no adapter fits it.
+        SplitError: if the configuration is not available, or no adapter fits it.
         MissingExtraError: if `transformers` is not installed.
     """
     try:
@@ -80,7 +80,7 @@ def causal_lm_config(source: str, *, known_sizes: bool = False) -> Any:
         config = AutoConfig.from_pretrained(str(located), **_NO_CODE)
     except Exception as error:
         raise _not_found(source, error) from error
-    family_of(config)  # before its weights are read
+    family_of(config)  # refuse an unknown family before its weights are read
     return config
 
 
@@ -92,7 +92,7 @@ def load_tokenizer(source: str, num_tokens: int) -> Any:
         num_tokens: size of the model's vocabulary.
 
     Raises:
-        SplitError: if it cannot be had, is empty, has no end token, or makes ids that the model does not know.
+        SplitError: if it is not available, is empty, has no end token, or makes ids outside the model's vocabulary.
         MissingExtraError: if `transformers` is not installed.
     """
     try:
@@ -114,7 +114,7 @@ def load_tokenizer(source: str, num_tokens: int) -> Any:
 
 
 def _located(source: str) -> Path:
-    """The directory a name stands for, or the name."""
+    """The directory that a name stands for, or the name itself."""
     beside = model_folder(source)
     return beside if not Path(source).is_dir() and beside.is_dir() else Path(source)
 

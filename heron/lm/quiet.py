@@ -1,4 +1,4 @@
-"""Keeps the progress bars and log lines of `transformers` off the user's terminal."""
+"""Silence for `transformers`: its progress bars and log lines stay off the user's terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence the library within a block, then restore what was set before it; what goes wrong still raises."""
+    """Silence the library within a block, then restore its settings; errors are raised as usual."""
     from transformers.utils import logging
 
     level, bars_were_on = logging.get_verbosity(), logging.is_progress_bar_enabled()

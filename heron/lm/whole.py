@@ -1,4 +1,4 @@
-"""Back from the parts to one model of `transformers`: to save, to export, to generate with.
+"""The whole model of `transformers`, rebuilt from its parts: to save, to export, to generate with.
 
 `B` prompts of a batch, `T` positions.
 """
@@ -19,10 +19,10 @@ from heron.lm.widening import store_wide_
 
 
 def whole_model(split: CausalLmSplit) -> Any:
-    """The fine-tuned model: LoRA merged into float32 weights, every part in its place.
+    """Rebuild the fine-tuned model: LoRA merged into float32 weights, every part in its place.
 
     Args:
-        split: the cut model, its global parameters in place; left as it is.
+        split: the cut model with its global parameters; not changed.
 
     Returns:
         A causal language model of `transformers`, in evaluation mode, that shares nothing with `split`.
@@ -32,19 +32,19 @@ def whole_model(split: CausalLmSplit) -> Any:
     merge_lora_(model)
     unembedding = split.server.get_parameter("unembedding.weight")
     if unembedding is not split.whole.get_output_embeddings().weight:
-        # Trained apart from the embedding that it was tied to.
+        # Trained separately from the embedding that it was tied to.
         model.config.tie_word_embeddings = False
         model.get_output_embeddings().weight = nn.Parameter(unembedding.detach().clone())
     return model.requires_grad_(False).eval()
 
 
 def save_whole(split: CausalLmSplit, tokenizer: Any, directory: Path) -> None:
-    """Write a directory that `AutoModelForCausalLM.from_pretrained` loads.
+    """Write the whole model as a directory that `AutoModelForCausalLM.from_pretrained` loads.
 
     Args:
-        split: the cut model, its global parameters in place.
-        tokenizer: saved with it.
-        directory: where to; files of the same names are replaced.
+        split: the cut model with its global parameters.
+        tokenizer: saved together with the model.
+        directory: target directory; files of the same names are replaced.
     """
     with quiet_transformers():
         whole_model(split).cpu().save_pretrained(directory)
@@ -55,20 +55,20 @@ def save_whole(split: CausalLmSplit, tokenizer: Any, directory: Path) -> None:
 def continuations(
     model: Any, tokenizer: Any, prompts: Sequence[str], *, max_new_tokens: int = 80, batch_size: int = 20
 ) -> list[str]:
-    """What a model writes after each prompt, greedily, up to the end token.
+    """Continue each prompt greedily, up to the end token.
 
     Args:
         model: a causal language model of `transformers`.
         tokenizer: its tokenizer.
         prompts: texts.
-        max_new_tokens: longest continuation, >= 1; shorter where the model has no more positions.
-        batch_size: prompts at a time, >= 1.
+        max_new_tokens: length of the longest continuation, >= 1; shorter if the model has no more positions.
+        batch_size: number of prompts per batch, >= 1.
 
     Returns:
-        The continuations alone, without the end token, in the order of the prompts.
+        The continuations, without prompt and end token, in the order of the prompts.
 
     Raises:
-        SplitError: if a prompt leaves no position to go on at.
+        SplitError: if a prompt leaves no position for a continuation.
     """
     model.eval()
     end = tokenizer.eos_token_id
@@ -82,7 +82,7 @@ def continuations(
                 f"expected prompts of less than {longest + room} tokens, the positions of the model, found {longest}; "
                 f"shorten them"
             )
-        # Padded on the left, so that every row goes on at its last column.
+        # Padded on the left, so that every row continues at its last column.
         ids_BT = torch.tensor([[end] * (longest - len(row)) + row for row in rows], device=model.device)
         mask_BT = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=model.device)
         made_BT = model.generate(

@@ -1,10 +1,10 @@
-"""Linear layers that are stored in 8 or 16 bits and compute in 32.
+"""Linear layers that store their weights in 8 or 16 bits and compute in 32.
 
-Probes measure differences that 16-bit activations would round away, so weights are widened as they are used, one layer
-at a time, in the forward and in the backward pass: no 32-bit copy of the weights outlives its layer. The ways of the
-libraries keep the copy in the graph (a parametrization) or compute in 16 bits (autocast).
+Probes measure differences that 16-bit activations would round away. So weights are widened on use, one layer at a time,
+in the forward and in the backward pass, and no 32-bit copy outlives its layer. The libraries' own methods either keep
+the copy in the graph (a parametrization) or compute in 16 bits (autocast).
 
-`N` rows, `I` features in, `O` out.
+`N` rows, `I` input features, `O` output features.
 """
 
 from functools import cache
@@ -17,19 +17,19 @@ from heron.errors import SplitError
 from heron.lm.layers import Unembedding
 from heron.lm.rounding import rounded_to_int8
 
-# What stands beside matrices of 8 bits: lookups and scores have no product that a scale per row could be taken into.
+# Dtype of embeddings if matrices have 8 bits: lookups and scores have no product that could absorb a scale per row.
 _EMBEDDINGS_BESIDE_INT8 = torch.bfloat16
 
 
 def _widened(weight_IO: Tensor, scale_O: Tensor | None, dtype: torch.dtype) -> Tensor:
     wide_IO = weight_IO.to(dtype)
-    # Not on outputs and gradients, which a backward pass would have to copy: nothing is made beside the matrix, and
-    # products have the bits of those with the float32 weights that `store_wide_` gives.
+    # The scale multiplies the weight, not outputs and gradients, because a backward pass would have to copy those. So
+    # nothing else is allocated, and products have the bits of those with the float32 weights of `store_wide_`.
     return wide_IO if scale_O is None else wide_IO.mul_(scale_O)
 
 
 class _WidenedProduct(torch.autograd.Function):
-    """`inputs @ (weight * scale)` for a frozen weight in another dtype, with a scale per feature out or none."""
+    """Product `inputs @ (weight * scale)` with a frozen weight of another dtype and an optional scale per output."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight_IO: Tensor, scale_O: Tensor | None) -> Tensor:
@@ -45,23 +45,23 @@ class _WidenedProduct(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        """Of forward mode: the same product."""
+        """Product of the tangents with the same weight (forward mode)."""
         weight_IO, scale_O = ctx.saved_tensors
         product: Tensor = tangents[0] @ _widened(weight_IO, scale_O, tangents[0].dtype)
         return product
 
 
 class WideningLinear(nn.Linear):
-    """A frozen `nn.Linear` in any floating dtype or in int8; outputs have the dtype of the inputs.
+    """A frozen `nn.Linear` in any floating dtype or int8; its outputs have the dtype of its inputs.
 
     Attributes:
-        scale: what a row of an int8 weight is multiplied by, shape (O,), float32; None for a floating one.
+        scale: factors of the rows of an int8 weight, shape (O,), float32; None for a floating dtype.
     """
 
     scale: nn.Parameter | None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name in torch
-        """Shape (..., O) from (..., I)."""
+        """Outputs, shape (..., O), from inputs, shape (..., I)."""
         product: Tensor = _WidenedProduct.apply(input, self.weight.T, self.scale)  # type: ignore[no-untyped-call]
         return product if self.bias is None else product + self.bias.to(input.dtype)
 
@@ -69,16 +69,16 @@ class WideningLinear(nn.Linear):
 def store_narrow_(module: nn.Module, dtype: torch.dtype) -> None:
     """Store a module's frozen linear layers, embeddings and unembedding in a narrow dtype; they compute in float32.
 
-    Norms and biases, which are small, stay as they are. With int8, linear layers get a frozen parameter `scale`
+    Norms and biases are small and stay as they are. With int8, linear layers get a frozen parameter `scale`
     (`heron.lm.rounding`), and embeddings and the unembedding are stored in bfloat16.
 
     Args:
-        module: changed in place, a layer's wide weight being freed before the next one's is rounded; tensors that
-            several layers share stay shared.
-        dtype: `torch.int8`, or a floating one, e.g. `torch.bfloat16`.
+        module: changed in place; each layer's wide weight is freed before the next one is rounded. Tensors that
+            several layers share remain shared.
+        dtype: `torch.int8`, or a floating dtype, e.g. `torch.bfloat16`.
 
     Raises:
-        SplitError: if a weight that int8 is asked for is no matrix of finite numbers.
+        SplitError: if a weight to be stored in int8 is not a matrix of finite numbers.
     """
     classes = _widening_classes()
     embeddings = _embeddings(module)
@@ -94,16 +94,16 @@ def store_narrow_(module: nn.Module, dtype: torch.dtype) -> None:
                 weight.data = weight.data.to(_EMBEDDINGS_BESIDE_INT8 if dtype == torch.int8 else dtype)
                 scales[weight] = None
         if type(layer) in classes:
-            # Same attributes, another forward: libraries that look for linear layers go on finding them.
+            # Same attributes, another forward: libraries that look for linear layers still find them.
             layer.__class__ = classes[type(layer)]
             layer.register_parameter("scale", scales[weight])
 
 
 def store_wide_(module: nn.Module) -> None:
-    """Undo `store_narrow_`, but for what rounding has lost: weights are float32 again, scales multiplied in.
+    """Undo `store_narrow_` except for rounding errors: weights are float32 again, with scales multiplied in.
 
     Args:
-        module: changed in place; tensors that several layers share stay shared.
+        module: changed in place; tensors that several layers share remain shared.
     """
     plain = {wide: plain for plain, wide in _widening_classes().items()}
     done: set[Tensor] = set()
@@ -123,7 +123,7 @@ def store_wide_(module: nn.Module) -> None:
 
 
 def _frozen_weight(layer: nn.Module, linear: tuple[type[nn.Module], ...]) -> nn.Parameter | None:
-    """The weight of a layer that is stored narrow: a linear one of these very classes, or an embedding."""
+    """The weight of a layer that may be stored narrow: an embedding, or a linear layer of exactly these classes."""
     # A part of a model has no linear output layer: its unembedding may be the embedding's own tensor.
     if type(layer) not in linear and not isinstance(layer, nn.Embedding | Unembedding):
         return None
@@ -132,14 +132,14 @@ def _frozen_weight(layer: nn.Module, linear: tuple[type[nn.Module], ...]) -> nn.
 
 
 def _embeddings(module: nn.Module) -> set[Any]:
-    """Weights of embeddings and the unembedding, which in a whole model is a linear layer."""
+    """Weights of the embeddings and of the unembedding, which is a linear layer in a whole model."""
     found: set[Any] = {layer.weight for layer in module.modules() if isinstance(layer, nn.Embedding | Unembedding)}
     output: Any = getattr(module, "get_output_embeddings", lambda: None)()
     return found if output is None else found | {output.weight}
 
 
 def _store_int8_(layer: nn.Module, name: str) -> nn.Parameter:
-    """Round a linear layer's weight in its place; the scale that belongs to it."""
+    """Round a linear layer's weight in place and return its scale."""
     weight: Any = layer.weight
     if weight.dim() != 2 or not weight.numel():
         raise SplitError(
@@ -158,7 +158,7 @@ def _store_int8_(layer: nn.Module, name: str) -> nn.Parameter:
 
 @cache
 def _widening_classes() -> dict[type[nn.Module], type[nn.Module]]:
-    """Linear layers, and what computes the same with narrow weights."""
+    """Linear layers, each with the class that computes the same with narrow weights."""
     from transformers.pytorch_utils import Conv1D
 
     class WideningConv1D(Conv1D):

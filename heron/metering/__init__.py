@@ -1,4 +1,4 @@
-"""What a piece of work costs: peak memory by category, FLOPs, wall time, forward passes."""
+"""Costs of a piece of work: peak memory by category, FLOPs, wall time, forward passes."""
 
 from heron.metering.compute import ForwardCount, count_forwards, measure_flops, measure_seconds
 from heron.metering.memory import MemoryProfile, measure_memory

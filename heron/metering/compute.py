@@ -18,14 +18,14 @@ from heron.errors import ConfigError
 def measure_flops(step: Callable[[], object]) -> int:
     """Run a step once and count the floating-point operations of matrix products, convolutions and attention.
 
-    Two per multiply-add, backward passes and recomputed forwards included. Elementwise work, normalisation, lookups and
-    products of a matrix with a vector (`torch.mv`) are not counted. Works inside a `FakeTensorMode` too.
+    A multiply-add counts as two. Backward passes and recomputed forwards are included; elementwise work, normalisation,
+    lookups and products of a matrix with a vector (`torch.mv`) are not. Works inside a `FakeTensorMode`, too.
 
     Args:
         step: the work.
 
     Returns:
-        The count, >= 0 (torch's FlopCounterMode, and fused attention on a CPU).
+        The count, >= 0 (torch's FlopCounterMode, extended by fused attention on a CPU).
 
     Examples:
         >>> layer, x_BD = nn.Linear(3, 5), torch.zeros(2, 3)
@@ -40,13 +40,13 @@ def measure_flops(step: Callable[[], object]) -> int:
 def measure_seconds(
     step: Callable[[], object], *, repeats: int = 3, warmup: int = 1, enough_s: float = math.inf
 ) -> float:
-    """Median wall time of a step in seconds, waiting for the GPU where one is in use.
+    """Median wall time of a step in seconds; waits for the GPU if one is in use.
 
     Args:
         step: the work.
         repeats: timed runs, >= 1.
-        warmup: runs before them that do not count, >= 0.
-        enough_s: no more runs are timed once they have taken so long together.
+        warmup: untimed runs before them, >= 0.
+        enough_s: total time of the timed runs after which no further run starts.
 
     Raises:
         ConfigError: if a number is out of range.
@@ -63,10 +63,10 @@ def measure_seconds(
 
 @dataclass
 class ForwardCount:
-    """Forward passes so far.
+    """Number of forward passes so far.
 
     Attributes:
-        count: calls of the module.
+        count: number of calls of the module.
     """
 
     count: int = 0
@@ -74,13 +74,13 @@ class ForwardCount:
 
 @contextmanager
 def count_forwards(module: nn.Module) -> Iterator[ForwardCount]:
-    """Count the calls of a module while the body runs, also those that raise.
+    """Count the calls of a module while the body runs, including calls that raise.
 
     Args:
-        module: the module; calls of `module.forward` that bypass `module(...)` are not seen.
+        module: the module; calls of `module.forward` that bypass `module(...)` are not counted.
 
     Yields:
-        The count so far; it stays readable afterwards.
+        The count so far; it can still be read after the block.
 
     Examples:
         >>> layer = nn.Linear(1, 1)
@@ -111,7 +111,7 @@ def _cpu_attention_backward(
     return int(sdpa_backward_flop_count(output_shape, query_shape, key_shape, value_shape))  # type: ignore[no-untyped-call]
 
 
-# torch's counter knows the GPU kernels of fused attention and passes over the CPU's, which do the same products.
+# torch's counter knows the GPU kernels of fused attention but not the CPU's, which compute the same products.
 _FUSED_ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
 _CPU_FORMULAS = {
     getattr(torch.ops.aten, _FUSED_ATTENTION): _cpu_attention,

@@ -1,10 +1,11 @@
-"""Live tensor bytes of a piece of work, at their peak, by what they are.
+"""Peak of the live tensor bytes of a piece of work, by category.
 
-Every storage counts once, however many views it has, with all its bytes: those that exist before the step from its
-start, those made by an operation from its return until their memory is freed, on all devices together. Not seen:
-scratch space inside a kernel, memory of NumPy, what other threads than autograd's compute, and how an allocator
-rounds. While any dispatch mode is on, autograd joins gradients of a branch out of place, one map more for an instant
-of the backward pass than without (docs/decisions/0003).
+Every storage counts once with all its bytes, no matter how many views it has. Storages that exist before the step count
+from its start; storages made by an operation count from its return until their memory is freed. All devices are added
+up. Not counted: scratch space inside a kernel, NumPy's memory, the work of threads other than autograd's, and the
+rounding of an allocator. While any dispatch mode is on, autograd sums the gradients of a branch out of place, which
+costs one extra activation map for an instant of the backward pass (docs/decisions/0003).
+
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper
 
 from heron.metering.storages import StorageLedger
 
-# They wrap memory that Python has just made: it did not exist before.
+# These wrap memory that Python has just allocated, which did not exist before.
 _WRAPS_NEW_MEMORY = frozenset({torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default})
 
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
@@ -30,7 +31,7 @@ class MemoryProfile:
 
     Attributes:
         peak_bytes: the largest sum at any instant.
-        breakdown_bytes: what was alive at the first such instant, by category; sums to the peak.
+        breakdown_bytes: live bytes at the first such instant, by category; they sum to the peak.
     """
 
     peak_bytes: int
@@ -46,29 +47,29 @@ def measure_memory(
     inputs: Iterable[Tensor] = (),
     modules: Iterable[nn.Module] = (),
 ) -> MemoryProfile:
-    """Run a step once and measure.
+    """Run a step once and measure its peak memory.
 
-    A storage named twice keeps its first name, in the order of the arguments below. What the step reads without its
-    being named here counts from the start too, among the `temporaries`.
+    A storage named twice keeps its first name, in the order of the arguments below. Tensors that the step reads but
+    that are not named here count from the start too, as `temporaries`.
 
     For a model too large to run, make model, inputs and optimiser inside `with FakeTensorMode() as mode:` and measure
-    there: same bytes, no memory. A model that exists already, or whose constructor reads values, becomes fake with
-    `model._apply(mode.from_tensor)`, views of a flat buffer still being views. The mode goes around this call, not into
-    the step, and the step must not read values (`.item()`).
+    there: the same bytes, without the memory. A model that exists already, or whose constructor reads values, becomes
+    fake with `model._apply(mode.from_tensor)`; views of a flat buffer remain views. The mode encloses this call and is
+    not entered inside the step, and the step must not read values (`.item()`).
 
     Args:
-        step: the work; forward and backward passes, with or without gradients.
+        step: the work: forward and backward passes, with or without gradients.
         parameters: parameters that exist before the step, views of a flat buffer included.
         buffers: buffers that exist before the step.
-        optimizer_state: optimiser state that exists before the step, or a function that lists the present state, read
-            again at the end, so that state made by the step has its name.
+        optimizer_state: optimiser state that exists before the step, or a function that lists the present state. The
+            function is called again at the end, so that state made by the step gets this category, too.
         inputs: the batch.
-        modules: what is made while one of them, or a layer of them, is in `forward` is `activations`, in a
-            recomputing forward too.
+        modules: modules whose activations are counted: tensors made while one of them, or one of their layers, is in
+            `forward` are `activations`, including those of a recomputing forward.
 
     Returns:
-        The profile. `gradients` are what was or became a `.grad` of the parameters; `temporaries` are the rest: the
-        loss, gradients of activations, work space of the optimiser.
+        The profile. `gradients` are tensors that were or became a `.grad` of the parameters. `temporaries` are the
+        rest: the loss, gradients of activations, work space of the optimiser.
 
     Examples:
         >>> layers = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)).requires_grad_(False)
@@ -96,7 +97,7 @@ def measure_memory(
 
 
 class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Shows the ledger the operands and results of every operation; autograd's threads inherit the mode."""
+    """Dispatch mode that shows the ledger every operation's operands and results; autograd's threads inherit it."""
 
     def __init__(self, ledger: StorageLedger) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -108,7 +109,7 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         if torch.is_inference_mode_enabled() and _is_composite(func):
-            # In that mode alone operations made of others arrive whole, and would hide what their parts allocate.
+            # In inference mode alone, composite operations arrive whole and would hide what their parts allocate.
             with self:
                 return func._op_dk(_COMPOSITE, *args, **kwargs)
         if func not in _WRAPS_NEW_MEMORY:
@@ -126,7 +127,7 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._depth -= 1
 
     def name_gradient(self, parameter: Tensor) -> None:
-        """A storage that turned out to be a gradient was one all along, whatever becomes of it before the end."""
+        """Count the storage of a gradient as `gradients` from its birth, even if it is released before the end."""
         _rename(self._ledger, "gradients", parameter.grad)
 
 
@@ -137,7 +138,7 @@ def _is_composite(func: Any) -> bool:
     return torch._C._dispatch_has_kernel_for_dispatch_key(name, _COMPOSITE)
 
 
-# Functions of their own, because a loop variable would hold its last tensor for the rest of the step.
+# Separate functions, because a loop variable would keep its last tensor alive for the rest of the step.
 def _record(ledger: StorageLedger, category: str, tree: object) -> None:
     for storage in _storages(tree):
         ledger.existed(storage, category)
@@ -149,7 +150,7 @@ def _rename(ledger: StorageLedger, category: str, tree: object) -> None:
 
 
 def _hooks(meter: _Meter, modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> Iterator[Any]:
-    # A step may call a part of a module, so every layer tells; a layer within a layer counts as depth 2.
+    # A step may call a part of a module, so every layer has hooks; a layer within a layer counts as depth 2.
     for module in modules:
         for layer in module.modules():
             yield layer.register_forward_pre_hook(meter.enter_forward, prepend=True)
@@ -164,12 +165,12 @@ def _present(state: Iterable[Tensor] | Callable[[], Iterable[Tensor]]) -> Iterab
 
 
 def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
-    # An inner tensor of an autograd graph has no `.grad`, and says so with a warning when asked.
+    # An inner tensor of an autograd graph has no `.grad`; asking for it causes a warning.
     return [leaf.grad for leaf in parameters if leaf.is_leaf and leaf.grad is not None]
 
 
 def _storages(tree: object) -> Iterator[UntypedStorage]:
-    """The storages of all tensors in nested containers: the arguments or results of an operation."""
+    """Storages of all tensors in nested containers, such as the arguments or results of an operation."""
     if isinstance(tree, Tensor):
         if tree.is_sparse:
             yield from _storages((tree._indices(), tree._values()))

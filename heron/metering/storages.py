@@ -1,7 +1,7 @@
-"""Lives of storages: how many bytes were alive at every instant, and what they were at the largest.
+"""Lifetimes of storages: the number of live bytes at every instant, and their categories at the peak.
 
-Time is a count of births and deaths. Every storage leaves a record of its life, so a storage can be told what it
-is after the fact: a gradient is known for one only when it has been accumulated, often after the peak.
+Time is a count of births and deaths. Every storage leaves a record of its life, so its category can be set after the
+fact: a storage is known to be a gradient only when it has been accumulated, often after the peak.
 """
 
 import weakref
@@ -22,7 +22,7 @@ class _Life:
 
 
 class StorageLedger:
-    """Live bytes, their peak, and the lives that made it up. Holds no storage alive.
+    """Record of live bytes, their peak, and the storages alive at it; keeps no storage alive itself.
 
     Attributes:
         peak_bytes: the largest sum of live bytes so far.
@@ -40,7 +40,7 @@ class StorageLedger:
         """Record a storage that was there before the first instant; one already known keeps its category."""
         if id(storage) in self._alive:
             return
-        # Alive at every instant so far: all of them grow alike, and the peak stays where it is.
+        # Alive at every instant so far, so all sums grow by the same amount and the peak stays at its instant.
         life = self._begin(storage, category, birth=0)
         self.peak_bytes += life.num_bytes
 
@@ -60,7 +60,7 @@ class StorageLedger:
             self._peak_time = self._clock
 
     def rename(self, storage: UntypedStorage, category: str) -> None:
-        """Say what a storage has been since its birth; those that existed keep their category."""
+        """Set the category of a storage for its whole life; storages that existed before the step keep theirs."""
         if id(storage) in self._alive:
             life, _ = self._alive[id(storage)]
             if life.birth > 0:
@@ -77,14 +77,14 @@ class StorageLedger:
     def _begin(self, storage: UntypedStorage, category: str, birth: int) -> _Life:
         life = _Life(storage.nbytes(), category, birth)
         self._lives.append(life)
-        # The Python object of a storage lives as long as its memory, so its id names it and its end is the end.
+        # The Python object of a storage lives as long as its memory, so its id identifies it and its end frees it.
         key = id(storage)
         self._alive[key] = (life, weakref.ref(storage, partial(self._end, key)))
         self._live_bytes += life.num_bytes
         return life
 
-    # Called by whatever drops the last reference: a thread of autograd's, or a collection of garbage. CPython switches
-    # threads at calls and jumps only, so an augmented assignment of plain numbers is not torn.
+    # Called by whichever thread drops the last reference: one of autograd's, or a garbage collection. CPython switches
+    # threads at calls and jumps only, so an augmented assignment of plain numbers is never interrupted.
     def _end(self, key: int, _: object = None) -> None:
         life, _ = self._alive.pop(key)
         self._clock += 1
