@@ -5,7 +5,6 @@ from its start; storages made by an operation count from its return until their 
 up. Not counted: scratch space inside a kernel, NumPy's memory, the work of threads other than autograd's, and the
 rounding of an allocator. While any dispatch mode is on, autograd sums the gradients of a branch out of place, which
 costs one extra activation map for an instant of the backward pass (docs/decisions/0003).
-
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,8 +1,8 @@
-"""A network cut in two: how to cut it, what clients learn with, and whether it can be trained that way.
+"""A network cut in two: how to cut it, the auxiliary networks of clients, and checks that the cut network can train.
 
-Knows nothing of transport, metering or algorithms. Read in this order: `model`, `cut`, `traced`, `heads`, `bottleneck`,
-`equivalence`, `validate`, `trial`, `randomness`, `boundary`, `sharing`, `fakes`; then one file per model family:
-`digits_cnn`, `resnet18`, and what a language model puts out: `token_logits`.
+This room knows nothing of transport, metering or algorithms. Read in this order: `model`, `cut`, `traced`, `heads`,
+`bottleneck`, `equivalence`, `validate`, `trial`, `randomness`, `boundary`, `sharing`, `fakes`; then one file per model
+family: `digits_cnn`, `resnet18`, and the outputs of a language model: `token_logits`.
 """
 
 from heron.split.bottleneck import with_bottleneck

@@ -6,7 +6,7 @@ from heron.errors import SplitError
 
 
 def check_count(name: str, value: Any, minimum: int = 1) -> None:
-    """Refuse what is not an integer of at least `minimum`.
+    """Refuse a value that is not an integer of at least `minimum`.
 
     Raises:
         SplitError: naming the argument, the range and the value.

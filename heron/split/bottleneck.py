@@ -1,4 +1,4 @@
-"""A narrow cut for any image model: the client part ends in few channels of a small map, the server part undoes it."""
+"""A narrow cut for any image model: the client part ends in a small map of few channels, the server part widens it."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -22,23 +22,23 @@ def with_bottleneck(
 ) -> SplitModel:
     """Put a bottleneck at the cut: `narrow` ends the client part, `widen` begins the server part.
 
-    `narrow` averages windows of the map, then convolves (1x1) to so many channels; `widen` convolves back to the
-    channels that there were, and the server goes on with the smaller map. New weights are drawn from torch's generator.
-    The parts are made of the network's own modules, which keep their names where a part is an `nn.Sequential` and are
-    below `body` where not.
+    `narrow` averages windows of the map, then convolves (1x1) to a small number of channels; `widen` convolves back to
+    the original number, and the server continues with the smaller map. New weights are drawn from torch's generator.
+    The parts consist of the network's own modules. These keep their names if the part is an `nn.Sequential`; otherwise
+    they are found below `body`.
 
     Args:
-        split: the network, cut by `heron.split.cut` where the smashed data are a map (B, channels, height, width).
-        channels: of the smashed data, at least 1.
+        split: the network, cut by `heron.split.cut` at a layer whose output is a map (B, channels, height, width).
+        channels: number of channels of the new smashed data, at least 1.
         stride: side of the windows, at least 1.
-        auxiliary: as in `heron.split.cut`, for the new shape; the old auxiliary network does not fit any longer.
+        auxiliary: as in `heron.split.cut`, for the new shape; the old auxiliary network no longer fits.
 
     Returns:
         A cut network whose smashed data have shape (B, channels, height // stride, width // stride).
 
     Raises:
-        SplitError: if the smashed data are no map, an argument is out of range, or the server part does not run on the
-            smaller map, such as one that flattens it.
+        SplitError: if the smashed data are not a map, an argument is out of range, or the server part does not run on
+            the smaller map, for example because it flattens it.
 
     Examples:
         >>> from heron.split import cut, linear_head
@@ -73,6 +73,6 @@ def with_bottleneck(
 
 
 def _children(part: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The layers of a sequence by name; any other module as one layer."""
+    """The layers of an `nn.Sequential` by name; any other module counts as one layer."""
     is_sequence = type(part).forward is nn.Sequential.forward
     return list(ordered_children(part).items()) if is_sequence else [("body", part)]

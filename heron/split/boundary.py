@@ -1,12 +1,12 @@
-"""The order boundary: which of a client's layers are trained exactly, and which by probes.
+"""The order boundary between the client's layers that are trained exactly and those that are trained by probes.
 
-What a client holds is a chain of layers, the auxiliary network last:
+A client's network is a chain of layers that ends in the auxiliary network:
 
     x -> below -> above -> z -> head_below -> head_above -> outputs
 
-`above` and `head_above` are trained exactly, `below` by zeroth order; either `above` or `head_below` is empty. Counted
-are modules with something to train, from the end: the auxiliary network is one, every such client layer one more.
-Layers without parameters go with the layers under them.
+`above` and `head_above` are trained exactly, `below` by zeroth order; either `above` or `head_below` is empty. The
+boundary's position is the number of trainable modules above it, counted from the end: the auxiliary network is one, and
+every client layer with something to train is one more. Layers without parameters belong to the layer below them.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ from heron.split.sharing import check_disjoint
 
 @dataclass(frozen=True)
 class OrderBoundary:
-    """A client's chain taken apart at its boundary; the parts hold the client's own layers.
+    """A client's chain divided at its boundary; the parts contain the client's own layers.
 
     Attributes:
-        below: client layers under the boundary.
-        above: client layers over it.
-        head_below: first layers of the auxiliary network, without parameters, where the boundary lies in it.
+        below: client layers below the boundary.
+        above: client layers above it.
+        head_below: first layers of the auxiliary network, without parameters, if the boundary is inside it.
         head_above: the rest of the auxiliary network.
     """
 
@@ -37,21 +37,21 @@ class OrderBoundary:
 
 
 def num_client_modules(client: nn.Module) -> int:
-    """How many modules of a client can be trained exactly: its layers with something to train, and the head.
+    """Number of a client's modules that can be trained exactly: its layers with something to train, and the head.
 
     Args:
-        client: f_c; an `nn.Sequential` is looked into, anything else is one layer.
+        client: f_c; an `nn.Sequential` counts by its layers, any other module as one layer.
     """
     return len(_starts(layers_of(client))) + 1
 
 
 def place_boundary(client: nn.Module, head: nn.Module, num_exact: int) -> OrderBoundary:
-    """Take a client apart.
+    """Divide a client's chain at the order boundary.
 
     Args:
         client: f_c.
         head: the auxiliary network f_a.
-        num_exact: modules trained exactly, counted from the end, in [1, `num_client_modules(client)`).
+        num_exact: number of modules trained exactly, counted from the end, in [1, `num_client_modules(client)`).
 
     Raises:
         SplitError: if the number is out of range, nothing would be trained exactly, or a layer is both below and above
@@ -79,7 +79,7 @@ def place_boundary(client: nn.Module, head: nn.Module, num_exact: int) -> OrderB
 
 
 def layers_of(module: nn.Module) -> list[nn.Module]:
-    """The layers that run one after the other: those of an `nn.Sequential`, nested ones taken apart."""
+    """The layers that run in sequence: those of an `nn.Sequential`, including nested ones."""
     if type(module).forward is not nn.Sequential.forward:
         return [module]
     return [layer for child in ordered_children(module).values() for layer in layers_of(child)]

@@ -1,7 +1,7 @@
 """Cut a network after a named layer.
 
-An `nn.Sequential`, nested ones included, is cut by taking its children apart; any other module by its traced graph
-(`heron.split.traced`). Either way the parts hold the very modules and parameters of the network.
+An `nn.Sequential`, including nested ones, is cut by distributing its children; any other module by its traced graph
+(`heron.split.traced`). In both cases the parts hold the network's own modules and parameters.
 """
 
 import difflib
@@ -32,10 +32,10 @@ def cut(
 ) -> SplitModel:
     """Cut a network after a layer into a client and a server part.
 
-    Nothing is copied: the parts are made of the network's own modules, so training one trains the other (use
-    `copy.deepcopy(model)` to keep the original). Layers keep their names, so the parts' state dicts together are the
-    network's. The network, its modes and torch's generators are left as they were; only an `auxiliary` callable may
-    draw (initial weights).
+    Nothing is copied: the parts consist of the network's own modules, so training the parts trains the network (use
+    `copy.deepcopy(model)` to keep the original). Layers keep their names, so the union of the parts' state dicts is the
+    network's. The network, its modes and torch's generators are not changed; only an `auxiliary` callable may draw
+    random numbers (initial weights).
 
     A network that is not an `nn.Sequential` must call the layer once, and the code around the layer (not inside other
     submodules) must be free of control flow that depends on data or on `self.training`.
@@ -43,19 +43,18 @@ def cut(
     Args:
         model: the network; maps one tensor (B, ...) to one tensor.
         after: name of the last layer of the client part, as in `model.named_modules()`, e.g. `"features.3"`.
-        example: one batch of inputs, shape (B, ...), B >= 1, on the network's device; it is run through network and
-            parts.
-        auxiliary: the auxiliary network, or a function from the shape of ONE example's smashed data (no batch
-            dimension) to it, e.g. `lambda shape: linear_head(shape, 10)`.
+        example: one batch of inputs, shape (B, ...), B >= 1, on the network's device; network and parts are run on it.
+        auxiliary: the auxiliary network, or a function that makes it from the shape of ONE example's smashed data (no
+            batch dimension), e.g. `lambda shape: linear_head(shape, 10)`.
 
     Returns:
-        The cut network, with `smashed_shape` set; it computes exactly what the uncut one does on the example (not
-        compared under a `FakeTensorMode`, where nothing has values).
+        The cut network, with `smashed_shape` set. On the example it computes exactly what the uncut network does; under
+        a `FakeTensorMode`, where tensors have no values, this is not checked.
 
     Raises:
-        SplitError: if the layer does not exist, is not called exactly once, more than one tensor crosses the cut, the
-            server is left without trainable parameters, a parameter or buffer is on both sides, the code around the
-            layer cannot be traced, layers are uninitialised, or the example does not run.
+        SplitError: if the layer does not exist or is not called exactly once, more than one tensor crosses the cut, the
+            server has no trainable parameters, a parameter or buffer is on both sides, the code around the layer cannot
+            be traced, layers are uninitialised, or the network does not run on the example.
 
     Examples:
         >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -76,7 +75,7 @@ def cut(
     split = SplitModel(client, server, smashed_shape=smashed_shape(client, example))
     split.training = model.training
     if has_values(outputs):
-        # On a GPU two runs of one network may differ by rounding; a cut that went wrong differs by far more.
+        # On a GPU two runs of one network may differ by rounding; a wrong cut differs by far more.
         tolerance = 0.0 if example.device.type == "cpu" else 1e-3 * float(outputs.abs().max())
         check_equivalence(model, split, example, tolerance=tolerance)
     split.auxiliary = build_auxiliary(auxiliary, split.smashed_shape)
@@ -87,7 +86,7 @@ def smashed_shape(client: nn.Module, example: Tensor) -> torch.Size:
     """Shape of one example's smashed data, found by running the client part in evaluation mode.
 
     Args:
-        client: f_c; left as it was.
+        client: f_c; not changed.
         example: inputs, shape (B, ...).
 
     Raises:
@@ -100,8 +99,8 @@ def smashed_shape(client: nn.Module, example: Tensor) -> torch.Size:
 
 
 def ordered_children(container: nn.Module) -> _Children:
-    """A container's children by name, in order, each at every place it has."""
-    # Not named_children(): it skips the second place of a layer that is there twice, e.g. a ReLU used again.
+    """Children of a container by name, in order; a layer used twice appears twice."""
+    # Not named_children(): it skips the second place of a layer that occurs twice, e.g. a ReLU used again.
     names = dict.fromkeys(name.split(".")[0] for name, _ in container.named_modules(remove_duplicate=False) if name)
     return OrderedDict((name, container.get_submodule(name)) for name in names)
 
@@ -110,7 +109,7 @@ def check_example(example: Tensor) -> None:
     """Refuse an example that is not a batch of at least one input.
 
     Raises:
-        SplitError: saying what was found.
+        SplitError: with a description of the example.
     """
     if not isinstance(example, Tensor) or example.dim() == 0 or len(example) == 0:
         found = f"a tensor of shape {tuple(example.shape)}" if isinstance(example, Tensor) else type(example).__name__
@@ -121,7 +120,7 @@ def check_batch_dimension(smashed: Tensor, num_examples: int) -> None:
     """Refuse smashed data whose first dimension is not the batch.
 
     Raises:
-        SplitError: saying the shape.
+        SplitError: with the shape.
     """
     if smashed.dim() < 2 or len(smashed) != num_examples:
         raise SplitError(
@@ -131,10 +130,10 @@ def check_batch_dimension(smashed: Tensor, num_examples: int) -> None:
 
 
 def check_initialised(module: nn.Module) -> None:
-    """Refuse lazy layers that have not seen an input.
+    """Refuse lazy layers that have not been initialised by an input.
 
     Raises:
-        SplitError: naming the first one's tensor.
+        SplitError: with the name of the first uninitialised tensor.
     """
     for store in (module.named_parameters(), module.named_buffers()):
         for name, tensor in store:
@@ -157,7 +156,7 @@ def _check_layer(model: nn.Module, after: str) -> None:
 
 
 def _is_nested_sequential(model: nn.Module, path: list[str]) -> bool:
-    """Whether every module on the way to the layer calls its children one after the other and does nothing else."""
+    """Return whether every module on the path to the layer only calls its children in sequence."""
     containers = [model.get_submodule(".".join(path[:depth])) for depth in range(len(path))]
     return all(type(container).forward is nn.Sequential.forward for container in containers)
 
@@ -168,7 +167,7 @@ def _cut_sequential(model: nn.Module, path: list[str]) -> tuple[nn.Module, nn.Mo
 
 
 def _take_apart(container: nn.Module, path: list[str]) -> tuple[_Children, _Children]:
-    """Children up to the layer and children after it; a container around the cut has a half in each."""
+    """Divide children into those up to the layer and those after it; a container around the cut is divided, too."""
     children = ordered_children(container)
     names = list(children)
     position = names.index(path[0])
@@ -193,10 +192,10 @@ def _sequential(children: _Children, like: nn.Module) -> nn.Sequential:
 def build_auxiliary(
     auxiliary: nn.Module | Callable[[torch.Size], nn.Module] | None, shape: torch.Size | None
 ) -> nn.Module | None:
-    """The auxiliary network itself, or what the function makes of the shape of one example's smashed data.
+    """The auxiliary network itself, or the result of calling the function on the shape of one example's smashed data.
 
     Raises:
-        SplitError: if the function makes anything else than a module.
+        SplitError: if the function returns anything other than a module.
     """
     if auxiliary is None or isinstance(auxiliary, nn.Module):
         return auxiliary

@@ -1,6 +1,6 @@
 """A small convolutional network for 8x8 digits with a narrow cut: 16 floats of smashed data per example.
 
-At a narrow cut it matters what the client learns; at a wide one a random client is nearly as good as a trained one.
+At a narrow cut the client's training matters; at a wide one a random client is nearly as good as a trained one.
 Input (B, 1, 8, 8); after `relu3` z is (B, 4, 2, 2).
 """
 
@@ -35,7 +35,7 @@ def digits_cnn(*, cut_layer: str = "relu3", num_classes: int = 10) -> SplitModel
     check_count("num_classes", num_classes)
 
     def relu(after: str) -> nn.ReLU:
-        # In place wherever its input is nobody else's; smashed data is the auxiliary network's and the server's.
+        # In place wherever no other module needs the input; auxiliary network and server both need the smashed data.
         return nn.ReLU(inplace=after != cut_layer)
 
     network = nn.Sequential(

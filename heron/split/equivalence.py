@@ -1,4 +1,4 @@
-"""Does a cut network still compute what it did in one piece?"""
+"""Comparison of a cut network with the uncut one: both must compute the same."""
 
 import torch
 from torch import Tensor, nn
@@ -8,19 +8,19 @@ from heron.split.untouched import attempt, untouched
 
 
 def check_equivalence(model: nn.Module, split: nn.Module, example: Tensor, *, tolerance: float = 0.0) -> float:
-    """Compare the uncut and the cut network in evaluation mode; leaves both as they were.
+    """Compare the uncut and the cut network in evaluation mode; neither is changed.
 
     Args:
         model: the uncut network.
         split: the cut one, f_s(f_c(x)).
         example: inputs, shape (B, ...).
-        tolerance: largest absolute difference that passes, >= 0; a cut changes no operation, so 0 is right.
+        tolerance: largest absolute difference allowed, >= 0; a cut changes no operation, so 0 is right.
 
     Returns:
         The largest absolute difference over all outputs.
 
     Raises:
-        SplitError: if one does not run, shapes differ, or the difference is above the tolerance or NaN.
+        SplitError: if one of them does not run, shapes differ, or the difference is above the tolerance or NaN.
     """
     expected = _evaluate("uncut network", model, example)
     found = _evaluate("cut network", split, example)
@@ -39,7 +39,7 @@ def check_equivalence(model: nn.Module, split: nn.Module, example: Tensor, *, to
 
 
 def _evaluate(what: str, module: nn.Module, example: Tensor) -> Tensor:
-    # A clone, because a network may change its input in place; one seed, because it may draw in evaluation mode too.
+    # A clone, because a network may change its input in place; one seed, because it may draw in evaluation mode, too.
     with untouched(module, example.device, seed=1):
         return attempt(what, module.eval(), example.clone())
 

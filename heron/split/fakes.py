@@ -12,21 +12,22 @@ _ModuleT = TypeVar("_ModuleT", bound=nn.Module)
 
 
 def has_values(tensor: Tensor) -> bool:
-    """Whether a tensor can be read; a fake one can only be computed with."""
+    """Return whether a tensor can be read; a fake tensor supports computation only."""
     return not isinstance(tensor, FakeTensor)
 
 
 def build_in_any_mode(build: Callable[[], _ModuleT]) -> _ModuleT:
-    """Build a module whose constructor cannot run under a `FakeTensorMode`: libraries move what they have made.
+    """Build a module in any mode, even if its constructor cannot run under a `FakeTensorMode`.
 
-    Under such a mode the module is built on the meta device, and its tensors are then made anew as fake ones on the
-    default device; else this is `build()`.
+    Some libraries move the tensors that they have made, which fails under such a mode. There the module is built on the
+    meta device, and its tensors are then replaced by fake ones on the default device. In any other mode this is
+    `build()`.
 
     Args:
-        build: builds it; called once.
+        build: function that builds the module; called once.
 
     Returns:
-        The module; tensors that are one stay one.
+        The module; shared tensors remain shared.
     """
     with unset_fake_temporarily() as mode:
         if mode is None:

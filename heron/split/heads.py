@@ -18,7 +18,7 @@ def linear_head(shape: Sequence[int], num_classes: int) -> nn.Sequential:
         num_classes: C, at least 1.
 
     Returns:
-        Maps (B, *shape) to (B, C); `C * (prod(shape) + 1)` parameters.
+        A module that maps (B, *shape) to (B, C); it has `C * (prod(shape) + 1)` parameters.
 
     Raises:
         SplitError: if an argument is out of range.
@@ -38,11 +38,11 @@ def pooled_linear_head(shape: Sequence[int], num_classes: int, pool: int = 2) ->
     Args:
         shape: shape of one example's smashed data, (channels, height, width).
         num_classes: C, at least 1.
-        pool: side of the pooling window, at least 1; rows and columns that fill no window are left out.
+        pool: side of the pooling window, at least 1; rows and columns that do not fill a window are ignored.
 
     Returns:
-        Maps (B, channels, height, width) to (B, C); `C * (channels * (height // pool) * (width // pool) + 1)`
-        parameters.
+        A module that maps (B, channels, height, width) to (B, C); it has
+        `C * (channels * (height // pool) * (width // pool) + 1)` parameters.
 
     Raises:
         SplitError: if an argument is out of range, or the map is smaller than the window.

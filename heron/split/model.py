@@ -1,7 +1,7 @@
 """The cut network: client part f_c, auxiliary network f_a, server part f_s.
 
     z = f_c(x; theta_c)        smashed data, ONE tensor with the batch dimension first
-    f_a(z; theta_a)            what the client's local loss is computed from
+    f_a(z; theta_a)            the client's outputs, from which its local loss is computed
     f_s(z; theta_s)            the rest of the network, on the Main Server
 
 The global model of HERON-SFL (Kou et al., arXiv 2601.09076, Alg. 1) is {theta_c, theta_s}: f_s(f_c(x)).
@@ -16,15 +16,15 @@ from heron.errors import SplitError
 
 
 class SplitModel(nn.Module):
-    """A network in two parts, with the auxiliary network beside them.
+    """A network in two parts, with an optional auxiliary network.
 
-    The parts are held, not copied: whoever else holds them sees them train.
+    The parts are held, not copied: other owners of the same modules see them train.
 
     Args:
         client: f_c, maps inputs (B, ...) to smashed data (B, *smashed_shape).
         server: f_s, maps smashed data to outputs.
         auxiliary: f_a, maps smashed data to outputs; None for algorithms whose clients have none.
-        smashed_shape: shape of one example's smashed data, where known.
+        smashed_shape: shape of one example's smashed data, if known.
 
     Attributes:
         client: f_c.
@@ -65,9 +65,9 @@ class SplitModel(nn.Module):
     def joined_state_dict(self) -> dict[str, Tensor]:
         """Parameters and buffers of the global model, without the auxiliary network.
 
-        Names are those of the uncut network where the model comes from `heron.split.cut`, so that
-        `uncut.load_state_dict(split.joined_state_dict())` works. Where the two parts use one name for different
-        tensors (parts written by hand), all names carry the prefix `client.` or `server.` instead.
+        Names are those of the uncut network if the model comes from `heron.split.cut`, so that
+        `uncut.load_state_dict(split.joined_state_dict())` works. If the two parts use one name for different tensors
+        (parts written by hand), all names carry the prefix `client.` or `server.` instead.
 
         Returns:
             Tensors by name; they share memory with the model.
@@ -79,13 +79,13 @@ class SplitModel(nn.Module):
         return prefixed | {f"server.{name}": tensor for name, tensor in server.items()}
 
     def load_joined_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Inverse of `joined_state_dict`: copy the tensors into both parts.
+        """Copy tensors into both parts: the inverse of `joined_state_dict`.
 
         Args:
-            state: tensors by the names that `joined_state_dict` gives.
+            state: tensors under the names that `joined_state_dict` returns.
 
         Raises:
-            SplitError: if a name or shape does not fit; nothing is changed then.
+            SplitError: if a name or shape does not fit; then nothing is changed.
         """
         own = self.joined_state_dict()
         expected = {name: tuple(tensor.shape) for name, tensor in own.items()}

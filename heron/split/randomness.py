@@ -1,7 +1,7 @@
-"""Randomness inside modules as a function of a seed, and which modules have any.
+"""Seeded randomness inside modules, and a test of which modules are random at all.
 
-torch's layers draw Dropout masks and initial weights from a process-wide generator. Here that generator is borrowed:
-seeded for the duration of a block and put back as it was found.
+torch's layers draw Dropout masks and initial weights from a process-wide generator. Here that generator is seeded for
+the duration of a block, then restored.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,30 +19,30 @@ _ModuleT = TypeVar("_ModuleT", bound=nn.Module)
 
 
 def has_batchnorm(module: nn.Module) -> bool:
-    """Whether a batch normalisation of any kind is inside: it couples the examples of a batch in training mode."""
+    """Return whether a module contains a batch normalisation, which couples the examples of a batch in training."""
     return any(isinstance(child, _BatchNorm) for child in module.modules())
 
 
 def is_stochastic(module: nn.Module) -> bool:
-    """Whether a forward pass in training mode draws random numbers, judged by the layers' types.
+    """Return whether a forward pass in training mode draws random numbers, judged by the types of the layers.
 
-    Known are every Dropout of `torch.nn` with p > 0 (`AlphaDropout` and its like included), recurrent layers and
-    attention with a dropout > 0, `RReLU` and fractional max pooling. A layer of one's own that draws is known by
-    deriving from `torch.nn.Dropout`; `check_trainable` refuses one that is not known.
+    Known types are every Dropout of `torch.nn` with p > 0 (`AlphaDropout` and similar included), recurrent layers and
+    attention with a dropout > 0, `RReLU` and fractional max pooling. A user's own layer that draws becomes known by
+    deriving from `torch.nn.Dropout`; `check_trainable` refuses a layer that draws and is not known.
     """
     return any(_draws(child) for child in module.modules())
 
 
 @contextmanager
 def seeded_randomness(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Run the body with torch's generators seeded, then put them back as they were, also when the body raises.
+    """Run the body with torch's generators seeded, then restore them, even if the body raises.
 
     Covers the CPU generator and, for a CUDA device, that device's. Generators of other devices, of NumPy and of
     Python are neither seeded nor restored.
 
     Args:
         seed: integer in [0, 2**64), e.g. of `heron.zo.derive_seed`.
-        device: where the body computes.
+        device: device on which the body computes.
 
     Raises:
         SplitError: if the device is neither a CPU nor a CUDA device.
@@ -51,7 +51,7 @@ def seeded_randomness(seed: int, device: torch.device | str = "cpu") -> Iterator
     states = [generator.get_state() for generator in generators]
     try:
         for generator in generators:
-            # Not torch.manual_seed: it reseeds the generators of all devices, also of those not restored here.
+            # Not torch.manual_seed: it reseeds the generators of all devices, even of those not restored here.
             generator.manual_seed(seed)
         yield
     finally:
@@ -63,11 +63,11 @@ def build_seeded(factory: Callable[[], _ModuleT], seed: int) -> _ModuleT:
     """Build a module whose initial weights depend on the seed alone.
 
     Args:
-        factory: builds the module, e.g. `lambda: digits_cnn()`.
+        factory: function that builds the module, e.g. `lambda: digits_cnn()`.
         seed: integer in [0, 2**64).
 
     Returns:
-        What the factory returned; the process-wide generator is as it was.
+        The module that the factory returned; the process-wide generator is as before.
     """
     with seeded_randomness(seed, torch.get_default_device()):
         return factory()

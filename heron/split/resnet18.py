@@ -1,8 +1,8 @@
 """ResNet-18 for 32x32 images (He et al., CVPR 2016, in its CIFAR form: 3x3 stem with stride 1, no max pooling), cut.
 
 HERON-SFL (Kou et al., arXiv 2601.09076, Sec. 5) cuts it after the second BatchNorm2d: conv-bn-relu-conv-bn, z is
-(B, 64, 32, 32). That is in the middle of the first residual block, whose shortcut would cross the cut as a second
-tensor. Here the first block's shortcut starts at the cut tensor instead, so that one tensor crosses
+(B, 64, 32, 32). This cut is in the middle of the first residual block, whose shortcut would cross the cut as a second
+tensor. Here the first block's shortcut starts at the cut tensor instead, so that only one tensor crosses the cut
 (docs/decisions/0004-resnet-cut.md):
 
     relu(norm(conv(relu(z))) + z)     in place of     relu(norm(conv(relu(z))) + x)     with z = norm(conv(x))
@@ -44,20 +44,20 @@ def resnet18(
     block8, pool, flatten, fc. At width 64 and 10 classes it has the 11,173,962 parameters of the CIFAR ResNet-18.
 
     Args:
-        width: channels of the first stage (W), at least 1; 64 is the paper's.
+        width: number of channels of the first stage (W), at least 1; 64 is the paper's.
         norm: `"batch"`, or `"group"` for GroupNorm, which does not couple the examples of a batch.
         cut_layer: last layer of the client part, conv1 to flatten; `"norm2"` is the paper's.
-        bottleneck_channels: if not 0, a 1x1 convolution to so many channels ends the client part (`narrow`) and one
-            back begins the server part (`widen`), for small smashed data.
-        bottleneck_stride: side of the windows that `narrow` averages before it convolves, at least 1; the server goes
-            on with the smaller map.
+        bottleneck_channels: if not 0, a 1x1 convolution to this number of channels ends the client part (`narrow`), and
+            one back begins the server part (`widen`), for small smashed data.
+        bottleneck_stride: side of the windows that `narrow` averages before it convolves, at least 1; the server
+            continues with the smaller map.
         num_classes: C, at least 1.
 
     Returns:
         The cut network; inputs of shape (B, 3, 32, 32), outputs (B, C).
 
     Raises:
-        SplitError: if an argument is out of range, or a bottleneck is asked for where there is no map.
+        SplitError: if an argument is out of range, or the cut layer has no map and a bottleneck is requested.
     """
     _check(width, norm, bottleneck_channels, bottleneck_stride, num_classes)
     layers, channels = _layers(width, norm, cut_layer, num_classes)
@@ -80,11 +80,11 @@ def resnet18(
 def _layers(
     width: int, norm: Norm, cut_layer: str, num_classes: int
 ) -> tuple[OrderedDict[str, nn.Module], dict[str, int]]:
-    """All layers in order, and the number of channels after each that puts out a map."""
+    """All layers in order, and the number of channels after each layer whose output is a map."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=_conv(3, width),
         norm1=_norm(norm, width),
-        # In place wherever its input is nobody else's: with 64 channels a map is the largest thing a client holds.
+        # In place wherever no other layer needs the input: with 64 channels a map is a client's largest tensor.
         relu1=nn.ReLU(inplace=cut_layer != "norm1"),
         conv2=_conv(width, width),
         norm2=_norm(norm, width),

@@ -1,4 +1,4 @@
-"""Tensors that two modules both hold."""
+"""Tensors that two modules share."""
 
 from collections.abc import Hashable, Iterator
 
@@ -9,18 +9,18 @@ from heron.split.fakes import has_values
 
 
 def check_disjoint(first_label: str, first: nn.Module, second_label: str, second: nn.Module) -> None:
-    """Refuse a tensor that both modules hold and that may change: each side of a cut trains and keeps its own.
+    """Refuse a tensor that both modules contain and that may change: each side of a cut trains and keeps its own.
 
     Frozen parameters and buffers outside the state dict (constants of a layer) may be one tensor on both sides.
 
     Args:
-        first_label: what to call the first module.
+        first_label: name of the first module in the error.
         first: a module.
-        second_label: what to call the second module.
+        second_label: name of the second module in the error.
         second: another module.
 
     Raises:
-        SplitError: naming the first such tensor on both sides.
+        SplitError: with the name of the first such tensor on both sides.
     """
     held = {_identity(tensor): (name, changes) for name, tensor, changes in _tensors(first)}
     for name, tensor, changes in _tensors(second):
@@ -33,13 +33,13 @@ def check_disjoint(first_label: str, first: nn.Module, second_label: str, second
 
 
 def persistent_buffers(module: nn.Module) -> dict[str, Tensor]:
-    """Buffers by name that the state dict holds: those that change and travel, unlike constants of a layer."""
+    """Buffers of the state dict by name: they change and travel, unlike constants of a layer."""
     saved = module.state_dict(keep_vars=True).keys()
     return {name: buffer for name, buffer in module.named_buffers() if name in saved}
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor, bool]]:
-    """Name, tensor, and whether it may change."""
+    """Each tensor of a module: its name, the tensor, and whether it may change."""
     for name, parameter in module.named_parameters(remove_duplicate=False):
         yield name, parameter, parameter.requires_grad
     saved = module.state_dict(keep_vars=True).keys()
@@ -48,7 +48,7 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor, bool]]:
 
 
 def _identity(tensor: Tensor) -> Hashable:
-    """By address, because tying through `.data` makes two parameter objects of one memory."""
+    """A tensor's address as its identity, because tying through `.data` makes two parameter objects of one memory."""
     if not has_values(tensor):
         return tensor.untyped_storage()._cdata, tensor.storage_offset()  # noqa: SLF001 - it has no other identity
     address = tensor.data_ptr()

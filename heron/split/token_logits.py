@@ -1,12 +1,12 @@
 """Scores of every token of a vocabulary, not computed until they are needed, and their cross-entropy in chunks.
 
-A language model's last layer makes V scores of D numbers, V being some 50,000: for 16 x 512 tokens 1.5 GiB, many times
-what everything before it takes. A head therefore returns what the scores are made of, and the loss makes them for a few
-tokens at a time; its gradient is computed in the same sweep, so a first-order client computes no chunk twice. In
-forward mode (`estimator.scheme=jvp`) every probe makes a second sweep, for the derivative along its direction
-(docs/decisions/0018-token-logits.md).
+A language model's last layer makes V scores from D numbers, with V about 50,000. For 16 x 512 tokens that is 1.5 GiB,
+many times the memory of all earlier layers. A head therefore returns the two factors of the scores, and the loss
+computes the scores of a few tokens at a time. Its gradient is computed in the same sweep, so a first-order client
+computes no chunk twice. In forward mode (`estimator.scheme=jvp`) every probe makes a second sweep, for the derivative
+along its direction (docs/decisions/0018-token-logits.md).
 
-`B` examples, `T` positions, `D` features, `V` tokens of the vocabulary, `N` positions that count, `C` of a chunk.
+`B` examples, `T` positions, `D` features, `V` tokens of the vocabulary, `N` counted positions, `C` of them in a chunk.
 """
 
 from collections.abc import Iterator
@@ -21,40 +21,40 @@ from heron.split.fakes import has_values
 IGNORED = -100
 """Label of a position that does not count, as in torch's cross-entropy and in `heron.data`."""
 
-# Scores that exist at a time.
+# Number of scores that exist at a time.
 _CHUNK_BYTES = 2**24
-# Rows of a 16-bit unembedding that are widened at a time.
+# Number of rows of a 16-bit unembedding that are widened at a time.
 _SLICE_ROWS = 2**11
 
 
 class TokenLogits(NamedTuple):
-    """Scores of the next token, as the two factors they are the product of.
+    """Scores of the next token, represented by two factors whose product they are.
 
     Attributes:
-        hidden_BTD: what the network makes of every position, float32.
-        unembedding_VD: a row per token; of any floating dtype, it is widened slice by slice.
+        hidden_BTD: hidden state of every position, float32.
+        unembedding_VD: one row per token, in any floating dtype; it is widened slice by slice.
     """
 
     hidden_BTD: Tensor
     unembedding_VD: Tensor
 
     def scores(self) -> Tensor:
-        """All of them, shape (B, T, V)."""
+        """The scores of all tokens, shape (B, T, V)."""
         return self.hidden_BTD @ self.unembedding_VD.to(self.hidden_BTD.dtype).T
 
 
 def token_cross_entropy(outputs: TokenLogits, labels_BT: Tensor) -> Tensor:
-    """Mean cross-entropy over the positions that count; 0 where none does.
+    """Mean cross-entropy over the positions that count; 0 if none does.
 
-    The scores of some 2**24 / (4 V) positions exist at a time. Differentiable any number of times; a backward pass that
-    builds a graph of its own computes all scores at once.
+    The scores of about 2**24 / (4 V) positions exist at a time. The loss can be differentiated any number of times; a
+    backward pass with `create_graph=True` computes all scores at once.
 
     Args:
-        outputs: of B x T positions.
+        outputs: outputs for B x T positions.
         labels_BT: the token that follows each position, int64 in [0, V), or `IGNORED`.
 
     Returns:
-        Shape (), float64: what probes measure are differences of such sums.
+        Shape (), float64, because probes measure differences of such sums.
     """
     hidden_ND = outputs.hidden_BTD.reshape(-1, outputs.hidden_BTD.shape[-1])
     labels_N = labels_BT.reshape(-1)
@@ -65,27 +65,27 @@ def token_cross_entropy(outputs: TokenLogits, labels_BT: Tensor) -> Tensor:
 
 
 def num_counted(labels: Tensor) -> Tensor:
-    """How many labels of any shape are not `IGNORED`, shape (), int64."""
+    """Number of labels, of any shape, that are not `IGNORED`: shape (), int64."""
     return (labels != IGNORED).sum()
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Sum of the cross-entropies; gradients are made in the forward pass, where they are asked for."""
+    """Sum of the cross-entropies; the forward pass computes the gradients as well, if they are needed."""
 
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, builds_graph: bool) -> Tensor:
-        # `needs_input_grad` holds for a trainable tensor under `no_grad`, too.
+        # `needs_input_grad` is True for a trainable tensor even under `no_grad`.
         wants_hidden, wants_weight = (wants and builds_graph for wants in ctx.needs_input_grad[:2])
         total, *gradients = _sweep(hidden_ND, weight_VD, labels_N, wants_hidden, wants_weight)
         ctx.save_for_backward(hidden_ND, weight_VD, labels_N)
         ctx.save_for_forward(hidden_ND, weight_VD, labels_N)
-        ctx.set_materialize_grads(False)  # a factor without a tangent is none to differentiate by
+        ctx.set_materialize_grads(False)  # a factor without a tangent is treated as a constant
         ctx.gradients = gradients
         return total
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
-        """Of forward mode: <gradient, tangent>, from a sweep of its own."""
+        """Product <gradient, tangent> (forward mode), from a separate sweep."""
         of_factors = tangents[:2]
         _, *gradients = _sweep(*ctx.saved_tensors, *(tangent is not None for tangent in of_factors))
         products = [
@@ -101,7 +101,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         if grad_total is None:
             return None, None, None, None
         hidden_ND, weight_VD, labels_N = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody differentiates the gradient
+        if torch.is_grad_enabled():  # the gradient itself is differentiated
             total = cross_entropy(hidden_ND @ weight_VD.to(hidden_ND.dtype).T, labels_N, reduction="sum")
             wanted = [
                 tensor for tensor, wants in zip((hidden_ND, weight_VD), ctx.needs_input_grad, strict=False) if wants
@@ -118,7 +118,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 def _sweep(
     hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, wants_hidden: bool, wants_weight: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Sum of the cross-entropies, shape (), float64; its gradients by hidden states and weights, as far as wanted."""
+    """Sum of the cross-entropies, shape (), float64, and its gradients by hidden states and weights, if wanted."""
     hidden_grad = torch.zeros_like(hidden_ND) if wants_hidden else None
     weight_grad = torch.zeros_like(weight_VD) if wants_weight else None
     total = torch.zeros((), dtype=torch.float64, device=hidden_ND.device)
@@ -132,12 +132,12 @@ def _sweep(
             hidden_grad[rows] = _times(residual_CV, weight_VD)
         if weight_grad is not None:
             weight_grad += (residual_CV.T @ chunk_CD).to(weight_grad.dtype)
-        del residual_CV  # before the next chunk's
+        del residual_CV  # freed before the next chunk's is made
     return total, hidden_grad, weight_grad
 
 
 def _chunks(labels_N: Tensor, num_tokens: int) -> Iterator[Tensor]:
-    """Positions that count, so many at a time that their scores fit into a chunk; all of them where labels are fake."""
+    """Positions that count, in groups whose scores fit into a chunk; all positions if labels are fake."""
     size = max(1, _CHUNK_BYTES // (4 * num_tokens))
     if has_values(labels_N):
         counted = (labels_N != IGNORED).nonzero().squeeze(1)
@@ -177,5 +177,5 @@ def _times(residual_CV: Tensor, weight_VD: Tensor) -> Tensor:
 
 
 def _slices(matrix: Tensor) -> tuple[Tensor, ...]:
-    """So many rows at a time that a slice of the weights takes little room when widened."""
+    """Slices of the weights, of few enough rows that a widened slice takes little memory."""
     return torch.split(matrix, _SLICE_ROWS)

@@ -1,8 +1,7 @@
-"""Cut a module that has forward code of its own, by its graph.
+"""Cut of a module with forward code of its own, by its traced graph.
 
-torch.fx traces only the code of the modules around the layer; every other submodule stays whole, whatever it does
-inside. The graph is cut in execution order after the layer's one call, and the two halves keep the module's own
-parameters under their own names.
+torch.fx traces only the code of the modules around the layer; every other submodule stays whole. The graph is cut in
+execution order after the layer's only call, and the two halves keep the module's own parameters under their own names.
 """
 
 from collections.abc import Sequence
@@ -18,18 +17,18 @@ _ROOT = "network"
 
 
 def cut_graph(model: nn.Module, after: str) -> tuple[nn.Module, nn.Module]:
-    """Cut a module after the one call of a layer.
+    """Cut a module after the only call of a layer.
 
     Args:
-        model: maps one tensor to one tensor; further arguments of its forward keep their defaults.
+        model: module that maps one tensor to one tensor; further arguments of its forward keep their defaults.
         after: name of the layer.
 
     Returns:
         Client and server part, as graph modules that hold the module's own layers.
 
     Raises:
-        SplitError: if the code around the layer cannot be traced, the layer is not called exactly once, or other
-            tensors than its output cross the cut.
+        SplitError: if the code around the layer cannot be traced, the layer is not called exactly once, or tensors
+            other than its output cross the cut.
     """
     root, graph = _trace(model, after)
     nodes = list(graph.nodes)
@@ -55,7 +54,7 @@ def cut_graph(model: nn.Module, after: str) -> tuple[nn.Module, nn.Module]:
 
 
 class _Rooted(nn.Module):
-    """One input in, one module inside: constants that tracing finds are kept here and not in the user's module."""
+    """Wrapper with one input and one module; it keeps constants found by tracing out of the user's module."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -66,7 +65,7 @@ class _Rooted(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    """Traces the code of the root and of the modules around one layer, and nothing else."""
+    """Tracer for the code of the root and of the modules around one layer only."""
 
     def __init__(self, around: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -80,7 +79,7 @@ def _trace(model: nn.Module, after: str) -> tuple[_Rooted, fx.Graph]:
     names = after.split(".")
     around = [model.get_submodule(".".join(names[:depth])) for depth in range(len(names))]
     traced = []
-    # Seed 0 here and seed 1 in the equivalence check: numbers drawn while tracing are constants, and show up as such.
+    # Seed 0 here, seed 1 in the equivalence check: numbers drawn while tracing become constants, and the check fails.
     with untouched(model, torch.device("cpu")):
         for training in (False, True):
             for module in around:
@@ -123,13 +122,13 @@ def _position_of_call(root: _Rooted, nodes: Sequence[fx.Node], after: str) -> in
 
 
 def _crossing(nodes: Sequence[fx.Node], position: int) -> list[fx.Node]:
-    """Values other than the layer's output that are made before the cut and used after it."""
+    """Values, other than the layer's output, that are computed before the cut and used after it."""
     later = set(nodes[position + 1 :])
     return [node for node in nodes[:position] if node.op != "get_attr" and not later.isdisjoint(node.users)]
 
 
 def _advice(root: _Rooted, nodes: Sequence[fx.Node], position: int) -> str:
-    """Where a skip connection has ended and something is left to train, one tensor crosses."""
+    """Advice for a cut: only one tensor crosses after a layer where skip connections have ended."""
     for later in range(position + 1, len(nodes)):
         name = _layer_name(nodes[later])
         if name is None or _crossing(nodes, later):
@@ -152,7 +151,7 @@ def _describe(node: fx.Node) -> str:
 
 
 def _copy_nodes(nodes: Sequence[fx.Node], graph: fx.Graph, values: dict[fx.Node, fx.Node]) -> dict[fx.Node, fx.Node]:
-    """Append the nodes to a graph; `values` says what stands for values made elsewhere."""
+    """Append nodes to a graph; `values` maps nodes outside the copied ones to their replacements."""
     for node in nodes:
         copied = graph.node_copy(node, values.__getitem__)
         if isinstance(copied.target, str) and node.op in ("call_module", "get_attr"):
@@ -162,7 +161,7 @@ def _copy_nodes(nodes: Sequence[fx.Node], graph: fx.Graph, values: dict[fx.Node,
 
 
 def _graph_module(root: _Rooted, graph: fx.Graph, role: str) -> fx.GraphModule:
-    """A module that runs the graph; its layers and parameters are the root's own."""
+    """Graph module that runs the graph with the root's own layers and parameters."""
     for node in reversed(graph.nodes):
         if node.op == "get_attr" and not node.users:
             graph.erase_node(node)
@@ -171,7 +170,7 @@ def _graph_module(root: _Rooted, graph: fx.Graph, role: str) -> fx.GraphModule:
     part = fx.GraphModule(held, graph, class_name=f"{type(root.network).__name__}{role}")
     persistent = root.network.state_dict().keys()
     for target, value in held.items():
-        # A graph module saves every tensor it holds; what the network did not save (tables, constants) stays unsaved.
+        # A graph module saves every tensor it holds; here tables and constants stay unsaved, as in the network.
         if isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and target not in persistent:
             owner, _, name = target.rpartition(".")
             part.get_submodule(owner).register_buffer(name, value, persistent=False)

@@ -1,4 +1,4 @@
-"""The forward passes of `check_trainable`: run the parts as training will, and look at what comes out."""
+"""Forward passes of `check_trainable`: run the parts as training will, and check their outputs."""
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +9,17 @@ from heron.split.model import SplitModel
 from heron.split.randomness import generator_states, is_stochastic
 from heron.split.untouched import attempt, same_bits, untouched
 
-# Kernels may sum in another order for another batch size; examples that see each other differ by far more.
+# Kernels may sum in another order for another batch size; coupled examples differ by far more.
 _COUPLING_TOLERANCE = 1e-3
 _COUPLING_ROUNDINGS = 8
 
 
 class Trial:
-    """Runs the parts of a cut network on two examples and refuses what training could not bear.
+    """Runs of a cut network's parts on two examples; refuses a network that training could not handle.
 
     Args:
         split: the cut network.
-        auxiliary: its auxiliary network where clients hold it, else None.
+        auxiliary: its auxiliary network if clients hold it, else None.
         example: inputs, shape (B, ...), B >= 1.
     """
 
@@ -36,15 +36,15 @@ class Trial:
         self._passes: list[str] = []
 
     def run(self, micro_batch: int | None) -> tuple[str, ...]:
-        """All passes; returns one line for each.
+        """Run all passes and return one line for each.
 
         Raises:
-            SplitError: at the first thing amiss.
+            SplitError: at the first violation.
         """
         with untouched(self._split, self._example.device):
             self._run_all()
             self._split.eval()
-            # Two features of two examples look like a batch the other way round, too; three examples do not.
+            # A (2, 2) output would hide swapped batch and feature dimensions; three examples reveal them.
             check_batch_dimension(self._pass("client", self._example[[0, 1, 1]]), 3)
             if micro_batch is not None:
                 self._check_examples_independent(min(micro_batch, 2))
@@ -60,7 +60,7 @@ class Trial:
             self._pass("server", smashed)
 
     def _pass(self, part: str, inputs: Tensor) -> Tensor:
-        """One forward pass on a copy of the inputs, watched."""
+        """Run one forward pass on a copy of the inputs, with all checks."""
         module = self._parts[part]
         mode = "training" if module.training else "evaluation"
         given = inputs.clone()
@@ -91,7 +91,7 @@ class Trial:
     def _check_examples_independent(self, piece_size: int) -> None:
         local = [self._parts[part] for part in ("client", "auxiliary network") if part in self._parts]
         if any(map(is_stochastic, local)):
-            return  # masks differ from pass to pass, values cannot be compared
+            return  # masks differ between passes, so values cannot be compared
         self._split.train()
         batch = self._example[[0, 1, 1, 1]]
         whole = self._local_pass(batch)
@@ -109,7 +109,7 @@ class Trial:
 
 
 def _agree(whole: Tensor, pieces: list[Tensor]) -> bool:
-    """Whether the pieces, one after the other, are the whole up to rounding."""
+    """Return whether the concatenated pieces equal the whole up to rounding."""
     if any(piece.dim() == 0 or piece.shape[1:] != whole.shape[1:] for piece in (whole, *pieces)):
         return False
     joined = torch.cat(pieces)
@@ -128,5 +128,5 @@ def _check_finite(part: str, mode: str, inputs: Tensor, outputs: Tensor) -> None
 
 
 def _num_writes(tensor: Tensor) -> int:
-    """In-place operations so far, also through views: a ReLU in place on positive numbers changes no value."""
+    """Number of in-place operations so far, including those through views; a write may leave all values equal."""
     return tensor._version  # noqa: SLF001 - torch's only counter of them

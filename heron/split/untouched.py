@@ -1,4 +1,4 @@
-"""Run a module to look at it, and leave no trace."""
+"""Trial runs of a module that leave no trace."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,16 +15,15 @@ from heron.split.token_logits import TokenLogits
 
 @contextmanager
 def untouched(module: nn.Module, device: torch.device, seed: int = 0) -> Iterator[None]:
-    """Run the body without gradients on seeded generators, then put everything back, also when the body raises.
+    """Run the body without gradients on seeded generators, then restore everything, even if the body raises.
 
-    What is put back, bit for bit: parameters, buffers (also ones the body replaced by other tensors), `requires_grad`
-    flags, train/eval modes of all submodules, and torch's generators. Attributes that are neither stay as the body
-    left them.
+    Restored bit for bit are parameters, buffers (even those that the body replaced by other tensors), `requires_grad`
+    flags, train/eval modes of all submodules, and torch's generators. Other attributes stay as the body left them.
 
     Args:
-        module: what the body runs; initialised (no lazy layers).
-        device: where it runs.
-        seed: seed of what the body draws.
+        module: module that the body runs; initialised (no lazy layers).
+        device: device on which it runs.
+        seed: seed of the random numbers that the body draws.
     """
     undo: list[Callable[[], None]] = []
     undo += [partial(setattr, child, "training", child.training) for child in module.modules()]
@@ -46,15 +45,15 @@ def attempt(what: str, module: nn.Module, inputs: Tensor) -> Tensor:
     """Call a module that must map one tensor to one tensor, or to `TokenLogits`.
 
     Args:
-        what: what to call the module in the error, e.g. `"client part"`.
+        what: name of the module in the error, e.g. `"client part"`.
         module: the module.
         inputs: its input.
 
     Returns:
-        Its output; of `TokenLogits` the hidden states.
+        Its output; if that is a `TokenLogits`, the hidden states.
 
     Raises:
-        SplitError: if it raises, or returns something else.
+        SplitError: if the module raises or returns anything else.
     """
     try:
         outputs = module(inputs)
@@ -73,12 +72,12 @@ def attempt(what: str, module: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def same_bits(first: Tensor, second: Tensor) -> bool:
-    """Whether two tensors of one dtype hold the same bytes: NaN equals itself, -0.0 differs from 0.0."""
+    """Return whether two tensors of one dtype have the same bytes: NaN equals itself, -0.0 differs from 0.0."""
     return torch.equal(_bytes(first), _bytes(second))
 
 
 def one_line(error: Exception) -> str:
-    """Type and first line of an exception."""
+    """Type and first line of an exception, as one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
@@ -90,7 +89,7 @@ def _undo(module: nn.Module, name: str, tensor: Tensor) -> Callable[[], None]:
         if getattr(module, name) is not tensor:
             setattr(module, name, tensor)
         tensor.requires_grad_(requires_grad)
-        # Written only where needed: a write would invalidate a graph that the caller has yet to backpropagate.
+        # Written only if changed: a write would invalidate a graph that the caller has yet to backpropagate.
         if has_values(tensor) and not same_bits(tensor, value):
             with torch.no_grad():
                 tensor.copy_(value)

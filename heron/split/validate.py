@@ -1,4 +1,4 @@
-"""Can this cut network be trained with forward passes on the client? Refused up front, with what to do about it."""
+"""Check that a cut network can be trained with forward passes on the client; refusals say what to do about it."""
 
 from collections.abc import Iterator
 
@@ -21,31 +21,31 @@ def check_trainable(
     needs_auxiliary: bool = True,
     holds_server: bool = False,
 ) -> tuple[str, ...]:
-    """Refuse a cut network that clients and servers could not train, or would train wrongly without a word.
+    """Refuse a cut network that clients and servers could not train, or would silently train wrongly.
 
-    First the parts are looked at, then they are run, without gradients, on two examples a and b (b = a if there is
-    only one): client, then auxiliary network and server on its smashed data, in training and in evaluation mode; then
-    the client on a, b, b in evaluation mode; with micro-batches and without Dropout, client and auxiliary network in
-    training mode on a, b, b, b together and in pieces of one or two. Parameters, buffers, modes, `requires_grad` flags
-    and torch's generators are as before when it returns or raises.
+    The parts are inspected first, then run without gradients on two examples a and b (b = a if there is only one). The
+    client runs, then auxiliary network and server run on its smashed data, in training and in evaluation mode. Then the
+    client runs on a, b, b in evaluation mode. With micro-batches and without Dropout, client and auxiliary network run
+    in training mode on a, b, b, b, in one batch and in pieces of one or two. Parameters, buffers, modes,
+    `requires_grad` flags and torch's generators are as before when it returns or raises.
 
     Args:
-        split: the cut network; the auxiliary network is ignored where it is not needed.
+        split: the cut network; its auxiliary network is ignored if it is not needed.
         example: a batch of inputs, shape (B, ...), B >= 1, on the network's device.
-        micro_batch: examples per forward pass on the client; None for the whole batch.
+        micro_batch: number of examples per forward pass on the client; None for the whole batch.
         needs_auxiliary: whether clients hold and train the auxiliary network.
-        holds_server: whether clients hold and train the server part, too.
+        holds_server: whether clients also hold and train the server part.
 
     Returns:
-        What was run, one line per forward pass, in order.
+        A description of the runs, one line per forward pass, in order.
 
     Raises:
-        SplitError: if the auxiliary network is missing; layers are uninitialised; a part has nothing to train;
-            trainable parameters of what the client trains differ in dtype or device or are not real floating point; a
-            SyncBatchNorm, or a BatchNorm with micro-batches, is found; the server shares tensors with the client or
-            the auxiliary network; a part does not run, changes its input or its parameters, returns something else
-            than one finite tensor, or draws random numbers that no seed reaches; smashed data lacks the batch
-            dimension; examples of a batch depend on each other where micro-batches take them apart.
+        SplitError: if the auxiliary network is missing; layers are uninitialised; a part has nothing to train; the
+            client's trainable parameters differ in dtype or device or are not real floating point; a SyncBatchNorm is
+            found, or a BatchNorm with micro-batches; the server shares tensors with the client or the auxiliary
+            network; a part does not run, changes its input or its parameters, returns anything other than one finite
+            tensor, or draws random numbers that no seed controls; the smashed data lack the batch dimension; examples
+            of a batch depend on each other although micro-batches separate them.
     """
     check_example(example)
     auxiliary = split.auxiliary if needs_auxiliary else None
@@ -87,12 +87,12 @@ def _check_parameters(split: SplitModel, held: nn.Module, *, needs_auxiliary: bo
 
 
 def check_normalisation(split: SplitModel, held: nn.Module, micro_batch: int | None) -> None:
-    """Refuse layers that couple what training takes apart.
+    """Refuse layers that couple examples or processes which training separates.
 
     Args:
         split: the cut network.
-        held: what a client holds of it.
-        micro_batch: examples per forward pass on the client; None for the whole batch.
+        held: the part of it that a client holds.
+        micro_batch: number of examples per forward pass on the client; None for the whole batch.
 
     Raises:
         SplitError: if a SyncBatchNorm, or a BatchNorm with micro-batches, is found.
