@@ -1,4 +1,4 @@
-"""Batches of a client's examples, in an order that depends on a seed alone.
+"""Batches of a client's examples, in an order that depends only on a seed.
 
 `B` examples of a batch, `n` examples of a client or data set.
 """
@@ -30,31 +30,31 @@ class Batch:
     labels: Tensor
 
     def __len__(self) -> int:
-        """B."""
+        """Number of examples, B."""
         return len(self.labels)
 
 
 def batch_indices(num_examples: int, batch_size: int, num_steps: int | None, seed: int) -> Iterator[np.ndarray]:
-    """Positions of the examples of each local step: shuffled passes, cut into batches.
+    """Draw the positions of the examples of each local step: shuffled passes, divided into batches.
 
     Args:
         num_examples: n, >= 1.
         batch_size: B, >= 1; the last batch of a pass may be smaller.
-        num_steps: number of batches, >= 1, newly shuffled passes following one another; None for exactly one pass.
-        seed: >= 0; the order is a function of it; callers derive it from (run seed, client, round).
+        num_steps: number of batches, >= 1, from as many shuffled passes as needed; None for exactly one pass.
+        seed: integer >= 0 that determines the order; callers derive it from (run seed, client, round).
 
     Returns:
         Iterator over positions in [0, n), int64, shape (B,) or less.
 
     Raises:
-        DataError: if a number is out of range; at the call, not at the first batch.
+        DataError: if a number is out of range; raised by the call, not by the first batch.
     """
     _check_plan(num_examples, batch_size, num_steps)
     return _passes(num_examples, batch_size, num_steps, seed)
 
 
 def num_local_steps(num_examples: int, batch_size: int, num_steps: int | None) -> int:
-    """How many batches `batch_indices` yields: ceil(n / B) for a pass, else `num_steps`.
+    """Number of batches that `batch_indices` yields: ceil(n / B) for a pass, else `num_steps`.
 
     Args:
         num_examples: n, >= 1.
@@ -69,21 +69,21 @@ def num_local_steps(num_examples: int, batch_size: int, num_steps: int | None) -
 
 
 def num_batched(num_examples: int, batch_size: int, num_steps: int) -> int:
-    """How many examples the first `num_steps` batches of `batch_indices` hold, examples of every pass counted anew."""
+    """Number of examples in the first `num_steps` batches of `batch_indices`; each pass counts its examples anew."""
     passes, rest = divmod(num_steps, num_local_steps(num_examples, batch_size, None))
     return passes * num_examples + rest * batch_size
 
 
 def fetch(dataset: Examples, indices: np.ndarray, device: torch.device | None = None) -> Batch:
-    """Examples at some positions as one batch.
+    """Load the examples at some positions as one batch.
 
     Args:
-        dataset: map-style data set of (input, label) pairs; those of `TokenSequences` are padded to a common length.
+        dataset: map-style data set of (input, label) pairs; examples of `TokenSequences` are padded to one length.
         indices: positions, int64, shape (B,), B >= 1.
-        device: where the batch goes; None leaves it where it is.
+        device: device of the batch; None leaves the batch where it is.
 
     Raises:
-        DataError: if items are not (input, label) pairs of tensors or numbers that stack.
+        DataError: if items are not (input, label) pairs of tensors or numbers that can be stacked.
     """
     # The exact type: a subclass may augment or otherwise change what it returns.
     if type(dataset) is Subset:
@@ -101,12 +101,12 @@ def fetch(dataset: Examples, indices: np.ndarray, device: torch.device | None = 
 
 
 def labels_of(dataset: Examples) -> np.ndarray:
-    """The label of every example, shape (n,) for one number an example.
+    """Label of every example, shape (n,) if labels are numbers.
 
-    Those of `TokenSequences` have shape (n, T), padded to the longest: enough for partitions that only count examples.
+    Labels of `TokenSequences` have shape (n, T), padded to the longest, which suffices for partitions that only count.
 
     Raises:
-        DataError: if the data set has no length, or items are not (input, label) pairs with labels that stack.
+        DataError: if the data set has no length, or items are not (input, label) pairs with labels that can be stacked.
     """
     if type(dataset) is Subset:
         return labels_of(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
@@ -114,7 +114,7 @@ def labels_of(dataset: Examples) -> np.ndarray:
         return np.asarray(tensors[1].cpu().numpy())
     if type(dataset) is TokenSequences and len(dataset):
         return dataset.batch(np.arange(len(dataset)))[1].numpy()
-    # One input is alive at a time: a data set may be larger than memory.
+    # Only one input is alive at a time, because a data set may be larger than memory.
     labels = [_pair(dataset[position])[1] for position in range(num_examples(dataset))]
     return _stack(labels, "labels").cpu().numpy() if labels else np.empty(0, dtype=np.int64)
 

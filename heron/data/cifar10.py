@@ -24,7 +24,7 @@ _NUM_CLASSES = 10
 _SIDE = 32
 _ROWS_AT_ONCE = 1000
 # Over all pixels of the 50,000 training images in [0, 1] (Stevens, Antiga, Viehmann, "Deep Learning with PyTorch",
-# 2020, section 7.1). The other deviations in circulation, (0.2023, 0.1994, 0.2010), are means over single images.
+# 2020, section 7.1). The other common deviations, (0.2023, 0.1994, 0.2010), are means over single images.
 _MEAN_C = (0.4914, 0.4822, 0.4465)
 _STD_C = (0.2470, 0.2435, 0.2616)
 
@@ -37,21 +37,22 @@ def load_cifar10(
     test_limit: int | None = None,
     root: Path | None = None,
 ) -> Splits:
-    """CIFAR-10, normalised per channel.
+    """Load CIFAR-10, normalised per channel.
 
     Args:
-        validation: share of the training examples that is kept for validation, in [0, 1).
+        validation: share of the training examples kept for validation, in [0, 1).
         seed: seed of the run; draws the validation split.
-        train_limit: training examples used, validation included, >= 1: a prefix of the shuffled file; None for all.
-        test_limit: test examples used, >= 1; None for all.
-        root: folder that holds `cifar10/train.parquet` and `cifar10/test.parquet`; by default the environment
-            variable `HERON_DATA`, else `../shared/data`. Unless both files are there, both splits come from the hub.
+        train_limit: number of training examples used, validation included, >= 1: a prefix of the shuffled file; None
+            for all.
+        test_limit: number of test examples used, >= 1; None for all.
+        root: folder that contains `cifar10/train.parquet` and `cifar10/test.parquet`; by default the environment
+            variable `HERON_DATA`, else `../shared/data`. If one of the files is absent, both splits come from the hub.
 
     Returns:
-        Inputs of shape (3, 32, 32), float32, about zero mean and unit deviation; labels int64 in [0, 10).
+        Inputs of shape (3, 32, 32), float32, with mean about 0 and deviation about 1; labels int64 in [0, 10).
 
     Raises:
-        DataError: if the data cannot be had or is not CIFAR-10, or if a share or limit is out of range.
+        DataError: if the data is not available or is not CIFAR-10, or if a share or limit is out of range.
         MissingExtraError: if the extra `images` is not installed.
     """
     check_limits(train_limit=train_limit, test_limit=test_limit)
@@ -75,7 +76,7 @@ def load_cifar10(
 
 def _require_libraries() -> None:
     try:
-        import datasets  # noqa: F401 - asked for here, used below
+        import datasets  # noqa: F401 - a missing library is reported here, before its use below
     except ImportError as error:
         raise MissingExtraError("datasets", "images") from error
     try:
@@ -85,14 +86,14 @@ def _require_libraries() -> None:
 
 
 def _tables(folder: Path) -> tuple[Any, Any]:
-    """The training and the test table, rows not read yet: both local or, as JPEG and PNG copies differ, both not."""
+    """The training and the test table, not read yet. JPEG and PNG copies differ, so both are local or neither is."""
     paths = {split: folder / f"{split}.parquet" for split in ("train", "test")}
     absent = [path.name for path in paths.values() if not path.is_file()]
     opened = []
     for split, path in paths.items():
         try:
             opened.append(_open_hub(split) if absent else _open_file(path, split))
-        except Exception as error:  # the hub's clients raise what their own dependencies raise
+        except Exception as error:  # the hub's client raises errors of its many dependencies
             found = f"no {' and no '.join(absent)} and no usable hub" if absent else f"an unreadable {path.name}"
             raise DataError(
                 f"CIFAR-10: expected parquet files in {folder}, found {found} ({type(error).__name__}); set HERON_DATA "
@@ -108,15 +109,15 @@ def _open_hub(split: str) -> Any:
 
 
 def _open_file(path: Path, split: str) -> Any:
-    """Streamed, so that no copy goes to the library's cache; unlike this, `load_dataset` would use the network."""
+    """Open a parquet file as a stream, without a copy in the library's cache; `load_dataset` would need the network."""
     import datasets
 
-    with tempfile.TemporaryDirectory() as locks:  # all that is written; the usual place may be read-only
+    with tempfile.TemporaryDirectory() as locks:  # the only files written; the default place may be read-only
         return datasets.Dataset.from_parquet(str(path), split=split, cache_dir=locks, streaming=True)
 
 
 def _read(table: Any, split: str, limit: int | None) -> tuple[Tensor, np.ndarray]:
-    """The first rows of a table: uint8 pixels of shape (n, 3, 32, 32), and int64 labels of shape (n,)."""
+    """Read the first rows of a table: uint8 pixels of shape (n, 3, 32, 32), and int64 labels of shape (n,)."""
     import datasets
 
     if not {"img", "label"} <= set(table.column_names):
@@ -176,6 +177,6 @@ def _decode(encoded: list[Any], split: str) -> Tensor:
 
 
 def _normalised(pixels: Tensor) -> Tensor:
-    """Float32 (x / 255 - mean) / deviation per channel, of pixels of shape (n, 3, 32, 32)."""
+    """Normalise pixels of shape (n, 3, 32, 32): float32 (x / 255 - mean) / deviation per channel."""
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (_MEAN_C, _STD_C))
     return pixels.float().div_(255).sub_(mean).div_(deviation)

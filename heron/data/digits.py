@@ -14,10 +14,10 @@ _LARGEST_PIXEL = 16.0
 
 
 def load_digits(*, validation: float, seed: int) -> Splits:
-    """The digits, with a test split that never changes.
+    """Load the digits, with a test split that never changes.
 
     Args:
-        validation: share of the examples outside the test split that is kept for validation, in [0, 1).
+        validation: share of the examples outside the test split kept for validation, in [0, 1).
         seed: seed of the run; draws the validation split.
 
     Returns:

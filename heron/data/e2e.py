@@ -1,7 +1,7 @@
-"""E2E NLG Challenge for causal language models: from a restaurant's attributes to a sentence about it.
+"""E2E NLG Challenge for causal language models: a sentence about a restaurant, generated from its attributes.
 
-The prompt is `"{mr} ||"`, the continuation `" {ref}"` and an end token; both are tokenised for themselves, so that a
-model asked to go on from a prompt sees exactly the tokens it was trained on.
+The prompt is `"{mr} ||"`; the continuation is `" {ref}"` and an end token. The two are tokenised separately, so a model
+that continues a prompt sees exactly the tokens that it was trained on.
 """
 
 import re
@@ -21,17 +21,17 @@ from heron.errors import DataError
 Tokenize = Callable[[str], list[int]]
 
 _NAME = re.compile(r"(?:^|, )name\[(.*?)\]")
-# Of the order of validation and test rows, which is the same for every run.
+# Seed of the order of validation and test rows, which is the same for every run.
 _ORDER_SEED = 0
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is asked to go on from.
+    """A text for the model to continue, with references.
 
     Attributes:
         text: a meaning representation and " ||".
-        references: what people wrote for it, at least one.
+        references: sentences that people wrote for it, at least one.
     """
 
     text: str
@@ -49,29 +49,29 @@ def load_e2e(
     seed: int,
     root: Path | None = None,
 ) -> Splits:
-    """The data as next-token prediction, with loss on the reference and the end token only.
+    """Load the data as next-token prediction, with loss on the reference and the end token only.
 
-    An example is the tokens of `"{mr} ||"`, the tokens of `" {ref}"`, and `end_token`: inputs are all but the last,
-    labels all but the first, `IGNORED` where they belong to the prompt. The three files are never mixed. Rows are
-    shuffled, so that a limit, which takes a prefix, is a random sample, and a smaller limit part of a larger.
+    An example consists of the tokens of `"{mr} ||"`, the tokens of `" {ref}"`, and `end_token`. Inputs are all tokens
+    but the last; labels are all but the first, replaced by `IGNORED` within the prompt. The three files are never
+    mixed. Rows are shuffled and a limit takes a prefix: a random sample that contains the samples of smaller limits.
 
     Args:
-        tokenize: from text to tokens, without special tokens.
-        end_token: closes a sequence, and fills up the inputs of a batch.
+        tokenize: function from text to tokens, without special tokens.
+        end_token: token that ends a sequence and pads the inputs of a batch.
         max_length: largest number of input tokens T of an example, >= 1.
-        validation_limit: rows of dev.csv used, >= 1; None for all. Their order never changes.
-        test_limit: rows of test.csv used, >= 1; None for all. Their order never changes.
-        train_limit: rows of train.csv used, >= 1; None for all.
+        validation_limit: number of rows of dev.csv used, >= 1; None for all. Their order never changes.
+        test_limit: number of rows of test.csv used, >= 1; None for all. Their order never changes.
+        train_limit: number of rows of train.csv used, >= 1; None for all.
         seed: seed of the run; draws the order of the training rows.
-        root: folder that holds `e2e/train.csv`, `dev.csv` and `test.csv`; by default the environment variable
+        root: folder that contains `e2e/train.csv`, `dev.csv` and `test.csv`; by default the environment variable
             `HERON_DATA`, else `../shared/data`.
 
     Returns:
-        Inputs and labels int64, of shapes (T,) that differ, as `TokenSequences`. Groups are restaurants: the position
-        of the MR's `name[...]` among the sorted names of train.csv.
+        Inputs and labels as `TokenSequences`, int64, of shape (T,) with T per example. Groups are restaurants: the
+        position of the MR's `name[...]` among the sorted names of train.csv.
 
     Raises:
-        DataError: if a file is absent or malformed, a number out of range, or an example longer than `max_length`.
+        DataError: if a file is absent or malformed, a number is out of range, or an example exceeds `max_length`.
     """
     check_limits(validation_limit=validation_limit, test_limit=test_limit, train_limit=train_limit)
     if max_length < 1:
@@ -97,15 +97,15 @@ def load_e2e(
 def load_e2e_prompts(
     split: Literal["dev", "test"] = "test", limit: int | None = None, root: Path | None = None
 ) -> list[Prompt]:
-    """The different meaning representations of a split, in the order of first appearance, each with all its references.
+    """The distinct meaning representations of a split, in order of first appearance, each with all its references.
 
     Args:
         split: `dev` or `test`.
-        limit: number of prompts, >= 1: a random sample that never changes and is part of a larger one; None for all.
+        limit: number of prompts, >= 1: a fixed random sample that contains the samples of smaller limits; None for all.
         root: as for `load_e2e`.
 
     Raises:
-        DataError: if the split is neither, the file absent or malformed, or the limit out of range.
+        DataError: if the split is neither, the file is absent or malformed, or the limit is out of range.
     """
     check_limits(limit=limit)
     if split not in ("dev", "test"):
@@ -115,7 +115,7 @@ def load_e2e_prompts(
     for row in rows:
         references.setdefault(row.mr, []).append(row.ref)
     prompts = [Prompt(_prompt(mr), tuple(found)) for mr, found in references.items()]
-    # The files are sorted by restaurant, and begin with short prompts: their first ones are no fair sample.
+    # The files are sorted by restaurant and begin with short prompts, so their first rows are not a fair sample.
     return [prompts[position] for position in sorted(_order(len(prompts), _ORDER_SEED, limit))]
 
 

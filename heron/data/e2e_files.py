@@ -1,7 +1,7 @@
-"""The CSV files of the E2E NLG Challenge, checked as they are read.
+"""The CSV files of the E2E NLG Challenge, checked while they are read.
 
 Novikova, Dusek and Rieser, "The E2E Dataset: New Challenges for End-to-End Generation", SIGDIAL 2017, release 1.0.0 of
-`tuetschek/e2e-dataset`. A file has the header `mr,ref`: a meaning representation and what a person wrote for it.
+`tuetschek/e2e-dataset`. A file has the header `mr,ref`: a meaning representation and a sentence written for it.
 """
 
 import csv
@@ -13,16 +13,16 @@ from heron.data.folder import data_folder
 from heron.errors import DataError
 
 COLUMNS = ["mr", "ref"]
-# Some thirty times the largest file of the release.
+# About thirty times the largest file of the release.
 _MAX_BYTES = 2**28
 
 
 @dataclass(frozen=True)
 class Row:
-    """One example.
+    """One row of a file.
 
     Attributes:
-        number: where it stands in its file, as spreadsheets count: from 2, the header is row 1.
+        number: its position in the file as spreadsheets count: from 2, since the header is row 1.
         mr: meaning representation, such as `name[The Mill], eatType[pub]`.
         ref: its human reference.
     """
@@ -33,11 +33,11 @@ class Row:
 
 
 def read_rows(splits: tuple[str, ...], root: Path | None) -> list[list[Row]]:
-    """All rows of some files, in their order; blank lines between them are left out.
+    """Read all rows of some files, in order; blank lines between rows are skipped.
 
     Args:
-        splits: names of the files without `.csv`.
-        root: folder that holds `e2e/`; by default as `data_folder`.
+        splits: names of the files, without `.csv`.
+        root: folder that contains `e2e/`; the default is that of `data_folder`.
 
     Raises:
         DataError: if a file is absent or not in this format.

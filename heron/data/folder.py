@@ -1,4 +1,4 @@
-"""Where local data sets and models lie."""
+"""Locations of local data sets and models."""
 
 import os
 from pathlib import Path
@@ -9,13 +9,13 @@ def data_folder(name: str, root: Path | None) -> Path:
 
     Args:
         name: the data set.
-        root: the folder that holds it; None for the environment variable `HERON_DATA`, else `../shared/data`.
+        root: the folder that contains it; None for the environment variable `HERON_DATA`, else `../shared/data`.
     """
     return (_data_root() if root is None else root) / name
 
 
 def model_folder(name: str) -> Path:
-    """The folder of one model in `models/` beside the data; it need not exist.
+    """The folder of one model in `models/` next to the data; it need not exist.
 
     Args:
         name: the model.

@@ -1,4 +1,4 @@
-"""Who holds which examples: partitions of a data set among clients."""
+"""Partitions of a data set among clients."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from heron.errors import DataError, MissingExtraError
 
 @dataclass(frozen=True)
 class _Request:
-    """What a kind of partition may look at; the arguments of `partition`, checked, and a 32-bit seed."""
+    """Input of a kind of partition: the arguments of `partition`, checked, and a 32-bit seed."""
 
     labels: np.ndarray
     groups: np.ndarray | None
@@ -31,24 +31,24 @@ def partition(
     seed: int,
     groups: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-    """Share examples out among clients; a function of the arguments alone.
+    """Partition examples among clients; the result depends only on the arguments.
 
     Args:
         kind: key of `PARTITIONS`.
         labels: class of every example, shape (n,); only `dirichlet` needs more than their number.
         num_clients: N, in [1, n].
-        alpha: concentration of `dirichlet`, > 0; small is skewed. The others ignore its value.
+        alpha: concentration of `dirichlet`, > 0; small values are skewed. The other kinds ignore it.
         seed: a run's seed or one made by `derive_seed`, in [-2**63, 2**64). `natural` ignores it.
-        groups: who each example belongs to, integers of shape (n,), at least N different ones; for `natural` only.
+        groups: owner of each example, integers of shape (n,) with at least N different values; for `natural` only.
 
     Returns:
-        Each client's positions, int64, ascending, at least one; disjoint, and together all of them. Where the draw of
-        `dirichlet` leaves a client with nothing, one example is moved to it from the client that holds most.
+        Each client's positions, int64, ascending, at least one; disjoint, and all of them together. If the draw of
+        `dirichlet` leaves a client empty, one example is moved to it from the client that has most.
 
     Raises:
         DataError: if the kind is unknown, a number is out of range, there are fewer examples or groups than clients, or
-            the labels or groups are not what the kind needs.
-        MissingExtraError: if `dirichlet` is asked for without the extra `partitions`.
+            the labels or groups do not fit the kind.
+        MissingExtraError: if the kind is `dirichlet` and the extra `partitions` is not installed.
     """
     if kind not in PARTITIONS:
         raise DataError(f"unknown partition {kind!r}; set clients.partition to one of: {', '.join(PARTITIONS)}")
@@ -66,18 +66,18 @@ def partition(
 
 
 def _iid(request: _Request) -> list[np.ndarray]:
-    """A random split into parts of nearly equal size: the test folds of a shuffled K-fold."""
+    """Split at random into parts of nearly equal size: the test folds of a shuffled K-fold."""
     from sklearn.model_selection import KFold
 
     everyone = np.arange(len(request.labels))
-    if request.num_clients == 1:  # K-fold starts at two
+    if request.num_clients == 1:  # K-fold needs at least two
         return [everyone]
     folds = KFold(request.num_clients, shuffle=True, random_state=request.seed).split(everyone)
     return [fold for _, fold in folds]
 
 
 def _dirichlet(request: _Request) -> list[np.ndarray]:
-    """Label skew: each class is shared out by a draw of Dirichlet(alpha) (Hsu, Qi, Brown, arXiv 1909.06335)."""
+    """Skew the labels: each class is divided by a draw of Dirichlet(alpha) (Hsu, Qi, Brown, arXiv 1909.06335)."""
     try:
         import datasets
         from flwr_datasets.partitioner import DirichletPartitioner
@@ -104,10 +104,11 @@ def _dirichlet(request: _Request) -> list[np.ndarray]:
 
 
 def _natural(request: _Request) -> list[np.ndarray]:
-    """Whole groups, the largest first, each to the client that holds least so far; the first of equals (Graham, 1969).
+    """Assign whole groups, largest first, each to the client with the fewest examples so far (Graham, 1969).
 
-    Not by flwr-datasets: its NaturalIdPartitioner makes every group a part, and its GroupedNaturalIdPartitioner fixes
-    the number of groups in a part, so that some numbers of parts cannot be had (10 of 34 groups), whatever the sizes.
+    The first of equal clients is chosen. flwr-datasets cannot do this: its NaturalIdPartitioner makes every group a
+    part, and its GroupedNaturalIdPartitioner fixes the number of groups per part, which rules out some numbers of parts
+    (10 of 34 groups, for example) and ignores the sizes.
     """
     num_clients = request.num_clients
     _, group_n, sizes = np.unique(_groups(request), return_inverse=True, return_counts=True)
@@ -139,7 +140,7 @@ def _groups(request: _Request) -> np.ndarray:
 
 
 def _none_empty(shares: list[np.ndarray]) -> list[np.ndarray]:
-    """Move one example to each empty client, each time the last one of the client that holds most (the first such)."""
+    """Move one example to each empty client, the last one of the client that has most (the first such client)."""
     for client_id, share in enumerate(shares):
         if len(share) == 0:
             richest = max(range(len(shares)), key=lambda other: len(shares[other]))

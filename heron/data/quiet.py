@@ -1,4 +1,4 @@
-"""Keeps other libraries' progress bars, log lines and warnings off the user's terminal."""
+"""Silence for other libraries: their progress bars, log lines and warnings stay off the user's terminal."""
 
 import logging
 import warnings
@@ -10,9 +10,9 @@ _LOGGERS = ("datasets", "huggingface_hub")
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Silence `datasets`, `huggingface_hub` and warnings within a block, then restore what was set before it.
+    """Silence `datasets`, `huggingface_hub` and warnings within a block, then restore their settings.
 
-    What goes wrong in the block still raises; only talk is suppressed. `datasets` must be installed.
+    Errors in the block are raised as usual; only output is suppressed. `datasets` must be installed.
     """
     import datasets
 

@@ -1,4 +1,4 @@
-"""Token sequences of different lengths for causal language models, held compactly and padded a batch at a time.
+"""Token sequences of different lengths for causal language models, stored compactly and padded per batch.
 
 `B` examples of a batch, `T` tokens, `n` examples of the data set.
 """
@@ -13,19 +13,19 @@ from torch.utils.data import Dataset
 
 from heron.errors import DataError
 
-# What `torch.nn.functional.cross_entropy` leaves out by default.
+# The label that `torch.nn.functional.cross_entropy` ignores by default.
 IGNORED = -100
 
 
 class TokenSequences(Dataset[tuple[Tensor, ...]]):
-    """Next-token examples (input, label) made of prompts and continuations; only continuations are targets.
+    """Next-token examples (input, label) from prompts and continuations; only continuations are targets.
 
     With p prompt tokens and c continuation tokens s_0, ..., s_{p+c-1}, the input is s_0, ..., s_{p+c-2}; the label at t
-    is s_{t+1}, or `IGNORED` where s_{t+1} belongs to the prompt. So the first p - 1 labels are ignored and the other c
-    are the continuation. All tokens lie in one int32 tensor.
+    is s_{t+1}, or `IGNORED` if s_{t+1} belongs to the prompt. So the first p - 1 labels are ignored, and the other c
+    are the continuation. All tokens are stored in one int32 tensor.
 
     Attributes:
-        lengths: input tokens T of every example, p + c - 1, int64, shape (n,).
+        lengths: number of input tokens T of every example, p + c - 1, int64, shape (n,).
         num_tokens: one more than the largest token, padding included.
     """
 
@@ -34,7 +34,7 @@ class TokenSequences(Dataset[tuple[Tensor, ...]]):
 
         Args:
             examples: (prompt, continuation), each of at least one token in [0, 2**31).
-            pad: the token that fills the shorter inputs of a batch, on the right; in the same range.
+            pad: the token that pads the shorter inputs of a batch, on the right; in the same range.
 
         Raises:
             DataError: if a prompt or continuation is empty, or a token is not an integer in range.
@@ -65,13 +65,13 @@ class TokenSequences(Dataset[tuple[Tensor, ...]]):
         return inputs[0], labels[0]
 
     def batch(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Examples padded on the right to the longest of them.
+        """Load examples, padded on the right to the length of the longest.
 
         Args:
             positions: int64, shape (B,), B >= 1.
 
         Returns:
-            Inputs, filled up with `pad`, and labels, filled up with `IGNORED`; int64, both of shape (B, T).
+            Inputs, padded with `pad`, and labels, padded with `IGNORED`; int64, both of shape (B, T).
 
         Raises:
             DataError: if no position is given.
@@ -83,7 +83,7 @@ class TokenSequences(Dataset[tuple[Tensor, ...]]):
         ends_B1 = self._sizes_n[chosen_B, None] - 1  # the last token is a target only
         first_targets_B1 = self._prompts_n[chosen_B, None] - 1
         steps_T = torch.arange(int(ends_B1.max()))
-        # A padded position may lie beyond the last token; what is read there is replaced.
+        # A padded position may be beyond the last token; the value read there is replaced.
         index_BT = (self._starts_n[chosen_B, None] + steps_T).clamp_(max=len(self._tokens) - 2)
         inside_BT = steps_T < ends_B1
         inputs_BT = self._tokens[index_BT].long().masked_fill_(~inside_BT, self._pad)
@@ -93,7 +93,7 @@ class TokenSequences(Dataset[tuple[Tensor, ...]]):
 
 
 def _append(tokens: "array[int]", part: Sequence[int], what: str) -> None:
-    """Copy tokens to the end of an array that holds 32 bits a token."""
+    """Append tokens to an array with 32 bits per token."""
     if len(part) == 0:
         raise DataError(f"expected at least 1 token in {what}, found none; drop the example or check the tokenizer")
     try:

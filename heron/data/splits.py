@@ -1,4 +1,4 @@
-"""The three splits every data set comes in, and how they are drawn."""
+"""The three splits of every data set, and how they are drawn."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,12 @@ class Splits:
     """Training, validation and test examples, each an (input, label) map-style data set.
 
     Attributes:
-        train: shared out among the clients.
-        validation: what tuning looks at; may be empty.
-        test: read for reporting only.
+        train: examples that are partitioned among the clients.
+        validation: examples for tuning; may be empty.
+        test: examples that are used for reporting only.
         num_classes: C; labels are in [0, C). For token sequences, one more than the largest token found.
-        groups: who each training example naturally belongs to, integers of shape (n,), for partition `natural`; None
-            where the data do not say.
+        groups: natural owner of each training example, integers of shape (n,), for partition `natural`; None if the
+            data have none.
     """
 
     train: Examples
@@ -34,16 +34,16 @@ class Splits:
 
 
 def library_seed(domain: str, seed: int) -> int:
-    """A seed for libraries that take 32 bits.
+    """Derive a seed for libraries that take 32 bits.
 
     Args:
-        domain: what the seed is for.
-        seed: a run's seed, or one that `derive_seed` made: in [-2**63, 2**64).
+        domain: purpose of the seed.
+        seed: a run's seed, or a result of `derive_seed`: in [-2**63, 2**64).
 
     Returns:
         An integer in [0, 2**32).
     """
-    # The fields of `derive_seed` are signed, its results are not: read the upper half as two's complement.
+    # The fields of `derive_seed` are signed, its results are not: reinterpret the upper half as two's complement.
     signed = seed - 2**64 if seed >= 2**63 else seed
     return derive_seed(domain, signed) % 2**32
 
@@ -57,10 +57,10 @@ def stratified(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray,
         seed: 32-bit seed.
 
     Returns:
-        Positions of the first and of the second part; disjoint, and together all of them.
+        Positions of the first and of the second part; disjoint, and all of them together.
 
     Raises:
-        DataError: if the share is out of range, or too small or large for every class to be in both parts.
+        DataError: if the share is out of range, or so small or large that a class would be missing from a part.
     """
     from sklearn.model_selection import train_test_split
 
@@ -80,10 +80,10 @@ def stratified(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray,
 
 
 def check_limits(**limits: int | None) -> None:
-    """Refuse numbers of examples that select nothing.
+    """Refuse limits that select no example.
 
     Raises:
-        DataError: if one is less than 1; None, for all, is fine.
+        DataError: if a limit is less than 1; None, for all, is allowed.
     """
     for name, limit in limits.items():
         if limit is not None and limit < 1:
@@ -91,6 +91,6 @@ def check_limits(**limits: int | None) -> None:
 
 
 def take(inputs: Tensor, labels: Tensor, positions: np.ndarray) -> TensorDataset:
-    """Examples at some positions."""
+    """The examples at some positions, as a data set."""
     index = torch.from_numpy(positions)
     return TensorDataset(inputs[index], labels[index])

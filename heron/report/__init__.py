@@ -1,4 +1,4 @@
-"""Results for people: tables, plots, an HTML page and TensorBoard events, from saved results only."""
+"""Presentation of saved results: tables, plots, an HTML page and TensorBoard events."""
 
 from heron.report.events import EventWriter, check_tensorboard
 from heron.report.grid_plots import plot_grid

@@ -1,4 +1,4 @@
-"""Finished and unfinished runs read back from their folders, for a report. Damage is a warning, nothing is changed."""
+"""Runs read back from their folders for a report, finished or not. Damage causes a warning; no file is changed."""
 
 import json
 import tomllib
@@ -15,15 +15,15 @@ _MIN_ROW_KEYS = {"round", "uplink_bytes", "downlink_bytes", "elapsed_s"}
 
 @dataclass(frozen=True)
 class SavedRun:
-    """One run as its folder tells it.
+    """One run, as saved in its folder.
 
     Attributes:
         path: the folder.
         config: configuration by dotted key.
         metrics: rows that could be read, oldest first, at least one.
-        summary: what `summary.json` says; empty for an unfinished run.
-        cost: cost of one client step; empty where unknown.
-        warnings: one line for each thing amiss.
+        summary: contents of `summary.json`; empty for an unfinished run.
+        cost: cost of one client step; empty if unknown.
+        warnings: one line for each problem.
     """
 
     path: Path
@@ -35,13 +35,13 @@ class SavedRun:
 
 
 def collect_runs(paths: Sequence[Path]) -> list[SavedRun]:
-    """Every run in or below some folders, each once, in the order of the folders.
+    """Read every run in or below some folders, each once, in the order of the folders.
 
     Args:
-        paths: run directories, or folders that hold run directories at any depth.
+        paths: run directories, or folders that contain run directories at any depth.
 
     Raises:
-        ReportError: if a folder holds no run, or a run no finished round or no readable configuration.
+        ReportError: if a folder contains no run, or a run has no finished round or no readable configuration.
     """
     found: dict[Path, None] = {}
     for path in paths:

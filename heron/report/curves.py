@@ -1,4 +1,4 @@
-"""Several seeds as one curve: its mean and its band."""
+"""Curves of several seeds: mean and band."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ Metrics = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class SeedCurve:
-    """Test quality in every round that all seeds have evaluated, in the unit that people read.
+    """Test quality in every round that all seeds have evaluated, in the unit of display.
 
     Attributes:
-        points: a row of metrics per seed, for every such round.
-        mean: over seeds.
-        low: lowest seed.
-        high: highest seed.
+        points: for every such round, a row of metrics per seed.
+        mean: mean over the seeds.
+        low: lowest value among the seeds.
+        high: highest value among the seeds.
     """
 
     points: list[list[Metrics]]
@@ -28,11 +28,11 @@ class SeedCurve:
 
     @classmethod
     def of(cls, metrics: Sequence[Sequence[Metrics]], quality: Quality) -> Self:
-        """The curve of some runs; a round in which one of them diverged has no point.
+        """Make the curve of some runs; a round in which one of them diverged has no point.
 
         Args:
             metrics: rows of metrics, one list per seed.
-            quality: what the runs are judged by.
+            quality: the measure that judges the runs.
         """
         by_round = [{row["round"]: row for row in run if quality.of(row) is not None} for run in metrics]
         rounds = sorted(set.intersection(*map(set, by_round))) if by_round else []
@@ -49,12 +49,12 @@ class SeedCurve:
 
     @property
     def uplink_bytes(self) -> list[float]:
-        """Traffic so far of the mean run, for every point."""
+        """Cumulative traffic of the mean run, for every point."""
         return [statistics.fmean(row["uplink_bytes"] for row in point) for point in self.points]
 
     @property
     def simulated_s(self) -> list[float]:
-        """Simulated time so far of the mean run, for every point; empty where a row holds none."""
+        """Cumulative simulated time of the mean run, for every point; empty if a row has none."""
         if not all("simulated_s" in row for point in self.points for row in point):
             return []
         return [statistics.fmean(row["simulated_s"] for row in point) for point in self.points]

@@ -12,7 +12,7 @@ _NOT_SCALARS = {"round", "algorithm"}
 
 
 def check_tensorboard() -> None:
-    """Refuse to promise events that cannot be written.
+    """Check early that events can be written.
 
     Raises:
         MissingExtraError: if TensorBoard is not installed.
@@ -22,11 +22,11 @@ def check_tensorboard() -> None:
 
 
 class EventWriter:
-    """Writes every metrics row as scalars, the round as the step; a context manager.
+    """Writer of metrics rows as TensorBoard scalars, with the round as step; a context manager.
 
     Args:
-        folder: where the event files go.
-        done: rounds finished in an earlier session; what was written after them is dropped from the view.
+        folder: folder of the event files.
+        done: number of rounds finished in an earlier session; TensorBoard hides events written after them.
 
     Raises:
         MissingExtraError: if TensorBoard is not installed.

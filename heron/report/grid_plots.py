@@ -1,4 +1,4 @@
-"""One picture of a grid: learning curves of its best rows, and final quality against the first varied key."""
+"""Plot of a grid: learning curves of its best rows, and final quality against the first varied key."""
 
 import itertools
 import math
@@ -25,20 +25,20 @@ from heron.report.plots import (
 Row = Mapping[str, Any]
 _MAX_LINES = len(COLOURS)
 _LINE_STYLES = ("-", "--", ":", "-.")
-_INCHES_PER_LETTER = 0.08  # in a legend
-_ASIDE = 0.006  # of the axis: from one line of the lower panel to the next
+_INCHES_PER_LETTER = 0.08  # width of a letter in a legend
+_ASIDE = 0.006  # share of the axis: offset between lines of the lower panel
 _PALEST = 0.5  # share of white in the palest shade of a colour
-_DECADE = 9.99  # a decade, rounding aside
-_MIN_TICK_GAP = 0.05  # of the axis; closer labels overlap
+_DECADE = 9.99  # a decade, up to rounding
+_MIN_TICK_GAP = 0.05  # share of the axis; closer labels overlap
 
 
 @dataclass(frozen=True)
 class _Series:
-    """Rows that differ in the first varied key alone: one line of the lower panel.
+    """Rows that differ only in the first varied key: one line of the lower panel.
 
     Attributes:
         algorithm: its name.
-        label: what the legend calls it.
+        label: its name in the legend.
         rows: positions of its rows.
     """
 
@@ -49,10 +49,10 @@ class _Series:
 
 @dataclass(frozen=True)
 class _Scale:
-    """The horizontal axis of the lower panel.
+    """Horizontal axis of the lower panel.
 
     Attributes:
-        values: of the first varied key; numbers in ascending order, others as given.
+        values: values of the first varied key; numbers in ascending order, others as given.
         kind: `log` for positive numbers over a decade or more, `linear` for other numbers, else `categories`.
     """
 
@@ -61,7 +61,7 @@ class _Scale:
 
     @classmethod
     def of(cls, found: Iterable[Any]) -> Self:
-        """The scale for these values."""
+        """Choose the scale for these values."""
         values = list(dict.fromkeys(found))
         if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             return cls(values, "categories")
@@ -69,7 +69,7 @@ class _Scale:
         return cls(values, "log" if values[0] > 0 and values[-1] / values[0] > _DECADE else "linear")
 
     def place(self, value: Any, *, aside: float = 0.0) -> float:
-        """Where a value lies; `aside` steps beside it, or equal points of several lines would hide each other."""
+        """Position of a value; `aside` counts steps to the side, so that equal points of several lines stay visible."""
         places = self._places()
         shifted = places[self.values.index(value)] + aside * _ASIDE * ((places[-1] - places[0]) or 1.0)
         return math.exp(shifted) if self.kind == "log" else shifted
@@ -91,15 +91,15 @@ class _Scale:
 
 
 def plot_grid(rows: Sequence[Row], metrics: Sequence[Sequence[Sequence[Metrics]]], path: Path) -> None:
-    """Learning curves above; below, final quality against the first varied key, with standard errors.
+    """Plot learning curves above and, below, final quality against the first varied key, with standard errors.
 
-    Curves are drawn over simulated time, too, where there is one. At most eight lines in each panel: the best of each
-    algorithm, then the second of each, and so on. A colour is an algorithm with its settings of the other keys, a shade
-    and line style is a value of the first key; where only one such combination is drawn, colours are values.
+    If there is simulated time, curves are drawn over it as well. Each panel has at most eight lines: the best of each
+    algorithm, then the second of each, and so on. A colour stands for an algorithm with its settings of the other keys;
+    shade and line style stand for a value of the first key. If only one such combination is drawn, colours are values.
 
     Args:
         rows: rows of a comparison that varies at least one key.
-        metrics: metrics rows of each row's runs, one list per seed.
+        metrics: rows of metrics of each row's runs, one list per seed.
         path: PNG file to write.
 
     Raises:
@@ -117,7 +117,7 @@ def plot_grid(rows: Sequence[Row], metrics: Sequence[Sequence[Sequence[Metrics]]
     scale = _Scale.of([row["settings"][key] for row in rows])
     every_series = _series(rows, key)
     shown = _strongest(every_series, rows, quality)
-    # Curves come from the series below, so that a colour means the same in both.
+    # Curves belong to the series below, so that a colour has the same meaning in both panels.
     single = [_Series(one.algorithm, "", [position]) for one in shown for position in one.rows]
     curves = _strongest(single, rows, quality)
     positions = [position for curve in curves for position in curve.rows]
@@ -153,7 +153,7 @@ def _series(rows: Sequence[Row], key: str) -> list[_Series]:
 
 
 def _strongest(candidates: Sequence[_Series], rows: Sequence[Row], quality: Quality) -> list[_Series]:
-    """At most eight, in the order given: the best of each algorithm, then each one's second, and so on."""
+    """Choose at most eight series, kept in their order: the best of each algorithm, then each one's second, ..."""
 
     def goodness(position: int) -> float:
         return max(quality.goodness(quality.of(rows[row])) for row in candidates[position].rows)
@@ -164,13 +164,13 @@ def _strongest(candidates: Sequence[_Series], rows: Sequence[Row], quality: Qual
         algorithm = candidates[position].algorithm
         turns.append((num_taken[algorithm], position))
         num_taken[algorithm] += 1
-    # The sort is stable: within a turn the better come first.
+    # The sort is stable: within a turn the better series come first.
     first = sorted(turns, key=lambda turn: turn[0])[:_MAX_LINES]
     return [candidates[position] for position in sorted(position for _, position in first)]
 
 
 def _look(series: int, num_series: int, value: int, num_values: int) -> dict[str, Any]:
-    """Colour and style of a learning curve; the last value of the first varied key is the darkest and solid."""
+    """Colour and style of a learning curve; the last value of the first varied key is darkest and solid."""
     from matplotlib import colormaps
     from matplotlib.colors import to_rgb
 
@@ -186,7 +186,7 @@ def _look(series: int, num_series: int, value: int, num_values: int) -> dict[str
 def _draw_series(
     axes: Any, label: str, outcomes: Mapping[Any, Row], scale: _Scale, quality: Quality, index: int, num_series: int
 ) -> None:
-    """A line of the lower panel; where it is the only one, its points take the colours of the curves above."""
+    """Draw a line of the lower panel; if it is the only one, its points take the colours of the curves above."""
     known = [value for value in scale.values if value in outcomes and quality.of(outcomes[value]) is not None]
     places = [scale.place(value, aside=index - (num_series - 1) / 2) for value in known]
     means = [quality.factor * outcomes[value][quality.key()] for value in known]

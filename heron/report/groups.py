@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but the seed, as one line of a report."""
+"""Groups of runs that differ only in the seed, each one line of a report."""
 
 import statistics
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Group:
 
     Attributes:
         label: short name, unique in the report.
-        runs: at least one.
+        runs: the runs, at least one.
     """
 
     label: str
@@ -32,14 +32,14 @@ class Group:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the runs have in common: the configuration without its seed."""
+        """The configuration that the runs share, without their seeds."""
         return _without_seed(self.runs[0])
 
 
 def group_runs(runs: Sequence[SavedRun]) -> list[Group]:
-    """Runs by configuration, in the order of their first run.
+    """Group runs by configuration, in the order of their first run.
 
-    A label is the algorithm, with the keys in which groups of that algorithm differ.
+    A label is the algorithm's name and the keys in which groups of that algorithm differ.
     """
     by_config: dict[str, list[SavedRun]] = {}
     for run in runs:
@@ -50,14 +50,14 @@ def group_runs(runs: Sequence[SavedRun]) -> list[Group]:
         config = group[0].config
         rivals = [_without_seed(other[0]) for other in groups if other[0].config["algorithm"] == config["algorithm"]]
         keys = differing_keys(rivals)
-        if "link.profile" in keys:  # says it in a word
+        if "link.profile" in keys:  # one word for several keys
             keys = [key for key in keys if key != "link.devices"]
         labels.append(row_label(config["algorithm"], {key: config.get(key) for key in keys}))
     return [Group(label, group) for label, group in zip(labels, groups, strict=True)]
 
 
 def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Keys whose values differ between configurations, in their order; absent is a value of its own."""
+    """Keys whose values differ between configurations, in their order; a missing key counts as a value of its own."""
     keys = dict.fromkeys(key for config in configs for key in config)
     return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
 
@@ -75,8 +75,8 @@ def differences(groups: Sequence[Group]) -> list[dict[str, Any]]:
 def curve(group: Group, quality: Quality) -> dict[str, Any]:
     """Mean, lowest and highest test quality over the seeds in every round that all seeds have evaluated.
 
-    Positions: `rounds`, and of the mean run `uplink` in bytes, `simulated` time in seconds and `compute` of all clients
-    in FLOPs (each of these two empty if unknown).
+    Positions: `rounds`, and for the mean run `uplink` in bytes, `simulated` time in seconds and `compute` of all
+    clients in FLOPs (the last two are empty if unknown).
     """
     drawn = SeedCurve.of([run.metrics for run in group.runs], quality)
     compute = [[_flops(run, row) for run, row in zip(group.runs, point, strict=True)] for point in drawn.points]
@@ -93,7 +93,7 @@ def curve(group: Group, quality: Quality) -> dict[str, Any]:
 
 
 def rows(groups: Sequence[Group], quality: Quality) -> list[dict[str, Any]]:
-    """Rows of the table of results; None where something is unknown."""
+    """Rows of the table of results; None stands for an unknown value."""
     target = common_target([run.metrics for group in groups for run in group.runs], quality)
     result = [_row(group, quality, target) for group in groups]
     for row, group in zip(result, groups, strict=True):
@@ -130,7 +130,7 @@ def _row(group: Group, quality: Quality, target: float | None) -> dict[str, Any]
 
 
 def _control(groups: Sequence[Group], found: Sequence[dict[str, Any]], group: Group, algorithm: str) -> float | None:
-    """Quality of a control with the group's settings, learning rates aside: they are tuned for each algorithm."""
+    """Quality of a control with the group's settings except learning rates, which are tuned for each algorithm."""
     for other, row in zip(groups, found, strict=True):
         if other.config["algorithm"] == algorithm and all(
             key == "algorithm" or key.endswith("learning_rate") for key in differing_keys([group.config, other.config])

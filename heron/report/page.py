@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs no network. Charts by Chart.js, which is part of the page."""
+"""HTML report on one page that needs no network. Charts are drawn by Chart.js, which the page contains."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,9 +14,9 @@ from heron.report.groups import Group, curve, differences, group_runs, rows
 from heron.report.units import bytes_text, flops_text, percent_text, seconds_text
 
 _ASSETS = Path(__file__).parent / "assets"
-# Bottom of the bar first; the categories of `heron.metering`.
+# Categories of `heron.metering`, from the bottom of the bar.
 _CATEGORIES = ("parameters", "buffers", "optimizer_state", "inputs", "activations", "gradients", "temporaries")
-# What is sent of the data first, then the model, then what wraps them; the kinds of `heron.comms`.
+# Kinds of `heron.comms`: first what is derived from data, then the model, then overhead.
 _KINDS = ("smashed", "cut_gradient", "labels", "model", "scalars", "framing")
 
 
@@ -24,15 +24,15 @@ def write_report(directories: Sequence[Path], path: Path) -> list[str]:
     """Write the report of some runs.
 
     Args:
-        directories: run directories, or folders that hold run directories at any depth.
+        directories: run directories, or folders that contain run directories at any depth.
         path: the HTML file.
 
     Returns:
-        Warnings, one line each: unfinished runs, damaged lines, runs of different recipes. They are on the page, too.
+        Warnings, one line each: unfinished runs, damaged lines, runs of different recipes. The page shows them, too.
 
     Raises:
-        ReportError: if a folder holds no run, a run no finished round, or some runs are judged by accuracy and others
-            by perplexity.
+        ReportError: if a folder contains no run, a run has no finished round, or some runs are judged by accuracy and
+            others by perplexity.
         CheckpointError: if the page cannot be written.
     """
     runs = collect_runs(directories)
@@ -55,7 +55,7 @@ def write_report(directories: Sequence[Path], path: Path) -> list[str]:
 
 
 def _content(groups: Sequence[Group]) -> dict[str, Any]:
-    """What the template shows, and the numbers that the charts draw."""
+    """Values for the template, and the numbers that the charts draw."""
     quality = quality_of(row for group in groups for run in group.runs for row in run.metrics)
     table = rows(groups, quality)
     for row in table:
@@ -85,7 +85,7 @@ def _content(groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def _stack(table: Sequence[dict[str, Any]], column: str, kinds: Sequence[str]) -> list[dict[str, Any]]:
-    """Stacked bars, the first kind first: values for every group. A kind has one colour on the page."""
+    """Stacked bars, first kind first, with a value for every group. A kind has one colour on the page."""
     return [
         {"kind": kind, "colour": colour, "values": [row[column].get(kind, 0) for row in table]}
         for colour, kind in enumerate(kinds)
@@ -97,4 +97,4 @@ def _recipe_warning(runs: Sequence[SavedRun]) -> list[str]:
     recipes = sorted({str(run.config["recipe"]) for run in runs})
     if len(recipes) == 1:
         return []
-    return [f"runs of different recipes in one report ({', '.join(recipes)}): their figures do not compare"]
+    return [f"runs of different recipes in one report ({', '.join(recipes)}): their figures cannot be compared"]

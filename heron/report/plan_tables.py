@@ -1,4 +1,4 @@
-"""The table of `heron plan`: what fits into a client's memory, on one screen."""
+"""Table of `heron plan`: clients that fit into a device's memory, on one screen."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,22 +9,22 @@ from heron.report.tables import console_or_pipe
 from heron.report.units import bytes_text, flops_text
 
 Row = Mapping[str, Any]
-# With the recipe's own rows and the other clients about a screenful.
+# Number of rows that, with the recipe's own rows and the other clients, fill about one screen.
 _MAX_OTHER_WAYS = 12
-# What the client holds whatever it does; the other categories come and go within the step.
+# Categories that the client holds all the time; the others are allocated and freed within a step.
 _HELD = ("parameters", "buffers", "optimizer_state", "inputs")
 _PASSING = ("activations", "gradients", "temporaries")
 
 
 def print_plan(recipe: str, memory_bytes: int, rows: Sequence[Row], own: Sequence[Row], refusal: str | None) -> None:
-    """Every boundary of the recipe's own client, the best of every other way, and other algorithms' clients.
+    """Print every boundary of the recipe's own client, the best of every other variant, and other algorithms' clients.
 
     Args:
         recipe: its name.
-        memory_bytes: what a step may take.
+        memory_bytes: memory budget of a step.
         rows: all variants.
-        own: those among them that differ from the recipe in `client.exact` alone.
-        refusal: what to say where none of those fits.
+        own: the variants that differ from the recipe only in `client.exact`.
+        refusal: message if none of those fits.
     """
     modules = _num_modules(rows)
     others = [row for row in rows if row["exact"] is not None and row not in own]
@@ -88,7 +88,7 @@ def _cells(row: Row, modules: Mapping[str | int, int]) -> list[str]:
 
 
 def _num_modules(rows: Sequence[Row]) -> dict[str | int, int]:
-    """How many modules a client has at each cut: with all of them exact it is among the variants."""
+    """Number of modules of a client at each cut; the variants include a client with all of them exact."""
     modules: dict[str | int, int] = {}
     for row in rows:
         if row["exact"] is not None:
@@ -97,7 +97,7 @@ def _num_modules(rows: Sequence[Row]) -> dict[str | int, int]:
 
 
 def _best_of_each_way(rows: Sequence[Row]) -> list[Row]:
-    """Of the rows that differ in `exact` alone the largest that fits, else the one with the lowest peak."""
+    """Among rows that differ only in `exact`, the largest that fits, else the one with the lowest peak."""
     ways: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         ways.setdefault((row["cut"], row["micro_batch"], row["checkpointing"]), []).append(row)
@@ -109,7 +109,7 @@ def _preference(row: Row) -> tuple[bool, int]:
 
 
 def _rank(row: Row, modules: Mapping[str | int, int]) -> tuple[Any, ...]:
-    """What fits first, by how little it leaves to zeroth order and what it costs; then what comes near to fitting."""
+    """Sort key: rows that fit, by the part left to zeroth order and by cost; then others, nearest to fitting first."""
     if not row["fits"]:
         return True, row["peak_memory_bytes"]
     return False, modules[row["cut"]] - row["exact"], row["flops_per_step"], row["peak_memory_bytes"]

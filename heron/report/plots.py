@@ -1,4 +1,4 @@
-"""Learning curves as a PNG, and what every figure shares. Only `heron.report` knows the plotting library."""
+"""Learning curves as a PNG, and code that all figures share. Only `heron.report` knows the plotting library."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,18 +8,18 @@ from heron.analysis import Quality, quality_of
 from heron.errors import MissingExtraError
 from heron.report.curves import Metrics, SeedCurve
 
-# Okabe and Ito's palette, grey for its yellow: told apart by colour-blind readers too.
+# Okabe and Ito's palette, which colour-blind readers can distinguish, with grey in place of its yellow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 _MIB = 2**20
 
 
 def plot_learning_curves(runs: Mapping[str, Sequence[Sequence[Metrics]]], path: Path) -> None:
-    """Test quality against rounds, uplink traffic and, where it is known, simulated time.
+    """Plot test quality against rounds, uplink traffic and, if known, simulated time.
 
     One line per algorithm, a band for the seeds.
 
     Args:
-        runs: metrics rows of each algorithm's runs, one list per seed.
+        runs: rows of metrics of each algorithm's runs, one list per seed.
         path: PNG file to write.
 
     Raises:
@@ -39,7 +39,7 @@ def plot_learning_curves(runs: Mapping[str, Sequence[Sequence[Metrics]]], path: 
 
 
 def new_figure(width_inches: float, height_inches: float) -> Any:
-    """An empty figure that draws without a display.
+    """Create an empty figure that needs no display.
 
     Raises:
         MissingExtraError: if the plotting library is not installed.
@@ -55,22 +55,22 @@ def new_figure(width_inches: float, height_inches: float) -> Any:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write the PNG."""
+    """Write a figure as a PNG file."""
     figure.savefig(path, dpi=140)
 
 
 def has_simulated(metrics: Sequence[Sequence[Sequence[Metrics]]]) -> bool:
-    """Whether any run has simulated time."""
+    """Return whether any run has simulated time."""
     return any("simulated_s" in row for runs in metrics for run in runs for row in run[:1])
 
 
 def draw_curve(panels: Sequence[Any], metrics: Sequence[Sequence[Metrics]], quality: Quality, **look: Any) -> None:
-    """The mean of several seeds' test quality in all panels, with a band from the lowest to the highest.
+    """Draw the mean test quality of several seeds in all panels, with a band from the lowest to the highest.
 
     Args:
-        panels: axes over rounds, over uplink traffic and, perhaps, over simulated time.
-        metrics: metrics rows, one list per seed.
-        quality: what the runs are judged by.
+        panels: axes over rounds, over uplink traffic and, optionally, over simulated time.
+        metrics: rows of metrics, one list per seed.
+        quality: the measure that judges the runs.
         look: label, colour and style of the line.
     """
     curve = SeedCurve.of(metrics, quality)
@@ -85,7 +85,7 @@ def draw_curve(panels: Sequence[Any], metrics: Sequence[Sequence[Metrics]], qual
 
 
 def finish_curves(panels: Sequence[Any], quality: Quality) -> None:
-    """Name and tidy the axes of the learning curves, which share the vertical one."""
+    """Label and tidy the axes of the learning curves, which share the vertical axis."""
     by_round, by_bytes, *by_time = panels
     by_round.set(xlabel="round", ylabel=quality.axis)
     by_round.xaxis.get_major_locator().set_params(integer=True)

@@ -18,13 +18,13 @@ _KEY_MARGIN = 20  # for values longer than their key
 
 
 def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int], **reached: float | None) -> None:
-    """Quality and client costs of every row; where nothing is varied, also the traffic by kind.
+    """Print quality and client costs of every row and, if nothing is varied, the traffic by kind.
 
     Args:
         recipe: its name.
         rows: rows of a comparison; their settings become columns.
-        seeds: those of every row.
-        reached: `target`, the quality that the rows hold the costs of, where they do.
+        seeds: seeds of every row.
+        reached: `target`, the quality to reach, if the rows contain the costs of reaching it.
 
     Raises:
         ReportError: if some rows are judged by accuracy and others by perplexity.
@@ -65,12 +65,12 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int], **r
 
 
 def print_comparison_note(folder: Path, note: str) -> None:
-    """Where the results are."""
+    """Print where the results are saved."""
     console_or_pipe().print(f"results in {folder} (comparison.json; {note})", highlight=False, markup=False)
 
 
 def print_run(recipe: str, summary: Row, folder: Path) -> None:
-    """The outcome of one run."""
+    """Print the outcome of one run."""
     table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -90,7 +90,7 @@ def print_run(recipe: str, summary: Row, folder: Path) -> None:
 
 
 def print_costs(recipe: str, rows: Sequence[Row], paper: Mapping[str, PaperCost] | None = None) -> None:
-    """What one client step costs, by algorithm, with the memory broken down and the paper's figures beside it."""
+    """Print the cost of one client step by algorithm, with the memory broken down and the paper's figures below."""
     table = Table(title=f"{recipe}: one client step", title_justify="left")
     table.add_column("")
     for row in rows:
@@ -113,7 +113,7 @@ def print_costs(recipe: str, rows: Sequence[Row], paper: Mapping[str, PaperCost]
 def _cost_columns(
     rows: Sequence[Row], reached: Mapping[str, float | None], quality: Quality
 ) -> dict[str, Callable[[Row], str]]:
-    """Columns of simulated time and of what it takes to reach the target, as far as there are any."""
+    """Columns of simulated time and of the cost of reaching the target, if there are any."""
     columns: dict[str, Callable[[Row], str]] = {}
     simulated = any("simulated_s" in row for row in rows)
     if simulated:
@@ -148,10 +148,10 @@ def _traffic_table(rows: Sequence[Row]) -> Table:
 
 
 def console_or_pipe(pipe_width: int = _PIPE_WIDTH) -> Console:
-    """Stdout: as wide as the terminal, or wide enough for a table.
+    """Console on stdout, as wide as the terminal, or wide enough for a table.
 
     Args:
-        pipe_width: columns where it is no terminal.
+        pipe_width: number of columns if stdout is not a terminal.
     """
     console = Console()
     return console if console.is_terminal else Console(width=pipe_width)

@@ -1,11 +1,11 @@
-"""Numbers as a person reads them."""
+"""Numbers in the form that people read."""
 
 _KIB = 1024
 _TWO_MINUTES_S = _TWO_HOURS_MIN = 120
 
 
 def bytes_text(count: float) -> str:
-    """`count` bytes with a binary unit and three digits or so: 532 B, 1.5 KiB, 244 MiB."""
+    """`count` bytes with a binary unit and about three digits: 532 B, 1.5 KiB, 244 MiB."""
     value, unit = float(count), "B"
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if value < _KIB or unit == "TiB":
@@ -25,7 +25,7 @@ def flops_text(count: float) -> str:
 
 
 def seconds_text(seconds: float | None) -> str:
-    """Simulated seconds with three digits or so: 0.0123 s, 45.2 s, 12.5 min, 3.4 h; `-` where unknown."""
+    """Simulated seconds with about three digits: 0.0123 s, 45.2 s, 12.5 min, 3.4 h; `-` if unknown."""
     if seconds is None:
         return "-"
     if seconds < _TWO_MINUTES_S:
@@ -35,5 +35,5 @@ def seconds_text(seconds: float | None) -> str:
 
 
 def percent_text(share: float | None) -> str:
-    """A share in percent with one decimal; `-` where unknown."""
+    """A share in percent with one decimal; `-` if unknown."""
     return "-" if share is None else f"{100 * share:.1f}"
