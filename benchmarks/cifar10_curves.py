@@ -18,7 +18,7 @@ from typing import Any
 from hardware import describe
 
 from heron.cli.main import main as heron
-from heron.engines import RunDirectory
+from heron.runs.run_directory import RunDirectory
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "cifar10_curves.json"

@@ -27,9 +27,10 @@ from torch.utils.data import TensorDataset
 from heron.algorithms import ALGORITHMS
 from heron.config import RECIPES, build_split, recipe_config
 from heron.config.parts import federation_settings
+from heron.costs.client_step import ClientStep
 from heron.data import fetch
-from heron.engines import Federation, profile_client
-from heron.engines.client_step import ClientStep
+from heron.engines.in_process import Federation
+from heron.engines.profile import profile_client
 from heron.report import print_costs
 
 RESULT = Path(__file__).parent / "results" / "client_cost.json"

@@ -22,9 +22,9 @@ from heron.analysis import PERPLEXITY, standard_error, text_scores
 from heron.config import build_run, fingerprint, profile_cost, recipe_config
 from heron.config.schema import CausalLmConfig
 from heron.data import load_e2e_prompts
-from heron.engines import read_json, write_json
 from heron.lm import continuations, load_tokenizer, whole_model
 from heron.report import plot_learning_curves
+from heron.runs.run_directory import read_json, write_json
 
 RECIPE = "e2e-gpt2-mini"
 RESULTS = Path(__file__).parent / "results" / "e2e.json"

@@ -19,13 +19,14 @@ from typing import Any
 import torch
 from hardware import describe
 
-from heron.algorithms import ALGORITHMS, LocalNetwork
+from heron.algorithms import ALGORITHMS
+from heron.client.local import LocalNetwork
 from heron.config import plan_cost, recipe_config, use_threads_and_device
 from heron.config.costs import example_shape
 from heron.config.parts import criterion, federation_settings
 from heron.config.schema import CausalLmConfig
+from heron.costs.client_step import ClientStep
 from heron.data.folder import data_folder
-from heron.engines.client_step import ClientStep
 from heron.lm import Adaptation, load_client_parts, write_parts
 from heron.lm.pretrained import load_causal_lm
 from heron.split import SplitModel

@@ -23,7 +23,7 @@ from hardware import describe
 
 from heron.analysis import ACCURACY, costs_to_target
 from heron.config import build_run, recipe_config
-from heron.engines.round_time import Device, Timeline, round_seconds
+from heron.costs.round_time import Device, Timeline, round_seconds
 
 RESULT = Path(__file__).parent / "results" / "link_model.json"
 ALGORITHMS = ("heron", "cse_fsl", "sflv2", "frozen", "fedavg")
@@ -55,7 +55,7 @@ def train(algorithm: str, seed: int) -> tuple[list[dict[str, Any]], list[Sequenc
 
     # Any speed above 0 has the operations counted.
     config = recipe_config("digits", algorithm, [f"seed={seed}", "link.client_gflops=1", "link.server_gflops=1"])
-    with mock.patch("heron.engines.trace.round_seconds", keep):
+    with mock.patch("heron.costs.trace.round_seconds", keep):
         return build_run(config, None).train(), rounds
 
 

@@ -29,7 +29,8 @@ from hardware import describe
 
 from heron.config import build_run, recipe_config
 from heron.data import fetch
-from heron.engines import Federation, Run
+from heron.engines.in_process import Federation
+from heron.runs.run_loop import Run
 
 RESULT = Path(__file__).parent / "results" / "many_clients.json"
 PER_ROUND = 20
@@ -151,7 +152,7 @@ class _Clock:
         with (
             mock.patch.object(learner, "step", timed_step),
             mock.patch.object(server, "train", timed(train)),
-            mock.patch("heron.algorithms.client.fetch", timed(fetch)),
+            mock.patch("heron.client.round.fetch", timed(fetch)),
         ):
             yield
 

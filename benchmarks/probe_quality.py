@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from heron.data import Batch, fetch
-from heron.engines import Federation
-from heron.zo import FlatParameters, derive_seed, direction
+from heron.engines.in_process import Federation
+from heron.seeds import derive_seed
+from heron.zo import FlatParameters, direction
 
 STAGES, BATCHES, DRAWS, MU = (0, 10, 40, 80), 24, 64, 1e-3
 

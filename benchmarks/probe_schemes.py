@@ -32,12 +32,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from heron.algorithms import ClientSettings, LocalNetwork, StepKey
-from heron.algorithms.boundary import BoundaryClient
-from heron.algorithms.zeroth_order import ZerothOrderPart
+from heron.client.boundary import BoundaryClient
+from heron.client.local import LocalNetwork
+from heron.client.step import StepKey
+from heron.client.zeroth_order import ZerothOrderPart
 from heron.data import Batch
+from heron.seeds import derive_seed
 from heron.split import place_boundary
-from heron.zo import FlatParameters, RuleState, derive_seed, direction
+from heron.wire.learning import ClientSettings
+from heron.zo import FlatParameters, RuleState, direction
 
 LossFunction = Callable[[], Tensor]
 

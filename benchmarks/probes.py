@@ -26,7 +26,8 @@ from study import hide_test
 
 from heron.algorithms import ALGORITHMS
 from heron.config import build_run, build_split, recipe_config
-from heron.engines import Federation, Run
+from heron.engines.in_process import Federation
+from heron.runs.run_loop import Run
 
 RESULT = Path(__file__).parent / "results" / "probes.json"
 # Of the evaluations, one every fourth round: those of rounds 12 to 20, and the last five.

@@ -19,10 +19,10 @@ import torch
 from hardware import describe
 from torch import Tensor
 
-from heron.comms import CODECS, Codec, pack_tensor, unpack_tensor
 from heron.config import build_run, recipe_config
 from heron.data import fetch
-from heron.engines import write_json
+from heron.runs.run_directory import write_json
+from heron.wire import CODECS, Codec, pack_tensor, unpack_tensor
 
 RESULTS = Path(__file__).parent / "results" / "smashed_codecs.json"
 WIDE = ("split.bottleneck_channels=0", "split.bottleneck_stride=1")

@@ -26,9 +26,12 @@ from study_tables import add_measures, print_rows
 from torch.utils.data import TensorDataset
 
 from heron.config import build_run, recipe_config
-from heron.engines import Federation, Run, evaluate, profile_client
 from heron.engines.clients import Examples
+from heron.engines.in_process import Federation
+from heron.engines.profile import profile_client
 from heron.errors import TrainingError
+from heron.runs.evaluation import evaluate
+from heron.runs.run_loop import Run
 
 RESULTS = Path(__file__).parent / "results"
 Case = tuple[str, str, tuple[str, ...], int, bool, Path]

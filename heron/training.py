@@ -11,14 +11,21 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset, TensorDataset
 
-from heron.algorithms import ALGORITHMS, ClientSettings, Criterion, FedAdam, OptimizerName, Update
-from heron.comms import CODECS, Codec, SmashedCodec
+from heron.algorithms import ALGORITHMS
+from heron.client.local import Criterion
 from heron.config import check_choice
+from heron.costs.settings import FederationSettings
 from heron.data import Splits, labels_of, partition
-from heron.engines import Federation, FederationSettings, Metrics, Run, RunDirectory
+from heron.engines.in_process import Federation
 from heron.errors import ConfigError
+from heron.runs.run_directory import Metrics, RunDirectory
+from heron.runs.run_loop import Run
+from heron.server.fed_adam import FedAdam
 from heron.split import SplitModel
+from heron.wire import CODECS, Codec, SmashedCodec
+from heron.wire.learning import ClientSettings, Update
 from heron.zo import Estimator
+from heron.zo.rules import OptimizerName
 
 Examples = Dataset[tuple[Tensor, ...]]
 

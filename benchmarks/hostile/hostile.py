@@ -9,8 +9,8 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from heron.apps.client import app as honest
-from heron.comms import Reply, SmashedData, decode, encode
-from heron.engines.flower.records import Parcel, read_record, write_record
+from heron.flower.records import Parcel, read_record, write_record
+from heron.wire import Reply, SmashedData, decode, encode
 
 _LENGTH_BYTES = 8
 

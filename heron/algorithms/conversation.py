@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from heron.algorithms.fed_server import FedServer
-from heron.comms import Answer, Broadcast, FromClient, Link, Reply, SnapshotRequest, Upload
 from heron.errors import MessageError
+from heron.server.fed_server import FedServer
+from heron.wire import Answer, Broadcast, FromClient, Link, Reply, SnapshotRequest, Upload
 
 
 def converse(

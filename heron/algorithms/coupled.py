@@ -4,9 +4,9 @@ SplitFed (Thapa et al., AAAI 2022) and HO-SFL wait for the gradient at the cut, 
 """
 
 from heron.algorithms.conversation import converse
-from heron.algorithms.fed_server import FedServer
-from heron.algorithms.main_server import MainServer
-from heron.comms import Answer, Link, Reply, Upload
+from heron.server.fed_server import FedServer
+from heron.server.main_server import MainServer
+from heron.wire import Answer, Link, Reply, Upload
 
 
 def coupled_round(

@@ -4,10 +4,10 @@
 the same local loss as HERON-SFL; the client's gradient is exact and costs it the cached activations.
 """
 
-from heron.algorithms.alignment import refreshing_server
-from heron.algorithms.base import Algorithm
+from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.decoupled import decoupled_round
-from heron.algorithms.first_order import LocalLossClient
+from heron.client.first_order import LocalLossClient
+from heron.server.alignment import refreshing_server
 
 CSE_FSL = Algorithm(
     name="cse_fsl",

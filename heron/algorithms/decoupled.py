@@ -5,9 +5,9 @@ different client steps. Step numbers are those of HERON-SFL's round t.
 """
 
 from heron.algorithms.conversation import converse
-from heron.algorithms.fed_server import FedServer
-from heron.algorithms.main_server import MainServer
-from heron.comms import Link, Reply, Upload
+from heron.server.fed_server import FedServer
+from heron.server.main_server import MainServer
+from heron.wire import Link, Reply, Upload
 
 
 def decoupled_round(

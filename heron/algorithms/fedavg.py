@@ -6,9 +6,10 @@ Aguera y Arcas, AISTATS 2017 (arXiv 1602.05629).
 
 import torch
 
-from heron.algorithms.base import Algorithm, StepGenerator, StepKey, StepResult
+from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.decoupled import decoupled_round
-from heron.algorithms.first_order import LocalLossClient
+from heron.client.first_order import LocalLossClient
+from heron.client.step import StepGenerator, StepKey, StepResult
 from heron.data import Batch
 
 

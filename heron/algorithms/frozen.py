@@ -10,11 +10,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from heron.algorithms.base import Algorithm, ClientState, StepGenerator, StepKey, StepResult
+from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.decoupled import decoupled_round
-from heron.algorithms.hyperparameters import ClientSettings
-from heron.algorithms.local import LocalNetwork
+from heron.client.local import LocalNetwork
+from heron.client.step import ClientState, StepGenerator, StepKey, StepResult
 from heron.data import Batch
+from heron.wire.learning import ClientSettings
 
 
 class FrozenClient:

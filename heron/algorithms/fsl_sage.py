@@ -5,12 +5,12 @@ arXiv 2505.23182. The client trains theta_c with the gradient of l(f_a(f_c(x)), 
 rounds the server aligns theta_a (`alignment`), and theta_a goes down with the next broadcasts.
 """
 
-from heron.algorithms.alignment import AligningServer
-from heron.algorithms.base import Algorithm
+from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.decoupled import decoupled_round
-from heron.algorithms.first_order import LocalLossClient
-from heron.algorithms.hyperparameters import ClientSettings
-from heron.algorithms.local import LocalNetwork
+from heron.client.first_order import LocalLossClient
+from heron.client.local import LocalNetwork
+from heron.server.alignment import AligningServer
+from heron.wire.learning import ClientSettings
 
 
 class FslSageClient(LocalLossClient):

@@ -7,23 +7,24 @@ arXiv 2601.09076 (2026). A local step is one clean forward, which also yields th
 
 with theta_l <- theta_l - eta_l * (1/q) sum_p s_p u_p. Nothing is cached and no gradient is computed.
 
-`client.exact` moves the order boundary (`heron.algorithms.boundary`): so many modules at the client's end, the
+`client.exact` moves the order boundary (`heron.client.boundary`): so many modules at the client's end, the
 auxiliary network first, train exactly and the rest by zeroth order. 0 is the method as published.
 """
 
 import torch
 
-from heron.algorithms.alignment import refreshing_server
-from heron.algorithms.base import Algorithm, ClientLearner, StepGenerator, StepKey, StepResult
-from heron.algorithms.boundary import BoundaryClient, exact_settings
+from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.decoupled import decoupled_round
-from heron.algorithms.first_order import LocalLossClient
-from heron.algorithms.hyperparameters import ClientSettings
-from heron.algorithms.local import LocalNetwork
-from heron.algorithms.zeroth_order import ZerothOrderClient
+from heron.client.boundary import BoundaryClient, exact_settings
+from heron.client.first_order import LocalLossClient
+from heron.client.local import LocalNetwork
+from heron.client.step import ClientLearner, StepGenerator, StepKey, StepResult
+from heron.client.zeroth_order import ZerothOrderClient
 from heron.data import Batch
 from heron.errors import ConfigError
+from heron.server.alignment import refreshing_server
 from heron.split import num_client_modules, place_boundary
+from heron.wire.learning import ClientSettings
 
 
 class HeronClient(ZerothOrderClient):

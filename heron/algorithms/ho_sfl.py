@@ -23,13 +23,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from heron.algorithms.base import Algorithm, StepGenerator, StepKey, StepResult
+from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.coupled import coupled_round
-from heron.algorithms.hyperparameters import ClientSettings
-from heron.algorithms.local import LocalNetwork
-from heron.algorithms.surrogate import surrogate_loss
-from heron.algorithms.zeroth_order import ZerothOrderClient
+from heron.client.local import LocalNetwork
+from heron.client.step import StepGenerator, StepKey, StepResult
+from heron.client.surrogate import surrogate_loss
+from heron.client.zeroth_order import ZerothOrderClient
 from heron.data import Batch
+from heron.wire.learning import ClientSettings
 
 FIXED: dict[str, Any] = {"keep_state": False, "update": "scalars", "seed_groups": 1}
 """Hyperparameters that make it HO-SFL."""

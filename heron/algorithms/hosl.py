@@ -15,16 +15,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from heron.algorithms.base import Algorithm, Perturbed, StepGenerator, StepKey, StepResult
+from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.coupled import coupled_round
-from heron.algorithms.hyperparameters import ClientSettings
-from heron.algorithms.local import LocalNetwork
-from heron.algorithms.main_server import MainServer
-from heron.algorithms.uploads import clean_upload
-from heron.algorithms.zeroth_order import ZerothOrderClient
-from heron.comms import Answer, LossAnswer, ProbeData, Upload
+from heron.client.local import LocalNetwork
+from heron.client.step import Perturbed, StepGenerator, StepKey, StepResult
+from heron.client.zeroth_order import ZerothOrderClient
 from heron.data import Batch
 from heron.errors import ConfigError
+from heron.server.main_server import MainServer
+from heron.server.uploads import clean_upload
+from heron.wire import Answer, LossAnswer, ProbeData, Upload
+from heron.wire.learning import ClientSettings
 from heron.zo import preserved_buffers
 
 _SIGNS: dict[str, tuple[Literal[1, -1], ...]] = {"one_sided": (1,), "central": (1, -1)}

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from heron.algorithms.averaging import RunningMean
-from heron.algorithms.base import Algorithm
+from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.coupled import coupled_round
-from heron.algorithms.fed_server import FedServer
-from heron.algorithms.main_server import MainServer
-from heron.algorithms.server_setup import ServerSetup
-from heron.algorithms.split_client import SplitClient
+from heron.client.split_client import SplitClient
+from heron.server.fed_server import FedServer
+from heron.server.main_server import MainServer
+from heron.server.setup import ServerSetup
+from heron.wire.averaging import RunningMean
 
 
 class CopyPerClientServer(MainServer):

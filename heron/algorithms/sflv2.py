@@ -3,9 +3,9 @@
 "SplitFed: When Federated Learning Meets Split Learning", Thapa, Chamikara, Camtepe, Sun, AAAI 2022 (arXiv 2004.12088).
 """
 
-from heron.algorithms.base import Algorithm
+from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.coupled import coupled_round
-from heron.algorithms.split_client import SplitClient
+from heron.client.split_client import SplitClient
 
 SFLV2 = Algorithm(
     name="sflv2",

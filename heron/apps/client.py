@@ -5,7 +5,7 @@ from typing import Any
 
 from heron.config import build_clients, from_toml, override
 from heron.engines.clients import Clients
-from heron.engines.flower import make_client_app
+from heron.flower import make_client_app
 
 NODE_KEYS = ("device", "threads")
 """What a node may have other than the server."""

@@ -18,9 +18,9 @@ from heron.config import (
     to_toml,
     write_config,
 )
-from heron.engines.flower import make_server_app
-from heron.engines.flower.server_app import ServerPlan
 from heron.errors import ConfigError
+from heron.flower import make_server_app
+from heron.flower.server_app import ServerPlan
 
 _TEXTS = ("recipe", "algorithm", "set", "out", "resume")
 

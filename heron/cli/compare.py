@@ -12,9 +12,10 @@ from heron.cli.report import PAGE, warn
 from heron.cli.workers import run_all
 from heron.config import RunConfig, assigned_keys, build_federation, load_splits, profile_cost, use_threads_and_device
 from heron.config.run_files import free_folder, read_config, write_config
-from heron.engines import ClientCost, Metrics, RunDirectory, read_json, write_json
+from heron.costs.profile import ClientCost
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import plot_grid, plot_learning_curves, print_comparison, print_comparison_note, write_report
+from heron.runs.run_directory import Metrics, RunDirectory, read_json, write_json
 
 _COST_KEYS = {field.name for field in fields(ClientCost)}
 

@@ -14,9 +14,10 @@ from heron.config import build_run, fingerprint
 from heron.config.run_files import read_config, refuse_occupied
 from heron.config.schema import CausalLmConfig
 from heron.data import load_e2e_prompts
-from heron.engines import RunDirectory, load_checkpoint, write_json
 from heron.errors import CheckpointError, ConfigError
 from heron.lm import CausalLmSplit, continuations, load_tokenizer, save_whole, whole_model, write_parts
+from heron.runs.checkpoint import load_checkpoint
+from heron.runs.run_directory import RunDirectory, write_json
 
 # Continuations that are printed; all are in the JSON file.
 _SHOWN = 3

@@ -15,9 +15,10 @@ from heron.config import (
     use_threads_and_device,
     variants_of,
 )
-from heron.engines import too_small, write_json
+from heron.costs.plan import too_small
 from heron.errors import ConfigError
 from heron.report import print_plan
+from heron.runs.run_directory import write_json
 
 
 def plan_command(recipe: str, memory: str, assignments: list[str], json_path: Path | None) -> None:

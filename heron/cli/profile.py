@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from heron.config import RECIPES, profile_cost, recipe_config
-from heron.engines import write_json
 from heron.report import print_costs
+from heron.runs.run_directory import write_json
 
 
 def profile_command(recipe: str, algorithms: list[str], assignments: list[str], json_path: Path | None) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from heron.analysis import quality_of
-from heron.engines import Metrics
+from heron.runs.run_directory import Metrics
 
 _LINES = 10
 

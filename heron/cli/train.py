@@ -8,10 +8,11 @@ from pathlib import Path
 from heron.cli.progress import round_progress
 from heron.config import RunConfig, build_run, profile_cost, recipe_config, resolve_budget
 from heron.config.run_files import free_folder, read_config, refuse_occupied, write_config
-from heron.engines import Federation, Metrics, Run, RunDirectory, write_json
-from heron.engines.run_loop import Observer
+from heron.engines.in_process import Federation
 from heron.errors import MissingExtraError
 from heron.report import EventWriter, check_tensorboard, plot_learning_curves, print_run
+from heron.runs.run_directory import Metrics, RunDirectory, write_json
+from heron.runs.run_loop import Observer, Run
 
 
 def train_command(

@@ -14,8 +14,8 @@ import torch
 from heron.cli.progress import total_progress
 from heron.config import RunConfig, build_run
 from heron.config.run_files import read_config
-from heron.engines import RunDirectory
 from heron.errors import HeronError, TrainingError
+from heron.runs.run_directory import RunDirectory
 
 _POLL_S = 0.2
 _MAX_FAILURE_BYTES = 4096

@@ -14,10 +14,10 @@ from heron.config.recipe_parts import NO_LINK
 from heron.config.recipes import RECIPES
 from heron.config.schema import RunConfig
 from heron.data import Splits, labels_of, partition
-from heron.engines.federation import Federation
-from heron.engines.run_directory import RunDirectory
-from heron.engines.run_loop import Run
+from heron.engines.in_process import Federation
 from heron.errors import ConfigError
+from heron.runs.run_directory import RunDirectory
+from heron.runs.run_loop import Run
 
 
 def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunConfig:

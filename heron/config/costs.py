@@ -7,10 +7,10 @@ import torch
 from heron.algorithms import ALGORITHMS
 from heron.config.parts import build_split, criterion, federation_settings, use_threads_and_device
 from heron.config.schema import DigitsConfig, E2EConfig, RunConfig
-from heron.engines.client_step import ExampleShape, StepCost
-from heron.engines.plan import largest_exact, plan_step
-from heron.engines.profile import ClientCost, profile_step
-from heron.engines.step_flops import StepFlops, step_flops
+from heron.costs.client_step import ExampleShape, StepCost
+from heron.costs.plan import largest_exact, plan_step
+from heron.costs.profile import ClientCost, profile_step
+from heron.costs.step_flops import StepFlops, step_flops
 
 
 def resolve_budget(config: RunConfig) -> RunConfig:

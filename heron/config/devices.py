@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from heron.config.schema import RunConfig
 from heron.config.traffic import DeviceConfig, LinkConfig
-from heron.engines.link_model import DeviceClass, LinkModel
-from heron.engines.round_time import Device
-from heron.engines.step_flops import StepFlops
+from heron.costs.network import DeviceClass, LinkModel
+from heron.costs.round_time import Device
+from heron.costs.step_flops import StepFlops
 from heron.errors import ConfigError
 
 _MAX_FILE_BYTES = 2**20

@@ -5,16 +5,19 @@ from functools import partial
 import torch
 from torch.nn.functional import cross_entropy
 
-from heron.algorithms import Alignment, ClientSettings, Criterion
-from heron.comms import SmashedCodec
+from heron.client.attendance import Reliability
+from heron.client.local import Criterion
 from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, RunConfig
+from heron.costs.settings import FederationSettings
 from heron.data import Splits, load_cifar10, load_digits, load_e2e
-from heron.engines.attendance import Reliability
-from heron.engines.settings import FederationSettings
 from heron.errors import ConfigError
 from heron.lm import Adaptation, causal_lm, causal_lm_config, load_tokenizer
+from heron.seeds import derive_seed
+from heron.server.setup import Alignment
 from heron.split import SplitModel, build_seeded, digits_cnn, resnet18, token_cross_entropy
-from heron.zo import Estimator, derive_seed
+from heron.wire import SmashedCodec
+from heron.wire.learning import ClientSettings
+from heron.zo import Estimator
 
 
 def load_splits(config: RunConfig) -> Splits:

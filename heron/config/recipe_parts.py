@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from heron.algorithms import ALGORITHMS, OptimizerName
+from heron.algorithms import ALGORITHMS
 from heron.config.schema import ClientsConfig, RunConfig
 from heron.config.servers import FedServerConfig, ServerConfig
 from heron.config.traffic import LinkConfig, SmashedConfig
+from heron.zo.rules import OptimizerName
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from heron.config.overrides import from_toml, to_toml
 from heron.config.schema import RunConfig
-from heron.engines.checkpoint import write_atomically
-from heron.engines.run_directory import RunDirectory
 from heron.errors import CheckpointError
+from heron.files import write_atomically
+from heron.runs.run_directory import RunDirectory
 
 
 def read_config(directory: Path) -> RunConfig:

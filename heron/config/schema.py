@@ -4,8 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from heron.algorithms import Update, Weighting
-from heron.comms import Codec
 from heron.config.section import (
     NonNegativeFloat,
     NonNegativeInt,
@@ -18,6 +16,9 @@ from heron.config.section import (
 from heron.config.servers import FedServerConfig, ServerConfig
 from heron.config.traffic import LinkConfig, SmashedConfig
 from heron.lm import Base, LoraLayers
+from heron.server.fed_server import Weighting
+from heron.wire import Codec
+from heron.wire.learning import Update
 from heron.zo import Distribution, KernelName, Scheme
 
 

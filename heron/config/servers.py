@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from heron.algorithms import Aggregation, AggregationMethod, FedAdam
 from heron.config.section import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability, Section
+from heron.server.aggregation import Aggregation, AggregationMethod
+from heron.server.fed_adam import FedAdam
 
 
 class FedServerConfig(Section):

@@ -9,9 +9,9 @@ from heron.config.parts import build_split, criterion, federation_settings, load
 from heron.config.schema import RunConfig
 from heron.data import Batch, Splits, fetch, num_examples
 from heron.engines.clients import Clients
-from heron.engines.flower.expected import Expected
 from heron.engines.resident import Resident
 from heron.engines.servers import Servers
+from heron.flower.expected import Expected
 
 
 def build_servers(config: RunConfig, splits: Splits) -> tuple[Servers, Expected]:

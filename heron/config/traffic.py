@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from heron.comms import Codec
 from heron.config.section import NonNegativeFloat, NonNegativeInt, PositiveFloat, Section
+from heron.wire import Codec
 
 
 def _tuple(value: object) -> object:

@@ -7,7 +7,7 @@ from typing import Any
 
 from heron.config.parts import build_split, federation_settings
 from heron.config.schema import CausalLmConfig, ResNet18Config, RunConfig
-from heron.engines.plan import fake_split, possible_exact
+from heron.costs.plan import fake_split, possible_exact
 from heron.errors import SplitError
 from heron.split import SplitModel, has_batchnorm, ordered_children
 

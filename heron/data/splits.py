@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from heron.errors import DataError
-from heron.zo import derive_seed
+from heron.seeds import derive_seed
 
 Examples = Dataset[tuple[Tensor, ...]]
 

@@ -1,7 +1,7 @@
 """Settings that contradict each other or the algorithm, refused before anything is built."""
 
 from heron.algorithms import Algorithm
-from heron.engines.settings import FederationSettings
+from heron.costs.settings import FederationSettings
 from heron.errors import ConfigError
 
 

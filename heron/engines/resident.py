@@ -3,11 +3,16 @@
 import torch
 from torch import Tensor
 
-from heron.algorithms import Algorithm, Criterion, LocalNetwork, LocalPlan, Opener, Replayer, TensorStore, UpdateCodec
+from heron.algorithms import Algorithm
+from heron.client.local import Criterion, LocalNetwork
+from heron.client.local_plan import LocalPlan
+from heron.client.opening import Opener, TensorStore
+from heron.costs.settings import FederationSettings
 from heron.engines.refusals import check_optimizer, check_settings
-from heron.engines.settings import FederationSettings
 from heron.errors import ConfigError
 from heron.split import SplitModel, check_disjoint, check_trainable
+from heron.wire.update_codec import UpdateCodec
+from heron.wire.walks import Replayer
 
 
 class Resident:

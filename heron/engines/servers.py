@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from heron.algorithms import Aggregation, FedServerSetup, ServerSetup, make_fed_server
-from heron.comms import Ledger, Link
-from heron.engines.packing import pack, unpack
 from heron.engines.resident import Resident
-from heron.engines.settings import RoundResult
+from heron.engines.round_result import RoundResult
 from heron.errors import ConfigError
+from heron.seeds import derive_seed
+from heron.server.aggregation import Aggregation
+from heron.server.fed_servers import make_fed_server
+from heron.server.setup import FedServerSetup, ServerSetup
 from heron.split import SplitModel
-from heron.zo import derive_seed
+from heron.wire import Ledger, Link
+from heron.wire.packing import pack, unpack
 
 _LEAST_ROBUST = 3
 

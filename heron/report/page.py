@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from heron.analysis import quality_of
-from heron.engines import write_atomically
+from heron.files import write_atomically
 from heron.report.collect import SavedRun, collect_runs
 from heron.report.groups import Group, curve, differences, group_runs, rows
 from heron.report.units import bytes_text, flops_text, percent_text, seconds_text
@@ -16,7 +16,7 @@ from heron.report.units import bytes_text, flops_text, percent_text, seconds_tex
 _ASSETS = Path(__file__).parent / "assets"
 # Categories of `heron.metering`, from the bottom of the bar.
 _CATEGORIES = ("parameters", "buffers", "optimizer_state", "inputs", "activations", "gradients", "temporaries")
-# Kinds of `heron.comms`: first what is derived from data, then the model, then overhead.
+# Kinds of `heron.wire`: first what is derived from data, then the model, then overhead.
 _KINDS = ("smashed", "cut_gradient", "labels", "model", "scalars", "framing")
 
 

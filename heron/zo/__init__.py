@@ -1,9 +1,10 @@
 """Zeroth-order optimisation for any torch module: seeds, directions, probes, replayable updates.
 
-Needs torch only; knows nothing of federation, models or files. Read in this order: `seeds`, `stream`,
+Needs torch only; knows nothing of federation, models or files. Read in this order: `stream`,
 `kernel`, `torch_kernel`, `flat`, `forward_mode`, `probes`, `rules`, `optimizer`; `uniform` is for stochastic rounding.
 """
 
+from heron.seeds import derive_seed
 from heron.zo.buffers import preserved_buffers
 from heron.zo.flat import FlatParameters, LossFunction
 from heron.zo.forward_mode import exact_projected_gradients
@@ -11,7 +12,6 @@ from heron.zo.kernels import KERNELS, KernelName
 from heron.zo.optimizer import ZerothOrder
 from heron.zo.probes import SCHEMES, Estimator, Scheme
 from heron.zo.rules import RULES, SGD, Adam, Momentum
-from heron.zo.seeds import derive_seed
 from heron.zo.steps import RuleState, StepRecord, UpdateRule, replay_
 from heron.zo.stream import DISTRIBUTIONS, Distribution, direction
 from heron.zo.uniform import uniform_16

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from heron.seeds import derive_seed
 from heron.zo.flat import FlatParameters, LossFunction
 from heron.zo.kernels import KernelName
 from heron.zo.probes import Estimator
-from heron.zo.seeds import derive_seed
 from heron.zo.steps import StepRecord, UpdateRule
 
 

@@ -7,6 +7,7 @@ hence the same bits in NumPy.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -137,6 +138,8 @@ class Adam:
         flat.mark_restored()
         return RuleState(state.num_steps + len(records), state.moments)
 
+
+OptimizerName = Literal["sgd", "momentum", "adam"]
 
 RULES = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
 

@@ -8,12 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from heron.algorithms import ALGORITHMS, ClientSettings
-from heron.comms import Message, ModelBroadcast, ScalarBroadcast, ScalarReply, SnapshotRequest
+from heron.algorithms import ALGORITHMS
+from heron.client.attendance import Attendance, Reliability
+from heron.costs.settings import FederationSettings
 from heron.data import Splits
-from heron.engines import Federation, FederationSettings, Reliability, Run, RunDirectory
-from heron.engines.attendance import Attendance
+from heron.engines.in_process import Federation
+from heron.runs.run_directory import RunDirectory
+from heron.runs.run_loop import Run
 from heron.split import SplitModel
+from heron.wire import Message, ModelBroadcast, ScalarBroadcast, ScalarReply, SnapshotRequest
+from heron.wire.learning import ClientSettings
 from tests.conformance.test_algorithms import CLASSES, examples, partition
 
 

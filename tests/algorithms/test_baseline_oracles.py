@@ -8,9 +8,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from heron.algorithms import ALGORITHMS, Alignment, ClientSettings
-from heron.engines import Federation, FederationSettings
+from heron.algorithms import ALGORITHMS
+from heron.costs.settings import FederationSettings
+from heron.engines.in_process import Federation
+from heron.server.setup import Alignment
 from heron.split import SplitModel
+from heron.wire.learning import ClientSettings
 from tests.algorithms.test_oracles import BATCH, NUM_CLIENTS, ROUNDS, SEED, assert_same, data, order, small_split
 from tests.reference.baselines import fedavg, fsl_sage, splitfed
 

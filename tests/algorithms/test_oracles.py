@@ -8,11 +8,14 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from heron.algorithms import ALGORITHMS, ClientSettings
+from heron.algorithms import ALGORITHMS
+from heron.costs.settings import FederationSettings
 from heron.data import batch_indices
-from heron.engines import Federation, FederationSettings
+from heron.engines.in_process import Federation
+from heron.seeds import derive_seed
 from heron.split import SplitModel, linear_head
-from heron.zo import Estimator, derive_seed
+from heron.wire.learning import ClientSettings
+from heron.zo import Estimator
 from tests.reference.heron_sfl import cse_fsl, heron_sfl
 
 NUM_CLIENTS, ROUNDS, BATCH, SEED = 3, 2, 4, 7

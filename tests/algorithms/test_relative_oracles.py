@@ -10,12 +10,14 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
-from heron.algorithms import ALGORITHMS, ClientSettings
-from heron.comms import LossAnswer, ProbeData, ScalarReply, SmashedData
-from heron.engines import Federation, FederationSettings
-from heron.engines.attendance import Reliability
+from heron.algorithms import ALGORITHMS
+from heron.client.attendance import Reliability
+from heron.costs.settings import FederationSettings
+from heron.engines.in_process import Federation
 from heron.errors import ConfigError, MessageError, TrainingError
 from heron.split import SplitModel
+from heron.wire import LossAnswer, ProbeData, ScalarReply, SmashedData
+from heron.wire.learning import ClientSettings
 from heron.zo import Estimator
 from tests.algorithms.test_oracles import BATCH, NUM_CLIENTS, ROUNDS, SEED, data, order, small_split
 from tests.reference.relatives import hybrid

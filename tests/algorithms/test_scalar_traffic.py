@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from heron.algorithms import ClientSettings, FedServerSetup
-from heron.algorithms.scalar_server import ScalarFedServer
-from heron.comms import ModelBroadcast, ScalarBroadcast, ScalarReply, encode, encoded_sizes
 from heron.errors import MessageError, TrainingError
+from heron.server.scalar_server import ScalarFedServer
+from heron.server.setup import FedServerSetup
 from heron.split import SplitModel, linear_head
+from heron.wire import ModelBroadcast, ScalarBroadcast, ScalarReply, encode, encoded_sizes
+from heron.wire.learning import ClientSettings
 from heron.zo import Estimator
 from tests.algorithms.scalar_runs import assert_same_bits, clients, dense, federation, record
 from tests.conformance.test_algorithms import CLASSES

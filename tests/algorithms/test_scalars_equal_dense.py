@@ -5,9 +5,9 @@ from itertools import count, product
 import pytest
 import torch
 
-from heron.algorithms import Alignment
-from heron.comms import ModelBroadcast, ScalarReply
-from heron.engines import Reliability
+from heron.client.attendance import Reliability
+from heron.server.setup import Alignment
+from heron.wire import ModelBroadcast, ScalarReply
 from heron.zo import Estimator
 from tests.algorithms.scalar_runs import (
     GONE,

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
-from heron.algorithms import ALGORITHMS, ClientSettings
-from heron.algorithms.walks import Replayer, RoundWalks, Walk, schedule_of, summed
-from heron.engines import Federation, FederationSettings
+from heron.algorithms import ALGORITHMS
+from heron.costs.settings import FederationSettings
+from heron.engines.in_process import Federation
+from heron.wire.learning import ClientSettings
+from heron.wire.walks import Replayer, RoundWalks, Walk, schedule_of, summed
 from heron.zo import Estimator
 from tests.algorithms.scalar_runs import record
 from tests.algorithms.test_oracles import BATCH, NUM_CLIENTS, ROUNDS, SEED, data, order, small_split

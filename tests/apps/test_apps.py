@@ -13,9 +13,9 @@ from flwr.app import Context, RecordDict
 
 from heron.apps import client, server
 from heron.config import build_run, override, read_config, recipe_config, to_toml
-from heron.engines.flower import DeploymentSettings
 from heron.errors import CheckpointError, ConfigError
-from tests.engines.flower.grid import FakeGrid, Node, task_identity  # noqa: F401 - a fixture
+from heron.flower import DeploymentSettings
+from tests.flower.grid import FakeGrid, Node, task_identity  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]
 APP = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["flwr"]["app"]

@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 import heron.config.build
 from heron.cli.main import main
 from heron.data import Splits
-from heron.engines.federation import Federation
+from heron.engines.in_process import Federation
 
 QUICK = ["--set", "rounds=2"]
 DIGITS = ["train", "digits", *QUICK]

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from heron.cli.main import main
 from heron.config import build_split, from_toml, recipe_config
-from heron.engines.federation import Federation
+from heron.engines.in_process import Federation
 
 KEYS = {
     "round",

@@ -17,7 +17,7 @@ from heron.config import (
     resolve_budget,
     to_toml,
 )
-from heron.engines import profile_client
+from heron.engines.profile import profile_client
 from heron.errors import ConfigError
 
 # Peaks of a digits step are 138,724, 140,692, 168,940, ... bytes for client.exact = 0, 1, 2, ...

@@ -10,11 +10,16 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from heron.algorithms import ALGORITHMS, ClientSettings
-from heron.comms import encode
+from heron.algorithms import ALGORITHMS
+from heron.costs.settings import FederationSettings
 from heron.data import Splits
-from heron.engines import Federation, FederationSettings, Run, RunDirectory, load_checkpoint
+from heron.engines.in_process import Federation
+from heron.runs.checkpoint import load_checkpoint
+from heron.runs.run_directory import RunDirectory
+from heron.runs.run_loop import Run
 from heron.split import SplitModel, linear_head
+from heron.wire import encode
+from heron.wire.learning import ClientSettings
 
 NUM_CLIENTS, BATCH, CLASSES, CHANNELS = 3, 8, 4, 3
 SIZES = (20, 16, 24)

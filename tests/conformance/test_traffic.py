@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from heron.algorithms import ALGORITHMS
-from heron.comms import CODECS, SmashedCodec, SmashedData, encode, encode_bundle, pack_tensor, packed_bytes
-from heron.engines import Federation, Reliability, RunDirectory, load_checkpoint
+from heron.client.attendance import Reliability
+from heron.engines.in_process import Federation
 from heron.errors import ConfigError
-from heron.zo import derive_seed
+from heron.runs.checkpoint import load_checkpoint
+from heron.runs.run_directory import RunDirectory
+from heron.seeds import derive_seed
+from heron.wire import CODECS, SmashedCodec, SmashedData, encode, encode_bundle, pack_tensor, packed_bytes
 from tests.conformance.test_algorithms import (
     BATCH,
     CHANNELS,

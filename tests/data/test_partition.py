@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from heron.data import PARTITIONS, partition
 from heron.data.splits import library_seed
 from heron.errors import DataError, MissingExtraError
-from heron.zo import derive_seed
+from heron.seeds import derive_seed
 
 LABELS = np.arange(200) % 5
 GROUPS = np.arange(200) % 7 % 4  # four, of 57, 57, 57 and 29

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from heron.data.splits import library_seed, stratified, take
 from heron.errors import DataError
-from heron.zo import derive_seed
+from heron.seeds import derive_seed
 
 
 @given(seed=st.integers(-(2**63), 2**64 - 1))

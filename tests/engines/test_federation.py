@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from heron.algorithms import ALGORITHMS
-from heron.engines import Federation, FederationSettings
+from heron.costs.settings import FederationSettings
+from heron.engines.in_process import Federation
 from heron.errors import ConfigError, TrainingError
 from tests.conformance.test_algorithms import examples, federation, partition, split_model
 

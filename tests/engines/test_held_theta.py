@@ -12,15 +12,19 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from heron.algorithms import ClientSettings, Opener, Replayer
 from heron.algorithms.conversation import converse
-from heron.algorithms.digests import digest_of
-from heron.algorithms.walk_log import flatten, rebuild
-from heron.algorithms.walks import RoundWalks, Walk
-from heron.comms import ModelBroadcast, ScalarBroadcast, SnapshotRequest
-from heron.engines import Federation, RunDirectory, client_states, run_loop
-from heron.engines.client_states import ClientStates
+from heron.client import states as client_states
+from heron.client.opening import Opener
+from heron.client.states import ClientStates
+from heron.engines.in_process import Federation
 from heron.errors import MessageError
+from heron.runs import run_loop
+from heron.runs.run_directory import RunDirectory
+from heron.wire import ModelBroadcast, ScalarBroadcast, SnapshotRequest
+from heron.wire.digests import digest_of
+from heron.wire.learning import ClientSettings
+from heron.wire.walk_log import flatten, rebuild
+from heron.wire.walks import Replayer, RoundWalks, Walk
 from heron.zo import Estimator
 from tests.algorithms.scalar_runs import (
     GONE,
@@ -35,7 +39,7 @@ from tests.algorithms.scalar_runs import (
     record,
     run,
 )
-from tests.comms.drawing import tensors
+from tests.wire.drawing import tensors
 
 ROUNDS = 5
 CLIENT = 1

@@ -2,8 +2,9 @@
 
 import pytest
 
-from heron.algorithms import ClientSettings
-from heron.engines import RunDirectory, profile_client
+from heron.engines.profile import profile_client
+from heron.runs.run_directory import RunDirectory
+from heron.wire.learning import ClientSettings
 from heron.zo import Estimator
 from tests.conformance.test_algorithms import (
     BATCH,

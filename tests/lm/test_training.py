@@ -13,13 +13,21 @@ from torch.nn.functional import cross_entropy
 pytest.importorskip("transformers", reason="language models come from transformers")
 pytest.importorskip("peft", reason="LoRA comes from peft")
 
-from heron.algorithms import ALGORITHMS, ClientSettings, LocalNetwork, StepKey, finish
-from heron.comms import CutGradient, ModelBroadcast, Reply, SmashedData
+from heron.algorithms import ALGORITHMS
+from heron.client.local import LocalNetwork
+from heron.client.round import finish
+from heron.client.step import StepKey
+from heron.costs.client_step import ExampleShape, StepCost
+from heron.costs.plan import plan_step
+from heron.costs.profile import profile_step
+from heron.costs.settings import FederationSettings
 from heron.data import Batch, TokenSequences, fetch
-from heron.engines import ExampleShape, Federation, FederationSettings, StepCost, plan_step, profile_step
+from heron.engines.in_process import Federation
 from heron.errors import HeronError
 from heron.lm import Adaptation, causal_lm, whole_model
 from heron.split import SplitModel, build_seeded, num_counted, token_cross_entropy
+from heron.wire import CutGradient, ModelBroadcast, Reply, SmashedData
+from heron.wire.learning import ClientSettings
 from heron.zo import Estimator, FlatParameters
 from tests.lm.models import NUM_BLOCKS, NUM_TOKENS, WIDTH
 

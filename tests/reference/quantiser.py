@@ -1,4 +1,4 @@
-"""Stochastic rounding and subtractive dither value by value, in plain loops: the oracle of `heron.comms.quantiser`.
+"""Stochastic rounding and subtractive dither value by value, in plain loops: the oracle of `heron.wire.quantiser`.
 
 Exact fractions, but for the two roundings that the format defines: the step to float32, the position on the grid to
 2^-16 of a step.

@@ -6,7 +6,7 @@ For durations that are whole numbers of ticks.
 from collections import deque
 from collections.abc import Sequence
 
-from heron.engines.round_time import Compute, Receive, Send, Serve, Timeline
+from heron.costs.round_time import Compute, Receive, Send, Serve, Timeline
 
 
 class Pipe:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from heron.algorithms.hyperparameters import ClientSettings
-from heron.algorithms.zeroth_order import ZerothOrderPart
+from heron.client.zeroth_order import ZerothOrderPart
 from heron.config import build_run, recipe_config
 from heron.errors import ConfigError
+from heron.wire.learning import ClientSettings
 from heron.zo import (
     RULES,
     SGD,

@@ -8,18 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from heron.zo import (
-    DISTRIBUTIONS,
-    SCHEMES,
-    SGD,
-    Adam,
-    Estimator,
-    FlatParameters,
-    Scheme,
-    ZerothOrder,
-    derive_seed,
-    replay_,
-)
+from heron.seeds import derive_seed
+from heron.zo import DISTRIBUTIONS, SCHEMES, SGD, Adam, Estimator, FlatParameters, Scheme, ZerothOrder, replay_
 from heron.zo.stream import Distribution
 from tests.reference.problems import bits, conv_net, same_bits, state_bits
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from heron.zo import DISTRIBUTIONS, SCHEMES, SGD, Estimator, FlatParameters, Scheme, StepRecord, derive_seed
+from heron.seeds import derive_seed
+from heron.zo import DISTRIBUTIONS, SCHEMES, SGD, Estimator, FlatParameters, Scheme, StepRecord
 from heron.zo.stream import Distribution
 from tests.reference import estimators as reference
 from tests.reference import stream as reference_stream

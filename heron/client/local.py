@@ -1,0 +1,200 @@
+"""The network a client holds and its local loss, with or without micro-batches and activation checkpointing.
+
+`B` examples of a batch, `b` of a micro-batch.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from heron.client.checkpointing import checkpointed
+from heron.data import Batch
+from heron.errors import MessageError
+from heron.split import SplitModel, is_stochastic, num_counted, persistent_buffers, seeded_randomness
+
+Criterion = Callable[[Any, Tensor], Tensor]
+"""Mean loss over the examples of a batch: (outputs of B examples, labels of B examples) -> shape ()."""
+
+
+Head = Literal["auxiliary", "server"]
+"""What a client computes its local loss with: the auxiliary network, or the rest of the network itself."""
+
+
+class LocalNetwork:
+    """The client part and, where the client has a local loss, the head that it is computed with.
+
+    Args:
+        split: the cut network; its parts are used in place.
+        criterion: mean loss over a batch.
+        head: None for clients that hold the client part only.
+        micro_batch: examples per forward pass; None computes the batch in one. The loss is the same up to rounding,
+            because it is additive over examples.
+        checkpointing: whether passes that build a graph keep few activations and compute the rest again.
+    """
+
+    def __init__(
+        self,
+        split: SplitModel,
+        criterion: Criterion,
+        *,
+        head: Head | None,
+        micro_batch: int | None = None,
+        checkpointing: bool = False,
+    ) -> None:
+        self.module = nn.ModuleDict({"client": split.client} | ({head: getattr(split, head)} if head else {}))
+        self.criterion = criterion
+        self.micro_batch = micro_batch
+        self._head = head
+        self._checkpointing = checkpointing
+        self._stochastic = is_stochastic(self.module)
+
+    def smash(self, inputs: Tensor) -> Tensor:
+        """Smashed data of b inputs: z = f_c(x), shape (b, ...)."""
+        return self.run(self.module["client"], inputs)
+
+    def head_loss(self, smashed: Tensor, labels: Tensor) -> Tensor:
+        """Mean of the local loss over b examples, e.g. of l(f_a(z), y), shape ()."""
+        assert self._head is not None  # asked for by clients that have one
+        return self.criterion(self.run(self.module[self._head], smashed), labels)
+
+    def pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, float | Tensor]]:
+        """Micro-batches with their share of the batch's mean: (inputs, labels, b / B, or that of labels that count)."""
+        size = self.micro_batch or len(batch)
+        for start in range(0, len(batch), size):
+            labels = batch.labels[start : start + size]
+            yield batch.inputs[start : start + size], labels, _share(labels, batch.labels)
+
+    def clean_pass(
+        self, batch: Batch, seed: int, each_loss: Callable[[Tensor], None] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """One forward pass for both the upload and the clean loss.
+
+        Args:
+            batch: B examples.
+            seed: seed of the Dropout masks.
+            each_loss: called with every micro-batch's share of the loss before the next one is computed, so that a
+                first-order client can backpropagate with one micro-batch's activations alive.
+
+        Returns:
+            Smashed data, detached, shape (B, ...), and the local loss, shape ().
+        """
+        smashed = Collector(batch)
+        with self.randomness(seed):
+            loss = self._loss(batch, smashed.add, each_loss)
+        return smashed.take(), loss
+
+    def loss_pass(self, batch: Batch, seed: int, each_loss: Callable[[Tensor], None] | None = None) -> Tensor:
+        """The local loss at the present parameters, shape (); keeps no smashed data. Arguments as of `clean_pass`."""
+        with self.randomness(seed):
+            return self._loss(batch, each_loss=each_loss)
+
+    def smash_pass(self, batch: Batch, seed: int) -> Tensor:
+        """Smashed data of a batch, detached, without a loss."""
+        smashed = Collector(batch)
+        with self.randomness(seed):
+            for inputs, _, _ in self.pieces(batch):
+                smashed.add(self.smash(inputs))
+        return smashed.take()
+
+    def graph_pass(self, batch: Batch, seed: int) -> tuple[list[Tensor], GradientEdge]:
+        """Smashed data of the whole batch, detached, alone in a list, and where its gradient enters the graph.
+
+        The edge does not hold the smashed data: once popped and handed over, its room is free.
+        """
+        with torch.enable_grad(), self.randomness(seed):
+            smashed = self.smash(batch.inputs)
+        return [smashed.detach()], get_gradient_edge(smashed)
+
+    def randomness(self, seed: int) -> AbstractContextManager[None]:
+        """Dropout masks as a function of the seed, so that every pass of a step draws the same ones."""
+        if not self._stochastic:
+            return nullcontext()
+        return seeded_randomness(seed, next(self.module.parameters()).device)
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Buffers by name that the state dict holds: they travel with the parameters, the Fed Server averages them."""
+        return persistent_buffers(self.module)
+
+    @torch.no_grad()
+    def load_buffers_(self, model: Mapping[str, Tensor]) -> None:
+        """Copy every buffer from a received model.
+
+        Raises:
+            MessageError: if one is absent or has another shape.
+        """
+        for name, buffer in self.buffers().items():
+            received = model.get(name)
+            if received is None or received.shape != buffer.shape:
+                found = None if received is None else tuple(received.shape)
+                raise MessageError(f"buffer {name!r}: expected shape {tuple(buffer.shape)}, found {found}")
+            buffer.copy_(received)
+
+    def run(self, module: nn.Module, inputs: Tensor) -> Tensor:
+        """Call a part; with activation checkpointing where a graph is built and it is asked for."""
+        if self._checkpointing and torch.is_grad_enabled():
+            return checkpointed(module, inputs)
+        outputs: Tensor = module(inputs)
+        return outputs
+
+    def _loss(
+        self,
+        batch: Batch,
+        each_smashed: Callable[[Tensor], None] | None = None,
+        each_loss: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        total: Tensor | None = None
+        for inputs, labels, share in self.pieces(batch):
+            smashed = self.smash(inputs)
+            loss = self.head_loss(smashed, labels) * share
+            if each_smashed is not None:
+                each_smashed(smashed)
+            del smashed
+            if each_loss is not None:
+                each_loss(loss)
+                loss = loss.detach()
+            total = loss if total is None else total + loss
+        assert total is not None  # a batch holds at least one example
+        return total
+
+
+def _share(part: Tensor, whole: Tensor) -> float | Tensor:
+    """What a micro-batch's mean counts in that of its batch: each example alike, or each token that counts."""
+    if len(part) == len(whole):
+        return 1.0
+    if part.dim() < 2 or part.dtype.is_floating_point:
+        return len(part) / len(whole)
+    return num_counted(part) / num_counted(whole).clamp(min=1)
+
+
+class Collector:
+    """Joins the smashed data of micro-batches in a buffer made once, so that it is never held twice.
+
+    Args:
+        batch: the whole batch.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._num_examples = len(batch)
+        self._filled = 0
+        self._smashed: Tensor | None = None
+
+    def add(self, piece: Tensor) -> None:
+        """Take the smashed data of the next b examples."""
+        piece = piece.detach()
+        if len(piece) == self._num_examples:
+            self._smashed = piece
+            return
+        if self._smashed is None:
+            self._smashed = piece.new_empty((self._num_examples, *piece.shape[1:]))
+        self._smashed[self._filled : self._filled + len(piece)] = piece
+        self._filled += len(piece)
+
+    def take(self) -> Tensor:
+        """The smashed data of all B examples, which is not held here any longer."""
+        assert self._smashed is not None  # every batch has been through add
+        smashed, self._smashed = self._smashed, None
+        return smashed

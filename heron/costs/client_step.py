@@ -1,0 +1,189 @@
+"""One local step of one client, ready to be measured, and what it costs in memory, operations and bytes."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from heron.algorithms import Algorithm
+from heron.client.local import Criterion, LocalNetwork
+from heron.client.step import ClientLearner, Perturbed, StepKey
+from heron.costs.settings import FederationSettings
+from heron.data import Batch
+from heron.metering import count_forwards, measure_flops, measure_memory
+from heron.split import SplitModel, check_normalisation
+from heron.wire import SmashedCodec, smashed_bytes
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Cost of one local step of one client, as far as it depends on shapes alone.
+
+    Attributes:
+        algorithm: its name.
+        peak_memory_bytes: largest number of live tensor bytes at any instant of the step.
+        memory_breakdown_bytes: what those bytes were; sums to the peak.
+        flops_per_step: floating-point operations of matrix products and convolutions (2 per multiply-add), backward
+            passes included.
+        forwards_per_step: forward passes of the client part, those that checkpointing repeats included; one with
+            tangents (`estimator.scheme=jvp`) counts once here and with all its products in `flops_per_step`.
+        smashed_bytes_per_step: bytes of smashed data at the cut layer as the codec writes them, before compression,
+            those of probes that go up included.
+    """
+
+    algorithm: str
+    peak_memory_bytes: int
+    memory_breakdown_bytes: dict[str, int]
+    flops_per_step: int
+    forwards_per_step: int
+    smashed_bytes_per_step: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ExampleShape:
+    """What a batch looks like, without its values: costs depend on nothing else.
+
+    Attributes:
+        inputs: shape of one input.
+        labels: shape of one label; () for a class.
+        dtype: of the inputs; labels are int64.
+    """
+
+    inputs: tuple[int, ...]
+    labels: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.float32
+
+    def batch(self, size: int, device: str) -> Batch:
+        """A batch of B = `size` zeros; zero is a class, and a token that counts."""
+        inputs = torch.zeros(size, *self.inputs, dtype=self.dtype, device=device)
+        return Batch(inputs, torch.zeros(size, *self.labels, dtype=torch.int64, device=device))
+
+
+class ClientStep:
+    """A client's local step as a function without arguments.
+
+    Args:
+        algorithm: whose client it is.
+        local: what the client holds, in training mode.
+        learner: its learning, on `local`.
+        batch: B examples.
+        settings: seed of the run and codec count here.
+
+    Attributes:
+        smashed_bytes: bytes of smashed data of the latest step.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        local: LocalNetwork,
+        learner: ClientLearner,
+        batch: Batch,
+        settings: FederationSettings,
+    ) -> None:
+        self.algorithm = algorithm
+        self.local = local
+        self.learner = learner
+        self.batch = batch
+        self.smashed_bytes = 0
+        self._seed = settings.seed
+        # A server that evaluates probes is refused another codec when it trains.
+        self._codec = SmashedCodec() if algorithm.answers == "loss" else settings.codec
+
+    def __call__(self) -> None:
+        """Make the step, the first of the run."""
+        step = self.learner.step(self.batch, StepKey(self._seed, 0, 0, 0))
+        self.smashed_bytes = 0
+        answer: Tensor | None = None
+        while True:
+            try:
+                parcel = [step.send(answer)]
+            except StopIteration:
+                return
+            # Handed over, as an engine does before the step learns; the client holds the answer while it does.
+            answer = self._answer(parcel.pop())
+
+    def _answer(self, handed_over: Tensor | Perturbed | None) -> Tensor | None:
+        """Zeros in the shape of what the Main Server would send back."""
+        smashed = handed_over.smashed if isinstance(handed_over, Perturbed) else handed_over
+        if smashed is None:
+            return None
+        self.smashed_bytes += smashed_bytes(smashed.shape, smashed.dtype, self._codec)
+        if self.algorithm.answers is None:
+            return None
+        shape = smashed.shape if self.algorithm.answers == "cut_gradient" else ()
+        dtype, device = smashed.dtype, smashed.device
+        del handed_over, smashed
+        return torch.zeros(shape, dtype=dtype, device=device)
+
+
+def local_step(
+    split: SplitModel,
+    algorithm: Algorithm,
+    settings: FederationSettings,
+    example: ExampleShape,
+    criterion: Criterion,
+) -> ClientStep:
+    """The local step of a client that there is no federation around.
+
+    Args:
+        split: the cut network, on its device; put into training mode.
+        algorithm: a row of `ALGORITHMS`.
+        settings: how to train; batch, micro-batch, checkpointing and the client's settings count here.
+        example: what a batch looks like.
+        criterion: mean loss over a batch.
+
+    Raises:
+        HeronError: if clients of this algorithm cannot be made with these settings.
+    """
+    split.train()
+    local = LocalNetwork(
+        split,
+        criterion,
+        head=algorithm.head,
+        micro_batch=settings.micro_batch,
+        checkpointing=settings.checkpointing,
+    )
+    check_normalisation(split, local.module, settings.micro_batch)
+    learner = algorithm.make_client(local, algorithm.client_settings(settings.client))
+    return ClientStep(algorithm, local, learner, example.batch(settings.batch_size, settings.device), settings)
+
+
+def step_cost(step: ClientStep) -> StepCost:
+    """Measure a step by making two.
+
+    Args:
+        step: the step; its client trains.
+
+    Returns:
+        The cost of the second one.
+    """
+    module, batch = step.local.module, step.batch
+    # Checkpointing calls the layers, not the module that holds them.
+    first_layer = next(layer for layer in module["client"].modules() if not list(layer.children()))
+    with count_forwards(module["client"]) as forwards, count_forwards(first_layer) as passes:
+        flops = measure_flops(step)
+    num_pieces = -(-len(batch) // (step.local.micro_batch or len(batch)))
+    # In the second step, because the optimiser state of a first-order client exists after its first.
+    resident = step.learner.resident()
+    memory = measure_memory(
+        step,
+        parameters=resident["parameters"],
+        buffers=resident["buffers"],
+        optimizer_state=resident["optimizer_state"],
+        inputs=[batch.inputs, batch.labels],
+        modules=[module],
+    )
+    return StepCost(
+        algorithm=step.algorithm.name,
+        peak_memory_bytes=memory.peak_bytes,
+        memory_breakdown_bytes=memory.breakdown_bytes,
+        flops_per_step=flops,
+        forwards_per_step=max(forwards.count, passes.count) // num_pieces,
+        smashed_bytes_per_step=step.smashed_bytes,
+    )

@@ -1,0 +1,113 @@
+"""Floating-point operations of a local step between what it hands over, and of the server's answer to each of these.
+
+Counted on fake tensors by the code that trains, as `plan_step` does: no data, next to no memory.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch._subclasses import FakeTensorMode
+
+from heron.algorithms import Algorithm
+from heron.client.local import Criterion
+from heron.client.step import Perturbed, StepGenerator, StepKey
+from heron.costs.client_step import ExampleShape, local_step
+from heron.costs.plan import BuildSplit
+from heron.costs.settings import FederationSettings
+from heron.metering import measure_flops
+from heron.server.main_server import MainServer
+from heron.server.setup import ServerSetup
+from heron.wire import CutGradient, ProbeData, SmashedData
+
+_PLACE = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class StepFlops:
+    """Operations of one local step on a full batch; those on B examples are B / batch_size of them.
+
+    Attributes:
+        client: before the first tensor is handed over, between two of them, after the last.
+        server: with each tensor that is handed over; empty where nothing ever goes up.
+        batch_size: examples of a full batch.
+    """
+
+    client: tuple[int, ...]
+    server: tuple[int, ...]
+    batch_size: int
+
+
+def step_flops(
+    build: BuildSplit, algorithm: Algorithm, settings: FederationSettings, example: ExampleShape, criterion: Criterion
+) -> StepFlops:
+    """Count the operations of a step on both sides of the cut.
+
+    Args:
+        build: builds the cut network.
+        algorithm: a row of `ALGORITHMS`.
+        settings: how to train.
+        example: what a batch looks like.
+        criterion: mean loss over a batch.
+
+    Raises:
+        HeronError: if clients of this algorithm cannot be made with these settings.
+    """
+    with FakeTensorMode():
+        # Not `.to`: torch refuses to swap fake parameters that something still watches.
+        with torch.device(settings.device):
+            split = build()
+        client = local_step(split, algorithm, settings, example, criterion)
+        # Update rules are elementwise, which is not counted: any will do.
+        setup = ServerSetup(split, criterion, "sgd", 0.0, settings.seed)
+        server = algorithm.make_main_server(setup)
+        step = client.learner.step(client.batch, StepKey(settings.seed, *_PLACE))
+        counted = _count(step, server, algorithm, client.batch.labels)
+    # Uploads that are trained on again are like those that come.
+    return replace(counted, server=tuple(flops * (1 + settings.reuse) for flops in counted.server))
+
+
+def _count(step: StepGenerator, server: MainServer, algorithm: Algorithm, labels: Tensor) -> StepFlops:
+    client_flops: list[int] = []
+    server_flops: list[int] = []
+    answer: Tensor | None = None
+    while True:
+        parcel: list[Tensor | Perturbed | None] = []
+        client_flops.append(measure_flops(partial(_advance, step, answer, parcel)))
+        if not parcel:
+            return StepFlops(tuple(client_flops), tuple(server_flops), len(labels))
+        handed_over = parcel.pop()
+        if handed_over is not None:
+            answers: list[Tensor | None] = []
+            server_flops.append(measure_flops(partial(_serve, server, algorithm, handed_over, labels, answers)))
+            answer = answers.pop()
+
+
+def _advance(step: StepGenerator, answer: Tensor | None, parcel: list[Tensor | Perturbed | None]) -> None:
+    """Run the step to what it hands over next, which goes into the parcel; nothing does at its end."""
+    try:
+        parcel.append(step.send(answer))
+    except StopIteration:
+        return
+
+
+def _serve(
+    server: MainServer,
+    algorithm: Algorithm,
+    handed_over: Tensor | Perturbed,
+    labels: Tensor,
+    answers: list[Tensor | None],
+) -> None:
+    """Let the Main Server have an upload; what it sends back goes into the answers."""
+    if isinstance(handed_over, Perturbed):
+        upload: ProbeData | SmashedData = ProbeData(*_PLACE, handed_over.probe, handed_over.smashed, labels)
+    else:
+        upload = SmashedData(*_PLACE, handed_over, labels)
+    if algorithm.answers is None:
+        assert isinstance(upload, SmashedData)  # probes go up for their losses
+        server.train(upload)
+        answers.append(None)
+        return
+    answer = server.answer(upload)
+    answers.append(answer.gradient if isinstance(answer, CutGradient) else answer.loss)

@@ -1,0 +1,123 @@
+"""Notes what every client of a round sends, receives and computes, for the time that this would have taken.
+
+Messages are noted where the channel counts them, computing where the learner does it: no algorithm, protocol or type of
+message is known here.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepKey, StepResult
+from heron.costs.network import LinkModel
+from heron.costs.round_time import Compute, Event, Receive, Send, Serve, Timeline, round_seconds
+from heron.data import Batch
+from heron.wire import Direction
+
+
+class RoundTrace:
+    """The events of a round, client after client.
+
+    Args:
+        model: what the clients have.
+    """
+
+    def __init__(self, model: LinkModel) -> None:
+        self._model = model
+        self._timelines: list[Timeline] = []
+        self._events: list[Event] = []
+        self._num_served = 0
+        self._client_id: int | None = None
+
+    def begin_client(self, client_id: int) -> None:
+        """What follows is of this client; its second conversation of a round goes on where the first one ended."""
+        if self._timelines and self._client_id == client_id:
+            return
+        self._client_id = client_id
+        self._events = []
+        self._num_served = 0
+        self._timelines.append(Timeline(self._model.device(client_id), self._events))
+
+    def message(self, direction: Direction, num_bytes: int) -> None:
+        """A message has passed the channel."""
+        self._events.append(Send(num_bytes) if direction == "uplink" else Receive(num_bytes))
+
+    def computed(self, segment: int, num_examples: int) -> None:
+        """The client has computed a local step from one tensor that it hands over to the next.
+
+        Args:
+            segment: which piece of the step, from 0.
+            num_examples: size of the batch.
+        """
+        flops = self._model.flops
+        if flops is not None:
+            self._events.append(Compute(flops.client[segment] * num_examples / flops.batch_size))
+
+    def served(self, num_examples: int) -> None:
+        """The Main Server gets an upload to compute with, which the latest message brought.
+
+        Args:
+            num_examples: of the upload.
+        """
+        flops = self._model.flops
+        # A step that uploads anything uploads all it hands over, in order.
+        cost = 0.0
+        if flops is not None:
+            cost = flops.server[self._num_served % len(flops.server)] * num_examples / flops.batch_size
+        self._num_served += 1
+        self._events.append(Serve(cost))
+
+    def take_seconds(self) -> float:
+        """Simulated time of what was noted since the last call."""
+        timelines, self._timelines = self._timelines, []
+        return round_seconds(timelines, self._model.server_flops_per_s)
+
+
+class TracedLearner:
+    """A client's learning whose computing is noted; it hands over and returns what the learner does.
+
+    Args:
+        learner: the algorithm's client.
+        trace: where to.
+    """
+
+    def __init__(self, learner: ClientLearner, trace: RoundTrace) -> None:
+        self._learner = learner
+        self._trace = trace
+
+    def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
+        """As the learner."""
+        self._learner.load(model, state)
+
+    def step(self, batch: Batch, key: StepKey) -> StepGenerator:
+        """One local step; no variable holds what it hands over."""
+        step = self._learner.step(batch, key)
+        answer: Tensor | None = None
+        segment = 0
+        while True:
+            parcel: list[Tensor | Perturbed | None] = []
+            try:
+                parcel.append(step.send(answer))
+            except StopIteration as stop:
+                result: StepResult = stop.value
+                return result
+            finally:
+                self._trace.computed(segment, len(batch))
+            segment += 1
+            answer = yield parcel.pop()
+
+    def model(self) -> dict[str, Tensor]:
+        """As the learner."""
+        return self._learner.model()
+
+    def replayed(self) -> tuple[str, ...]:
+        """As the learner."""
+        return self._learner.replayed()
+
+    def state(self) -> ClientState:
+        """As the learner."""
+        return self._learner.state()
+
+    def resident(self) -> dict[str, list[Tensor]]:
+        """As the learner."""
+        return self._learner.resident()

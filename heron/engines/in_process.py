@@ -1,0 +1,199 @@
+"""All parties of a split federation in one process: the reference engine.
+
+Clients are swapped through one resident network; messages pass a channel that counts encoded bytes and, in `wire`
+mode, encodes and decodes every one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from heron.algorithms import Algorithm
+from heron.client.local import Criterion
+from heron.client.states import ClientStates
+from heron.costs.network import LinkModel
+from heron.costs.settings import FederationSettings
+from heron.costs.trace import RoundTrace, TracedLearner
+from heron.data import fetch
+from heron.engines.clients import Clients, Examples
+from heron.engines.resident import Resident
+from heron.engines.round_result import RoundResult
+from heron.engines.servers import Servers, check_participants
+from heron.split import SplitModel
+from heron.wire import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Message, Upload
+
+
+class Federation:
+    """Clients, Main Server and Fed Server of one run, and the link between them.
+
+    Args:
+        split: the cut network; trained in place.
+        algorithm: a row of `ALGORITHMS`.
+        dataset: training examples.
+        partition: each client's positions in the data set, shape (n_i,) each.
+        settings: how to train.
+        criterion: mean loss over a batch; cross-entropy by default.
+        link: devices and links whose time is simulated; None for none.
+
+    Attributes:
+        servers: the servers' side.
+        clients: the clients' side.
+        states: what clients keep between rounds.
+        held: the theta that each client has received last, where replies hold scalars.
+        simulated_s: time that the rounds so far would have taken on the devices and links; None without them.
+
+    Raises:
+        SplitError: if the network cannot be trained this way.
+        ConfigError: if a round asks for more clients than there are, the algorithm's clients have no such optimiser, or
+            the auxiliary network is to be refreshed and clients train none.
+    """
+
+    def __init__(
+        self,
+        split: SplitModel,
+        algorithm: Algorithm,
+        dataset: Examples,
+        partition: Sequence[np.ndarray],
+        settings: FederationSettings,
+        criterion: Criterion = cross_entropy,
+        link: LinkModel | None = None,
+    ) -> None:
+        check_participants(settings.clients_per_round, len(partition))
+        example = fetch(dataset, partition[0][:2], torch.device(settings.device))
+        resident = Resident(split, algorithm, settings, criterion, example.inputs)
+        self.clients = Clients(resident, dataset, partition)
+        self.servers = Servers(resident, len(partition))
+        self.states = ClientStates()
+        self.held = ClientStates()
+        self.simulated_s = None if link is None else 0.0
+        self._trace = None if link is None else RoundTrace(link)
+        self.split = resident.split
+        self.algorithm = algorithm
+        self.settings = settings
+        self.dataset = dataset
+        self.partition = self.clients.partition
+        self.local = resident.local
+        self.learner = resident.learner
+        self.fed_server = self.servers.fed_server
+        self.main_server = self.servers.main_server
+        self._channel = self._make_channel()
+
+    @property
+    def ledger(self) -> Ledger:
+        """Traffic so far."""
+        return self.servers.ledger
+
+    @property
+    def client_examples(self) -> int:
+        """Examples that clients have trained on so far, those of dropped clients included."""
+        return self.servers.client_examples
+
+    @property
+    def next_round(self) -> int:
+        """Of the next round, t, from 0."""
+        return self.servers.next_round
+
+    def run_round(self) -> RoundResult:
+        """Run the next round.
+
+        Raises:
+            TrainingError: if a loss or an update is not finite; the federation is then of no further use.
+        """
+        result = self.servers.run_round(self, self.participants(self.next_round))
+        if self._trace is not None and self.simulated_s is not None:
+            self.simulated_s += self._trace.take_seconds()
+        return replace(result, simulated_s=self.simulated_s)
+
+    def participants(self, round_index: int) -> list[int]:
+        """The clients of a round, ascending."""
+        return self.servers.participants(round_index)
+
+    def exchange(self, broadcast: Broadcast) -> Conversation:
+        """The link to a client (`heron.wire.Link`): its uploads as they come, its reply last."""
+        if self._trace is not None:
+            self._trace.begin_client(broadcast.client_id)
+        received = self._channel.pass_through(broadcast, "downlink")
+        assert isinstance(received, Broadcast)  # the channel keeps a message's type
+        client = self._attend(received)
+        del received  # the client's to drop
+        if self.settings.bundle:
+            yield from map(self._noted, self._channel.collect(client))
+            return
+        answer: Answer | None = None
+        while True:
+            try:
+                parcel = [self._receive(client.send(None if answer is None else self._answer(answer)))]
+            except StopIteration:
+                return
+            answer = None
+            # Popped in the expression: no variable holds smashed data, so it dies with its consumer's.
+            answer = yield parcel.pop()
+
+    def load_global_model(self) -> SplitModel:
+        """The network with the global parameters in place: {theta_c, theta_s} and the auxiliary network."""
+        return self.servers.load_global_model()
+
+    def keep_states_in(self, folder: Path) -> None:
+        """Keep what clients have for their next rounds in a folder that outlives this process."""
+        self.states = ClientStates(folder / "clients")
+        self.held = ClientStates(folder / "held")
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What the next round depends on: (tensors by name, JSON-serialisable facts).
+
+        The files of `states` and `held` that the facts name are on the disk by then.
+        """
+        self.states.sync()
+        self.held.sync()
+        tensors, facts = self.servers.state()
+        facts |= {"client_states": self.states.index(), "held": self.held.index()}
+        return tensors, facts if self.simulated_s is None else facts | {"simulated_s": self.simulated_s}
+
+    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self.servers.load_state(tensors, facts)
+        self.states.load_index(facts["client_states"])
+        self.held.load_index(facts["held"])
+        self._channel = self._make_channel()
+        if self.simulated_s is not None:
+            self.simulated_s = float(facts["simulated_s"])
+
+    def checkpointed(self) -> None:
+        """A checkpoint of the present state is in place: files that only older ones name go."""
+        self.states.prune()
+        self.held.prune()
+
+    def _attend(self, broadcast: Broadcast) -> Conversation:
+        """The client's round; what it keeps is put away at its end."""
+        resident, client_id, round_index = self.clients.resident, broadcast.client_id, broadcast.round_index
+        learner = resident.learner if self._trace is None else TracedLearner(resident.learner, self._trace)
+        state, opener = self.states.take(client_id), resident.opener(self.held)
+        client = self.clients.attend(broadcast, state, opener, learner=learner)
+        del broadcast, state
+        attended = yield from client
+        self.states.keep(client_id, round_index, attended.state)
+        self.servers.client_examples += attended.num_examples
+
+    def _make_channel(self) -> Channel:
+        watch = (lambda *_: None) if self._trace is None else self._trace.message
+        return Channel(self.ledger, wire=self.settings.wire, bundle=self.settings.bundle, watch=watch)
+
+    def _receive(self, message: FromClient) -> FromClient:
+        return self._noted(self._channel.pass_through(message, "uplink"))
+
+    def _noted(self, received: Message) -> FromClient:
+        assert isinstance(received, FromClient)  # the channel keeps a message's type
+        if self._trace is not None and isinstance(received, Upload):
+            self._trace.served(len(received.labels))
+        return received
+
+    def _answer(self, message: Answer) -> Answer:
+        received = self._channel.pass_through(message, "downlink")
+        assert isinstance(received, Answer)  # the channel keeps a message's type
+        return received

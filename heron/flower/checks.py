@@ -1,0 +1,152 @@
+"""Looks at everything a client sent in a round before anything is trained on it.
+
+A message that passes can be given to the servers: right round, client, order and number, shapes, types, finite values,
+labels that exist. `B` examples of a batch.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+
+import torch
+
+from heron.data import num_batched, num_local_steps
+from heron.engines.servers import Servers
+from heron.errors import MessageError, TrainingError
+from heron.flower.expected import Expected
+from heron.flower.faults import RefusedError
+from heron.flower.records import Parcel
+from heron.wire import FromClient, Message, PackedData, ProbeData, Reply, SnapshotRequest, Upload
+
+
+class RoundCheck:
+    """Checks the messages of one client in one round, in the order in which they come.
+
+    Args:
+        servers: whom they are for; nothing of them is changed.
+        expected: what an upload looks like.
+        round_index: t, from 0.
+        client_id: whose they should be.
+        may_ask: whether the client may ask for a snapshot: it was sent none.
+
+    Attributes:
+        asks: whether it does.
+    """
+
+    def __init__(
+        self, servers: Servers, expected: Expected, round_index: int, client_id: int, *, may_ask: bool
+    ) -> None:
+        self._servers = servers
+        self._expected = expected
+        self._place = (round_index, client_id)
+        self._steps = self._uploads()
+        self._num_uploads = 0
+        self._reply: Reply | None = None
+        self._may_ask = may_ask
+        self.asks = False
+
+    def take(self, message: Message) -> None:
+        """The next message.
+
+        Raises:
+            RefusedError: if it is not one to be used.
+        """
+        if not isinstance(message, FromClient):
+            raise RefusedError("malformed", f"expected an upload or a reply, found {type(message).__name__}")
+        found = (message.round_index, message.client_id)
+        if found != self._place:
+            raise RefusedError("stale", f"expected round and client {self._place}, found {found}")
+        if self._reply is not None or self.asks:
+            raise RefusedError("malformed", f"expected nothing after the reply, found {type(message).__name__}")
+        if isinstance(message, SnapshotRequest):
+            self._take_request()
+        elif isinstance(message, Reply):
+            self._take_reply(message)
+            self._reply = message
+        else:
+            self._take_upload(message)
+
+    def end(self, facts: Parcel) -> None:
+        """No message comes any more.
+
+        Args:
+            facts: what the client declares of its round.
+
+        Raises:
+            RefusedError: if there should have been a reply, for only simulated drop-outs leave without one; or if the
+                facts are others than those of the reply.
+        """
+        settings = self._servers.resident.settings
+        if self.asks:
+            if not facts.finished or facts.num_examples or facts.keeps_state:
+                raise RefusedError("malformed", "expected the end of a round without examples, found another")
+            return
+        if self._reply is None:
+            if not settings.reliability.dropout:
+                raise RefusedError("malformed", "expected a reply at the end of the round, found none")
+            return
+        num_examples = num_batched(self._reply.num_examples, settings.batch_size, self._reply.num_steps)
+        if not facts.finished or facts.num_examples != num_examples:
+            raise RefusedError("malformed", f"expected the end of a round of {num_examples} examples, found another")
+
+    def _take_request(self) -> None:
+        if not self._may_ask or self._num_uploads:
+            raise RefusedError(
+                "malformed", "expected a request for a snapshot before anything else, if none was sent, found another"
+            )
+        self.asks = True
+
+    def _take_upload(self, upload: Upload) -> None:
+        step, probe = next(self._steps, (None, None))
+        found = (upload.local_step, upload.probe if isinstance(upload, ProbeData) else None)
+        if step is None or found != (step, probe):
+            raise RefusedError("malformed", f"expected the upload of step and probe {(step, probe)}, found {found}")
+        settings = self._servers.resident.settings
+        if isinstance(upload, PackedData) != settings.codec.packs:
+            raise RefusedError(
+                "malformed", f"expected smashed data written as {settings.codec}, found {type(upload).__name__}"
+            )
+        if isinstance(upload, PackedData):
+            self._expected.check_packed(upload, settings.codec, settings.batch_size)
+        else:
+            self._expected.check(upload.smashed, upload.labels, settings.batch_size)
+        self._num_uploads += 1
+
+    def _take_reply(self, reply: Reply) -> None:
+        resident = self._servers.resident
+        plan, algorithm = resident.local_plan(), resident.algorithm
+        if reply.num_examples < 1 or reply.num_steps < 1:
+            raise RefusedError("malformed", "expected at least one example and step, found none")
+        num_steps = num_local_steps(reply.num_examples, plan.batch_size, plan.local_steps)
+        is_short = reply.num_steps < num_steps and resident.settings.reliability.stragglers > 0
+        if reply.num_steps != num_steps and not is_short:
+            raise RefusedError("malformed", f"expected {num_steps} local steps, found {reply.num_steps}")
+        period = plan.upload_period
+        num_uploads = 0 if period is None else -(-reply.num_steps // period) * self._per_step()
+        if self._num_uploads != num_uploads:
+            raise RefusedError("malformed", f"expected {num_uploads} uploads, found {self._num_uploads}")
+        knows_loss = algorithm.head is not None or algorithm.answers == "loss"
+        if knows_loss and not bool(torch.isfinite(reply.train_loss)):
+            raise RefusedError("not_finite", "expected a finite local loss, found NaN or infinity")
+        try:
+            self._servers.fed_server.check(reply)
+        except TrainingError as error:
+            raise RefusedError("not_finite", str(error)) from error
+        except MessageError as error:
+            raise RefusedError("malformed", str(error)) from error
+
+    def _uploads(self) -> Iterator[tuple[int, int | None]]:
+        """Local step and probe of every upload there may be, in order; None for clean smashed data."""
+        period = self._servers.resident.local_plan().upload_period
+        if period is None:
+            return
+        for step in count(0, period):
+            yield from ((step, probe) for probe in range(self._per_step() - 1))
+            yield step, None
+
+    def _per_step(self) -> int:
+        """Uploads of a step that uploads: the server evaluates probes, or trains on clean smashed data alone."""
+        resident = self._servers.resident
+        estimator = resident.settings.client.estimator
+        if resident.algorithm.answers != "loss" or estimator is None:
+            return 1
+        return 1 + estimator.num_probe_forwards

@@ -1,0 +1,89 @@
+"""The client app: Flower's messages in, what `ClientWork` makes of them out."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from heron.engines.clients import Clients
+from heron.errors import ConfigError, HeronError
+from heron.flower.client_store import ClientStore
+from heron.flower.client_work import ClientWork, further_part
+from heron.flower.log import say
+from heron.flower.records import Identity, PartRequest, Refusal, RoundRequest, read_record, write_record
+
+if TYPE_CHECKING:
+    from flwr.app import Context, Message
+    from flwr.clientapp import ClientApp
+
+ClientBuilder = Callable[[str, Mapping[str, Any]], Clients]
+"""Makes the clients' side of a run from its configuration (TOML) and this node's own settings."""
+PARTITION_KEY = "partition-id"
+_MAX_REASON = 500
+
+
+def make_client_app(build: ClientBuilder) -> "ClientApp":
+    """A client app that serves one client, the one that the node's configuration names.
+
+    Nothing is kept between messages but what lies in the context: in a deployment every message has a process of its
+    own, in the simulation clients share processes.
+
+    Args:
+        build: makes the clients' side.
+    """
+    from flwr.clientapp import ClientApp
+
+    app = ClientApp()
+
+    @app.query("identity")
+    def identity(message: "Message", context: "Context") -> "Message":
+        return _replied(message, lambda: Identity(own_client_id(context.node_config)))
+
+    @app.train("round")
+    def round_(message: "Message", context: "Context") -> "Message":
+        return _replied(message, lambda: _work(message, context, build))
+
+    @app.train("part")
+    def part(message: "Message", context: "Context") -> "Message":
+        def next_part() -> object:
+            return further_part(ClientStore(context.state), read_record(message.content, PartRequest))
+
+        return _replied(message, next_part)
+
+    return app
+
+
+def own_client_id(node_config: Mapping[str, Any]) -> int:
+    """Which client a node is.
+
+    Raises:
+        ConfigError: if its configuration does not say.
+    """
+    client_id = node_config.get(PARTITION_KEY)
+    if type(client_id) is not int or client_id < 0:
+        raise ConfigError(
+            f"expected {PARTITION_KEY} as an integer from 0 in the node's configuration, found {client_id!r}; start "
+            f'the SuperNode with --node-config "{PARTITION_KEY}=0"'
+        )
+    return client_id
+
+
+def _work(message: "Message", context: "Context", build: ClientBuilder) -> object:
+    request = read_record(message.content, RoundRequest)
+    client_id = own_client_id(context.node_config)
+    if request.client_id != client_id:
+        raise ConfigError(f"expected a request for client {client_id}, which this node is, found {request.client_id}")
+    clients = build(request.config, context.node_config)
+    if client_id >= len(clients.partition):
+        raise ConfigError(f"expected {PARTITION_KEY} below clients.total = {len(clients.partition)}, found {client_id}")
+    say("at work", run=context.run_id, round=request.round_index, client=client_id, step=request.step)
+    return ClientWork(clients, ClientStore(context.state)).reply(request)
+
+
+def _replied(message: "Message", work: Callable[[], object]) -> "Message":
+    """The reply; a mistake that can be told in one line is told, everything else is an error of Flower's."""
+    from flwr.app import Message
+
+    try:
+        record = work()
+    except HeronError as error:
+        record = Refusal(lost=False, reason=" ".join(str(error).split())[:_MAX_REASON])
+    return Message(write_record(record), reply_to=message)

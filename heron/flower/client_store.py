@@ -1,0 +1,192 @@
+"""What a client carries from message to message: in the context of its app, under names, as bytes in our own formats.
+
+- `state/ROUND`: what it keeps of a round for its next one. The server names the round whose state counts, that of the
+  last round it took; so a round can be asked for again, and a reply that never arrived leaves no trace.
+- `held/CLIENT`: the theta that it received last, where replies hold scalars: what it catches up from.
+- `unsent`: a reply of which pieces are still to be asked for.
+- `place`: where it stands in a coupled round.
+
+In a deployment this lives as long as the SuperNode does and the Flower run lasts. A client that lost it says so; theta
+comes back as a snapshot.
+"""
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from heron.client.local_plan import Progress
+from heron.client.step import ClientState, StepResult
+from heron.flower.records import CONTENT, Parcel, PartRequest, byte_array
+from heron.flower.stream import piece
+from heron.wire import Answer, decode, encode
+from heron.wire.packing import pack, unpack
+
+if TYPE_CHECKING:
+    from flwr.app import RecordDict
+
+_STATE = "state/"
+_HELD = "held/"
+_UNSENT = "unsent"
+_PLACE = "place"
+
+
+class ClientStore:
+    """A client's memory; also what it holds theta in (`heron.algorithms.TensorStore`).
+
+    Args:
+        records: the state of the app's context, changed in place.
+    """
+
+    def __init__(self, records: "RecordDict") -> None:
+        self._records = records
+
+    def kept_state(self, round_index: int) -> ClientState | None:
+        """What the client kept of a round; None if it has nothing of that round."""
+        content = self._read(f"{_STATE}{round_index}")
+        return None if content is None else load(content)
+
+    def keep_state(self, round_index: int, state: ClientState, *, previous: int) -> None:
+        """Keep the state of a round, and that of the round before it, in case it has to be made again.
+
+        Args:
+            round_index: the round that is over.
+            state: what the client has now; nothing is kept if it is empty.
+            previous: the round whose state this round began with; states of other rounds go.
+        """
+        stale = [name for name in self._records if name.startswith(_STATE) and name != f"{_STATE}{previous}"]
+        for name in stale:
+            del self._records[name]
+        if state:
+            self._write(f"{_STATE}{round_index}", _save(state))
+
+    def take(self, client_id: int) -> ClientState:
+        """The theta that the client has received last, which is forgotten; empty if it has none."""
+        name = f"{_HELD}{client_id}"
+        content = self._read(name)
+        if content is None:
+            return {}
+        del self._records[name]
+        return load(content)
+
+    def keep(self, client_id: int, round_index: int, state: ClientState) -> None:  # noqa: ARG002 - named inside
+        """Hold the theta of a round, and none of another."""
+        self._write(f"{_HELD}{client_id}", _save(state))
+
+    def keep_unsent(self, whole: Parcel, piece_bytes: int) -> None:
+        """Keep a reply that goes up in pieces.
+
+        Args:
+            whole: a parcel whose content is the whole stream.
+            piece_bytes: size of a piece.
+        """
+        facts = {field.name: getattr(whole, field.name) for field in fields(whole) if field.name != CONTENT}
+        self._write(_UNSENT, whole.content, piece_bytes=piece_bytes, **facts)
+
+    def part(self, request: PartRequest) -> Parcel | None:
+        """A piece of the reply that goes up in pieces; None if there is no such reply."""
+        stream = self._read(_UNSENT)
+        if stream is None:
+            return None
+        facts = self._facts(_UNSENT)
+        piece_bytes = facts.pop("piece_bytes")
+        whole = Parcel(**facts, content=stream)
+        same = (whole.round_index, whole.client_id, whole.step) == (
+            request.round_index,
+            request.client_id,
+            request.step,
+        )
+        if not same or not 0 < request.part < whole.num_parts:
+            return None
+        return replace(whole, part=request.part, content=piece(stream, request.part, piece_bytes))
+
+    def keep_place(
+        self, place: tuple[int, int, int], model: ClientState, state: ClientState, progress: Progress
+    ) -> None:
+        """Keep where a coupled round stands.
+
+        Args:
+            place: (round, client, number of answers that the client has had).
+            model: the client's parameters and buffers at the beginning of the step at hand.
+            state: its optimiser state then.
+            progress: what it knows besides.
+        """
+        results = {str(index): _of_result(result) for index, result in enumerate(progress.results)}
+        answers = {str(index): _bytes_tensor(encode(answer)) for index, answer in enumerate(progress.answers)}
+        tensors = pack(
+            {"model": model, "state": state, "results": pack(results), "answers": answers, "start": progress.start}
+        )
+        round_index, client_id, num_answers = place
+        self._write(
+            _PLACE,
+            _save(tensors),
+            round_index=round_index,
+            client_id=client_id,
+            num_answers=num_answers,
+            num_results=len(progress.results),
+        )
+
+    def place(self, place: tuple[int, int, int]) -> tuple[ClientState, ClientState, Progress] | None:
+        """What `keep_place` kept, if it was at this place; None otherwise."""
+        content = self._read(_PLACE)
+        if content is None:
+            return None
+        facts = self._facts(_PLACE)
+        if (facts["round_index"], facts["client_id"], facts["num_answers"]) != place:
+            return None
+        groups = unpack(load(content))
+        results = unpack(groups.get("results", {}))
+        answers = groups.get("answers", {})
+        progress = Progress(
+            [_to_result(results.get(str(index), {})) for index in range(facts["num_results"])],
+            [_answer(answers[str(index)]) for index in range(len(answers))],
+            groups.get("start", {}),
+        )
+        return groups.get("model", {}), groups.get("state", {}), progress
+
+    def forget(self, *, unsent: bool = False, place: bool = False) -> None:
+        """Drop a reply that has gone up, or the place in a round that is over."""
+        for name in [_UNSENT] * unsent + [_PLACE] * place:
+            for key in (name, f"{name}-facts"):
+                if key in self._records:
+                    del self._records[key]
+
+    def _read(self, name: str) -> bytes | None:
+        arrays = self._records.array_records.get(name)
+        return None if arrays is None else bytes(arrays[CONTENT].data)
+
+    def _write(self, name: str, content: bytes, **facts: Any) -> None:
+        from flwr.app import ArrayRecord, ConfigRecord
+
+        self._records[name] = ArrayRecord({CONTENT: byte_array(content)})
+        if facts:
+            self._records[f"{name}-facts"] = ConfigRecord(dict(facts))
+
+    def _facts(self, name: str) -> dict[str, Any]:
+        values: dict[str, Any] = dict(self._records.config_records[f"{name}-facts"])
+        return values
+
+
+def _save(tensors: ClientState) -> bytes:
+    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+
+
+def _of_result(result: StepResult) -> dict[str, Tensor]:
+    found = {"loss": result.loss, "scalars": result.projected_gradients}
+    return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+
+def _to_result(tensors: dict[str, Tensor]) -> StepResult:
+    return StepResult(tensors.get("loss"), tensors.get("scalars"))
+
+
+def _bytes_tensor(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
+
+
+def _answer(content: Tensor) -> Answer:
+    answer = decode(content.numpy().tobytes())
+    assert isinstance(answer, Answer)  # kept as one
+    return answer

@@ -1,0 +1,184 @@
+"""What a client does with one message, without Flower: a whole decoupled round, or a coupled one up to its next upload.
+
+A process may end after every message. In a coupled round the client then makes the step at hand again from its
+beginning: with the parameters it had there, the same seeds and the answers that have come, it is the same step.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from heron.client.local_plan import BEGINNING, Progress
+from heron.client.round import unreplayed
+from heron.client.step import ClientState, StepResult
+from heron.engines.clients import Attended, Clients
+from heron.errors import MessageError
+from heron.flower.client_store import ClientStore
+from heron.flower.records import Parcel, PartRequest, Refusal, RoundRequest
+from heron.flower.stream import Stream, frame, num_pieces, piece, read_single
+from heron.wire import Answer, Broadcast, ModelBroadcast, Reply, SnapshotRequest, decode
+
+
+class ClientWork:
+    """A client at work on one message.
+
+    Args:
+        clients: the clients' side.
+        store: what this client carries from message to message.
+    """
+
+    def __init__(self, clients: Clients, store: ClientStore) -> None:
+        self._clients = clients
+        self._store = store
+        self._bundle = clients.resident.settings.bundle
+
+    def reply(self, request: RoundRequest) -> Parcel | Refusal:
+        """Do what a request asks for, as far as the first piece of the reply.
+
+        Raises:
+            MessageError: if the request cannot be decoded, or is not one of this algorithm.
+        """
+        self._store.forget(unsent=True)
+        if self._clients.resident.algorithm.answers is None:
+            return self._whole_round(request)
+        return self._next_upload(request)
+
+    def _whole_round(self, request: RoundRequest) -> Parcel:
+        broadcast, state, lost = self._begin(request)
+        conversation = self._clients.attend(broadcast, state, self._clients.resident.opener(self._store))
+        del broadcast, state  # the client's to drop
+        stream = Stream(bundle=self._bundle)
+        while True:
+            try:
+                parcel = [next(conversation)]
+            except StopIteration as stop:
+                return self._finished(request, stream.close(), stop.value, lost_state=lost)
+            if isinstance(parcel[0], SnapshotRequest):
+                return self._asking(request, parcel[0], lost_state=lost)
+            stream.add(parcel.pop())
+
+    def _next_upload(self, request: RoundRequest) -> Parcel | Refusal:
+        resident = self._clients.resident
+        # Between steps there is a state of the optimiser whether the next round begins with it or not.
+        keeps_all = dataclasses.replace(resident.client_settings, keep_state=True)
+        resident.learner = resident.algorithm.make_client(resident.local, keeps_all)
+        place = (request.round_index, request.client_id, request.step)
+        if request.step == 0:
+            broadcast, state, lost = self._begin(request)
+            progress, opener = BEGINNING, resident.opener(self._store)
+        else:
+            kept = self._store.place((*place[:2], request.step - 1))
+            if kept is None:
+                return Refusal(lost=True, reason="it has lost its place in the round")
+            model, state, progress = kept
+            broadcast, lost, opener = ModelBroadcast(*place[:2], model), False, None
+            progress = dataclasses.replace(progress, answers=[*progress.answers, _answer(request.content)])
+        step = _StepAtHand(self._clients, progress)
+        conversation = self._clients.attend(broadcast, state, opener, progress, step.begins)
+        try:
+            message = next(conversation)
+        except StopIteration as stop:  # it drops out
+            return self._finished(request, b"", stop.value, lost_state=lost)
+        if isinstance(message, SnapshotRequest):
+            return self._asking(request, message, lost_state=lost)
+        if not isinstance(message, Reply):
+            self._store.keep_place(place, step.model, step.state, step.progress)
+            return self._parcel(request, frame(message), lost_state=lost)
+        stream = frame(message)
+        try:
+            next(conversation)
+        except StopIteration as stop:
+            return self._finished(request, stream, stop.value, lost_state=lost)
+        raise AssertionError  # the reply is the last message of a round
+
+    def _begin(self, request: RoundRequest) -> tuple[Broadcast, ClientState, bool]:
+        """The broadcast, what the client kept, and whether that is lost: it then begins with an empty state."""
+        broadcast = read_single(request.content, bundle=self._bundle)
+        if not isinstance(broadcast, Broadcast):
+            raise MessageError(f"expected a broadcast to open a round, found {type(broadcast).__name__}")
+        if (broadcast.round_index, broadcast.client_id) != (request.round_index, request.client_id):
+            raise MessageError("expected the broadcast of the request's round and client, found another one")
+        self._store.forget(place=True)
+        if request.state_round < 0:
+            return broadcast, {}, False
+        state = self._store.kept_state(request.state_round)
+        return broadcast, state or {}, state is None
+
+    def _asking(self, request: RoundRequest, message: SnapshotRequest, *, lost_state: bool) -> Parcel:
+        """The client cannot use the broadcast: its round is over before it began, and what it keeps stays."""
+        stream = Stream(bundle=self._bundle)
+        stream.add(message)
+        return self._parcel(request, stream.close(), lost_state=lost_state, ended=Attended({}, 0))
+
+    def _finished(self, request: RoundRequest, stream: bytes, ended: Attended, *, lost_state: bool) -> Parcel:
+        state = ended.state if self._clients.resident.settings.client.keep_state else {}
+        self._store.forget(place=True)
+        self._store.keep_state(request.round_index, state, previous=request.state_round)
+        return self._parcel(request, stream, lost_state=lost_state, ended=ended, keeps_state=bool(state))
+
+    def _parcel(
+        self,
+        request: RoundRequest,
+        stream: bytes,
+        *,
+        lost_state: bool,
+        ended: Attended | None = None,
+        keeps_state: bool = False,
+    ) -> Parcel:
+        """The first piece of a stream; the rest is kept."""
+        whole = Parcel(
+            round_index=request.round_index,
+            client_id=request.client_id,
+            step=request.step,
+            part=0,
+            num_parts=num_pieces(len(stream), request.max_reply_bytes),
+            num_bytes=len(stream),
+            finished=ended is not None,
+            keeps_state=keeps_state,
+            lost_state=lost_state,
+            num_examples=0 if ended is None else ended.num_examples,
+            content=stream,
+        )
+        if whole.num_parts == 1:
+            return whole
+        self._store.keep_unsent(whole, request.max_reply_bytes)
+        return dataclasses.replace(whole, content=piece(stream, 0, request.max_reply_bytes))
+
+
+def further_part(store: ClientStore, request: PartRequest) -> Parcel | Refusal:
+    """A further piece of a reply that was too long for one."""
+    return store.part(request) or Refusal(lost=True, reason="it has lost the rest of its reply")
+
+
+class _StepAtHand:
+    """A client's parameters and optimiser state at the beginning of the latest step, copied.
+
+    Args:
+        clients: whose learner is at work.
+        progress: where the round stood when this message came.
+    """
+
+    def __init__(self, clients: Clients, progress: Progress) -> None:
+        self._resident = clients.resident
+        self._came_with = progress
+        self.model: ClientState = {}
+        self.state: ClientState = {}
+        self.progress = progress
+
+    def begins(self, results: Sequence[StepResult]) -> None:
+        """A step begins: copy what it begins with."""
+        local, learner = self._resident.local, self._resident.learner
+        named = {name: tensor for name, tensor in local.module.named_parameters() if tensor.requires_grad}
+        self.model = {name: tensor.detach().clone() for name, tensor in (named | local.buffers()).items()}
+        self.state = {name: tensor.detach().clone() for name, tensor in learner.state().items()}
+        same_step = len(results) == len(self._came_with.results)
+        start = self._came_with.start
+        if self._came_with is BEGINNING and self._resident.update_codec is not None:
+            start = unreplayed(learner, self.model)
+        self.progress = Progress(list(results), self._came_with.answers if same_step else (), start)
+
+
+def _answer(content: bytes) -> Answer:
+    answer = decode(content)
+    if not isinstance(answer, Answer):
+        raise MessageError(f"expected an answer to an upload, found {type(answer).__name__}")
+    return answer

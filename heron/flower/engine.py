@@ -1,0 +1,172 @@
+"""The Flower engine: both servers in this process, each client on a node of Flower's.
+
+A round is taken whole or not at all. In a decoupled round every participant gets one message and sends everything in
+reply; what arrives is put into files and checked, then the servers read it in canonical order, so that the order of
+arrival changes nothing. In a coupled round clients take turns, a message for every answer. If too few rounds of
+participants count, the servers go back to where they were and ask those again who are missing.
+"""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from heron.engines.round_result import RoundResult
+from heron.engines.servers import Servers
+from heron.errors import TrainingError
+from heron.flower.courier import Courier, Delivery
+from heron.flower.expected import Expected
+from heron.flower.faults import FaultLog
+from heron.flower.gather import Gatherer
+from heron.flower.link import Requests, SpooledLink, StepwiseLink
+from heron.flower.log import say
+from heron.flower.nodes import Nodes
+from heron.flower.settings import DeploymentSettings
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
+
+
+class FlowerFederation:
+    """Both servers, and clients behind a grid.
+
+    Args:
+        servers: the servers' side.
+        expected: what an upload looks like.
+        config: the run's configuration as TOML, for the clients.
+        grid: reaches nodes.
+        run_id: Flower's, for the log.
+        settings: how clients at fault are treated.
+        clock: seconds, ascending.
+        sleep: waits so many seconds.
+
+    Attributes:
+        servers: the servers' side.
+    """
+
+    def __init__(
+        self,
+        servers: Servers,
+        expected: Expected,
+        config: str,
+        grid: "Grid",
+        run_id: int,
+        settings: DeploymentSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.servers = servers
+        self._expected = expected
+        self._run_id = run_id
+        self._settings = settings
+        self._nodes = Nodes(grid, servers.num_clients, clock=clock, sleep=sleep)
+        self._courier = Courier(grid, self._nodes, settings, clock=clock, sleep=sleep)
+        # Of each client that keeps state, the round it is of.
+        self._state_round_of: dict[int, int] = {}
+        self._requests = Requests(servers, config, self._state_round_of, settings.max_reply_bytes)
+        self._gatherer = Gatherer(servers, self._courier, self._requests, expected, retries=settings.retries)
+        self._everyone_had_time = False
+
+    def run_round(self) -> RoundResult:
+        """Run the next round.
+
+        Raises:
+            TrainingError: if the rounds of too few participants count, however often it was tried; the servers are
+                then as they were before it.
+        """
+        round_index = self.servers.next_round
+        participants = self.servers.participants(round_index)
+        enough = min(self._settings.min_clients or len(participants), len(participants))
+        faults = FaultLog(self._run_id, round_index)
+        deliveries: dict[int, Delivery] = {}
+        for attempt in range(self._settings.retries + 1):
+            say("round begins", run=self._run_id, round=round_index, attempt=attempt, clients=len(participants))
+            result = self._attempt(participants, enough, deliveries, faults)
+            if result is not None:
+                say("round is over", run=self._run_id, round=round_index, replies=result.num_replies)
+                return replace(result, participants=participants, faults=dict(sorted(faults.counts.items())))
+        raise TrainingError(
+            f"expected the rounds of at least {enough} of {len(participants)} clients in round {round_index}, found "
+            f"fewer in {self._settings.retries + 1} attempts: {faults.summary()}; see the log, lower min_clients or "
+            f"raise round_timeout_s, and resume"
+        )
+
+    def keep_states_in(self, folder: Path) -> None:
+        """Nothing: what clients keep lies with them."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What the servers' next round depends on, and the round that each client's kept state is of.
+
+        What clients hold lies with them: an engine that goes on with the run elsewhere is asked for snapshots.
+        """
+        tensors, facts = self.servers.state()
+        index = {str(client_id): self._state_round_of[client_id] for client_id in sorted(self._state_round_of)}
+        return tensors, facts | {"client_states": index, "held": {}}
+
+    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Continue from what `state` returned, here or in the in-process engine."""
+        self.servers.load_state(tensors, facts)
+        self._state_round_of.clear()
+        self._state_round_of |= {int(client_id): int(number) for client_id, number in facts["client_states"].items()}
+
+    def checkpointed(self) -> None:
+        """Nothing: no files here depend on a checkpoint."""
+
+    def _attempt(
+        self, participants: list[int], enough: int, deliveries: dict[int, Delivery], faults: FaultLog
+    ) -> RoundResult | None:
+        """Try the round once; None, and servers as they were, if the rounds of too few clients count.
+
+        Args:
+            participants: the clients S_t, ascending.
+            enough: how many suffice.
+            deliveries: what clients have sent in earlier attempts; new ones are added, those that do not count go.
+            faults: where clients at fault are told.
+        """
+        servers, is_coupled = self.servers, self.servers.resident.algorithm.answers is not None
+        missing = [client_id for client_id in participants if client_id not in deliveries]
+        present = self._present(missing, enough - len(deliveries), faults)
+        link: SpooledLink | StepwiseLink
+        if is_coupled:
+            members = present
+            link = StepwiseLink(
+                servers, self._courier, self._requests, self._expected, faults, retries=self._settings.retries
+            )
+        else:
+            self._gatherer.gather(present, deliveries, faults)
+            members = sorted(deliveries)
+            link = SpooledLink(servers, deliveries, faults)
+        if len(members) < enough:
+            return None
+        undo = servers.save_point()
+        try:
+            result = servers.run_round(link, members)
+        except TrainingError:
+            undo()
+            raise
+        for client_id in deliveries.keys() - link.completed.keys():
+            del deliveries[client_id]
+        if len(link.completed) < enough:
+            undo()
+            return None
+        for client_id, facts in link.completed.items():
+            servers.client_examples += facts.num_examples
+            self._state_round_of.pop(client_id, None)
+            if facts.keeps_state:
+                self._state_round_of[client_id] = result.round_index
+        return result
+
+    def _present(self, missing: Collection[int], enough: int, faults: FaultLog) -> list[int]:
+        """Those of the clients that are connected; waits for enough of them, at first for everyone there may be."""
+        timeout_s = self._settings.round_timeout_s
+        if not self._everyone_had_time:
+            self._nodes.wait_for(range(self.servers.num_clients), self.servers.num_clients, timeout_s)
+            self._everyone_had_time = True
+        present = self._nodes.wait_for(missing, enough, timeout_s)
+        for client_id in sorted(set(missing) - set(present)):
+            faults.add(client_id, "absent")
+        return present

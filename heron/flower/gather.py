@@ -1,0 +1,89 @@
+"""A decoupled round's deliveries: requests to all its clients, and what comes back, checked from end to end."""
+
+from heron.engines.servers import Servers
+from heron.flower.checks import RoundCheck
+from heron.flower.courier import Courier, Delivery
+from heron.flower.expected import Expected
+from heron.flower.faults import FaultLog, RefusedError
+from heron.flower.link import Requests, read_checked
+from heron.flower.log import say
+from heron.flower.stream import counted
+from heron.wire import Broadcast, ScalarBroadcast, encoded_sizes
+
+
+class Gatherer:
+    """Opens clients' rounds and takes what they send if all of it can be used.
+
+    Args:
+        servers: whose round it is.
+        courier: takes requests to clients.
+        requests: makes them.
+        expected: what an upload looks like.
+        retries: how often a client may begin its round anew.
+    """
+
+    def __init__(
+        self, servers: Servers, courier: Courier, requests: Requests, expected: Expected, *, retries: int
+    ) -> None:
+        self._servers = servers
+        self._courier = courier
+        self._requests = requests
+        self._expected = expected
+        self._retries = retries
+        # Clients that were sent scalars, and may ask for a snapshot.
+        self._may_ask: set[int] = set()
+
+    def gather(self, clients: list[int], deliveries: dict[int, Delivery], faults: FaultLog) -> None:
+        """Let clients have their rounds.
+
+        Args:
+            clients: which.
+            deliveries: what they have sent is added.
+            faults: where clients at fault are told.
+        """
+        restarts = dict.fromkeys(clients, 0)
+        for client_id in clients:
+            self._open(self._servers.fed_server.broadcast(self._servers.next_round, client_id))
+        for client_id, delivery in self._courier.collect():
+            try:
+                if isinstance(delivery, RefusedError):
+                    raise delivery
+                asks = self._take(client_id, delivery)
+            except RefusedError as refused:
+                faults.add(client_id, refused.fault, str(refused))
+                if refused.fault == "lost" and restarts[client_id] < self._retries:
+                    restarts[client_id] += 1
+                    self._open_anew(client_id)
+                continue
+            if asks:
+                say("snapshot asked for", round=self._servers.next_round, client=client_id)
+                self._open_anew(client_id)
+                continue
+            deliveries[client_id] = delivery
+            if delivery.facts.lost_state:
+                faults.add(client_id, "lost_state")
+
+    def _open(self, broadcast: Broadcast) -> None:
+        self._may_ask.discard(broadcast.client_id)
+        if isinstance(broadcast, ScalarBroadcast):
+            self._may_ask.add(broadcast.client_id)
+        self._courier.send(self._requests.carrying(broadcast, step=0))
+
+    def _open_anew(self, client_id: int) -> None:
+        """With a snapshot, which is all that a client needs."""
+        self._open(self._servers.fed_server.snapshot(self._servers.next_round, client_id))
+
+    def _take(self, client_id: int, delivery: Delivery) -> bool:
+        """Check a client's whole round, then count its bytes; whether it asks for a snapshot instead.
+
+        Raises:
+            RefusedError: if it is not to be used.
+        """
+        may_ask = client_id in self._may_ask
+        check = RoundCheck(self._servers, self._expected, self._servers.next_round, client_id, may_ask=may_ask)
+        bundle = self._servers.resident.settings.bundle
+        sizes = [encoded_sizes(message) for message in read_checked(delivery.path, check, bundle=bundle)]
+        check.end(delivery.facts)
+        for each in counted(sizes, delivery.facts.num_bytes, bundle=bundle):
+            self._servers.ledger.record("uplink", each)
+        return check.asks

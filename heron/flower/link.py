@@ -1,0 +1,214 @@
+"""The links of the Flower engine: what round protocols reach clients with (`heron.wire.Link`).
+
+A client whose uploads left the Main Server without finite losses or parameters is refused before its reply is handed
+over, and what it taught is forgotten.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from heron.engines.servers import Servers
+from heron.errors import MessageError
+from heron.flower.checks import RoundCheck
+from heron.flower.courier import Courier, Delivery
+from heron.flower.expected import Expected
+from heron.flower.faults import FaultLog, RefusedError
+from heron.flower.records import Parcel, RoundRequest
+from heron.flower.stream import read_stream, write_single
+from heron.wire import (
+    Answer,
+    Broadcast,
+    Conversation,
+    FromClient,
+    Message,
+    Reply,
+    ScalarBroadcast,
+    SnapshotRequest,
+    encoded_sizes,
+)
+
+
+class Requests:
+    """Makes the requests of a round, and counts what they carry.
+
+    Args:
+        servers: whose round it is.
+        config: the run's configuration as TOML.
+        state_round_of: round whose kept state each client begins with.
+        max_reply_bytes: largest piece of a reply.
+    """
+
+    def __init__(self, servers: Servers, config: str, state_round_of: Mapping[int, int], max_reply_bytes: int) -> None:
+        self._servers = servers
+        self._config = config
+        self._state_round_of = state_round_of
+        self._max_reply_bytes = max_reply_bytes
+
+    def carrying(self, message: Broadcast | Answer, step: int) -> RoundRequest:
+        """The request that carries a broadcast or the answer to an upload."""
+        content, sizes = write_single(message, bundle=self._servers.resident.settings.bundle)
+        self._servers.ledger.record("downlink", sizes)
+        return RoundRequest(
+            config=self._config,
+            round_index=message.round_index,
+            client_id=message.client_id,
+            step=step,
+            state_round=self._state_round_of.get(message.client_id, -1),
+            max_reply_bytes=self._max_reply_bytes,
+            content=content,
+        )
+
+
+class SpooledLink:
+    """Decoupled rounds: hands over what clients have sent, from files, checked before.
+
+    Args:
+        servers: whose round it is.
+        deliveries: what each client has sent.
+        faults: where clients that are refused are told.
+
+    Attributes:
+        completed: what the clients whose round counts declared.
+    """
+
+    def __init__(self, servers: Servers, deliveries: Mapping[int, Delivery], faults: FaultLog) -> None:
+        self._servers = servers
+        self._deliveries = deliveries
+        self._faults = faults
+        self.completed: dict[int, Parcel] = {}
+
+    def exchange(self, broadcast: Broadcast) -> Conversation:
+        """The messages of the client that the broadcast names; its round is over already.
+
+        Its request carried this broadcast, or a snapshot that it asked for: nothing is sent or counted here.
+        """
+        client_id, main_server = broadcast.client_id, self._servers.main_server
+        undo = main_server.save_point()
+        path, bundle = self._deliveries[client_id].path, self._servers.resident.settings.bundle
+        messages = read_stream(path, bundle=bundle)
+        while True:
+            parcel = [next(messages, None)]
+            if parcel[0] is None or isinstance(parcel[0], Reply):
+                break
+            yield _sent(parcel.pop())
+        if not main_server.is_finite():
+            undo()
+            self._faults.add(client_id, "not_finite", "its uploads make the Main Server's loss NaN or infinite")
+            return
+        self.completed[client_id] = self._deliveries[client_id].facts
+        if parcel[0] is not None:
+            yield _sent(parcel.pop())
+
+
+class StepwiseLink:
+    """Coupled rounds: a request for every answer, the next upload or the reply in return.
+
+    Args:
+        servers: whose round it is.
+        courier: takes requests to clients.
+        requests: makes them.
+        expected: what an upload looks like.
+        faults: where clients that are refused are told.
+        retries: how often a client may begin its round anew.
+
+    Attributes:
+        completed: what the clients whose round counts declared.
+    """
+
+    def __init__(
+        self, servers: Servers, courier: Courier, requests: Requests, expected: Expected, faults: FaultLog, retries: int
+    ) -> None:
+        self._servers = servers
+        self._courier = courier
+        self._requests = requests
+        self._expected = expected
+        self._faults = faults
+        self._retries = retries
+        self.completed: dict[int, Parcel] = {}
+
+    def exchange(self, broadcast: Broadcast) -> Conversation:
+        """A client's round; it ends without a reply where the client is refused, and nothing of it stays.
+
+        A client that begins anew, which holds nothing, is sent a snapshot.
+        """
+        undo = self._servers.main_server.save_point()
+        for attempt in range(self._retries + 1):
+            try:
+                yield from self._conversation(broadcast)
+            except RefusedError as refused:
+                undo()
+                self._faults.add(broadcast.client_id, refused.fault, str(refused))
+                if refused.fault == "lost" and attempt < self._retries:
+                    broadcast = self._servers.fed_server.snapshot(broadcast.round_index, broadcast.client_id)
+                    continue
+            return
+
+    def _conversation(self, broadcast: Broadcast) -> Conversation:
+        client_id, main_server = broadcast.client_id, self._servers.main_server
+        may_ask = isinstance(broadcast, ScalarBroadcast)
+        check = RoundCheck(self._servers, self._expected, broadcast.round_index, client_id, may_ask=may_ask)
+        request = self._requests.carrying(broadcast, step=0)
+        lost_state = False
+        while True:
+            delivery = self._deliver(request)
+            lost_state |= delivery.facts.lost_state
+            parcel = [self._only_message(delivery, check)]
+            if delivery.facts.finished:
+                break
+            answer = yield _sent(parcel.pop())
+            assert answer is not None  # a coupled round answers every upload
+            request = self._requests.carrying(answer, request.step + 1)
+        check.end(delivery.facts)
+        if check.asks:
+            yield _sent(parcel.pop())
+            return
+        if not main_server.is_finite():
+            raise RefusedError("not_finite", "its uploads make the Main Server's loss NaN or infinite")
+        if lost_state:
+            self._faults.add(client_id, "lost_state")
+        self.completed[client_id] = delivery.facts
+        if parcel[0] is not None:
+            yield _sent(parcel.pop())
+
+    def _deliver(self, request: RoundRequest) -> Delivery:
+        """What the client sends in reply to one request; counted."""
+        self._courier.send(request)
+        (_, delivery), *more = self._courier.collect()
+        for client_id, duplicate in more:
+            assert isinstance(duplicate, RefusedError)  # a request is settled once
+            self._faults.add(client_id, duplicate.fault, str(duplicate))
+        if isinstance(delivery, RefusedError):
+            raise delivery
+        return delivery
+
+    def _only_message(self, delivery: Delivery, check: RoundCheck) -> FromClient | None:
+        """What one reply holds: an upload; at the end a reply or request, or nothing of a client that drops out."""
+        messages, finished = list(read_checked(delivery.path, check, bundle=False)), delivery.facts.finished
+        least = 0 if finished else 1
+        ends = [isinstance(message, Reply | SnapshotRequest) for message in messages]
+        if not least <= len(messages) <= 1 or any(end != finished for end in ends):
+            raise RefusedError("malformed", "expected one upload, or a reply at the end, found other messages")
+        for message in messages:
+            self._servers.ledger.record("uplink", encoded_sizes(message))
+        return messages[0] if messages else None
+
+
+def read_checked(path: Path, check: RoundCheck, *, bundle: bool) -> Iterator[FromClient]:
+    """The messages of a file, each checked.
+
+    Raises:
+        RefusedError: if one is not to be used.
+    """
+    try:
+        for message in read_stream(path, bundle=bundle):
+            check.take(message)
+            yield _sent(message)
+    except RefusedError:
+        raise
+    except MessageError as error:
+        raise RefusedError("undecodable", str(error)) from error
+
+
+def _sent(message: Message | None) -> FromClient:
+    assert isinstance(message, FromClient)  # checked when it came
+    return message

@@ -1,0 +1,109 @@
+"""Which node is which client: asked once of every node that appears, forgotten when it goes."""
+
+import time
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from heron.errors import MessageError
+from heron.flower.log import say, warn
+from heron.flower.records import Identity, read_record
+
+if TYPE_CHECKING:
+    from flwr.app import Message
+    from flwr.serverapp import Grid
+
+_POLL_S = 0.5
+
+
+class Nodes:
+    """The nodes that are connected, by client.
+
+    The first node that says it is a client is this client until it goes; another that says so too is left alone.
+
+    Args:
+        grid: reaches nodes.
+        num_clients: number of clients, N.
+        clock: seconds, ascending.
+        sleep: waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        grid: "Grid",
+        num_clients: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._grid = grid
+        self._num_clients = num_clients
+        self._clock = clock
+        self._sleep = sleep
+        self._node_of: dict[int, int] = {}
+        self._asked: dict[int, str] = {}
+        self._useless: set[int] = set()
+
+    def node_of(self, client_id: int) -> int | None:
+        """The node that is a client, as of the latest `refresh`."""
+        return self._node_of.get(client_id)
+
+    def forget(self, client_id: int) -> None:
+        """Ask again who the node of this client is."""
+        self._node_of.pop(client_id, None)
+
+    def wait_for(self, clients: Collection[int], enough: int, timeout_s: float) -> list[int]:
+        """Wait until so many of these clients are connected; returns those that are, ascending, however many.
+
+        Args:
+            clients: whom to wait for.
+            enough: how many of them suffice.
+            timeout_s: longest wait in seconds.
+        """
+        deadline = self._clock() + timeout_s
+        while True:
+            self.refresh()
+            present = sorted(client_id for client_id in clients if client_id in self._node_of)
+            if len(present) >= enough or self._clock() >= deadline:
+                return present
+            self._sleep(_POLL_S)
+
+    def refresh(self) -> None:
+        """Learn who has come and gone; nodes that have not answered yet are heard at a later call."""
+        connected = set(self._grid.get_node_ids())
+        self._node_of = {client_id: node for client_id, node in self._node_of.items() if node in connected}
+        self._asked = {node: message_id for node, message_id in self._asked.items() if node in connected}
+        self._useless &= connected
+        for node in sorted(connected - set(self._node_of.values()) - self._asked.keys() - self._useless):
+            self._ask(node)
+        for node, message_id in list(self._asked.items()):
+            for message in self._grid.pull_messages([message_id]):
+                del self._asked[node]
+                self._hear(node, message)
+
+    def _ask(self, node: int) -> None:
+        from flwr.app import Message, RecordDict
+
+        for message_id in self._grid.push_messages([Message(RecordDict(), node, "query.identity")]):
+            if message_id:
+                self._asked[node] = message_id
+
+    def _hear(self, node: int, message: "Message") -> None:
+        if message.has_error():
+            warn("node did not say who it is", node=node, code=message.error.code)  # it is asked again
+            return
+        try:
+            client_id = read_record(message.content, Identity).client_id
+        except MessageError as error:
+            self._leave_alone(node, str(error))
+            return
+        if not 0 <= client_id < self._num_clients:
+            self._leave_alone(node, f"there is no client {client_id}, clients.total is {self._num_clients}")
+        elif client_id in self._node_of:
+            self._leave_alone(node, f"another node is client {client_id} already")
+        else:
+            self._node_of[client_id] = node
+            say("client joined", client=client_id, node=node)
+
+    def _leave_alone(self, node: int, reason: str) -> None:
+        self._useless.add(node)
+        warn("node left alone", node=node, reason=reason)

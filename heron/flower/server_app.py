@@ -1,0 +1,117 @@
+"""The server app: a run with its directory, trained by the Flower engine."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heron.data import Splits
+from heron.engines.servers import Servers
+from heron.errors import HeronError
+from heron.flower.engine import FlowerFederation
+from heron.flower.expected import Expected
+from heron.flower.log import say
+from heron.flower.settings import DeploymentSettings
+from heron.runs.run_directory import Metrics, RunDirectory
+from heron.runs.run_loop import Run
+
+if TYPE_CHECKING:
+    from flwr.app import Context
+    from flwr.serverapp import Grid, ServerApp
+
+_SHOWN = ("test_", "train_loss", "bounded", "faults")  # how names of metrics begin that a line of the log has
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """What a server app is to train.
+
+    Attributes:
+        servers: the servers' side.
+        expected: what an upload looks like.
+        splits: data that judges the model.
+        config: the run's configuration as TOML, which clients get.
+        fingerprint: identifies the configuration.
+        rounds: rounds to run, T.
+        evaluation_period: rounds from one evaluation to the next.
+        directory: the run directory, its configuration written.
+    """
+
+    servers: Servers
+    expected: Expected
+    splits: Splits
+    config: str
+    fingerprint: str
+    rounds: int
+    evaluation_period: int
+    directory: Path
+
+
+PlanBuilder = Callable[[Mapping[str, Any]], ServerPlan]
+"""Makes the plan from the configuration that Flower was given for the run."""
+
+
+def make_server_app(build: PlanBuilder) -> "ServerApp":
+    """A server app that trains one run and ends.
+
+    Args:
+        build: makes the plan.
+    """
+    from flwr.serverapp import ServerApp
+
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: "Grid", context: "Context") -> None:
+        try:
+            settings = DeploymentSettings.read(context.run_config)
+            train(_run_of(build(context.run_config), settings, grid, context.run_id), context.run_id)
+        except HeronError as error:  # one line before Flower's traceback
+            say("run failed", level=logging.ERROR, run=context.run_id, reason=error)
+            raise
+
+    return app
+
+
+def _run_of(plan: ServerPlan, settings: DeploymentSettings, grid: "Grid", run_id: int) -> Run[FlowerFederation]:
+    return Run(
+        FlowerFederation(plan.servers, plan.expected, plan.config, grid, run_id, settings),
+        plan.splits,
+        rounds=plan.rounds,
+        directory=RunDirectory(plan.directory),
+        fingerprint=plan.fingerprint,
+        evaluation_period=plan.evaluation_period,
+    )
+
+
+def train(run: Run[FlowerFederation], run_id: int) -> None:
+    """Run the rounds that are left, and say how it goes.
+
+    Args:
+        run: what to run; has a directory.
+        run_id: Flower's.
+    """
+    assert run.directory is not None  # a deployment always has one
+    finished = run.restore()
+    say("run begins", run=run_id, out=run.directory.path, rounds=run.rounds, finished=finished)
+    started = time.monotonic()
+
+    def observe(row: Metrics) -> None:
+        shown = {key: row[key] for key in row if key.startswith(_SHOWN)}
+        num_done, num_left = row["round"] - finished, run.rounds - row["round"]
+        remaining_s = round((time.monotonic() - started) / num_done * num_left)
+        say(
+            "round recorded",
+            run=run_id,
+            round=f"{row['round']}/{run.rounds}",
+            remaining_s=remaining_s,
+            seconds=row["elapsed_s"],
+            clients=row["clients"],
+            **shown,
+        )
+
+    run.train(observe)
+    run.finish()
+    say("run is over", run=run_id, out=run.directory.path)

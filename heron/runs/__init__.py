@@ -1,0 +1,1 @@
+"""Runs: the loop over rounds, the run directory, checkpoints and evaluation."""

@@ -1,0 +1,106 @@
+"""The files of a run: configuration, metrics, checkpoint, summary. Each is whole or absent at any instant."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from heron.errors import CheckpointError
+from heron.files import write_atomically
+
+Metrics = dict[str, Any]
+
+
+class RunDirectory:
+    """Paths and files of one run.
+
+    Args:
+        path: the folder; made when the first file is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.metrics = path / "metrics.jsonl"
+        self.summary = path / "summary.json"
+        self.checkpoint = path / "checkpoint" / "state.safetensors"
+        self.clients = path / "checkpoint" / "clients"
+        self.cost = path / "cost.json"
+        self.events = path / "tensorboard"
+        self.model = path / "model.safetensors"
+
+    def read_metrics(self) -> list[Metrics]:
+        """Complete rows, oldest first; a row cut short by a crash ends the list.
+
+        Raises:
+            CheckpointError: if the file cannot be read.
+        """
+        rows: list[Metrics] = []
+        try:
+            lines = self.metrics.read_text().splitlines() if self.metrics.exists() else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"cannot read {self.metrics}: {error}") from error
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            rows.append(row)
+        return rows
+
+    def cut_metrics(self, num_rounds: int) -> list[Metrics]:
+        """Keep the rows of the first `num_rounds` rounds, drop the rest; returns what is kept.
+
+        Raises:
+            CheckpointError: if rows that the checkpoint vouches for are missing.
+        """
+        rows = self.read_metrics()[:num_rounds]
+        if len(rows) < num_rounds:
+            raise CheckpointError(
+                f"{self.metrics}: expected the {num_rounds} rounds of its checkpoint, found {len(rows)} before a line "
+                f"that is missing or damaged; restore line {len(rows) + 1} or start over"
+            )
+        write_atomically(self.metrics, "".join(_line(row) for row in rows).encode())
+        return rows
+
+    def append_metrics(self, row: Metrics) -> None:
+        """Add one row.
+
+        Raises:
+            CheckpointError: if the file cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with self.metrics.open("a") as file:
+                file.write(_line(row))
+        except OSError as error:
+            raise CheckpointError(f"cannot write {self.metrics}: {error.strerror}") from error
+
+    def num_recorded_rounds(self) -> int:
+        """Rows written so far, without reading them; for watching a run of another process."""
+        return self.metrics.read_bytes().count(b"\n") if self.metrics.exists() else 0
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write `summary.json`; its presence says that the run is complete."""
+        write_json(self.summary, summary)
+
+
+def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write a JSON file atomically, readable by people."""
+    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        CheckpointError: if it is absent or not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+
+
+def _line(row: Metrics) -> str:
+    return json.dumps(row) + "\n"

@@ -1,0 +1,202 @@
+"""Round after round: train, evaluate, record, checkpoint; resumable at any instant."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from heron.data import Splits
+from heron.engines.round_result import RoundResult
+from heron.engines.servers import Servers
+from heron.errors import CheckpointError
+from heron.files import write_atomically
+from heron.runs.checkpoint import load_checkpoint, save_checkpoint
+from heron.runs.evaluation import evaluate
+from heron.runs.run_directory import Metrics, RunDirectory
+
+Observer = Callable[[Metrics], None]
+
+
+class Engine(Protocol):
+    """Trains a federation: the servers, and clients that it reaches in its own way."""
+
+    @property
+    def servers(self) -> Servers:
+        """The servers' side."""
+        ...
+
+    def run_round(self) -> RoundResult:
+        """Run the next round."""
+        ...
+
+    def keep_states_in(self, folder: Path) -> None:
+        """Where what clients keep between rounds is to outlive the process, as far as it lies here."""
+        ...
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What the next round depends on, for a checkpoint; files that it names are on the disk by then."""
+        ...
+
+    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        ...
+
+    def checkpointed(self) -> None:
+        """The checkpoint with the present state is in place."""
+        ...
+
+
+EngineT = TypeVar("EngineT", bound=Engine)
+
+
+class Run(Generic[EngineT]):
+    """An engine, the data that judges it and, where it is to last, a directory.
+
+    Args:
+        federation: the engine with its federation.
+        splits: validation and test data.
+        rounds: rounds to run, T.
+        directory: where metrics and checkpoints go; None keeps nothing.
+        fingerprint: identifies the configuration; a checkpoint with another one is refused.
+        evaluation_period: rounds from one evaluation to the next; the last round is always evaluated.
+    """
+
+    def __init__(
+        self,
+        federation: EngineT,
+        splits: Splits,
+        *,
+        rounds: int,
+        directory: RunDirectory | None = None,
+        fingerprint: str = "",
+        evaluation_period: int = 1,
+    ) -> None:
+        self.federation = federation
+        self.splits = splits
+        self.rounds = rounds
+        self.directory = directory
+        self.metrics: list[Metrics] = []
+        self._fingerprint = fingerprint
+        self._evaluation_period = evaluation_period
+        if directory is not None:
+            federation.keep_states_in(directory.checkpoint.parent)
+
+    def restore(self) -> int:
+        """Continue from the directory's checkpoint, if there is one; returns the number of finished rounds.
+
+        Metrics are cut back to the checkpoint. A run killed before its first checkpoint starts over.
+
+        Raises:
+            CheckpointError: if the checkpoint is damaged or belongs to another configuration.
+        """
+        if self.directory is None:
+            return 0
+        if self.directory.checkpoint.exists():
+            tensors, facts = load_checkpoint(self.directory.checkpoint)
+            if facts.get("fingerprint") != self._fingerprint:
+                raise CheckpointError(
+                    f"{self.directory.checkpoint} was written by another configuration than "
+                    f"{self.directory.config}; start a new run"
+                )
+            self.federation.load_state(tensors, facts)
+        finished = self.federation.servers.next_round
+        self.metrics = self.directory.cut_metrics(finished)
+        return finished
+
+    def train(self, observe: Observer = lambda _: None) -> list[Metrics]:
+        """Run the rounds that are left.
+
+        Args:
+            observe: called with each round's metrics, after the checkpoint.
+
+        Returns:
+            One row per round, those of an earlier session included.
+        """
+        earlier_s = float(self.metrics[-1]["elapsed_s"]) if self.metrics else 0.0
+        started = time.perf_counter()
+        while self.federation.servers.next_round < self.rounds:
+            result = self.federation.run_round()
+            row = self._row(result, earlier_s + time.perf_counter() - started)
+            self._record(row)
+            observe(row)
+        return self.metrics
+
+    def summary(self) -> dict[str, Any]:
+        """Final metrics and traffic by kind."""
+        servers = self.federation.servers
+        ledger, resident = servers.ledger, servers.resident
+        final = self.metrics[-1] if self.metrics else {}
+        exact = resident.settings.client.exact
+        return {
+            **final,
+            **({"client_exact": exact} if resident.algorithm.has_boundary else {}),
+            "uplink_bytes_by_kind": ledger.by_kind("uplink"),
+            "downlink_bytes_by_kind": ledger.by_kind("downlink"),
+        }
+
+    def finish(self) -> None:
+        """Write `summary.json`, which says that the run is complete."""
+        assert self.directory is not None  # asked for by callers that have one
+        self.directory.write_summary(self.summary())
+
+    def save_model(self) -> None:
+        """Write the joined model {theta_c, theta_s} to the run directory as safetensors."""
+        assert self.directory is not None  # asked for by callers that have one
+        joined = self.federation.servers.load_global_model().joined_state_dict()
+        content = save({name: tensor.cpu().contiguous().clone() for name, tensor in joined.items()})
+        write_atomically(self.directory.model, content)
+
+    def _record(self, row: Metrics) -> None:
+        self.metrics.append(row)
+        if self.directory is None:
+            return
+        self.directory.append_metrics(row)
+        tensors, facts = self.federation.state()
+        save_checkpoint(self.directory.checkpoint, tensors, facts | {"fingerprint": self._fingerprint})
+        self.federation.checkpointed()
+
+    def _row(self, result: RoundResult, elapsed_s: float) -> Metrics:
+        servers = self.federation.servers
+        number = result.round_index + 1
+        server_loss, client_loss = result.server_loss, result.client_loss
+        row: Metrics = {
+            "round": number,
+            "algorithm": servers.resident.algorithm.name,
+            "train_loss": _number(client_loss if math.isnan(server_loss) else server_loss),
+            "client_loss": _number(client_loss),
+            "uplink_bytes": servers.ledger.uplink_bytes,
+            "downlink_bytes": servers.ledger.downlink_bytes,
+            "clients": result.num_replies,
+            "client_examples": servers.client_examples,
+            "elapsed_s": round(elapsed_s, 3),
+        }
+        if result.simulated_s is not None:
+            row["simulated_s"] = result.simulated_s
+        if result.num_bounded:
+            row["bounded"] = result.num_bounded
+        if result.faults:
+            row["faults"] = dict(result.faults)
+        if number % self._evaluation_period == 0 or number == self.rounds:
+            row |= self._evaluate()
+        return row
+
+    def _evaluate(self) -> Metrics:
+        resident = self.federation.servers.resident
+        device = torch.device(resident.settings.device)
+        model = self.federation.servers.load_global_model()
+        row: Metrics = {}
+        for name, dataset in (("validation", self.splits.validation), ("test", self.splits.test)):
+            result = evaluate(model, dataset, resident.criterion, device=device)
+            if result is not None:
+                row |= result.metrics(name)
+        return row
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(value) else value

@@ -1,0 +1,145 @@
+"""What the Fed Server makes of a round's replies where some may be wrong on purpose: robust means and bounds.
+
+Coordinate-wise median and trimmed mean: "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates",
+Yin, Chen, Ramchandran, Bartlett, ICML 2018 (arXiv 1803.01498), Definitions 1 and 2. Norm bound: "Can You Really
+Backdoor Federated Learning?", Sun, Kairouz, Suresh, McMahan, 2019 (arXiv 1911.07963), section 4.
+
+`n` replies of a round.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from heron.errors import ConfigError
+from heron.wire.averaging import RunningMean
+
+AggregationMethod = Literal["mean", "median", "trimmed_mean"]
+_SLACK = 1e-9  # so that a share of 0.07 of 100 replies is 7, which in floating point it is not
+_COLUMNS = 1 << 20  # coordinates that are sorted at a time
+
+
+class Aggregator(Protocol):
+    """Makes one model of those that arrive."""
+
+    def add(self, tensors: Mapping[str, Tensor], weight: float) -> None:
+        """Add one model."""
+        ...
+
+    def take(self) -> dict[str, Tensor]:
+        """What they come to since the last call; empty if there was none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """How replies become one model; the default is the plain weighted mean, nothing bounded.
+
+    Attributes:
+        method: `mean`; or, for each coordinate by itself and every reply counting once, `median` or `trimmed_mean`.
+        trim: share of replies that a trimmed mean leaves out at either end, in [0, 0.5), rounded up to whole ones.
+        max_norm: largest Euclidean norm of the change of all trained tensors of a reply together; a larger change is
+            scaled down to it. 0 for no bound. Statistics and counters (`buffers`) are left as they are.
+        max_scalar: largest absolute value of a projected gradient that comes up as a scalar; larger ones are cut to it.
+            0 for no bound.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    method: AggregationMethod = "mean"
+    trim: float = 0.1
+    max_norm: float = 0.0
+    max_scalar: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.trim < 0.5:
+            raise ConfigError(f"expected fed_server.trim in [0, 0.5), found {self.trim}")
+        for name, value in (("max_norm", self.max_norm), ("max_scalar", self.max_scalar)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"expected fed_server.{name} >= 0, found {value}")
+
+    def aggregator(self) -> Aggregator:
+        """A new one."""
+        if self.method == "mean":
+            return RunningMean()
+        return OrderStatistics(0.5 if self.method == "median" else self.trim)
+
+    @torch.no_grad()
+    def bounded(self, tensors: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], bool]:
+        """Tensors whose change has a norm of at most `max_norm`, and whether theirs was larger.
+
+        Args:
+            tensors: trained tensors by name; not changed.
+            start: what they changed from; may hold more.
+        """
+        if not self.max_norm:
+            return tensors, False
+        norm = math.hypot(*(float((_wide(tensors, name) - _wide(start, name)).norm()) for name in tensors))
+        if norm <= self.max_norm:
+            return tensors, False
+        share = self.max_norm / norm
+        bounded: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            before = _wide(start, name)
+            bounded[name] = (before + (_wide(tensors, name) - before) * share).to(tensor.dtype)
+        return bounded, True
+
+    def bounded_scalars(self, scalars_P: Tensor) -> tuple[Tensor, bool]:
+        """Projected gradients of at most `max_scalar`, shape (P,), and whether one was larger."""
+        if not (self.max_scalar and scalars_P.numel()) or float(scalars_P.abs().max()) <= self.max_scalar:
+            return scalars_P, False
+        return scalars_P.clamp(-self.max_scalar, self.max_scalar), True
+
+
+class OrderStatistics:
+    """Mean, coordinate by coordinate, of what is left when the smallest and the largest values go.
+
+    Holds every reply until `take`. Of one or two replies it is their mean: nobody can be told apart. Integer tensors
+    (BatchNorm's `num_batches_tracked`) become their middle one, the lower of two.
+
+    Args:
+        trim: share that goes at either end, in [0, 0.5]; one value, or two, are always left: 0.5 is the median.
+    """
+
+    def __init__(self, trim: float) -> None:
+        self._trim = trim
+        self._replies: list[dict[str, Tensor]] = []
+
+    def add(self, tensors: Mapping[str, Tensor], weight: float) -> None:
+        """Add one model.
+
+        Args:
+            tensors: by name; every call with the same names and shapes.
+            weight: ignored, a client would only have to claim more examples.
+        """
+        del weight
+        self._replies.append({name: tensor.detach().clone() for name, tensor in tensors.items()})
+
+    @torch.no_grad()
+    def take(self) -> dict[str, Tensor]:
+        """What was added since the last call comes to; empty if nothing was."""
+        replies, self._replies = self._replies, []
+        if not replies:
+            return {}
+        return {name: self._middle([reply.pop(name) for reply in replies]) for name in list(replies[0])}
+
+    def _middle(self, tensors: list[Tensor]) -> Tensor:
+        middle = (len(tensors) - 1) // 2
+        num_cut = min(math.ceil(self._trim * len(tensors) - _SLACK), middle)
+        result = torch.empty_like(tensors[0], memory_format=torch.contiguous_format)
+        pieces = zip(*(torch.split(tensor.reshape(-1), _COLUMNS) for tensor in tensors), strict=True)
+        for target, values in zip(torch.split(result.view(-1), _COLUMNS), pieces, strict=True):
+            ordered = torch.stack(values).sort(dim=0).values
+            is_float = ordered.dtype.is_floating_point
+            target.copy_(ordered[num_cut : len(ordered) - num_cut].mean(dim=0) if is_float else ordered[middle])
+        return result
+
+
+def _wide(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    """In which no difference of two finite values overflows."""
+    return tensors[name].double()

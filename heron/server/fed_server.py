@@ -1,0 +1,186 @@
+"""The Fed Server: broadcasts what clients train and replaces it by the mean of their replies, or moves it that way.
+
+What is called the mean here is what `Aggregation` makes of the replies: their weighted mean, or a robust one.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Literal
+
+from torch import Tensor
+
+from heron.errors import MessageError, TrainingError
+from heron.server.aggregation import Aggregation
+from heron.server.fed_adam import FedAdam
+from heron.server.finite import LARGEST, LARGEST_FP16, is_within, require_finite
+from heron.wire import Broadcast, ModelBroadcast, Reply
+from heron.wire.update_codec import UpdateCodec
+
+Weighting = Literal["equal", "examples"]
+"""How replies count in a mean: one as much as the other (HERON-SFL), or by their number of examples (FedAvg)."""
+
+
+class FedServer:
+    """Holds what clients train (and their buffers), broadcasts it and replaces it by the mean of the replies.
+
+    Args:
+        model: initial tensors by name; copied.
+        downlink_only: tensors that clients receive and do not send back; copied.
+        weighting: how replies count.
+        optimizer: what makes the next model of the mean; None takes the mean itself.
+        buffers: names in `model` that are averaged whatever the optimizer: statistics and counters.
+        codec: how tensors travel; None for as they are.
+        aggregation: what the mean is, and how far one reply may go.
+
+    Attributes:
+        moments: state of the optimizer by name; empty before its first step.
+        num_bounded: replies of the latest round that went further than they may.
+    """
+
+    def __init__(
+        self,
+        model: Mapping[str, Tensor],
+        downlink_only: Mapping[str, Tensor] | None = None,
+        weighting: Weighting = "equal",
+        optimizer: FedAdam | None = None,
+        buffers: Collection[str] = (),
+        codec: UpdateCodec | None = None,
+        aggregation: Aggregation | None = None,
+    ) -> None:
+        self.model = {name: tensor.detach().clone() for name, tensor in model.items()}
+        self.downlink_only = {name: tensor.detach().clone() for name, tensor in (downlink_only or {}).items()}
+        self.moments: dict[str, Tensor] = {}
+        self._weighting = weighting
+        self._optimizer = optimizer
+        self._buffers = frozenset(buffers)
+        self._codec = codec
+        self.aggregation = aggregation or Aggregation()
+        self.num_bounded = 0
+        self._mean = self.aggregation.aggregator()
+        self._losses: list[float] = []
+        self._bounded: set[int] = set()
+
+    def broadcast(self, round_index: int, client_id: int) -> Broadcast:
+        """The message that opens a client's round (round step 1)."""
+        return self.snapshot(round_index, client_id)
+
+    def snapshot(self, round_index: int, client_id: int) -> ModelBroadcast:
+        """The same for a client of which nothing is known: all that it needs."""
+        return ModelBroadcast(round_index, client_id, self.packed(self.global_model()))
+
+    def packed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors as they go down."""
+        return tensors if self._codec is None else self._codec.pack_model(tensors)
+
+    def global_model(self) -> dict[str, Tensor]:
+        """What clients start a round from, by name; the tensors themselves."""
+        return self.model | self.downlink_only
+
+    def replace(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put tensors that another server has made in the place of those of the same names."""
+        for held in (self.model, self.downlink_only):
+            held.update({name: tensor for name, tensor in tensors.items() if name in held})
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """What the next round depends on: groups of tensors by name, the tensors themselves."""
+        return {"fed_server": self.model, "downlink_only": self.downlink_only, "fed_moments": self.moments}
+
+    def load_state(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Continue from what `state` returned, in which groups without tensors may be absent."""
+        self.model = dict(groups.get("fed_server", {}))
+        self.downlink_only = dict(groups.get("downlink_only", {}))
+        self.moments = dict(groups.get("fed_moments", {}))
+
+    def weight(self, reply: Reply) -> float:
+        """How much a reply counts."""
+        return 1.0 if self._weighting == "equal" else float(reply.num_examples)
+
+    def accept(self, reply: Reply) -> None:
+        """Add a client's reply to the running mean (round step 4).
+
+        Raises:
+            MessageError: if its tensors are not those of the model.
+            TrainingError: if its loss or a tensor is not finite, or so large that a mean could be infinite.
+        """
+        reply = self._checked(reply)
+        received = {name: tensor.to(self.model[name].device) for name, tensor in reply.model.items()}
+        trained = {name: tensor for name, tensor in received.items() if name not in self._buffers}
+        bounded, was_bounded = self.aggregation.bounded(trained, self.model)
+        if was_bounded:
+            self._bounded.add(reply.client_id)
+        self._mean.add({**received, **bounded}, self.weight(reply))
+        self._losses.append(float(reply.train_loss))
+
+    def average(self) -> tuple[float, int]:
+        """Make the mean of the round's replies the global model, or step towards it; without a reply it stays.
+
+        Returns:
+            The clients' mean local loss (NaN without one) and the number of replies.
+
+        Raises:
+            TrainingError: if the model would not be finite any longer; it is then as it was.
+        """
+        mean, moments = self._mean.take(), self.moments
+        if mean and self._optimizer is not None:
+            trained = {name: tensor for name, tensor in mean.items() if name not in self._buffers}
+            stepped, moments = self._optimizer.step(self.model, trained, moments)
+            mean |= stepped
+        require_finite(mean | moments)
+        self.model |= mean
+        self.moments = moments
+        losses, self._losses = self._losses, []
+        self.num_bounded = len(self._bounded)
+        self._bounded.clear()
+        return (sum(losses) / len(losses) if losses else math.nan), len(losses)
+
+    def check(self, reply: Reply) -> None:
+        """Refuse what `accept` would refuse, and change nothing.
+
+        Raises:
+            MessageError: if its tensors are not those of the model.
+            TrainingError: if its loss or a tensor is not finite.
+        """
+        self._checked(reply)
+
+    def save_point(self) -> Callable[[], None]:
+        """A function that undoes what happens from now on; a new global model is made of new tensors."""
+        model, downlink_only, moments = dict(self.model), dict(self.downlink_only), dict(self.moments)
+
+        def undo() -> None:
+            self._mean.take()
+            self._losses = []
+            self._bounded.clear()
+            self.model, self.downlink_only, self.moments = model, downlink_only, moments
+
+        return undo
+
+    def _checked(self, reply: Reply) -> Reply:
+        """The reply with its tensors unpacked."""
+        loss = float(reply.train_loss)
+        if self._codec is not None:
+            reply = replace(reply, model=self._codec.unpack_update(reply.model, self.model))
+        expected, found = _signature(self.model), _signature(reply.model)
+        if expected != found:
+            odd = min(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+            raise MessageError(
+                f"reply of client {reply.client_id} in round {reply.round_index}: {odd!r} should be "
+                f"{expected.get(odd, 'absent')}, found {found.get(odd, 'none')}"
+            )
+        largest = LARGEST if self._codec is None else LARGEST_FP16
+        finite = all(is_within(tensor, largest) for tensor in reply.model.values())
+        if not finite or math.isinf(loss):
+            raise TrainingError(
+                f"expected a finite update, found NaN, infinity or more than {largest:g} from client "
+                f"{reply.client_id} in round {reply.round_index} (local loss {loss}); lower client.learning_rate or "
+                f"check its data"
+            )
+        return reply
+
+
+def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Dtype and shape of every tensor: `float32 of shape (3, 4)`."""
+    return {
+        name: f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+        for name, tensor in tensors.items()
+    }

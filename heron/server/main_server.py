@@ -1,0 +1,161 @@
+"""The Main Server: trains theta_s by ordinary backpropagation from smashed data, upload after upload.
+
+One model, sequential, as in SFLV2 (Thapa et al., AAAI 2022) and HERON-SFL; algorithms whose server does more derive
+from it.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from heron.errors import TrainingError
+from heron.seeds import derive_seed
+from heron.server.fed_server import FedServer
+from heron.server.setup import ServerSetup
+from heron.server.uploads import UploadBuffer, clean_upload
+from heron.split import is_stochastic, persistent_buffers, seeded_randomness
+from heron.split.descent import Descent
+from heron.wire import Answer, CutGradient, ProbeData, SmashedData, Upload
+
+
+class MainServer:
+    """Holds theta_s and trains it on smashed data, one model for all clients.
+
+    Args:
+        setup: server part, loss and optimiser.
+    """
+
+    def __init__(self, setup: ServerSetup) -> None:
+        self.module = setup.split.server
+        self.criterion = setup.criterion
+        trainable = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
+        self._descent = Descent(trainable, setup.optimizer)
+        self._learning_rate = setup.learning_rate
+        self._run_seed = setup.run_seed
+        self._stochastic = is_stochastic(self.module)
+        self._reuse = setup.reuse
+        self._buffer = UploadBuffer(setup.buffer_size)
+        self._losses: list[Tensor] = []
+
+    def receive(self, upload: Upload) -> None:
+        """Train on an upload as it came, then, where it is asked for, on some of those that were kept.
+
+        Raises:
+            MessageError: if it is of a probe, or damaged.
+        """
+        self.train(clean_upload(upload))
+        if not self._reuse:
+            return
+        assert not isinstance(upload, ProbeData)  # refused just before
+        self._buffer.add(upload)
+        place = (upload.round_index, upload.client_id, upload.local_step)
+        drawn = self._buffer.draw(derive_seed("server reuse", self._run_seed, *place), self._reuse)
+        for number, kept in enumerate(drawn):
+            self._step(kept.smashed.to(self._device()), kept, (*place, number))
+
+    def train(self, upload: SmashedData) -> None:
+        """One step of backpropagation from z (HERON-SFL, round step 3); nothing goes back."""
+        self._losses.append(self._step(upload.smashed.to(self._device()), upload))
+
+    def answer(self, upload: Upload) -> Answer:
+        """One step of backpropagation from z, and d loss / d z at the parameters before it.
+
+        Raises:
+            MessageError: if the upload is of a probe.
+        """
+        upload = clean_upload(upload)
+        smashed = upload.smashed.to(self._device()).detach().requires_grad_()
+        self._losses.append(self._step(smashed, upload))
+        assert smashed.grad is not None  # the loss depends on z
+        return CutGradient(upload.round_index, upload.client_id, upload.local_step, smashed.grad)
+
+    def begin_client(self) -> None:
+        """A client's uploads are about to come."""
+
+    def end_client(self, weight: float) -> None:
+        """A client's reply has come; it counts with `weight` in the round's means."""
+
+    def end_round(self, round_index: int, fed_server: FedServer) -> None:
+        """All clients are through."""
+
+    def after_average(self, round_index: int, fed_server: FedServer) -> None:
+        """The Fed Server holds the next round's model; what the Main Server has for the clients goes into it."""
+
+    def save_point(self) -> Callable[[], None]:
+        """A function that undoes every step made from now on: what a client that is refused has taught is forgotten.
+
+        Holds a copy of theta_s and of the optimiser state as long as it lives.
+        """
+        state = {name: tensor.clone() for name, tensor in self.state().items()}
+        num_losses = len(self._losses)
+
+        def undo() -> None:
+            self.load_state(state)
+            del self._losses[num_losses:]
+
+        return undo
+
+    def is_finite(self) -> bool:
+        """Whether every loss since the last `take_mean_loss`, and every parameter, is finite."""
+        tensors = [*self._losses, *self.module.parameters()]
+        return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+    def take_mean_loss(self) -> float:
+        """Mean training loss since the last call, of uploads as they came; NaN if there was none.
+
+        Raises:
+            TrainingError: if it, or a parameter, is not finite.
+        """
+        if not self._losses:
+            return math.nan
+        mean, finite = float(torch.stack(self._losses).mean()), self.is_finite()
+        self._losses.clear()
+        if not finite or not math.isfinite(mean):
+            raise TrainingError(
+                f"expected a finite loss on the Main Server, found {mean}; lower server.learning_rate or "
+                f"client.learning_rate, or check the data for NaN"
+            )
+        return mean
+
+    def state(self) -> dict[str, Tensor]:
+        """theta_s, buffers, optimiser state and kept uploads, nothing that is frozen; the tensors themselves."""
+        return (
+            {f"module/{name}": tensor for name, tensor in self._changing().items()}
+            | {f"optimizer/{key}": value for key, value in self._descent.state().items()}
+            | {f"uploads/{name}": tensor for name, tensor in self._buffer.state().items()}
+        )
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what `state` returned; the tensors are copied."""
+        groups: dict[str, dict[str, Tensor]] = {"module": {}, "optimizer": {}, "uploads": {}}
+        for key, value in state.items():
+            part, _, rest = key.partition("/")
+            groups[part][rest] = value
+        with torch.no_grad():
+            for name, tensor in self._changing().items():
+                tensor.copy_(groups["module"][name])
+        self._buffer.load_state(groups["uploads"])
+        self._descent.load_state({key: value.clone() for key, value in groups["optimizer"].items()})
+
+    def _step(self, smashed: Tensor, upload: SmashedData, again: tuple[int, ...] = ()) -> Tensor:
+        """One step of backpropagation; returns the loss. `again` tells the visits of a kept upload apart."""
+        loss = self._loss(smashed, upload.labels.to(smashed.device), upload, again)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._descent.step(self._learning_rate)
+        return loss.detach()
+
+    def _loss(self, smashed: Tensor, labels: Tensor, upload: Upload, again: tuple[int, ...] = ()) -> Tensor:
+        if not self._stochastic:
+            return self.criterion(self.module(smashed), labels)
+        place = (upload.round_index, upload.client_id, upload.local_step, *again)
+        with seeded_randomness(derive_seed("server dropout", self._run_seed, *place), smashed.device):
+            return self.criterion(self.module(smashed), labels)
+
+    def _changing(self) -> dict[str, Tensor]:
+        trainable = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
+        return {name: tensor.detach() for name, tensor in trainable.items()} | persistent_buffers(self.module)
+
+    def _device(self) -> torch.device:
+        return next(self.module.parameters()).device

@@ -1,0 +1,83 @@
+"""Uploads on the Main Server: unpacked to train on, and kept, as they came, to train on again."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heron.errors import MessageError
+from heron.wire import PackedData, SmashedData, Upload, unpack_upload
+
+_PACKED = "packed/"
+
+
+class UploadBuffer:
+    """The last uploads, packed where they came packed.
+
+    Args:
+        size: how many, >= 1; the oldest leaves.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._kept: deque[SmashedData | PackedData] = deque(maxlen=size)
+
+    def add(self, upload: SmashedData | PackedData) -> None:
+        """Keep an upload."""
+        self._kept.append(upload)
+
+    def draw(self, seed: int, count: int) -> Iterator[SmashedData]:
+        """Uploads to train on, drawn uniformly with replacement and unpacked one at a time.
+
+        Args:
+            seed: of the draw.
+            count: how many; at least one upload is kept.
+        """
+        for index in np.random.default_rng(seed).integers(len(self._kept), size=count):
+            yield clean_upload(self._kept[index])
+
+    def state(self) -> dict[str, Tensor]:
+        """What is kept by name, oldest first; the tensors themselves."""
+        state: dict[str, Tensor] = {}
+        for index, upload in enumerate(self._kept):
+            place = (upload.round_index, upload.client_id, upload.local_step)
+            named = {"place": torch.tensor(place), "labels": upload.labels}
+            if isinstance(upload, PackedData):
+                named |= {_PACKED + name: tensor for name, tensor in upload.packed.items()}
+            else:
+                named["smashed"] = upload.smashed
+            state |= {f"{index}/{name}": tensor for name, tensor in named.items()}
+        return state
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what `state` returned."""
+        uploads: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in state.items():
+            index, _, name = key.partition("/")
+            uploads.setdefault(int(index), {})[name] = tensor
+        self._kept.clear()
+        for _, named in sorted(uploads.items()):
+            round_index, client_id, local_step = named.pop("place").tolist()
+            labels = named.pop("labels")
+            if "smashed" in named:
+                self.add(SmashedData(round_index, client_id, local_step, named["smashed"], labels))
+            else:
+                packed = {name.removeprefix(_PACKED): tensor for name, tensor in named.items()}
+                self.add(PackedData(round_index, client_id, local_step, packed, labels))
+
+
+def clean_upload(upload: Upload) -> SmashedData:
+    """The upload, unpacked, where it is one to train on.
+
+    Raises:
+        MessageError: if it is of a probe, or damaged.
+    """
+    if isinstance(upload, PackedData):
+        return unpack_upload(upload)
+    if not isinstance(upload, SmashedData):
+        raise MessageError(
+            f"client {upload.client_id} in round {upload.round_index}: expected SmashedData, found "
+            f"{type(upload).__name__}; both sides need the same algorithm"
+        )
+    return upload

@@ -1,0 +1,107 @@
+"""First-order update rules, for what is trained by backpropagation: torch's own functions and their state.
+
+`torch.optim.Optimizer` would do the same, but making one imports torch's compiler, which a device that cannot afford
+backpropagation can afford even less (docs/decisions/0033-functional-optimizers.md). Every bit is that of `torch.optim`.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
+
+from heron.zo.rules import OptimizerName
+
+_MOMENTUM = 0.9
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+class Descent:
+    """Takes steps along the gradients that backpropagation left, and keeps what the rule remembers.
+
+    Args:
+        parameters: what is trained, by name; changed in place.
+        rule: `sgd`, `momentum` (heavy ball, 0.9) or `adam` (Kingma and Ba, ICLR 2015), as in `torch.optim`.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor], rule: OptimizerName) -> None:
+        self._parameters = dict(parameters)
+        self._rule = rule
+        self._entries: dict[str, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """One step of every parameter that has a gradient; the gradients are released.
+
+        Args:
+            learning_rate: step size, >= 0.
+        """
+        moved = {name: tensor for name, tensor in self._parameters.items() if tensor.grad is not None}
+        parameters = list(moved.values())
+        gradients = [tensor.grad for tensor in parameters if tensor.grad is not None]
+        if self._rule == "adam":
+            self._adam(list(moved), parameters, gradients, learning_rate)
+        else:
+            self._sgd(list(moved), parameters, gradients, learning_rate)
+        for parameter in parameters:
+            parameter.grad = None
+
+    def state(self) -> dict[str, Tensor]:
+        """What the rule remembers, by `parameter/entry`; the tensors themselves."""
+        return {
+            f"{name}/{entry}": tensor for name, entries in self._entries.items() for entry, tensor in entries.items()
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what `state` returned, or from nothing; tensors of the parameters' device are not copied."""
+        self._entries = {}
+        for key, tensor in state.items():
+            name, _, entry = key.rpartition("/")
+            # Step counters live on the host.
+            device = torch.device("cpu") if entry == "step" else self._parameters[name].device
+            self._entries.setdefault(name, {})[entry] = tensor.to(device)
+
+    def _adam(self, names: list[str], parameters: list[Tensor], gradients: list[Tensor], learning_rate: float) -> None:
+        for name, parameter in zip(names, parameters, strict=True):
+            if name not in self._entries:
+                self._entries[name] = {
+                    # Of a known value even where tensors are fake.
+                    "step": torch.tensor(0.0, device="cpu"),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+        entries = [self._entries[name] for name in names]
+        adam(
+            parameters,
+            gradients,
+            [entry["exp_avg"] for entry in entries],
+            [entry["exp_avg_sq"] for entry in entries],
+            [],
+            [entry["step"] for entry in entries],
+            amsgrad=False,
+            beta1=_BETA1,
+            beta2=_BETA2,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=_EPSILON,
+            maximize=False,
+        )
+
+    def _sgd(self, names: list[str], parameters: list[Tensor], gradients: list[Tensor], learning_rate: float) -> None:
+        buffers = [self._entries.get(name, {}).get("momentum_buffer") for name in names]
+        sgd(
+            parameters,
+            gradients,
+            buffers,
+            lr=learning_rate,
+            momentum=_MOMENTUM if self._rule == "momentum" else 0.0,
+            weight_decay=0.0,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+        # A buffer is made by the first step.
+        for name, buffer in zip(names, buffers, strict=True):
+            if buffer is not None:
+                self._entries[name] = {"momentum_buffer": buffer}

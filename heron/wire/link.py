@@ -1,0 +1,89 @@
+"""How servers reach clients, and what a message passes on the way."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Protocol
+
+from heron.wire.bundle import Bundle, decode_bundle
+from heron.wire.codec import decode, encode, encoded_sizes
+from heron.wire.ledger import Direction, Ledger
+from heron.wire.messages import Answer, Broadcast, FromClient, Message, Reply, SnapshotRequest
+
+Conversation = Generator[FromClient, Answer | None, None]
+"""What a client sends in its round; in a coupled round each upload is answered by `send`ing its answer."""
+
+
+class Link(Protocol):
+    """Reaches clients; engines implement it, round protocols use it."""
+
+    def exchange(self, broadcast: Broadcast) -> Conversation:
+        """Open a client's round and receive what it sends.
+
+        Yields the client's uploads in order as they arrive, its reply last; a client that drops out ends the
+        conversation without one, and one that cannot use the broadcast with nothing but a `SnapshotRequest`. The
+        consumer drops each message before it asks for the next, so that one z is alive at a time. Every message is
+        counted once, encoded.
+
+        Args:
+            broadcast: the message to the client it names.
+        """
+        ...
+
+
+class Channel:
+    """What every message passes: counted always; encoded and decoded in wire mode.
+
+    Args:
+        ledger: where bytes are counted.
+        wire: hand over a decoded copy, as a network would, instead of the message itself. Passing by reference is
+            faster and hides bugs; both must compute the same.
+        bundle: count, and encode, every message as a bundle of one, and collect what clients send.
+        watch: called with direction and encoded bytes of every message, once it is counted.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        wire: bool,
+        bundle: bool = False,
+        watch: Callable[[Direction, int], None] = lambda *_: None,
+    ) -> None:
+        self._ledger = ledger
+        self._wire = wire
+        self._bundle = bundle
+        self._watch = watch
+
+    def pass_through(self, message: Message, direction: Direction) -> Message:
+        """Count a message and hand it over."""
+        if self._bundle:
+            bundle = Bundle()
+            bundle.add(message)
+            data, sizes = bundle.close()
+            self._count(direction, sizes)
+            return next(decode_bundle(data)) if self._wire else message
+        self._count(direction, encoded_sizes(message))
+        return decode(encode(message)) if self._wire else message
+
+    def collect(self, client: Conversation) -> Iterator[Message]:
+        """What a client sends in its round, kept encoded on its side until the reply and counted as one message.
+
+        A client that drops out before its reply has sent nothing.
+
+        Args:
+            client: a client in a decoupled round; nothing is answered.
+        """
+        bundle, is_complete = Bundle(), False
+        message = next(client, None)
+        while message is not None:
+            bundle.add(message)
+            is_complete = isinstance(message, Reply | SnapshotRequest)
+            message = None  # the client learns while we wait for the next one
+            message = next(client, None)
+        if is_complete:
+            data, sizes = bundle.close()
+            self._count("uplink", sizes)
+            yield from decode_bundle(data)
+
+    def _count(self, direction: Direction, sizes: Mapping[str, int]) -> None:
+        self._ledger.record(direction, sizes)
+        self._watch(direction, sum(sizes.values()))

@@ -1,0 +1,106 @@
+"""Uploads in few bytes: smashed data packed by a codec, labels in the narrowest integers that hold them.
+
+Packing happens where a client makes its upload and unpacking where the Main Server takes it in, so that passing
+messages by reference and over a wire compute the same.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from heron.errors import MessageError
+from heron.wire.messages import PackedData, SmashedData
+from heron.wire.payload import COMPRESSED, MAX_ELEMENTS, Codec
+from heron.wire.quantiser import pack_tensor, packed_bytes, unpack_tensor
+
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+"""From narrow to wide, the one for class labels first."""
+
+
+@dataclass(frozen=True)
+class SmashedCodec:
+    """How clients write smashed data.
+
+    Attributes:
+        codec: a value in 32, 16, 8, 4 or 2 bits.
+        zstd: whether to compress that where it pays, tensor by tensor.
+    """
+
+    codec: Codec = "fp32"
+    zstd: bool = False
+
+    @property
+    def packs(self) -> bool:
+        """Whether uploads are anything else than smashed data as they are."""
+        return self.codec != "fp32" or self.zstd
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the codes of a packed upload may be called."""
+        return (self.codec, self.codec + COMPRESSED) if self.zstd else (self.codec,)
+
+
+def pack_upload(upload: SmashedData, codec: SmashedCodec, seed: int) -> PackedData:
+    """Write an upload in few bytes.
+
+    Args:
+        upload: smashed data and labels.
+        codec: how.
+        seed: of the stochastic rounding.
+
+    Raises:
+        TrainingError: if smashed data are NaN, infinite or too large for the codec.
+        MessageError: if they are no floating tensor.
+    """
+    packed = pack_tensor(upload.smashed, codec.codec, seed, zstd=codec.zstd)
+    return PackedData(upload.round_index, upload.client_id, upload.local_step, packed, narrow(upload.labels))
+
+
+def unpack_upload(upload: PackedData, *, max_elements: int = MAX_ELEMENTS) -> SmashedData:
+    """Inverse of `pack_upload`: smashed data in float32, integer labels in int64.
+
+    Args:
+        upload: what `pack_upload` returned, or a stranger's.
+        max_elements: refuse more values, before any room is made for them.
+
+    Raises:
+        MessageError: if the upload is damaged, or has not one label for each example.
+    """
+    smashed = unpack_tensor(upload.packed, max_elements=max_elements)
+    labels = upload.labels
+    if not smashed.dim() or not labels.dim() or len(labels) != len(smashed):
+        raise MessageError(
+            f"client {upload.client_id} in round {upload.round_index}: expected as many labels as examples, found "
+            f"labels of shape {tuple(labels.shape)[:8]} for smashed data of shape {tuple(smashed.shape)}"
+        )
+    if labels.dtype in _INTEGERS:
+        labels = labels.long()
+    return SmashedData(upload.round_index, upload.client_id, upload.local_step, smashed, labels)
+
+
+def narrow(labels: Tensor) -> Tensor:
+    """Integer labels in the narrowest of uint8, int8, int16, int32 and int64 that holds them; others as they are.
+
+    Examples:
+        >>> narrow(torch.tensor([0, 9])).dtype, narrow(torch.tensor([-100, 5])).dtype
+        (torch.uint8, torch.int8)
+    """
+    if labels.dtype not in _INTEGERS:
+        return labels
+    low, high = (int(extreme) for extreme in labels.aminmax()) if labels.numel() else (0, 0)
+    limits = {dtype: torch.iinfo(dtype) for dtype in _INTEGERS}
+    return labels.to(next(dtype for dtype in _INTEGERS if limits[dtype].min <= low and high <= limits[dtype].max))
+
+
+def smashed_bytes(shape: Sequence[int], dtype: torch.dtype, codec: SmashedCodec) -> int:
+    """Bytes of smashed data in an upload, compression left aside because it depends on the values.
+
+    Args:
+        shape: of the smashed data, (B, ...).
+        dtype: theirs.
+        codec: how clients write them.
+    """
+    return packed_bytes(shape, codec.codec) if codec.packs else math.prod(shape) * dtype.itemsize

@@ -1,0 +1,121 @@
+"""What the Fed Server remembers of past rounds so that clients can catch up by replay, and its flat form.
+
+A log of rounds b, ..., t - 1 takes a client that holds theta^b to theta^t. It is kept as long as it can be smaller than
+theta itself; who needs more gets a snapshot.
+
+`n` walks, `P` probes of all of them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from heron.errors import MessageError
+from heron.wire.walks import RoundWalks, Walk
+
+_ENTRY = 4  # round, schedule, weight, number of scalars
+
+
+class WalkLog:
+    """The walks of the latest rounds, and which round's theta each client holds.
+
+    Args:
+        max_bytes: size of theta: a log that is larger is of no use.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._rounds: list[RoundWalks] = []
+        self._first = 0
+        self._holds: dict[int, int] = {}
+
+    def append(self, done: RoundWalks) -> None:
+        """Add the round after the last; rounds go that nobody needs, and the oldest where all are larger than theta."""
+        self._first = max(self._first, min(self._holds.values(), default=done.round_index + 1))
+        self._rounds = [one for one in (*self._rounds, done) if one.walks and one.round_index >= self._first]
+        num_bytes = sum(map(_num_bytes, self._rounds))
+        while num_bytes > self._max_bytes:
+            oldest = self._rounds.pop(0)
+            num_bytes -= _num_bytes(oldest)
+            self._first = oldest.round_index + 1
+
+    def clear(self) -> None:
+        """Theta was changed by something that is not a walk: nobody can catch up."""
+        self._rounds = []
+        self._holds = {}
+
+    def acknowledge(self, client_id: int, round_index: int) -> None:
+        """A client has shown by its reply that it holds the theta of this round."""
+        self._holds[client_id] = round_index
+
+    def since_known(self, client_id: int) -> tuple[int, list[RoundWalks]] | None:
+        """(b, rounds with walks from b on) for a client known to hold theta^b; None where a snapshot is due."""
+        base = self._holds.get(client_id)
+        if base is None or base < self._first:
+            return None
+        return base, [done for done in self._rounds if done.round_index >= base]
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors for a checkpoint."""
+        entries, scalars_P = flatten(self._rounds)
+        return {
+            "entries": entries,
+            "scalars": scalars_P,
+            "first": torch.tensor(self._first),
+            "holds": torch.tensor(sorted(self._holds.items()), dtype=torch.int64).reshape(-1, 2),
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what `state` returned."""
+        self._rounds = list(rebuild(state["entries"].cpu(), state["scalars"].cpu()))
+        self._first = int(state["first"])
+        self._holds = dict(state["holds"].tolist())
+
+
+def _num_bytes(done: RoundWalks) -> int:
+    """Of a round in the form of `flatten`."""
+    return sum(4 * _ENTRY + walk.scalars_P.nbytes for walk in done.walks)
+
+
+def flatten(rounds: Sequence[RoundWalks]) -> tuple[Tensor, Tensor]:
+    """Rounds as two tensors.
+
+    Returns:
+        Round, schedule, weight and number of scalars of each walk, shape (n, 4), int32, and all scalars, shape (P,).
+    """
+    pairs = [(done.round_index, walk) for done in rounds for walk in done.walks]
+    entries = [(index, walk.schedule, walk.weight, len(walk.scalars_P)) for index, walk in pairs]
+    scalars = [walk.scalars_P for _, walk in pairs]
+    return (
+        torch.tensor(entries, dtype=torch.int32).reshape(-1, _ENTRY),
+        torch.cat(scalars) if scalars else torch.zeros(0),
+    )
+
+
+def rebuild(entries: Tensor, scalars_P: Tensor, multiple_of: int = 1) -> Iterator[RoundWalks]:
+    """Inverse of `flatten`, round by round; rounds without walks are absent.
+
+    Args:
+        entries: as `flatten` returns them.
+        scalars_P: likewise.
+        multiple_of: every walk holds so many scalars, or a multiple of it: q.
+
+    Raises:
+        MessageError: if they do not fit together.
+    """
+    if entries.dtype != torch.int32 or entries.dim() != 2 or entries.shape[1] != _ENTRY:
+        raise MessageError(f"expected walks as int32 of shape (n, {_ENTRY}), found {entries.dtype} {entries.shape}")
+    if scalars_P.dim() != 1 or not scalars_P.is_floating_point() or not bool(torch.isfinite(scalars_P).all()):
+        raise MessageError("expected the walks' scalars as finite floats of shape (P,), found something else")
+    rows: list[list[int]] = entries.tolist()
+    indices = [row[0] for row in rows]
+    if indices != sorted(indices) or any(min(row) < 0 or row[2] < 1 or row[3] % multiple_of for row in rows):
+        raise MessageError("expected walks in the order of their rounds, weights >= 1 and whole steps, found others")
+    if sum(row[3] for row in rows) != len(scalars_P):
+        raise MessageError(f"expected {sum(row[3] for row in rows)} scalars for the walks, found {len(scalars_P)}")
+    pieces = torch.split(scalars_P, [row[3] for row in rows])
+    walks: dict[int, list[Walk]] = {}
+    for (index, schedule, weight, _), piece in zip(rows, pieces, strict=True):
+        walks.setdefault(index, []).append(Walk(schedule, weight, piece))
+    return (RoundWalks(index, tuple(of_round)) for index, of_round in walks.items())

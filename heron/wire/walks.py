@@ -1,0 +1,129 @@
+"""A round of zeroth-order learning as what determines it: whose directions, and the projected gradients along them.
+
+A client that learned from h q probes made a walk: SGD, momentum or an Adam that starts afresh, along directions that
+are a function of (run seed, round, schedule, local step, probe). The schedule is the client's own number or, where
+clients share directions, that of its seed group. From the round's broadcast and its scalars anyone rebuilds what the
+client became, bit for bit (ALGORITHMS 4a).
+
+`P` probes of all local steps, h q.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from heron.seeds import derive_seed
+from heron.wire.averaging import RunningMean
+from heron.wire.learning import ClientSettings
+from heron.zo import RULES, FlatParameters, StepRecord, UpdateRule, replay_
+
+Theta = Mapping[str, Tensor]
+"""What learns by zeroth order, by name, in the order of the flat buffer."""
+
+
+def direction_seeds(
+    run_seed: int, round_index: int, schedule: int, local_step: int, num_probes: int
+) -> tuple[int, ...]:
+    """Seeds of the q directions of a local step."""
+    place = (run_seed, round_index, schedule, local_step)
+    return tuple(derive_seed("direction", *place, probe) for probe in range(num_probes))
+
+
+def schedule_of(client_id: int, seed_groups: int) -> int:
+    """Whose directions a client takes: its own, or with G >= 1 seed groups those of group `client_id mod G`."""
+    return client_id % seed_groups if seed_groups else client_id
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One walk of a round.
+
+    Attributes:
+        schedule: whose directions.
+        weight: how much it counts in the round's mean, > 0; where seed groups are summed the mean is taken already.
+        scalars_P: projected gradients, step after step, one for each of its q probes, shape (P,).
+    """
+
+    schedule: int
+    weight: int
+    scalars_P: Tensor
+
+
+@dataclass(frozen=True)
+class RoundWalks:
+    """What the clients of a round did: their walks, or the summed walks of seed groups.
+
+    Attributes:
+        round_index: t, from 0.
+        walks: in the order in which they count.
+    """
+
+    round_index: int
+    walks: tuple[Walk, ...]
+
+
+def summed(walks: Sequence[Walk], dtype: torch.dtype) -> list[Walk]:
+    """The weighted mean of walks, as one walk for each schedule; a walk with fewer steps counts 0 in those it lacks.
+
+    Args:
+        walks: of clients, weights as replies count.
+        dtype: floating type of the sums that come back; they are made in float64.
+    """
+    total = sum(walk.weight for walk in walks)
+    sums: dict[int, Tensor] = {}
+    for walk in walks:
+        terms_P = walk.scalars_P.double() * (walk.weight / total)
+        held_P = sums.get(walk.schedule, torch.zeros(0, dtype=torch.float64))
+        longer, shorter = sorted((held_P, terms_P), key=len, reverse=True)
+        sums[walk.schedule] = torch.cat((longer[: len(shorter)] + shorter, longer[len(shorter) :]))
+    return [Walk(schedule, 1, sum_P.to(dtype)) for schedule, sum_P in sums.items()]
+
+
+class Replayer:
+    """Rebuilds theta from walks; the same on the Fed Server and on a client that missed rounds.
+
+    Args:
+        run_seed: seed of the run.
+        settings: update rule, learning rates, probes and seed groups of the clients.
+    """
+
+    def __init__(self, run_seed: int, settings: ClientSettings) -> None:
+        assert settings.estimator is not None  # a client that replays has probes
+        self._run_seed = run_seed
+        self._settings = settings
+        self.num_probes = settings.estimator.num_probes
+        self._distribution = settings.estimator.distribution
+
+    def advance(self, theta: Theta, done: RoundWalks) -> dict[str, Tensor]:
+        """The next round's theta: the mean of what the clients became.
+
+        With seed groups, whose rule is SGD, it is one walk along the summed scalars:
+        theta - (eta / q) sum_m sum_g S_{g,m} u_{g,m}, S_{g,m} = sum over clients i of group g of w_i s_{i,m}, the
+        weights w summing to 1.
+        """
+        if not done.walks:
+            return dict(theta)
+        if self._settings.seed_groups:
+            return self._followed(theta, done.round_index, done.walks)
+        mean = RunningMean()
+        for walk in done.walks:
+            mean.add(self._followed(theta, done.round_index, [walk]), float(walk.weight))
+        return mean.take()
+
+    def _followed(self, theta: Theta, round_index: int, walks: Sequence[Walk]) -> dict[str, Tensor]:
+        """Where these walks lead, one after the other; `theta` is only read."""
+        flat = FlatParameters(nn.ParameterList(theta.values()), kernel=self._settings.kernel)
+        rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))
+        records = [
+            StepRecord(
+                direction_seeds(self._run_seed, round_index, walk.schedule, local_step, self.num_probes),
+                scalars.to(flat.theta),
+            )
+            for walk in walks
+            for local_step, scalars in enumerate(torch.split(walk.scalars_P, self.num_probes))
+            if len(scalars)
+        ]
+        replay_(rule, rule.init(flat.theta), flat, records, self._distribution)
+        return dict(zip(theta, flat.named_tensors().values(), strict=True))

@@ -1,0 +1,177 @@
+"""A step on fake tensors costs what the real one does."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from heron.algorithms import ALGORITHMS
+from heron.costs.client_step import ExampleShape, StepCost
+from heron.costs.plan import largest_exact, plan_step
+from heron.costs.profile import profile_step
+from heron.costs.settings import FederationSettings
+from heron.engines.in_process import Federation
+from heron.engines.profile import profile_client
+from heron.errors import ConfigError, SplitError
+from heron.split import SplitModel, build_seeded, digits_cnn, num_client_modules, resnet18
+from heron.wire import CODECS, SmashedCodec, packed_bytes
+from heron.wire.learning import ClientSettings
+from heron.zo import Estimator
+
+ALL_DIGITS = num_client_modules(digits_cnn().client)
+BATCH = 16
+HERON = ALGORITHMS["heron"]
+
+
+def digits() -> SplitModel:
+    return build_seeded(digits_cnn, 0)
+
+
+def small_resnet() -> SplitModel:
+    return build_seeded(lambda: resnet18(width=8), 0)
+
+
+def grouped_resnet() -> SplitModel:
+    return build_seeded(lambda: resnet18(width=8, norm="group", cut_layer="block2"), 0)
+
+
+def with_dropout() -> SplitModel:
+    client = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
+    return SplitModel(
+        client, nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    )
+
+
+SHAPES = {digits: (1, 8, 8), small_resnet: (3, 32, 32), grouped_resnet: (3, 32, 32), with_dropout: (1, 8, 8)}
+
+
+def both(build, name="heron", **options) -> tuple[StepCost, StepCost]:
+    """Planned and measured."""
+    client = ClientSettings(
+        options.pop("optimizer", "adam"),
+        1e-2,
+        estimator=options.pop("estimator", Estimator()),
+        exact=options.pop("exact", 0),
+    )
+    settings = FederationSettings(batch_size=BATCH, client=client, **options)
+    dataset = TensorDataset(torch.rand(BATCH, *SHAPES[build]), torch.arange(BATCH) % 10)
+    parties = Federation(build(), ALGORITHMS[name], dataset, [np.arange(BATCH)], settings)
+    measured = profile_client(parties, repeats=1).to_dict()
+    del measured["seconds_per_step"]
+    return plan_step(build, ALGORITHMS[name], settings, ExampleShape(SHAPES[build])), StepCost(**measured)
+
+
+@pytest.mark.parametrize("micro_batch", [None, 5])
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("exact", range(ALL_DIGITS + 1))
+def test_digits_at_every_boundary(exact, checkpointing, micro_batch):
+    planned, measured = both(digits, exact=exact, checkpointing=checkpointing, micro_batch=micro_batch)
+    assert planned == measured
+    assert sum(planned.memory_breakdown_bytes.values()) == planned.peak_memory_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer"), [(name, rule) for name, algorithm in ALGORITHMS.items() for rule in algorithm.optimizers]
+)
+def test_every_algorithm_and_optimizer(name, optimizer):
+    planned, measured = both(digits, name, optimizer=optimizer)
+    assert planned == measured
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [Estimator(num_probes=3, scheme="central"), Estimator(distribution="gaussian"), Estimator(scheme="jvp")],
+)
+def test_every_kind_of_probe(estimator):
+    planned, measured = both(digits, estimator=estimator, exact=1)
+    assert planned == measured
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("exact", [0, 1, 2, 3, 4, 5])
+def test_resnet(exact, checkpointing):
+    planned, measured = both(small_resnet, exact=exact, checkpointing=checkpointing)
+    assert planned == measured
+
+
+@pytest.mark.parametrize("name", ["cse_fsl", "sflv2", "frozen"])
+def test_resnet_of_the_others(name):
+    planned, measured = both(small_resnet, name)
+    assert planned == measured
+
+
+@pytest.mark.parametrize("exact", [0, 1, 3, "all"])
+def test_group_norm_in_micro_batches(exact):
+    planned, measured = both(grouped_resnet, exact=exact, micro_batch=8)
+    assert planned == measured
+
+
+@pytest.mark.parametrize("exact", [0, 1, 2, "all"])
+def test_dropout(exact):
+    planned, measured = both(with_dropout, exact=exact)
+    assert planned == measured
+
+
+def settings_of(**client) -> FederationSettings:
+    return FederationSettings(batch_size=BATCH, client=ClientSettings("adam", 1e-2, **client))
+
+
+def peaks_of_digits() -> list[int]:
+    return [
+        plan_step(digits, HERON, settings_of(exact=exact), ExampleShape(SHAPES[digits])).peak_memory_bytes
+        for exact in range(ALL_DIGITS + 1)
+    ]
+
+
+def test_the_largest_that_fits_is_chosen():
+    peaks = peaks_of_digits()
+    for budget in {*peaks, *(peak - 1 for peak in peaks), *(peak + 1 for peak in peaks)}:
+        fitting = [exact for exact, peak in enumerate(peaks) if peak <= budget]
+        if fitting:
+            assert largest_exact(digits, HERON, settings_of(), ExampleShape(SHAPES[digits]), budget) == fitting[-1]
+        else:
+            with pytest.raises(
+                ConfigError, match=rf"at least {min(peaks):,} bytes.*client\.exact=0.*batch_size"
+            ) as caught:
+                largest_exact(digits, HERON, settings_of(), ExampleShape(SHAPES[digits]), budget)
+            assert len(str(caught.value).splitlines()) == 1
+    assert len(set(peaks)) == ALL_DIGITS + 1, "budgets between all neighbours were tried"
+
+
+@pytest.mark.parametrize("name", ["heron", "sflv2", "hosl"])
+@pytest.mark.parametrize("codec", CODECS)
+def test_smashed_bytes_are_those_of_the_packed_form(name, codec):
+    """What `packed_bytes` says of the batch; probes, and all that hosl sends, stay exact."""
+    algorithm, exact = ALGORITHMS[name], settings_of()
+    packed = dataclasses.replace(exact, codec=SmashedCodec(codec, zstd=True))
+    example = ExampleShape(SHAPES[digits])
+    plain, found = (plan_step(digits, algorithm, settings, example) for settings in (exact, packed))
+    shape = (BATCH, *digits().smashed_shape)
+    expected = plain.smashed_bytes_per_step if name == "hosl" else packed_bytes(shape, codec)
+    assert found.smashed_bytes_per_step == expected
+    assert dataclasses.replace(found, smashed_bytes_per_step=plain.smashed_bytes_per_step) == plain
+    measured = profile_step(digits(), algorithm, packed, example, repeats=1)
+    assert measured.smashed_bytes_per_step == expected
+
+
+def test_without_probes_something_is_exact():
+    with pytest.raises(ConfigError, match=r"client\.exact=1"):
+        largest_exact(digits, HERON, settings_of(estimator=None), ExampleShape(SHAPES[digits]), 1)
+
+
+def test_what_cannot_run_is_refused():
+    settings = FederationSettings(batch_size=BATCH, micro_batch=4)
+    with pytest.raises(SplitError, match="BatchNorm"):
+        plan_step(small_resnet, HERON, settings, ExampleShape(SHAPES[small_resnet]))
+
+
+def test_planning_leaves_generators_and_real_networks_alone():
+    state, network = torch.get_rng_state(), digits()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    plan_step(digits, HERON, settings_of(), ExampleShape(SHAPES[digits]))
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert type(torch.zeros(1)) is torch.Tensor

@@ -1,0 +1,74 @@
+"""The toy federation of the conformance suite, on a fake grid."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flwr.app import Context, RecordDict
+from torch.nn.functional import cross_entropy
+
+from heron.data import Batch, Splits
+from heron.engines.clients import Clients
+from heron.engines.in_process import Federation
+from heron.engines.resident import Resident
+from heron.engines.servers import Servers
+from heron.flower import DeploymentSettings, FlowerFederation, make_client_app
+from heron.flower.expected import Expected
+from heron.runs.run_directory import RunDirectory
+from heron.runs.run_loop import Run
+from tests.conformance.test_algorithms import CLASSES, NUM_CLIENTS, examples, federation, partition, split_model
+from tests.flower.grid import Clock, FakeGrid, Node
+
+CONFIG = "config of the run"
+
+
+def resident_like(parties: Federation) -> Resident:
+    """A process of its own for the same federation."""
+    inputs = examples().tensors[0][:2]
+    return Resident(split_model(), parties.algorithm, parties.settings, cross_entropy, inputs)
+
+
+def grid_of(parties: Federation, num_clients: int = NUM_CLIENTS) -> FakeGrid:
+    """One node for each client; node ids do not tell which."""
+
+    def build(config: str, node_config: Mapping[str, Any]) -> Clients:
+        assert config == CONFIG
+        return Clients(resident_like(parties), examples(), partition())
+
+    def node(client_id: int) -> Node:
+        node_id = 100 + 7 * client_id
+        config = {"partition-id": client_id, "num-partitions": num_clients}
+        return Node(make_client_app(build), Context(1, node_id, config, RecordDict(), {}))
+
+    nodes = [node(client_id) for client_id in range(num_clients)]
+    return FakeGrid({each.context.node_id: each for each in reversed(nodes)})
+
+
+def flower(parties: Federation, grid: FakeGrid, **settings: Any) -> FlowerFederation:
+    resident, data = resident_like(parties), examples()
+    expected = Expected.of(resident, Batch(*(tensor[:2] for tensor in data.tensors)), CLASSES)
+    chosen = DeploymentSettings(**{"round_timeout_s": 60.0} | settings)
+    servers = Servers(resident, NUM_CLIENTS)
+    return FlowerFederation(servers, expected, CONFIG, grid, 1, chosen, clock=grid.clock, sleep=grid.clock.sleep)
+
+
+def node_of(grid: FakeGrid, client_id: int) -> Node:
+    return next(node for node in grid.nodes.values() if node.context.node_config["partition-id"] == client_id)
+
+
+def flower_run(
+    name: str,
+    directory: RunDirectory | None = None,
+    *,
+    rounds: int = 4,
+    grid: FakeGrid | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Run:
+    parties = federation(name, **changes)
+    engine = flower(parties, grid or grid_of(parties), **settings or {})
+    data = examples()
+    splits = Splits(train=data, validation=data, test=data, num_classes=CLASSES)
+    return Run(engine, splits, rounds=rounds, directory=directory)
+
+
+__all__ = ["CONFIG", "Clock", "flower", "flower_run", "grid_of", "node_of", "resident_like"]
