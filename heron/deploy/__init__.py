@@ -1,6 +1,6 @@
-"""What a deployment on Flower needs beside the apps: certificates, node keys, scripts, settings; and checks of them.
+"""Deployments on Flower: the certificates, node keys, scripts and settings that they need, and checks of them.
 
-Nothing here starts or imports Flower. What `init_deployment` makes is complete, and the user's from then on.
+Nothing here starts or imports Flower. `init_deployment` makes a complete folder, which belongs to the user afterwards.
 """
 
 from heron.deploy.check import check_deployment

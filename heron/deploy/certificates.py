@@ -1,6 +1,6 @@
-"""TLS certificates of a deployment: an authority of its own, and the server's certificate. Needs `cryptography`.
+"""TLS certificates of a deployment: a private authority, and the server's certificate. Needs `cryptography`.
 
-Profiles as RFC 5280 has them, so that a strict verifier (`cryptography.x509.verification`) takes them, too.
+Profiles follow RFC 5280, so that a strict verifier (`cryptography.x509.verification`) accepts them.
 """
 
 import datetime as dt
@@ -14,9 +14,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from heron.deploy.plan import address_of
 
 AUTHORITY_DAYS = 3650
-"""Longer than a deployment lasts: a new authority means a new file on every client."""
+"""Longer than a deployment lasts, because a new authority means a new file on every client."""
 SERVER_DAYS = 825
-"""The longest that all TLS libraries take of private authorities, too."""
+"""The longest validity that all TLS libraries accept, even from private authorities."""
 _BACKDATED = dt.timedelta(hours=1)  # clocks of clients may be behind
 _USAGES = (
     "digital_signature",
@@ -32,10 +32,10 @@ _USAGES = (
 
 
 def make_authority(now: dt.datetime) -> tuple[bytes, bytes]:
-    """A certificate authority for one deployment.
+    """Make a certificate authority for one deployment.
 
     Args:
-        now: with a time zone; it is valid from an hour before for `AUTHORITY_DAYS`.
+        now: present time, with a time zone; the validity begins an hour earlier and lasts for `AUTHORITY_DAYS`.
 
     Returns:
         Certificate and private key (PKCS 8, ECDSA P-384), both PEM.
@@ -54,13 +54,14 @@ def make_authority(now: dt.datetime) -> tuple[bytes, bytes]:
 def make_server_certificate(
     authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey, host: str, now: dt.datetime
 ) -> tuple[bytes, bytes]:
-    """A server certificate for a host, and for `localhost` and the loopback addresses.
+    """Make a server certificate for a host, `localhost` and the loopback addresses.
 
     Args:
-        authority: who signs it.
-        authority_key: the authority's.
+        authority: certificate of the authority that signs it.
+        authority_key: private key of the authority.
         host: name or address.
-        now: with a time zone; it is valid from an hour before for `SERVER_DAYS`, and not longer than the authority.
+        now: present time, with a time zone; the validity begins an hour earlier, lasts for `SERVER_DAYS`, and does not
+            exceed the authority's.
 
     Returns:
         Certificate and private key (PKCS 8, ECDSA P-384), both PEM.
@@ -80,12 +81,12 @@ def make_server_certificate(
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A private key as PKCS 8, not encrypted: processes start without a person."""
+    """Encode a private key as PKCS 8, not encrypted, so that processes start without a person."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def general_name(host: str) -> x509.GeneralName:
-    """A host as certificates name it."""
+    """Form of a host's name or address in certificates."""
     address = address_of(host)
     return x509.DNSName(host) if address is None else x509.IPAddress(address)
 
@@ -120,7 +121,7 @@ def _key_usage(*usages: str) -> x509.KeyUsage:
 
 
 def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])  # RFC 5280's longest
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])  # the longest that RFC 5280 allows
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -1,4 +1,4 @@
-"""Will a deployment work, before anything of it starts? Every party's folder, this host, the way to the server."""
+"""Checks of a deployment before any part of it starts: every party's folder, this host, the path to the server."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from heron.deploy.party import Party, find_parties
 from heron.errors import DeployError, HeronError
 
 Check = Callable[[Party], Iterator[tuple[Level, str]]]
-"""Yields findings; raises HeronError for what will not work."""
+"""Function that yields findings, and raises HeronError for a fault that stops the deployment."""
 _COMMON: tuple[Check, ...] = (check_files, check_rights)
 _HOST: tuple[Check, ...] = (check_programs, check_versions, check_data)
 
@@ -21,16 +21,16 @@ _HOST: tuple[Check, ...] = (check_programs, check_versions, check_data)
 def check_deployment(
     folder: Path, *, client: int | None = None, server: bool = False, now: dt.datetime | None = None
 ) -> list[Finding]:
-    """Check the parties whose folders are here. Reads files, connects to the server, changes nothing.
+    """Check the parties whose folders are here. Reads files and connects to the server, but changes nothing.
 
     Args:
-        folder: what `init_deployment` made, or one party's folder of it.
-        client: check this client alone.
-        server: check the server alone.
-        now: when; the present by default.
+        folder: a folder that `init_deployment` made, or one party's folder in it.
+        client: check only this client.
+        server: check only the server.
+        now: time of the check; the present by default.
 
     Returns:
-        Findings, party after party; an `error` if something will not work.
+        Findings, party after party; an `error` for each fault that stops the deployment.
 
     Raises:
         DeployError: if the party's folder is not here, or an env file cannot be read.

@@ -1,4 +1,4 @@
-"""Are a party's files there, readable by the right people, and its alone?"""
+"""Checks that a party's files are complete, have the right permissions and contain no other party's key."""
 
 import os
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from heron.errors import DeployError
 
 _OTHERS = 0o077
 _MAX_BYTES = 2**16
-_MARK = b"PRIVATE KEY-----"  # of every PEM format
+_MARK = b"PRIVATE KEY-----"  # part of every PEM format
 
 
 def check_files(party: Party) -> Iterator[tuple[Level, str]]:
-    """All files are there, and scripts can be run."""
+    """Check that all files are there, and that scripts can be run."""
     absent = [name for name in party.files if not (party.folder / name).is_file()]
     if absent:
         raise DeployError(f"expected {', '.join(absent)} in {party.folder}, found none; copy the whole folder again")
@@ -24,12 +24,12 @@ def check_files(party: Party) -> Iterator[tuple[Level, str]]:
 
 
 def check_rights(party: Party) -> Iterator[tuple[Level, str]]:
-    """Its key is readable by its owner alone, and no other party's key lies beside it."""
+    """Check that only the owner can read the party's key, and that no other party's key is here."""
     key = party.folder / party.key
     if key.exists():
         mode = key.stat().st_mode & 0o777
         if mode & _OTHERS:
-            raise DeployError(f"{party.key} has mode {mode:04o}, others may use it; chmod 600 {key}")
+            raise DeployError(f"{party.key} has mode {mode:04o}, other users may read it; chmod 600 {key}")
     foreign = [path.name for path in sorted(party.folder.iterdir()) if path != key and _holds_a_key(party, path.name)]
     if foreign:
         raise DeployError(
@@ -40,14 +40,14 @@ def check_rights(party: Party) -> Iterator[tuple[Level, str]]:
 
 
 def check_clients(party: Party) -> Iterator[tuple[Level, str]]:
-    """The server has one public key of each client."""
+    """Check that the server has one public key of each client."""
     from heron.deploy.trust import load_node_public_key
 
     expected = {f"client-{number}.pub" for number in range(party.count("HERON_CLIENTS"))}
     found = {path.name: path for path in (party.folder / "nodes").glob("*.pub")}
     if found.keys() != expected:
         raise DeployError(
-            f"expected a public key for each of {len(expected)} clients in nodes/, client-0.pub and on, found "
+            f"expected a public key for each of {len(expected)} clients in nodes/, client-0.pub and so on, found "
             f"{', '.join(sorted(found)) or 'none'}; correct HERON_CLIENTS or the folder"
         )
     keys = {load_node_public_key(path).public_numbers() for path in found.values()}

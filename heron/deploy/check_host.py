@@ -1,4 +1,4 @@
-"""Does this host have the programs, the versions and the data that a party needs?"""
+"""Checks that this host has the programs, the versions and the data that a party needs."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from heron.deploy.party import Party
 from heron.deploy.versions import FLOWER, from_text, installed_versions
 from heron.errors import DeployError
 
-# Files below HERON_DATA by data set; the digits come with scikit-learn.
+# Files below HERON_DATA by data set; the digits are part of scikit-learn.
 _DATA_FILES = {
     "digits": (),
     "cifar10": ("cifar10/train.parquet", "cifar10/test.parquet"),
@@ -23,7 +23,7 @@ _ON_THE_HUB = {"cifar10"}
 
 
 def check_programs(party: Party) -> Iterator[tuple[Level, str]]:
-    """Flower's commands are where the env file says."""
+    """Check that Flower's commands are where the env file says."""
     bin_folder = party.settings.get("HERON_BIN", "")
     path = f"{bin_folder}{os.pathsep}{os.environ.get('PATH', '')}" if bin_folder else os.environ.get("PATH", "")
     own = ("flower-superlink", "flwr", "flwr-serverapp") if party.is_server else ("flower-supernode", "flwr-clientapp")
@@ -39,7 +39,7 @@ def check_programs(party: Party) -> Iterator[tuple[Level, str]]:
 
 
 def check_versions(party: Party) -> Iterator[tuple[Level, str]]:
-    """Flower is the version that was tested, and the rest is what the deployment was made with."""
+    """Check for the tested version of Flower, and for the library versions that the deployment was made with."""
     found = installed_versions()
     if "flwr" not in found:
         raise DeployError("flwr is not installed in this environment; pip install 'heron-sfl[flower]'")
@@ -55,7 +55,7 @@ def check_versions(party: Party) -> Iterator[tuple[Level, str]]:
 
 
 def check_data(party: Party) -> Iterator[tuple[Level, str]]:
-    """What the recipe reads is there and readable."""
+    """Check that the files of the recipe's data set and model are there and readable."""
     config = recipe_config(party.setting("HERON_RECIPE"), "heron", [])
     files, root = _DATA_FILES[config.data.name], Path(party.setting("HERON_DATA"))
     absent = [name for name in files if not (root / name).is_file()]
@@ -64,15 +64,15 @@ def check_data(party: Party) -> Iterator[tuple[Level, str]]:
     if locked := [name for name in files if (root / name).is_file() and not os.access(root / name, os.R_OK)]:
         raise DeployError(f"expected files that can be read in HERON_DATA ({root}), found {', '.join(locked)}; chmod")
     if absent:
-        yield "warning", f"no {' and no '.join(absent)} in HERON_DATA ({root}): this host needs a way to the hub"
+        yield "warning", f"no {' and no '.join(absent)} in HERON_DATA ({root}): this host needs access to the hub"
     source = getattr(config.split, "pretrained", None)
     if source is not None and not any(folder.is_dir() for folder in (Path(source), root.parent / "models" / source)):
-        yield "warning", f"no model {source} in {root.parent / 'models'}: this host needs a way to the hub"
+        yield "warning", f"no model {source} in {root.parent / 'models'}: this host needs access to the hub"
     yield "ok", f"recipe {config.recipe} reads {' and '.join(files) if files else 'no files'}"
 
 
 def check_app(party: Party) -> Iterator[tuple[Level, str]]:
-    """The server has what `flwr run` sends to the clients."""
+    """Check that the server has the app that `flwr run` sends to the clients."""
     app = party.settings.get("HERON_APP", "")
     try:
         tools = tomllib.loads((Path(app) / "pyproject.toml").read_text()).get("tool", {}) if app else {}

@@ -1,4 +1,4 @@
-"""Are the ports free that a party listens at, and does the server answer?"""
+"""Checks of the network: free ports for a party's listeners, and an answer from the server."""
 
 import socket
 import ssl
@@ -12,21 +12,21 @@ _TIMEOUT_S = 3.0
 
 
 def check_server_port(party: Party) -> Iterator[tuple[Level, str]]:
-    """The SuperLink can listen."""
+    """Check that the SuperLink can listen."""
     address, port = party.setting("HERON_LISTEN"), party.port("HERON_PORT")
     _bind(address, port, "HERON_PORT")
     yield "ok", f"port {port} is free at {address}"
 
 
 def check_local_port(party: Party) -> Iterator[tuple[Level, str]]:
-    """The SuperNode can listen to its own processes."""
+    """Check that the SuperNode can listen to its own processes."""
     port = party.port("HERON_LOCAL_PORT")
     _bind("127.0.0.1", port, "HERON_LOCAL_PORT")
     yield "ok", f"port {port} is free on loopback"
 
 
 def check_way_to_server(party: Party) -> Iterator[tuple[Level, str]]:
-    """The server, if it runs, answers with a certificate of the authority."""
+    """Check that the server, if it runs, answers with a certificate of the authority."""
     host, port = party.setting("HERON_HOST"), party.port("HERON_PORT")
     try:
         connection = socket.create_connection((host, port), _TIMEOUT_S)
@@ -40,7 +40,7 @@ def check_way_to_server(party: Party) -> Iterator[tuple[Level, str]]:
             yield "ok", f"{host} port {port} answers with a certificate of the authority"
     except ssl.SSLCertVerificationError as error:
         raise DeployError(
-            f"{host} port {port} shows a certificate that ca.crt does not vouch for ({error.verify_message}); is it "
+            f"{host} port {port} shows a certificate that does not match ca.crt ({error.verify_message}); is it "
             f"the right server, and ca.crt its authority's?"
         ) from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Files with the rights that they need, from their first byte."""
+"""Files that have the right permissions from their first byte."""
 
 import os
 from pathlib import Path
@@ -10,13 +10,13 @@ _FOLDER_MODE = 0o700
 
 
 def write_file(path: Path, content: bytes, *, secret: bool = False, executable: bool = False) -> None:
-    """Write a new file, whatever the process's umask is.
+    """Write a new file, regardless of the process's umask.
 
     Args:
-        path: does not exist; its folder is made.
-        content: what to write.
-        secret: only its owner may read it.
-        executable: its owner may run it.
+        path: a path that does not exist yet; its folder is created.
+        content: content of the file.
+        secret: whether only the owner may read it.
+        executable: whether the owner may run it.
 
     Raises:
         OSError: if it exists or cannot be written.
@@ -31,12 +31,12 @@ def write_file(path: Path, content: bytes, *, secret: bool = False, executable: 
 
 
 def replace_file(path: Path, content: bytes, *, secret: bool = False) -> None:
-    """Replace a file by new content, or leave it as it was.
+    """Replace a file's content atomically; on failure the file is unchanged.
 
     Args:
         path: the file; it need not exist.
-        content: what to write.
-        secret: only its owner may read it.
+        content: its new content.
+        secret: whether only the owner may read it.
 
     Raises:
         DeployError: if it cannot be written.

@@ -1,4 +1,4 @@
-"""What a check found, one line each."""
+"""Findings of a check, one line each."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,12 +8,12 @@ Level = Literal["ok", "warning", "error"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line.
+    """One finding, shown as one line.
 
     Attributes:
-        level: `error` if the deployment will not work, or gives a secret away.
+        level: `error` if the deployment will not work, or exposes a secret.
         party: `server` or `client-N`.
-        text: what was found, and what to do about it; never a secret.
+        text: the finding, and what to do about it; never a secret.
     """
 
     level: Level

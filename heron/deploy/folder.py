@@ -1,4 +1,4 @@
-"""The folder of a deployment: made whole or not at all, then changed in single steps."""
+"""The folder of a deployment: made completely or not at all, then changed in single steps."""
 
 import datetime as dt
 import re
@@ -24,12 +24,12 @@ _UNQUOTABLE = re.compile(r'["\\`$\n]')
 
 
 def init_deployment(folder: Path, plan: DeploymentPlan, now: dt.datetime | None = None) -> None:
-    """Make the folder: an authority, a server's folder, a folder per client, each complete and with its secrets alone.
+    """Make the folder: an authority, a server's folder and one per client, each complete and with only its own secrets.
 
     Args:
-        folder: does not exist, or is empty.
-        plan: who takes part.
-        now: when the certificates begin; the present by default.
+        folder: a folder that does not exist, or is empty.
+        plan: the parties.
+        now: start of the certificates' validity; the present by default.
 
     Raises:
         DeployError: if the folder is not empty, or cannot be made.
@@ -45,7 +45,7 @@ def init_deployment(folder: Path, plan: DeploymentPlan, now: dt.datetime | None 
         renew_certificate(aside, now)
         for client_id in range(plan.num_clients):
             _make_client(aside, plan, client_id)
-        write_file(aside / ".gitignore", b"*\n")  # keys do not belong into a repository
+        write_file(aside / ".gitignore", b"*\n")  # keys do not belong in a repository
         write_file(aside / "README.md", render("README.md.j2", **_facts(plan)))
 
     _made_whole(folder, fill)
@@ -55,11 +55,11 @@ def renew_certificate(folder: Path, now: dt.datetime | None = None) -> None:
     """Give the server a new certificate and key, for the host in its settings, signed by the authority in the folder.
 
     Args:
-        folder: the deployment's, with `authority/` and `server/` in it.
-        now: when it begins; the present by default.
+        folder: the deployment's folder, with `authority/` and `server/` in it.
+        now: start of its validity; the present by default.
 
     Raises:
-        DeployError: if the authority's or the server's files are not there, cannot be read or written.
+        DeployError: if the authority's or the server's files are not there, or cannot be read or written.
         MissingExtraError: if `cryptography` is not installed.
     """
     require_cryptography()
@@ -71,22 +71,22 @@ def renew_certificate(folder: Path, now: dt.datetime | None = None) -> None:
     made = make_server_certificate(
         load_certificate(certificate), load_key(key), server.setting("HERON_HOST"), now or dt.datetime.now(dt.UTC)
     )
-    # Killed between the two, the pair does not match, which the check finds; renewing again mends it.
+    # If the process is killed between the two, the pair does not match; the check finds this, and renewing mends it.
     replace_file(server.folder / "server.key", made[1], secret=True)
     replace_file(server.folder / "server.crt", made[0])
 
 
 def add_client(folder: Path) -> int:
-    """Make the folder of one client more, and tell the server its public key.
+    """Make the folder of one more client, and give the server its public key.
 
     Args:
-        folder: the deployment's, with `server/` in it.
+        folder: the deployment's folder, with `server/` in it.
 
     Returns:
         The new client's number.
 
     Raises:
-        DeployError: if the server's settings do not work out, or there are as many clients as there can be.
+        DeployError: if the server's settings are not valid, or the number of clients has reached its maximum.
         MissingExtraError: if `cryptography` is not installed.
     """
     require_cryptography()
@@ -103,13 +103,13 @@ def add_client(folder: Path) -> int:
 
 
 def require_cryptography() -> None:
-    """Refuse what needs the library.
+    """Check that `cryptography` is installed, for actions that need it.
 
     Raises:
         MissingExtraError: if it is not installed.
     """
     try:
-        import cryptography.x509  # noqa: F401 - asked for here, used by whoever asks
+        import cryptography.x509  # noqa: F401 - a missing library is reported here, before its use
     except ImportError as error:
         raise MissingExtraError("cryptography", "flower") from error
 
@@ -153,7 +153,7 @@ def _make_client(folder: Path, plan: DeploymentPlan, client_id: int) -> None:
 
 
 def _made_whole(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a folder aside and give it its name when it is complete."""
+    """Fill a temporary folder, then give it its name once it is complete."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -190,7 +190,7 @@ def _facts(plan: DeploymentPlan) -> dict[str, Any]:
 
 
 def _app() -> str:
-    """The clone that this package runs from; empty if it was installed from a wheel."""
+    """The clone that contains this package; empty if the package was installed from a wheel."""
     root = Path(heron.__file__).parents[1]
     try:
         project = tomllib.loads((root / "pyproject.toml").read_text())

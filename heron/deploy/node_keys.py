@@ -1,11 +1,11 @@
-"""Key pairs that SuperNodes prove themselves with, as `ssh-keygen -t ecdsa -b 384` makes them. Needs `cryptography`."""
+"""Key pairs that authenticate SuperNodes, equal to those of `ssh-keygen -t ecdsa -b 384`. Needs `cryptography`."""
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 
 def make_node_key() -> tuple[bytes, bytes]:
-    """An ECDSA P-384 key pair.
+    """Make an ECDSA P-384 key pair.
 
     Returns:
         Private key for `flower-supernode` (OpenSSH, not encrypted) and public key for `flwr supernode register`.

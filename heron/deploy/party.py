@@ -7,7 +7,7 @@ from string import Template
 
 from heron.errors import DeployError
 
-# A line of an env file, in the part of the shell's language that these files are written in.
+# A line of an env file, in the subset of the shell's language that these files use.
 _LINE = re.compile(r'([A-Z_]+)="([^"\\`]*)"\s*(?:#.*)?')
 _SERVER_FILES = (
     "server.env",
@@ -24,11 +24,11 @@ _CLIENT_FILES = ("client.env", "ca.crt", "node.key", "node.key.pub")
 
 @dataclass(frozen=True)
 class Party:
-    """The server or a client.
+    """One party: the server or a client.
 
     Attributes:
-        folder: where it is; nothing outside it belongs to the party.
-        settings: the values of its env file, `$HERE` and the variables before it put in.
+        folder: its folder; nothing outside it belongs to the party.
+        settings: the values of its env file, with `$HERE` and earlier variables substituted.
     """
 
     folder: Path
@@ -36,7 +36,7 @@ class Party:
 
     @property
     def is_server(self) -> bool:
-        """Whether it is the server."""
+        """Return whether the party is the server."""
         return (self.folder / "server.env").exists()
 
     @property
@@ -46,7 +46,7 @@ class Party:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of the files that it cannot do without."""
+        """Names of the files that the party requires."""
         return _SERVER_FILES if self.is_server else (*_CLIENT_FILES, f"{self.name}.sh")
 
     @property
@@ -55,30 +55,30 @@ class Party:
         return "server.key" if self.is_server else "node.key"
 
     def setting(self, name: str) -> str:
-        """A value that has to be there.
+        """A required value.
 
         Raises:
-            DeployError: if it is not.
+            DeployError: if it is absent.
         """
         if not self.settings.get(name):
             raise DeployError(f'expected a line {name}="..." in the env file of {self.name}, found none; restore it')
         return self.settings[name]
 
     def port(self, name: str) -> int:
-        """A value that is a port.
+        """A value that is a port number.
 
         Raises:
-            DeployError: if it is none.
+            DeployError: if it is not a port number.
         """
         if (number := self.count(name)) > 65535:
             raise DeployError(f"expected {name} up to 65535 in the env file of {self.name}, found {number}")
         return number
 
     def count(self, name: str) -> int:
-        """A value that is a whole number from 1.
+        """A value that is a whole number of at least 1.
 
         Raises:
-            DeployError: if it is none.
+            DeployError: if it is not.
         """
         text = self.setting(name)
         if not (text.isascii() and text.isdecimal() and len(text) < 7 and int(text) > 0):
@@ -87,7 +87,7 @@ class Party:
 
 
 def find_parties(folder: Path) -> list[Party]:
-    """The parties whose folders are here: the folder itself, or those directly in it, the server first.
+    """Find the parties whose folders are here: the folder itself, or those directly in it, the server first.
 
     Raises:
         DeployError: if there is none, or an env file cannot be read.
@@ -108,7 +108,7 @@ def find_parties(folder: Path) -> list[Party]:
 
 
 def read_settings(path: Path) -> dict[str, str]:
-    """The values of an env file.
+    """Read the values of an env file.
 
     Raises:
         DeployError: if it cannot be read, or a line is not `NAME="value"`.
@@ -123,7 +123,7 @@ def read_settings(path: Path) -> dict[str, str]:
             continue
         match = _LINE.fullmatch(line)
         if match is None:
-            raise DeployError(f'{path}: expected NAME="value" with no blank before it, found line {number}; mend it')
+            raise DeployError(f'{path}: expected NAME="value" with no blank before it, found line {number}; fix it')
         values[match[1]] = Template(match[2]).safe_substitute(values)
     return values
 

@@ -1,4 +1,4 @@
-"""Who takes part in a deployment, and where: checked before anything is made."""
+"""The parties of a deployment and their addresses, checked before anything is made."""
 
 import ipaddress
 import re
@@ -14,17 +14,16 @@ _MAX_NAME = 253
 
 @dataclass(frozen=True)
 class DeploymentPlan:
-    """One server and its clients.
+    """Plan of a deployment: one server and its clients.
 
     Attributes:
         num_clients: number of clients, one SuperNode each, in [1, 1000].
         host: the server's name (RFC 1123) or address, as clients call it.
-        port: where the SuperLink listens, in [1, 65535]; client i uses `port + 1 + i` of its own
-            host, on loopback alone.
-        recipe: what is trained unless a run says otherwise; its data is what clients are told to bring.
+        port: port of the SuperLink, in [1, 65535]; client i uses `port + 1 + i` of its own host, on loopback only.
+        recipe: recipe that is trained by default; it determines the data that clients are asked to provide.
 
     Raises:
-        DeployError: if a number is out of range or the host is none.
+        DeployError: if a number is out of range or the host is not valid.
         ConfigError: if there is no such recipe.
     """
 
@@ -57,17 +56,17 @@ class DeploymentPlan:
 
     @property
     def control(self) -> str:
-        """Where commands on the server's own host find the SuperLink, as `address:port`."""
+        """Address of the SuperLink for commands on the server's own host, as `address:port`."""
         own = {"::": "::1", "0.0.0.0": "127.0.0.1"}.get(self.listen, self.listen)  # noqa: S104
         return f"[{own}]:{self.port}" if ":" in own else f"{own}:{self.port}"
 
     def local_port(self, client_id: int) -> int:
-        """Where a SuperNode and its own processes meet."""
+        """Port at which a SuperNode and its own processes communicate."""
         return self.port + 1 + client_id
 
 
 def check_host(host: str) -> None:
-    """Refuse what no client could call.
+    """Refuse a host that no client could reach by this name.
 
     Raises:
         DeployError: if it is neither a name nor an address of one host.
@@ -77,7 +76,7 @@ def check_host(host: str) -> None:
         usable = not (address.is_unspecified or address.is_multicast)
     else:
         labels = host.split(".")
-        # A last label of digits alone is a mistyped address.
+        # A last label that consists of digits is a mistyped address.
         usable = len(host) <= _MAX_NAME and all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
     if not usable:
         raise DeployError(
@@ -86,7 +85,7 @@ def check_host(host: str) -> None:
 
 
 def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that a host is given by, None for a name."""
+    """The address in a host setting, or None for a name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:

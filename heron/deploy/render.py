@@ -1,4 +1,4 @@
-"""The files of a deployment that are the same for everyone, and those that differ in a few values."""
+"""Files of a deployment: those that are the same for all parties, and those that are rendered with a few values."""
 
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def script(name: str) -> bytes:
-    """A script as it is; what differs between parties is in their env files."""
+    """A script, unchanged; the values that differ between parties are in their env files."""
     return (Path(__file__).parent / "templates" / name).read_bytes()
 
 
 def render(name: str, **facts: Any) -> bytes:
-    """A text with some facts put in."""
+    """A template rendered with some values."""
     environment = Environment(
         loader=PackageLoader("heron.deploy", "templates"),
         autoescape=False,  # noqa: S701 - shell and Markdown

@@ -1,6 +1,6 @@
-"""Reads certificates and keys, and says what is wrong with them. Needs `cryptography`.
+"""Readers of certificates and keys that report what is wrong with them. Needs `cryptography`.
 
-Messages name files and dates, never what a file holds.
+Messages contain names of files and dates, never the content of a file.
 """
 
 import datetime as dt
@@ -21,15 +21,15 @@ from heron.deploy.certificates import general_name
 from heron.errors import DeployError
 
 WARN_DAYS = 30
-"""How long before its end a certificate is worth a warning."""
+"""Remaining days of validity below which a certificate causes a warning."""
 _MAX_BYTES = 2**16  # certificates and keys have about 1 KiB
 
 
 def load_certificate(path: Path) -> x509.Certificate:
-    """A certificate from a PEM file.
+    """Read a certificate from a PEM file.
 
     Raises:
-        DeployError: if there is none.
+        DeployError: if the file contains none.
     """
     try:
         return x509.load_pem_x509_certificate(_content(path))
@@ -38,28 +38,28 @@ def load_certificate(path: Path) -> x509.Certificate:
 
 
 def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """A private key from a PEM file.
+    """Read a private key from a PEM file.
 
     Raises:
-        DeployError: if there is none.
+        DeployError: if the file contains none.
     """
     return _private_key(load_pem_private_key, path, "a private key as PEM")
 
 
 def load_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """A node's private key.
+    """Read a node's private key.
 
     Raises:
-        DeployError: if there is none that `flower-supernode` takes.
+        DeployError: if the file contains none that `flower-supernode` accepts.
     """
     return _private_key(load_ssh_private_key, path, "a private key as `ssh-keygen -t ecdsa -b 384` makes it")
 
 
 def load_node_public_key(path: Path) -> ec.EllipticCurvePublicKey:
-    """A node's public key.
+    """Read a node's public key.
 
     Raises:
-        DeployError: if there is none that `flwr supernode register` takes.
+        DeployError: if the file contains none that `flwr supernode register` accepts.
     """
     try:
         key = load_ssh_public_key(_content(path))
@@ -71,24 +71,24 @@ def load_node_public_key(path: Path) -> ec.EllipticCurvePublicKey:
 
 
 def check_validity(certificate: x509.Certificate, path: Path, now: dt.datetime, advice: str) -> int:
-    """Whole days that a certificate is still valid.
+    """Number of whole days that a certificate is still valid.
 
     Args:
         certificate: the certificate.
         path: its file.
-        now: with a time zone.
-        advice: what to do where its time is over.
+        now: present time, with a time zone.
+        advice: what to do if its validity is over.
 
     Raises:
-        DeployError: if its time is over, or has not begun.
+        DeployError: if its validity is over, or has not begun.
     """
     if now < certificate.not_valid_before_utc:
         raise DeployError(
-            f"{path.name} is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, here it is "
+            f"{path.name} is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, but here it is "
             f"{now:%Y-%m-%d %H:%M}; set this host's clock"
         )
     if now >= certificate.not_valid_after_utc:
-        raise DeployError(f"{path.name} ran out on {certificate.not_valid_after_utc:%Y-%m-%d}; {advice}")
+        raise DeployError(f"{path.name} expired on {certificate.not_valid_after_utc:%Y-%m-%d}; {advice}")
     return (certificate.not_valid_after_utc - now).days
 
 
@@ -108,7 +108,7 @@ def check_server_certificate(
     if subject not in names:
         found = ", ".join(str(name.value) for name in names) or "no host"
         raise DeployError(
-            f"server.crt is for {found}, expected {host}; run `heron deploy renew` where the authority is, or correct "
+            f"server.crt is for {found}, expected {host}; run `heron deploy renew` on the authority's host, or correct "
             f"HERON_HOST"
         )
     verifier = PolicyBuilder().store(Store([authority])).time(now).build_server_verifier(_subject(subject))
@@ -116,13 +116,13 @@ def check_server_certificate(
         verifier.verify(certificate, [])
     except VerificationError as error:
         raise DeployError(
-            "server.crt was not signed by the authority in ca.crt; run `heron deploy renew` where the authority is, "
+            "server.crt was not signed by the authority in ca.crt; run `heron deploy renew` on the authority's host, "
             "and copy the authority's ca.crt to every party"
         ) from error
 
 
 def _subject(name: x509.GeneralName) -> x509.DNSName | x509.IPAddress:
-    assert isinstance(name, x509.DNSName | x509.IPAddress)  # what `general_name` makes
+    assert isinstance(name, x509.DNSName | x509.IPAddress)  # `general_name` makes no other type
     return name
 
 

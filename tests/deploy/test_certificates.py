@@ -83,7 +83,7 @@ def test_the_time_is_checked_to_the_second(tmp_path) -> None:
     assert check_validity(certificate, path, last - second, "") == 0
     with pytest.raises(DeployError, match="clock"):
         check_validity(certificate, path, first - second, "")
-    with pytest.raises(DeployError, match=r"server\.crt ran out on .*; renew it"):
+    with pytest.raises(DeployError, match=r"server\.crt expired on .*; renew it"):
         check_validity(certificate, path, last, "renew it")
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run this client's SuperNode, and start it again when it ends. Stop it with Ctrl-C, or with SIGTERM to this script.
+# Run this client's SuperNode, and restart it when it ends. Stop it with Ctrl-C, or with SIGTERM to this script.
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 1
 set -a
 . "$HERE/client.env"
@@ -30,7 +30,7 @@ while :; do
   wait "$child"
   code=$?
   [ "$code" -ne 2 ] || exit 2  # it does not understand its command line: an HERON_ setting is wrong
-  # For about 60 s the SuperLink takes a node that was killed for one that is there, and refuses its successor
+  # For about 60 s the SuperLink believes that a killed node is still there, and refuses its successor
   # (Flower's exit code 305, which a shell sees as 1).
   echo "client $HERON_CLIENT: $(date -u +%Y-%m-%dT%H:%M:%SZ) the SuperNode ended with exit code $code; again in 15 s" >&2
   sleep 15 &

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tell the running SuperLink the public keys in nodes/: it lets no other SuperNode in. May be run again.
+# Register the public keys in nodes/ with the running SuperLink, which admits no other SuperNode. May be run again.
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 1
 
 for key in "$HERE"/nodes/*.pub; do

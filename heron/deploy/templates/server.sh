@@ -1,10 +1,10 @@
 #!/bin/sh
-# Run the SuperLink, and start it again when it ends. Stop it with Ctrl-C, or with SIGTERM to this script.
+# Run the SuperLink, and restart it when it ends. Stop it with Ctrl-C, or with SIGTERM to this script.
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 1
 set -a
 . "$HERE/server.env"
 set +a
-cd "$HERE" || exit 1  # runs/ comes here
+cd "$HERE" || exit 1  # runs/ is created here
 command -v flower-superlink >/dev/null || { echo "server.sh: no flower-superlink; set HERON_BIN in server.env" >&2; exit 127; }
 
 child=

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Train with the clients that are there, and show how it goes; Ctrl-C ends the showing, not the run.
+# Train with the connected clients and show progress; Ctrl-C ends the display, not the run.
 #   ./train.sh [RECIPE] [KEY=VALUE ...]    a new run in runs/; keys as after `heron train --set`, such as rounds=3
-#   ./train.sh --resume RUN                go on with a run directory
+#   ./train.sh --resume RUN                continue a run directory
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 1
 . "$HERE/server.env"
 case "$*" in
