@@ -20,7 +20,6 @@ import torch
 from hardware import describe
 
 from heron.algorithms import ALGORITHMS
-from heron.client.local import LocalNetwork
 from heron.config import plan_cost, recipe_config, use_threads_and_device
 from heron.config.costs import example_shape
 from heron.config.parts import criterion, federation_settings
@@ -78,16 +77,16 @@ def make_step(name: str, parts: Path) -> None:
         held["auxiliary"] = torch.nn.Identity()
     split = SplitModel(held["client"], torch.nn.Identity(), held["auxiliary"])
     engine = federation_settings(config)
-    local = LocalNetwork(
+    row = ALGORITHMS[algorithm]
+    runtime, learner = row.torch_client(
         split,
         criterion(config),
-        head=ALGORITHMS[algorithm].head,
+        row.client_settings(engine.client),
         micro_batch=engine.micro_batch,
         checkpointing=engine.checkpointing,
     )
-    learner = ALGORITHMS[algorithm].make_client(local, engine.client)
     batch = example_shape(config).batch(engine.batch_size, "cpu")
-    step = ClientStep(ALGORITHMS[algorithm], local, learner, batch, engine)
+    step = ClientStep(row, runtime.local, learner, batch, engine)
     step()
     print(json.dumps({"loaded": loaded, "peak": _peak()}))
 

@@ -29,15 +29,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from heron.client.boundary import BoundaryClient
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from heron.client.boundary import BoundaryClient
-from heron.client.local import LocalNetwork
-from heron.client.step import StepKey
+from heron.client.torch_runtime.network import LocalNetwork
 from heron.client.zeroth_order import ZerothOrderPart
 from heron.data import Batch
-from heron.seeds import derive_seed
+from heron.seeds import StepKey, derive_seed
 from heron.split import place_boundary
 from heron.wire.learning import ClientSettings
 from heron.zo import FlatParameters, RuleState, direction

@@ -68,3 +68,8 @@ def dtype_name(x: Array) -> str:
 def is_floating(x: Array) -> bool:
     """Whether the elements are floating-point numbers, bfloat16 among them."""
     return "float" in dtype_name(x)
+
+
+def copied(x: Array) -> Array:
+    """Array of the same kind and values in memory of its own."""
+    return x.detach().clone() if is_tensor(x) else np.array(x)

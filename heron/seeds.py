@@ -7,6 +7,7 @@ like any other.
 
 import hashlib
 import struct
+from dataclasses import dataclass
 
 _PERSON = b"heron/seeds/v1"
 
@@ -40,3 +41,24 @@ def derive_seed(domain: str, *fields: int) -> int:
         raise ValueError(f"seed fields must be signed 64-bit integers, found {fields}") from error
     key = len(name).to_bytes(1) + name + packed
     return int.from_bytes(hashlib.blake2b(key, digest_size=8, person=_PERSON).digest(), "little")
+
+
+@dataclass(frozen=True)
+class StepKey:
+    """The place of a local step in a run: everything random in the step is a function of it.
+
+    Attributes:
+        run_seed: seed of the run.
+        round_index: from 0.
+        client_id: from 0.
+        local_step: from 0 within the round.
+    """
+
+    run_seed: int
+    round_index: int
+    client_id: int
+    local_step: int
+
+    def seed(self, domain: str, *fields: int) -> int:
+        """Derive the seed of one purpose within this step, e.g. `key.seed("direction", probe)`."""
+        return derive_seed(domain, self.run_seed, self.round_index, self.client_id, self.local_step, *fields)

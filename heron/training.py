@@ -12,7 +12,6 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset, TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.client.local import Criterion
 from heron.config import check_choice
 from heron.costs.settings import FederationSettings
 from heron.data import Splits, labels_of, partition
@@ -22,6 +21,7 @@ from heron.runs.run_directory import Metrics, RunDirectory
 from heron.runs.run_loop import Run
 from heron.server.fed_adam import FedAdam
 from heron.split import SplitModel
+from heron.split.criterion import Criterion
 from heron.wire import CODECS, Codec, SmashedCodec
 from heron.wire.learning import ClientSettings, Update
 from heron.zo import Estimator

@@ -6,9 +6,9 @@ and never compares its name.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from heron.client.local import Head, LocalNetwork
+from heron.client.runtime import Head, Orders, Runtime
 from heron.client.step import ClientLearner
 from heron.server.fed_server import FedServer
 from heron.server.main_server import MainServer
@@ -17,7 +17,24 @@ from heron.wire import Link
 from heron.wire.learning import ClientSettings
 from heron.zo.rules import OptimizerName
 
+if TYPE_CHECKING:
+    from heron.client.torch_runtime.network import Parts
+    from heron.client.torch_runtime.runtime import TorchRuntime
+    from heron.split.criterion import Criterion
+
 RoundProtocol = Callable[[Link, FedServer, MainServer, int, list[int]], None]
+
+
+def first_order(settings: ClientSettings) -> Orders:  # noqa: ARG001 - one signature for all
+    """All modules learn from exact gradients."""
+    return Orders(exact="all")
+
+
+def zeroth_order(settings: ClientSettings) -> Orders:  # noqa: ARG001 - one signature for all
+    """All modules learn from probes."""
+    return Orders(probes=True)
+
+
 Uploads = Literal["periodic", "every_step", "never"]
 """When smashed data goes up: every k-th local step, every step whatever k is, or never (there is no Main Server)."""
 Answers = Literal["cut_gradient", "loss"]
@@ -32,7 +49,8 @@ class Algorithm:
         name: key in `ALGORITHMS` and on the command line.
         summary: one line for a person.
         citation: authors, venue or arXiv number.
-        make_client: builds the learner.
+        orders: the order in which each module of its clients learns.
+        make_client: builds the learner on a runtime whose parameters learn in these orders.
         run_round: the round protocol, `decoupled_round` or `coupled_round`.
         head: what clients compute a local loss with; None where they have none.
         uploads: when they send smashed data.
@@ -47,7 +65,8 @@ class Algorithm:
     name: str
     summary: str
     citation: str
-    make_client: Callable[[LocalNetwork, ClientSettings], ClientLearner]
+    orders: Callable[[ClientSettings], Orders]
+    make_client: Callable[[Runtime, ClientSettings], ClientLearner]
     run_round: RoundProtocol
     head: Head | None
     uploads: Uploads = "periodic"
@@ -60,7 +79,44 @@ class Algorithm:
 
     def client_settings(self, chosen: ClientSettings) -> ClientSettings:
         """What its clients have of the settings that were chosen."""
+        if not self.has_boundary:
+            chosen = replace(chosen, exact=0, exact_learning_rate=None)
         return replace(chosen, **self.fixed)
+
+    def torch_client(
+        self,
+        split: "Parts",
+        criterion: "Criterion",
+        settings: ClientSettings,
+        *,
+        micro_batch: int | None = None,
+        checkpointing: bool = False,
+    ) -> "tuple[TorchRuntime, ClientLearner]":
+        """Build a client of this algorithm on PyTorch.
+
+        Args:
+            split: the cut network, or a client's parts of it; trained in place.
+            criterion: mean loss over a batch.
+            settings: what `client_settings` returned.
+            micro_batch: examples per forward pass; None for the whole batch.
+            checkpointing: whether passes that build a graph keep few activations.
+
+        Raises:
+            ConfigError: if settings contradict each other.
+            SplitError: if the client has no such order boundary, or nothing to train.
+        """
+        from heron.client.torch_runtime.runtime import TorchRuntime
+
+        runtime = TorchRuntime(
+            split,
+            criterion,
+            head=self.head,
+            orders=self.orders(settings),
+            settings=settings,
+            micro_batch=micro_batch,
+            checkpointing=checkpointing,
+        )
+        return runtime, self.make_client(runtime, settings)
 
     @property
     def trains_auxiliary(self) -> bool:

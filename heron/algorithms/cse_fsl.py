@@ -4,7 +4,7 @@
 the same local loss as HERON-SFL; the client's gradient is exact and costs it the cached activations.
 """
 
-from heron.algorithms.algorithm import Algorithm
+from heron.algorithms.algorithm import Algorithm, first_order
 from heron.algorithms.decoupled import decoupled_round
 from heron.client.first_order import LocalLossClient
 from heron.server.alignment import refreshing_server
@@ -13,6 +13,7 @@ CSE_FSL = Algorithm(
     name="cse_fsl",
     summary="CSE-FSL: first-order clients on the auxiliary loss, no gradient comes back",
     citation="Mu, Shen, arXiv 2302.05599 (2023)",
+    orders=first_order,
     make_client=LocalLossClient,
     run_round=decoupled_round,
     head="auxiliary",

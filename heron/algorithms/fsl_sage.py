@@ -8,28 +8,16 @@ rounds the server aligns theta_a (`alignment`), and theta_a goes down with the n
 from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.decoupled import decoupled_round
 from heron.client.first_order import LocalLossClient
-from heron.client.local import LocalNetwork
+from heron.client.runtime import Orders
 from heron.server.alignment import AligningServer
-from heron.wire.learning import ClientSettings
-
-
-class FslSageClient(LocalLossClient):
-    """A first-order client whose auxiliary network is the server's business.
-
-    Args:
-        local: client part, auxiliary network and local loss.
-        settings: optimiser and learning rate eta_c.
-    """
-
-    def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
-        super().__init__(local, settings, trained=lambda name: name.startswith("client."))
-
 
 FSL_SAGE = Algorithm(
     name="fsl_sage",
     summary="FSL-SAGE: first-order clients on an auxiliary network that the server aligns with its own gradients",
     citation="Nair, Liu et al., arXiv 2505.23182 (2025)",
-    make_client=FslSageClient,
+    # The auxiliary network is the server's to train.
+    orders=lambda _: Orders(exact="all", head=False),
+    make_client=LocalLossClient,
     run_round=decoupled_round,
     head="auxiliary",
     make_main_server=AligningServer,

@@ -7,62 +7,52 @@ arXiv 2601.09076 (2026). A local step is one clean forward, which also yields th
 
 with theta_l <- theta_l - eta_l * (1/q) sum_p s_p u_p. Nothing is cached and no gradient is computed.
 
-`client.exact` moves the order boundary (`heron.client.boundary`): so many modules at the client's end, the
+`client.exact` moves the order boundary (`heron.client.first_order`): so many modules at the client's end, the
 auxiliary network first, train exactly and the rest by zeroth order. 0 is the method as published.
 """
 
-import torch
-
 from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.decoupled import decoupled_round
-from heron.client.boundary import BoundaryClient, exact_settings
 from heron.client.first_order import LocalLossClient
-from heron.client.local import LocalNetwork
-from heron.client.step import ClientLearner, StepGenerator, StepKey, StepResult
-from heron.client.zeroth_order import ZerothOrderClient
+from heron.client.learner import Learner
+from heron.client.runtime import Orders, Runtime
+from heron.client.step import ClientLearner, StepGenerator, StepResult
 from heron.data import Batch
-from heron.errors import ConfigError
+from heron.seeds import StepKey
 from heron.server.alignment import refreshing_server
-from heron.split import num_client_modules, place_boundary
 from heron.wire.learning import ClientSettings
 
 
-class HeronClient(ZerothOrderClient):
+class HeronClient(Learner):
     """A backprop-free client; theta is theta_l = (theta_c, theta_a)."""
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
-        """One zeroth-order step: 1 + q forwards (one-sided), q + 1 passes over theta_l, no autograd graph."""
+        """Make one zeroth-order step: 1 + q forwards (one-sided), q + 1 passes over theta_l, no autograd graph."""
+        assert self.probed is not None  # the algorithm's orders say so
         mask_seed = key.seed("dropout")
-        with torch.no_grad():
-            smashed, clean_loss = self._local.clean_pass(batch, mask_seed)
+        smashed, clean_loss = self.runtime.clean(batch, mask_seed)
         yield smashed
         del smashed  # handed over: the probes need its room
-        self._learner.learn(lambda: self._local.loss_pass(batch, mask_seed), clean_loss, key)
-        return StepResult(clean_loss, self._learner.sent())
+        self.probed.learn(lambda: self.runtime.loss(batch, mask_seed), clean_loss, key)
+        return StepResult(clean_loss, self.probed.sent())
 
 
-def make_client(local: LocalNetwork, settings: ClientSettings) -> ClientLearner:
-    """The client at the order boundary of the settings: 0 is HERON-SFL as published, all of it CSE-FSL's client.
+def _orders(settings: ClientSettings) -> Orders:
+    """The modules above the order boundary learn exactly, those below from probes, if there are any."""
+    return Orders(settings.exact, probes=settings.exact == 0 or settings.estimator is not None)
 
-    Raises:
-        ConfigError: if the boundary is neither a number nor `all`.
-        SplitError: if the client has no such boundary.
-    """
-    if settings.exact == 0:
-        return HeronClient(local, settings)
-    if settings.exact in {"all", num_client_modules(local.module["client"])}:
-        return LocalLossClient(local, exact_settings(settings))
-    if not isinstance(settings.exact, int):
-        raise ConfigError(f"expected client.exact to be a number or 'all', found {settings.exact!r}")
-    boundary = place_boundary(local.module["client"], local.module["auxiliary"], settings.exact)
-    return BoundaryClient(local, settings, boundary)
+
+def _make_client(runtime: Runtime, settings: ClientSettings) -> ClientLearner:
+    """Without an exact part this is HERON-SFL as published; with nothing below the boundary it is CSE-FSL's client."""
+    return HeronClient(runtime, settings) if runtime.exact is None else LocalLossClient(runtime, settings)
 
 
 HERON = Algorithm(
     name="heron",
     summary="HERON-SFL: zeroth-order clients with an auxiliary network, first-order Main Server",
     citation="Kou, Chen, Yang, Shen, arXiv 2601.09076 (2026)",
-    make_client=make_client,
+    orders=_orders,
+    make_client=_make_client,
     run_round=decoupled_round,
     head="auxiliary",
     make_main_server=refreshing_server,

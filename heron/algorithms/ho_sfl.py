@@ -17,66 +17,39 @@ for any number of local steps (ALGORITHMS 4a), m being a (local step, probe): re
 `P` probes of a step.
 """
 
-import dataclasses
-from typing import Any
-
-import torch
-from torch import Tensor
-
-from heron.algorithms.algorithm import Algorithm
+from heron.algorithms.algorithm import Algorithm, zeroth_order
 from heron.algorithms.coupled import coupled_round
-from heron.client.local import LocalNetwork
-from heron.client.step import StepGenerator, StepKey, StepResult
-from heron.client.surrogate import surrogate_loss
-from heron.client.zeroth_order import ZerothOrderClient
+from heron.client.learner import Learner
+from heron.client.step import StepGenerator, StepResult
 from heron.data import Batch
-from heron.wire.learning import ClientSettings
-
-FIXED: dict[str, Any] = {"keep_state": False, "update": "scalars", "seed_groups": 1}
-"""Hyperparameters that make it HO-SFL."""
+from heron.seeds import StepKey
 
 
-class HoSflClient(ZerothOrderClient):
-    """A backprop-free client that is told the gradient at the cut.
-
-    Args:
-        local: client part.
-        settings: learning rate and estimator (mu, q); the update rule is SGD.
-    """
-
-    def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
-        super().__init__(local, dataclasses.replace(settings, optimizer="sgd", **FIXED))
+class HoSflClient(Learner):
+    """A backprop-free client that is told the gradient at the cut."""
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
-        """One clean forward, then, with the cut gradient, q forwards and q + 1 passes over theta_c."""
-        mask_seed = key.seed("dropout")
-        with torch.no_grad():
-            parcel = [self._local.smash_pass(batch, mask_seed)]
+        """Make one clean forward, then, with the cut gradient, q forwards and q + 1 passes over theta_c."""
+        assert self.probed is not None  # the algorithm's orders say so
+        mask_seed, runtime = key.seed("dropout"), self.runtime
+        parcel = [runtime.smash(batch, mask_seed)]
         delta = yield parcel[0]
         assert delta is not None  # a coupled round answers every upload
-        anchor = surrogate_loss(delta, parcel.pop())  # the probes need the room of z
-        self._learner.learn(lambda: self._surrogate(batch, mask_seed, delta), anchor, key)
-        return StepResult(None, self._learner.sent())
-
-    def _surrogate(self, batch: Batch, mask_seed: int, delta: Tensor) -> Tensor:
-        """L(v) at the module's present parameters, shape ()."""
-        parts = torch.split(delta, self._local.micro_batch or len(batch))
-        with self._local.randomness(mask_seed):
-            pieces = zip(self._local.pieces(batch), parts, strict=True)
-            return torch.stack(
-                [surrogate_loss(part, self._local.smash(inputs)) for (inputs, _, _), part in pieces]
-            ).sum()
+        anchor = runtime.anchor(delta, parcel.pop())  # the probes need the room of z
+        self.probed.learn(lambda: runtime.surrogate(batch, mask_seed, delta), anchor, key)
+        return StepResult(None, self.probed.sent())
 
 
 HO_SFL = Algorithm(
     name="ho_sfl",
     summary="HO-SFL: zeroth-order clients on the linear surrogate of the cut gradient, replies of scalars alone",
     citation="HO-SFL, arXiv 2603.14773 (2026)",
+    orders=zeroth_order,
     make_client=HoSflClient,
     run_round=coupled_round,
     head=None,
     uploads="every_step",
     answers="cut_gradient",
     optimizers=("sgd",),
-    fixed=FIXED,
+    fixed={"keep_state": False, "update": "scalars", "seed_groups": 1},
 )

@@ -13,15 +13,16 @@ scalar; the Main Server as many forwards and one backward pass.
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from heron.algorithms.algorithm import Algorithm
+from heron.algorithms.algorithm import Algorithm, zeroth_order
 from heron.algorithms.coupled import coupled_round
-from heron.client.local import LocalNetwork
-from heron.client.step import Perturbed, StepGenerator, StepKey, StepResult
-from heron.client.zeroth_order import ZerothOrderClient
+from heron.arrays import Array, namespace
+from heron.client.learner import Learner
+from heron.client.runtime import Runtime
+from heron.client.step import Perturbed, StepGenerator, StepResult
 from heron.data import Batch
 from heron.errors import ConfigError
+from heron.seeds import StepKey
 from heron.server.main_server import MainServer
 from heron.server.uploads import clean_upload
 from heron.wire import Answer, LossAnswer, ProbeData, Upload
@@ -29,34 +30,36 @@ from heron.wire.learning import ClientSettings
 from heron.zo import preserved_buffers
 
 _SIGNS: dict[str, tuple[Literal[1, -1], ...]] = {"one_sided": (1,), "central": (1, -1)}
-"""By scheme: on which sides of the clean point a direction is probed."""
+"""Sides of the clean point on which a direction is probed, by scheme."""
 
 
-class HoslClient(ZerothOrderClient):
+class HoslClient(Learner):
     """A backprop-free client that is told the losses of what it uploads.
 
     Args:
-        local: client part.
+        runtime: client part.
         settings: update rule, learning rate and estimator (mu, q).
 
     Raises:
         ConfigError: if the probes are not finite differences.
     """
 
-    def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
-        super().__init__(local, settings)
-        if self._learner.estimator.scheme not in _SIGNS:
+    def __init__(self, runtime: Runtime, settings: ClientSettings) -> None:
+        super().__init__(runtime, settings)
+        assert self.probed is not None  # the algorithm's orders say so
+        if self.probed.estimator.scheme not in _SIGNS:
             raise ConfigError(
                 f"expected estimator.scheme {' or '.join(_SIGNS)} where the Main Server evaluates probes, found "
-                f"{self._learner.estimator.scheme}"
+                f"{self.probed.estimator.scheme}"
             )
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
-        """The probes, then the clean pass, each handed over for its loss; q + 2 passes over theta_c."""
-        mask_seed, learner = key.seed("dropout"), self._learner
-        mu, signs = learner.estimator.mu, _SIGNS[learner.estimator.scheme]
-        seeds = learner.directions(key)
-        losses: list[Tensor] = []
+        """Upload the probes, then the clean pass, each for its loss; q + 2 passes over theta_c."""
+        assert self.probed is not None
+        mask_seed, probed = key.seed("dropout"), self.probed
+        mu, signs = probed.estimator.mu, _SIGNS[probed.estimator.scheme]
+        seeds = probed.directions(key)
+        losses: list[Array] = []
         try:
             for seed in seeds:
                 for sign in signs:
@@ -65,21 +68,23 @@ class HoslClient(ZerothOrderClient):
                     assert loss is not None  # a coupled round answers every upload
                     losses.append(loss)
         finally:
-            learner.flat.restore_()
-        with torch.no_grad():
-            parcel = [self._local.smash_pass(batch, mask_seed)]
+            probed.theta.restore_()
+        parcel = [self.runtime.smash(batch, mask_seed)]
         clean_loss = yield parcel.pop()
         assert clean_loss is not None
-        above_P = torch.stack(losses[:: len(signs)])
-        below_P = torch.stack(losses[1::2]) if len(signs) == 2 else clean_loss
-        learner.update(key, seeds, (above_P - below_P) / (len(signs) * mu))
-        return StepResult(clean_loss, learner.sent())
+        stack = namespace(clean_loss).stack
+        above_P = stack(losses[:: len(signs)])
+        below_P = stack(losses[1::2]) if len(signs) == 2 else clean_loss
+        probed.update(key, seeds, (above_P - below_P) / (len(signs) * mu))
+        return StepResult(clean_loss, probed.sent())
 
-    def _perturbed_pass(self, batch: Batch, mask_seed: int, seed: int, scale: float) -> Tensor:
-        """Smashed data at theta_c + scale u; running statistics stay as they are."""
-        self._learner.flat.perturb_(seed, scale, self._learner.estimator.distribution)
-        with torch.no_grad(), preserved_buffers(self._local.module):
-            return self._local.smash_pass(batch, mask_seed)
+    def _perturbed_pass(self, batch: Batch, mask_seed: int, seed: int, scale: float) -> Array:
+        """Compute smashed data at theta_c + scale u; running statistics stay as they are."""
+        assert self.probed is not None
+        theta = self.probed.theta
+        theta.perturb_(seed, scale, self.probed.estimator.distribution)
+        with theta.probing():
+            return self.runtime.smash(batch, mask_seed)
 
 
 class LossServer(MainServer):
@@ -108,6 +113,7 @@ HOSL = Algorithm(
     name="hosl",
     summary="HOSL: zeroth-order clients whose probes the Main Server evaluates, losses come back",
     citation="HOSL, arXiv 2601.10940 (2026)",
+    orders=zeroth_order,
     make_client=HoslClient,
     run_round=coupled_round,
     head=None,

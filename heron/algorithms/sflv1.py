@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from heron.algorithms.algorithm import Algorithm
+from heron.algorithms.algorithm import Algorithm, first_order
 from heron.algorithms.coupled import coupled_round
-from heron.client.split_client import SplitClient
+from heron.client.first_order import SplitClient
 from heron.server.fed_server import FedServer
 from heron.server.main_server import MainServer
 from heron.server.setup import ServerSetup
@@ -66,6 +66,7 @@ SFLV1 = Algorithm(
     name="sflv1",
     summary="SplitFed V1: cut gradients come back every step, one server copy per client, averaged each round",
     citation="Thapa, Chamikara, Camtepe, Sun, AAAI 2022, arXiv 2004.12088",
+    orders=first_order,
     make_client=SplitClient,
     run_round=coupled_round,
     head=None,

@@ -3,14 +3,15 @@
 "SplitFed: When Federated Learning Meets Split Learning", Thapa, Chamikara, Camtepe, Sun, AAAI 2022 (arXiv 2004.12088).
 """
 
-from heron.algorithms.algorithm import Algorithm
+from heron.algorithms.algorithm import Algorithm, first_order
 from heron.algorithms.coupled import coupled_round
-from heron.client.split_client import SplitClient
+from heron.client.first_order import SplitClient
 
 SFLV2 = Algorithm(
     name="sflv2",
     summary="SplitFed V2: cut gradients come back every step, one server model trained sequentially",
     citation="Thapa, Chamikara, Camtepe, Sun, AAAI 2022, arXiv 2004.12088",
+    orders=first_order,
     make_client=SplitClient,
     run_round=coupled_round,
     head=None,

@@ -1,87 +1,45 @@
-"""What clients that learn by backpropagation have in common."""
+"""Clients with an exactly trained part: on a loss of their own, or on the gradient at the cut.
 
-from collections.abc import Callable, Mapping
+The part may be all of the client, or the modules above an order boundary, with zeroth order on the linear surrogate of
+that part below (docs/methods.md). With r = f_below(x; v) and delta = d l / d r from the part above,
 
-import torch
-from torch import Tensor, nn
+    L(v) = <delta, f_below(x; v)>,    grad L(v) = grad_v l   at the clean point,
 
-from heron.client.local import LocalNetwork
-from heron.client.step import ClientState, StepGenerator, StepKey, StepResult
+so that a step costs one forward, the backward pass of the part above, and q forwards of the part below.
+"""
+
+from heron.client.learner import Learner
+from heron.client.step import StepGenerator, StepResult
 from heron.data import Batch
-from heron.split.descent import Descent
-from heron.wire.learning import ClientSettings
+from heron.seeds import StepKey
 
 
-class FirstOrderClient:
-    """Parameters, optimiser and state of a first-order client; how a step learns is for those who derive from it.
-
-    Args:
-        local: what the client holds.
-        settings: optimiser and learning rate eta_l.
-        trained: whether a parameter, by name, is trained here; all are by default.
-    """
-
-    def __init__(
-        self, local: LocalNetwork, settings: ClientSettings, trained: Callable[[str], bool] = lambda _: True
-    ) -> None:
-        self._local = local
-        self._settings = settings
-        self._parameters = {
-            name: tensor for name, tensor in local.module.named_parameters() if tensor.requires_grad and trained(name)
-        }
-        self._descent = Descent(self._parameters, settings.optimizer)
-
-    def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
-        """Parameters <- the broadcast, those included that are not trained here; optimiser state <- kept, or none."""
-        with torch.no_grad():
-            for name, parameter in self._local.module.named_parameters():
-                if name in self._parameters or name in model:
-                    parameter.copy_(model[name])
-        self._local.load_buffers_(model)
-        self._descent.load_state(state)
-
-    def model(self) -> dict[str, Tensor]:
-        """What is trained, and the buffers."""
-        return {name: parameter.detach() for name, parameter in self._parameters.items()} | self._local.buffers()
-
-    def replayed(self) -> tuple[str, ...]:
-        """Nothing: no scalar tells a gradient."""
-        return ()
-
-    def state(self) -> ClientState:
-        """The optimiser's tensors by parameter and entry, or nothing where every round starts afresh."""
-        return self._descent.state() if self._settings.keep_state else {}
-
-    def resident(self) -> dict[str, list[Tensor]]:
-        """One copy of the parameters."""
-        return {
-            "parameters": list(self._local.module.parameters()),
-            "buffers": list(self._local.buffers().values()),
-            "optimizer_state": list(self._descent.state().values()),
-        }
-
-    def _trained(self) -> list[nn.Parameter]:
-        return list(self._parameters.values())
-
-    def _update(self, key: StepKey) -> None:
-        """One step of the update rule; gradients are released."""
-        self._descent.step(self._settings.rate(key.round_index))
-
-
-class LocalLossClient(FirstOrderClient):
-    """A first-order client that learns from a loss of its own, l(f_a(f_c(x)), y)."""
+class LocalLossClient(Learner):
+    """A client that learns exactly from a loss of its own, l(f_a(f_c(x)), y), and from probes below a boundary."""
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
-        """One step of backpropagation; smashed data leaves before the backward pass where the batch is one piece."""
-        whole = self._local.micro_batch is None
-        with torch.enable_grad():
-            smashed, loss = self._local.clean_pass(batch, key.seed("dropout"), None if whole else self._backward)
-        yield smashed
-        del smashed  # handed over: the backward pass needs its room
-        if whole:
-            self._backward(loss)
-        self._update(key)
-        return StepResult(loss.detach())
+        """Make one clean forward, the backward pass of the exact part, then the probes below it."""
+        assert self._exact is not None  # the algorithm's orders say so
+        clean = self._exact.forward(batch, key)
+        yield clean.take_smashed()
+        finished = clean.finish()
+        self._update_exact(key)
+        if self.probed is None or finished.surrogate is None:
+            return StepResult(finished.loss)
+        self.probed.learn(finished.surrogate.loss, finished.surrogate.anchor, key)
+        return StepResult(finished.loss, self.probed.sent())
 
-    def _backward(self, loss: Tensor) -> None:
-        loss.backward(inputs=self._trained())  # type: ignore[no-untyped-call]
+
+class SplitClient(Learner):
+    """The client of split learning proper: uploads z = f_c(x) and backpropagates d loss / d z, which comes back."""
+
+    def step(self, batch: Batch, key: StepKey) -> StepGenerator:
+        """Make a forward pass, wait for the cut gradient, and a backward pass."""
+        assert self._exact is not None  # the algorithm's orders say so
+        clean = self._exact.forward(batch, key)
+        gradient = yield clean.take_smashed()
+        assert gradient is not None  # a coupled round answers every upload
+        clean.finish(gradient)
+        del gradient
+        self._update_exact(key)
+        return StepResult(None)

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset
+from numpy.typing import NDArray
 
+from heron.arrays import Array
 from heron.client.step import StepResult
-from heron.wire import Answer, SmashedCodec
+from heron.data import Batch
+from heron.wire.messages import Answer
+from heron.wire.smashed import SmashedCodec
 from heron.wire.update_codec import UpdateCodec
 
 
@@ -23,7 +25,6 @@ class LocalPlan:
         local_steps: local steps per round (h), >= 1; None for one pass over the client's data.
         upload_period: local steps from one upload to the next (k), >= 1; the first step of a round always uploads;
             None for algorithms that upload no smashed data.
-        device: where the client computes.
         codec: how smashed data are written; those of probes stay as they are.
         update_codec: how model tensors travel; None for as they are.
     """
@@ -32,22 +33,24 @@ class LocalPlan:
     batch_size: int
     local_steps: int | None
     upload_period: int | None
-    device: torch.device
     codec: SmashedCodec = field(default_factory=SmashedCodec)
     update_codec: UpdateCodec | None = None
 
 
-@dataclass(frozen=True)
-class ClientData:
-    """A client's private examples: positions in a data set that stays where it is.
+class ClientData(Protocol):
+    """A client's private examples."""
 
-    Attributes:
-        dataset: the data set.
-        indices: the client's examples in it, shape (n,).
-    """
+    def __len__(self) -> int:
+        """Return the number of examples, n."""
+        ...
 
-    dataset: Dataset[tuple[Tensor, ...]]
-    indices: np.ndarray
+    def batch(self, positions: NDArray[np.int64]) -> Batch:
+        """Return the examples at some of the positions 0 to n - 1, in their order.
+
+        Args:
+            positions: shape (B,).
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Progress:
 
     results: Sequence[StepResult] = ()
     answers: Sequence[Answer] = ()
-    start: Mapping[str, Tensor] = field(default_factory=dict)
+    start: Mapping[str, Array] = field(default_factory=dict)
 
 
 BEGINNING = Progress()

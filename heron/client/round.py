@@ -4,15 +4,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import islice
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from heron.arrays import Array, is_tensor, namespace
 from heron.client.local_plan import BEGINNING, ClientData, LocalPlan, Progress
 from heron.client.opening import Opener
-from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepKey, StepResult
-from heron.data import batch_indices, fetch
-from heron.seeds import derive_seed
-from heron.wire import (
+from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepResult
+from heron.data import batch_indices
+from heron.seeds import StepKey, derive_seed
+from heron.wire.messages import (
     Answer,
     Broadcast,
     ClientReply,
@@ -21,12 +21,11 @@ from heron.wire import (
     ProbeData,
     Reply,
     ScalarReply,
-    SmashedCodec,
     SmashedData,
     SnapshotRequest,
     Upload,
-    pack_upload,
 )
+from heron.wire.smashed import SmashedCodec, pack_upload
 
 ClientRound = Generator[FromClient, Answer | None, ClientState]
 BeforeStep = Callable[[Sequence[StepResult]], None]
@@ -68,22 +67,22 @@ def client_round(
         yield SnapshotRequest(round_index, client_id)
         return state
     learner.load(model, state)  # step 1
-    start = {name: tensor.to(plan.device) for name, tensor in progress.start.items()}
+    start = {name: learner.receive(array) for name, array in progress.start.items()}
     if plan.update_codec is not None and progress is BEGINNING:
-        start = unreplayed(learner, model)
+        start = {name: learner.receive(array) for name, array in unreplayed(learner, model).items()}
     del model, broadcast  # copied: the client learns in their room
     order_seed = derive_seed("batches", plan.run_seed, client_id, round_index)
     results, answers = list(progress.results), deque(progress.answers)
-    batches = batch_indices(len(data.indices), plan.batch_size, plan.local_steps, order_seed)
+    batches = batch_indices(len(data), plan.batch_size, plan.local_steps, order_seed)
     for chosen in islice(batches, len(results), None):
         if len(results) == max_steps:
             break
         before_step(results)
-        batch = fetch(data.dataset, data.indices[chosen], plan.device)
+        batch = data.batch(chosen)
         key = StepKey(plan.run_seed, round_index, client_id, len(results))
         step = learner.step(batch, key)
         if plan.upload_period is not None and key.local_step % plan.upload_period == 0:
-            results.append((yield from _uploading(step, key, batch.labels, plan, answers)))  # step 2
+            results.append((yield from _uploading(step, key, batch.labels, plan, answers, learner.receive)))  # step 2
         else:
             next(step)
             results.append(finish(step))
@@ -91,23 +90,23 @@ def client_round(
     if plan.update_codec is not None:
         seed = derive_seed("update rounding", plan.run_seed, round_index, client_id)
         rest = plan.update_codec.pack_update(rest, start, seed)
-    yield _reply(learner, (round_index, client_id), len(data.indices), results, rest)  # step 4
+    yield _reply(learner, (round_index, client_id), len(data), results, rest)  # step 4
     return learner.state()
 
 
-def _opened(broadcast: Broadcast, plan: LocalPlan, opener: Opener | None) -> Mapping[str, Tensor] | None:
+def _opened(broadcast: Broadcast, plan: LocalPlan, opener: Opener | None) -> Mapping[str, Array] | None:
     """The model that a broadcast tells; None if the client needs a snapshot."""
     model = broadcast.model if opener is None else opener.open(broadcast)
     return model if model is None or plan.update_codec is None else plan.update_codec.unpack_model(model)
 
 
-def unreplayed(learner: ClientLearner, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unreplayed(learner: ClientLearner, tensors: Mapping[str, Array]) -> dict[str, Array]:
     """Of what the client sends back, those tensors that no scalars tell."""
     replayed = learner.replayed()
     return {name: tensors[name] for name in learner.model() if name not in replayed}
 
 
-def finish(step: StepGenerator, answer: Tensor | None = None) -> StepResult:
+def finish(step: StepGenerator, answer: Array | None = None) -> StepResult:
     """Run a step that has handed over its first smashed data to its end; what else it hands over is dropped.
 
     Args:
@@ -123,10 +122,15 @@ def finish(step: StepGenerator, answer: Tensor | None = None) -> StepResult:
 
 
 def _uploading(
-    step: StepGenerator, key: StepKey, labels: Tensor, plan: LocalPlan, answers: deque[Answer]
+    step: StepGenerator,
+    key: StepKey,
+    labels: Array,
+    plan: LocalPlan,
+    answers: deque[Answer],
+    receive: Callable[[Array], Array],
 ) -> Generator[Upload, Answer | None, StepResult]:
     """Run a step, handing over what it uploads; first come the answers that are there already, which are used up."""
-    received: Tensor | None = None
+    received: Array | None = None
     while True:
         try:
             parcel = [step.send(received)]
@@ -137,10 +141,10 @@ def _uploading(
             answer: Answer | None = answers.popleft()
         else:
             answer = yield _upload(parcel.pop(), key, labels, plan.codec)
-        received = None if answer is None else _content(answer).to(plan.device)
+        received = None if answer is None else receive(_content(answer))
 
 
-def _upload(handed_over: Tensor | Perturbed | None, key: StepKey, labels: Tensor, codec: SmashedCodec) -> Upload:
+def _upload(handed_over: Array | Perturbed | None, key: StepKey, labels: Array, codec: SmashedCodec) -> Upload:
     place = (key.round_index, key.client_id, key.local_step)
     if isinstance(handed_over, Perturbed):
         return ProbeData(*place, handed_over.probe, handed_over.smashed, labels)
@@ -149,7 +153,7 @@ def _upload(handed_over: Tensor | Perturbed | None, key: StepKey, labels: Tensor
     return pack_upload(upload, codec, key.seed("smashed codec")) if codec.packs else upload
 
 
-def _content(answer: Answer) -> Tensor:
+def _content(answer: Answer) -> Array:
     return answer.gradient if isinstance(answer, CutGradient) else answer.loss
 
 
@@ -158,12 +162,20 @@ def _reply(
     place: tuple[int, int],
     num_examples: int,
     results: list[StepResult],
-    model: dict[str, Tensor],
+    model: dict[str, Array],
 ) -> Reply:
     losses = [result.loss for result in results if result.loss is not None]
-    train_loss = torch.stack(losses).mean().float() if losses else torch.tensor(torch.nan)
-    facts = (*place, num_examples, len(results), train_loss)
+    facts = (*place, num_examples, len(results), _mean(losses))
     if not learner.replayed():
         return ClientReply(*facts, model)
     scalars = [result.projected_gradients for result in results if result.projected_gradients is not None]
-    return ScalarReply(*facts, torch.cat(scalars) if scalars else torch.zeros(0), model)
+    joined = namespace(scalars[0]).concat(scalars) if scalars else np.zeros(0, np.float32)
+    return ScalarReply(*facts, joined, model)
+
+
+def _mean(losses: list[Array]) -> Array:
+    """Mean of losses, shape (), float32; NaN where there are none."""
+    if not losses:
+        return np.array(np.nan, np.float32)
+    mean = namespace(losses[0]).stack(losses).mean()
+    return mean.float() if is_tensor(mean) else np.array(mean, np.float32)

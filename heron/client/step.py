@@ -1,37 +1,15 @@
 """A client's local step: where it stands in a run, its outcome, and the learner that makes it."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
-
+from heron.arrays import Array
 from heron.data import Batch
-from heron.seeds import derive_seed
+from heron.seeds import StepKey
 
-ClientState = dict[str, Tensor]
-"""What a client keeps between its rounds, serialisable: optimiser state by name; empty before the first round."""
-
-
-@dataclass(frozen=True)
-class StepKey:
-    """Where a local step stands in a run: everything random in it is a function of this.
-
-    Attributes:
-        run_seed: seed of the run.
-        round_index: from 0.
-        client_id: from 0.
-        local_step: from 0 within the round.
-    """
-
-    run_seed: int
-    round_index: int
-    client_id: int
-    local_step: int
-
-    def seed(self, domain: str, *fields: int) -> int:
-        """Seed for one purpose within this step, e.g. `key.seed("direction", probe)`."""
-        return derive_seed(domain, self.run_seed, self.round_index, self.client_id, self.local_step, *fields)
+ClientState = Mapping[str, Array]
+"""Arrays by name that a client keeps between its rounds, such as optimiser state; empty before the first round."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +17,13 @@ class StepResult:
     """Outcome of one local step.
 
     Attributes:
-        loss: clean loss that the client descends, l(f_a(f_c(x)), y), shape (), on the device; None where it knows none.
+        loss: clean loss that the client descends, l(f_a(f_c(x)), y), shape (), on the device; None where it computes
+            none.
         projected_gradients: of the step's q probes, shape (q,), float32, where the client sends these; else None.
     """
 
-    loss: Tensor | None
-    projected_gradients: Tensor | None = None
+    loss: Array | None
+    projected_gradients: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -53,14 +32,14 @@ class Perturbed:
 
     Attributes:
         smashed: f_c(x) at perturbed parameters, shape (B, ...).
-        probe: which of the step's, from 0.
+        probe: number of the probe in the step, from 0.
     """
 
-    smashed: Tensor
+    smashed: Array
     probe: int
 
 
-StepGenerator = Generator[Tensor | Perturbed | None, Tensor | None, StepResult]
+StepGenerator = Generator[Array | Perturbed | None, Array | None, StepResult]
 """Yields the step's smashed data, alone or after that of its probes, each as early as it can be handed over; or None,
 once, where nothing is ever uploaded. It learns, in a coupled round from the answer to each, and returns the result."""
 
@@ -68,26 +47,30 @@ once, where nothing is ever uploaded. It learns, in a coupled round from the ans
 class ClientLearner(Protocol):
     """A client's learning. One learner is resident per worker; clients are swapped in with `load`."""
 
-    def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
-        """Become the client that received `model` and kept `state`; takes ownership of the state's tensors."""
+    def load(self, model: Mapping[str, Array], state: ClientState) -> None:
+        """Become the client that received `model` and kept `state`; takes ownership of the state's arrays."""
         ...
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
-        """One local step."""
+        """Make one local step."""
         ...
 
-    def model(self) -> dict[str, Tensor]:
-        """What the client changes and the Fed Server averages, by name; views that the next step changes."""
+    def receive(self, array: Array) -> Array:
+        """Return a received array as one of the client's own, on its device."""
+        ...
+
+    def model(self) -> Mapping[str, Array]:
+        """Return what the client changes and the Fed Server averages, by name; views that the next step changes."""
         ...
 
     def replayed(self) -> tuple[str, ...]:
-        """Names in `model` whose change the steps' projected gradients tell, in the order of the flat buffer."""
+        """Return the names in `model` that projected gradients replay, in the order of the flat buffer."""
         ...
 
     def state(self) -> ClientState:
-        """What the client keeps for its next round."""
+        """Return what the client keeps for its next round."""
         ...
 
-    def resident(self) -> dict[str, list[Tensor]]:
-        """Tensors held between steps, under the keys `parameters`, `buffers` and `optimizer_state`."""
+    def resident(self) -> Mapping[str, Sequence[Array]]:
+        """Return arrays held between steps, under the keys `parameters`, `buffers` and `optimizer_state`."""
         ...

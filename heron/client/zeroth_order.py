@@ -1,37 +1,42 @@
-"""What clients that learn from probes have in common: two flat copies of theta, an update rule, its moments."""
+"""The part of a client that learns from probes: two flat copies of theta, an update rule, its moments."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
-from heron.client.local import LocalNetwork
-from heron.client.step import ClientState, StepKey
+from heron.arrays import Array, namespace
+from heron.client.step import ClientState
 from heron.errors import ConfigError
+from heron.seeds import StepKey
 from heron.wire.learning import ClientSettings
 from heron.wire.walks import direction_seeds, schedule_of
-from heron.zo import RULES, FlatParameters, LossFunction, RuleState, StepRecord, UpdateRule
+from heron.zo.flat import FlatArrays, LossFunction
+from heron.zo.rules import RULES
+from heron.zo.steps import RuleState, StepRecord, UpdateRule
 
 
 class ZerothOrderPart:
     """theta and how it changes.
 
+    A step is a chain: directions from seeds, a projected gradient for each from probes, transforms of these scalars,
+    and the update rule. Everything after the transforms is a function of seeds and scalars, so that it can be replayed.
+
     Args:
-        module: the network.
-        settings: update rule, learning rate and estimator (mu, q).
-        only: names of the parameters that learn here; all trainable ones by default.
+        theta: the parameters, in two flat copies.
+        settings: update rule, learning rate, estimator (mu, q) and transforms.
 
     Attributes:
-        flat: both copies of theta.
-        estimator: how losses become projected gradients.
+        theta: the parameters.
+        estimator: the rule by which losses become projected gradients.
         last_step: seeds and projected gradients of the latest step.
 
     Raises:
-        ConfigError: if there is no estimator, scalars are to be sent that do not tell everything, or the kernel cannot
-            do what is asked for.
+        ConfigError: if there is no estimator, the scalars to be sent do not determine the update, or the kernel cannot
+            do its work.
     """
 
-    def __init__(self, module: nn.Module, settings: ClientSettings, only: Collection[str] | None = None) -> None:
+    def __init__(self, theta: FlatArrays[Any], settings: ClientSettings) -> None:
         if settings.estimator is None:
             raise ConfigError(
                 "expected estimator.probes of at least 1 where nothing is trained exactly, found 0; raise it, set "
@@ -39,73 +44,87 @@ class ZerothOrderPart:
             )
         if settings.update == "scalars":
             _check_replayable(settings)
-        self.flat = FlatParameters(module, only, kernel=settings.kernel)
-        self.flat.kernel_for(settings.estimator.distribution)  # now rather than at the first step, should it be refused
+        self.theta = theta
+        theta.kernel_for(settings.estimator.distribution)  # now rather than at the first step, should it be refused
         self._settings = settings
         self.estimator = settings.estimator
-        self._state = self._rule(0).init(self.flat.theta)
+        self._state = self._rule(0).init(theta.theta)
         self.last_step: StepRecord | None = None
 
-    def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
-        """Theta <- `model`, which holds its tensors and no others; moments <- what the client kept, or zero."""
-        self.flat.load_(model)
+    def load(self, model: Mapping[str, Array], state: Mapping[str, Array]) -> None:
+        """Take theta from `model`, which holds its arrays and no others, and the moments from `state`, or zero.
+
+        Args:
+            model: theta by name.
+            state: what `state` returned, as arrays of the client's own; empty before the first round.
+        """
+        self.theta.load_(model)
         if state:
-            device = self.flat.theta.device
-            moments = {name: tensor.to(device) for name, tensor in state.items() if name != "num_steps"}
+            moments = {name: array for name, array in state.items() if name != "num_steps"}
             self._state = RuleState(int(state["num_steps"]), moments)
         else:
-            self._state = self._rule(0).init(self.flat.theta)
+            self._state = self._rule(0).init(self.theta.theta)
 
-    def learn(self, loss_fn: LossFunction, clean_loss: Tensor, key: StepKey) -> None:
+    def learn(self, loss_fn: LossFunction, clean_loss: Array, key: StepKey) -> None:
         """Probe and update: q forwards (central: 2 q), q + 1 passes over theta.
 
         Args:
-            loss_fn: the loss at the module's present parameters, shape ().
+            loss_fn: returns the loss at the present parameters, shape ().
             clean_loss: the loss at theta.
-            key: where the step stands; directions are a function of it.
+            key: the step's place; directions are a function of it.
         """
         seeds = self.directions(key)
-        self.update(key, seeds, self.estimator.projected_gradients_(self.flat, loss_fn, seeds, clean_loss))
+        self.update(key, seeds, self.estimator.projected_gradients_(self.theta, loss_fn, seeds, clean_loss))
 
     def directions(self, key: StepKey) -> tuple[int, ...]:
-        """Seeds of the step's q directions, the client's own or its seed group's."""
+        """Derive the seeds of the step's q directions, the client's own or its seed group's."""
         schedule = schedule_of(key.client_id, self._settings.seed_groups)
         return direction_seeds(key.run_seed, key.round_index, schedule, key.local_step, self.estimator.num_probes)
 
-    def update(self, key: StepKey, seeds: Sequence[int], projected_gradients_P: Tensor) -> None:
-        """Take one step of the update rule along the directions of `seeds`."""
+    def update(self, key: StepKey, seeds: Sequence[int], projected_gradients_P: Any) -> None:
+        """Transform the projected gradients and take one step of the update rule along the directions of `seeds`."""
+        for transform in self._settings.transforms:
+            projected_gradients_P = transform(projected_gradients_P, key)
         if self._settings.update == "scalars":
             # The step is taken with what is sent, not with what was rounded to be sent.
-            projected_gradients_P = projected_gradients_P.float()
-        self.last_step = StepRecord(tuple(seeds), projected_gradients_P.to(self.flat.theta.dtype))
+            projected_gradients_P = _as(projected_gradients_P, "float32")
+        scalars_P = namespace(projected_gradients_P).asarray(projected_gradients_P, dtype=self.theta.theta.dtype)
+        self.last_step = StepRecord(tuple(seeds), scalars_P)
         rule = self._rule(key.round_index)
-        self._state = rule.replay_(self._state, self.flat, [self.last_step], self.estimator.distribution)
+        self._state = rule.replay_(self._state, self.theta, [self.last_step], self.estimator.distribution)
 
-    def sent(self) -> Tensor | None:
-        """Projected gradients of the latest step, shape (q,), float32, where they are sent; else None."""
+    def sent(self) -> Array | None:
+        """Return the projected gradients of the latest step, shape (q,), float32, where they are sent; else None."""
         if self._settings.update == "dense" or self.last_step is None:
             return None
-        return self.last_step.projected_gradients_P.float()
+        scalars_P: Array = _as(self.last_step.projected_gradients_P, "float32")
+        return scalars_P
 
-    def model(self) -> dict[str, Tensor]:
-        """Views of theta by parameter name."""
-        return self.flat.named_tensors()
+    def model(self) -> dict[str, Array]:
+        """Return views of theta by parameter name."""
+        return dict(self.theta.named_tensors())
 
     def replayed(self) -> tuple[str, ...]:
-        """Names of theta where scalars tell how it changes."""
+        """Return the names of theta where scalars determine how it changes."""
         return tuple(self.model()) if self._settings.update == "scalars" else ()
 
     def state(self) -> ClientState:
-        """Moments and step count."""
-        return {"num_steps": torch.tensor(self._state.num_steps), **self._state.moments}
+        """Return moments and step count."""
+        return {"num_steps": np.array(self._state.num_steps), **self._state.moments}
 
-    def resident(self) -> tuple[Tensor, list[Tensor]]:
-        """Theta, which lies beside the module's parameters, and the moments."""
-        return self.flat.theta, list(self._state.moments.values())
+    def moments(self) -> list[Array]:
+        """Return the moments of the update rule."""
+        return list(self._state.moments.values())
 
     def _rule(self, round_index: int) -> UpdateRule:
         rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))
         return rule
+
+
+def _as(array: Any, dtype: str) -> Any:
+    """Return an array as another element type; the same array where it has it."""
+    library = namespace(array)
+    return library.asarray(array, dtype=getattr(library, dtype))
 
 
 def _check_replayable(settings: ClientSettings) -> None:
@@ -114,49 +133,3 @@ def _check_replayable(settings: ClientSettings) -> None:
             f"expected client.optimizer=sgd where seed groups send scalars, whose sum is one walk for SGD alone; found "
             f"{settings.optimizer}; set it, or seed_groups=0"
         )
-
-
-class ZerothOrderClient:
-    """A client that has nothing but such a part; how a step learns is for those who derive from it.
-
-    Args:
-        local: what the client holds.
-        settings: update rule, learning rate eta_l and estimator (mu, q).
-    """
-
-    def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
-        self._local = local
-        self._learner = ZerothOrderPart(local.module, settings)
-        self._keep_state = settings.keep_state
-
-    @property
-    def last_step(self) -> StepRecord | None:
-        """Seeds and projected gradients of the latest step."""
-        return self._learner.last_step
-
-    def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
-        """Theta and buffers <- the broadcast; moments <- what the client kept, or zero."""
-        buffers = self._local.buffers()
-        self._learner.load({name: tensor for name, tensor in model.items() if name not in buffers}, state)
-        self._local.load_buffers_(model)
-
-    def model(self) -> dict[str, Tensor]:
-        """Theta and the buffers."""
-        return self._learner.model() | self._local.buffers()
-
-    def replayed(self) -> tuple[str, ...]:
-        """Names of theta where scalars tell how it changes."""
-        return self._learner.replayed()
-
-    def state(self) -> ClientState:
-        """Moments and step count, or nothing where every round starts afresh."""
-        return self._learner.state() if self._keep_state else {}
-
-    def resident(self) -> dict[str, list[Tensor]]:
-        """Both copies of theta count as parameters."""
-        theta, moments = self._learner.resident()
-        return {
-            "parameters": [theta, *self._local.module.parameters()],
-            "buffers": list(self._local.buffers().values()),
-            "optimizer_state": moments,
-        }

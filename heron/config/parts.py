@@ -6,7 +6,6 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from heron.client.attendance import Reliability
-from heron.client.local import Criterion
 from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, RunConfig
 from heron.costs.settings import FederationSettings
 from heron.data import Splits, load_cifar10, load_digits, load_e2e
@@ -15,6 +14,7 @@ from heron.lm import Adaptation, causal_lm, causal_lm_config, load_tokenizer
 from heron.seeds import derive_seed
 from heron.server.setup import Alignment
 from heron.split import SplitModel, build_seeded, digits_cnn, resnet18, token_cross_entropy
+from heron.split.criterion import Criterion
 from heron.wire import SmashedCodec
 from heron.wire.learning import ClientSettings
 from heron.zo import Estimator

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from heron.algorithms import Algorithm
-from heron.client.local import Criterion, LocalNetwork
-from heron.client.step import ClientLearner, Perturbed, StepKey
+from heron.client.step import ClientLearner, Perturbed
+from heron.client.torch_runtime.network import LocalNetwork
 from heron.costs.settings import FederationSettings
 from heron.data import Batch
 from heron.metering import count_forwards, measure_flops, measure_memory
+from heron.seeds import StepKey
 from heron.split import SplitModel, check_normalisation
+from heron.split.criterion import Criterion
 from heron.wire import SmashedCodec, smashed_bytes
 
 
@@ -142,16 +144,15 @@ def local_step(
         HeronError: if clients of this algorithm cannot be made with these settings.
     """
     split.train()
-    local = LocalNetwork(
+    runtime, learner = algorithm.torch_client(
         split,
         criterion,
-        head=algorithm.head,
+        algorithm.client_settings(settings.client),
         micro_batch=settings.micro_batch,
         checkpointing=settings.checkpointing,
     )
-    check_normalisation(split, local.module, settings.micro_batch)
-    learner = algorithm.make_client(local, algorithm.client_settings(settings.client))
-    return ClientStep(algorithm, local, learner, example.batch(settings.batch_size, settings.device), settings)
+    check_normalisation(split, runtime.local.module, settings.micro_batch)
+    return ClientStep(algorithm, runtime.local, learner, example.batch(settings.batch_size, settings.device), settings)
 
 
 def step_cost(step: ClientStep) -> StepCost:

@@ -15,11 +15,11 @@ from torch._subclasses import FakeTensorMode
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import Algorithm
-from heron.client.local import Criterion
 from heron.costs.client_step import ExampleShape, StepCost, local_step, step_cost
 from heron.costs.settings import FederationSettings
 from heron.errors import ConfigError
 from heron.split import SplitModel, num_client_modules
+from heron.split.criterion import Criterion
 
 BuildSplit = Callable[[], SplitModel]
 """Builds a cut network afresh, out of nothing that exists before: it is called under a `FakeTensorMode`."""

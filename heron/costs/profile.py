@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import Algorithm
-from heron.client.local import Criterion
 from heron.costs.client_step import ClientStep, ExampleShape, StepCost, local_step, step_cost
 from heron.costs.settings import FederationSettings
 from heron.metering import measure_seconds
 from heron.split import SplitModel
+from heron.split.criterion import Criterion
 
 # Timed steps that have taken so long together are enough.
 _ENOUGH_S = 10.0

@@ -11,14 +11,15 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
 from heron.algorithms import Algorithm
-from heron.client.local import Criterion
-from heron.client.step import Perturbed, StepGenerator, StepKey
+from heron.client.step import Perturbed, StepGenerator
 from heron.costs.client_step import ExampleShape, local_step
 from heron.costs.plan import BuildSplit
 from heron.costs.settings import FederationSettings
 from heron.metering import measure_flops
+from heron.seeds import StepKey
 from heron.server.main_server import MainServer
 from heron.server.setup import ServerSetup
+from heron.split.criterion import Criterion
 from heron.wire import CutGradient, ProbeData, SmashedData
 
 _PLACE = (0, 0, 0)

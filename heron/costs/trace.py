@@ -4,14 +4,14 @@ Messages are noted where the channel counts them, computing where the learner do
 message is known here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from torch import Tensor
-
-from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepKey, StepResult
+from heron.arrays import Array
+from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepResult
 from heron.costs.network import LinkModel
 from heron.costs.round_time import Compute, Event, Receive, Send, Serve, Timeline, round_seconds
 from heron.data import Batch
+from heron.seeds import StepKey
 from heron.wire import Direction
 
 
@@ -85,17 +85,17 @@ class TracedLearner:
         self._learner = learner
         self._trace = trace
 
-    def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
+    def load(self, model: Mapping[str, Array], state: ClientState) -> None:
         """As the learner."""
         self._learner.load(model, state)
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
         """One local step; no variable holds what it hands over."""
         step = self._learner.step(batch, key)
-        answer: Tensor | None = None
+        answer: Array | None = None
         segment = 0
         while True:
-            parcel: list[Tensor | Perturbed | None] = []
+            parcel: list[Array | Perturbed | None] = []
             try:
                 parcel.append(step.send(answer))
             except StopIteration as stop:
@@ -106,7 +106,11 @@ class TracedLearner:
             segment += 1
             answer = yield parcel.pop()
 
-    def model(self) -> dict[str, Tensor]:
+    def receive(self, array: Array) -> Array:
+        """As the learner."""
+        return self._learner.receive(array)
+
+    def model(self) -> Mapping[str, Array]:
         """As the learner."""
         return self._learner.model()
 
@@ -118,6 +122,6 @@ class TracedLearner:
         """As the learner."""
         return self._learner.state()
 
-    def resident(self) -> dict[str, list[Tensor]]:
+    def resident(self) -> Mapping[str, Sequence[Array]]:
         """As the learner."""
         return self._learner.resident()

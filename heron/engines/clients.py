@@ -11,6 +11,7 @@ from heron.client.local_plan import BEGINNING, ClientData, Progress
 from heron.client.opening import Opener
 from heron.client.round import BeforeStep, client_round
 from heron.client.step import ClientLearner, ClientState
+from heron.client.torch_runtime.examples import DatasetExamples
 from heron.data import num_batched, num_local_steps
 from heron.engines.resident import Resident
 from heron.wire import Answer, Broadcast, FromClient, Reply
@@ -50,7 +51,7 @@ class Clients:
 
     def data(self, client_id: int) -> ClientData:
         """A client's examples."""
-        return ClientData(self.dataset, self.partition[client_id])
+        return DatasetExamples(self.dataset, self.partition[client_id], self.resident.runtime.local.device)
 
     def attend(
         self,
@@ -76,7 +77,7 @@ class Clients:
         """
         client_id, plan = broadcast.client_id, self.resident.local_plan()
         data = self.data(client_id)
-        num_steps = num_local_steps(len(data.indices), plan.batch_size, plan.local_steps)
+        num_steps = num_local_steps(len(data), plan.batch_size, plan.local_steps)
         reliability = self.resident.settings.reliability
         attendance = reliability.attendance(plan.run_seed, broadcast.round_index, client_id, num_steps)
         steps = client_round(
@@ -99,7 +100,7 @@ class Clients:
             except StopIteration as stop:
                 return Attended(stop.value, num_examples)
             if isinstance(parcel[0], Reply):
-                num_examples = num_batched(len(data.indices), plan.batch_size, parcel[0].num_steps)
+                num_examples = num_batched(len(data), plan.batch_size, parcel[0].num_steps)
                 if not attendance.replies:
                     return Attended({}, num_examples)
             answer = yield parcel.pop()

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import Algorithm
-from heron.client.local import Criterion
 from heron.client.states import ClientStates
 from heron.costs.network import LinkModel
 from heron.costs.settings import FederationSettings
@@ -26,6 +25,7 @@ from heron.engines.resident import Resident
 from heron.engines.round_result import RoundResult
 from heron.engines.servers import Servers, check_participants
 from heron.split import SplitModel
+from heron.split.criterion import Criterion
 from heron.wire import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Message, Upload
 
 
@@ -78,7 +78,7 @@ class Federation:
         self.settings = settings
         self.dataset = dataset
         self.partition = self.clients.partition
-        self.local = resident.local
+        self.local = resident.runtime.local
         self.learner = resident.learner
         self.fed_server = self.servers.fed_server
         self.main_server = self.servers.main_server

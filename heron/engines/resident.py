@@ -1,16 +1,15 @@
 """What every process of a federation has of it: the cut network, and one client's learner that is resident in it."""
 
-import torch
 from torch import Tensor
 
 from heron.algorithms import Algorithm
-from heron.client.local import Criterion, LocalNetwork
 from heron.client.local_plan import LocalPlan
 from heron.client.opening import Opener, TensorStore
 from heron.costs.settings import FederationSettings
 from heron.engines.refusals import check_optimizer, check_settings
 from heron.errors import ConfigError
 from heron.split import SplitModel, check_disjoint, check_trainable
+from heron.split.criterion import Criterion
 from heron.wire.update_codec import UpdateCodec
 from heron.wire.walks import Replayer
 
@@ -46,15 +45,14 @@ class Resident:
         self.settings = settings
         self.criterion = criterion
         self._check(inputs.to(settings.device))
-        self.local = LocalNetwork(
+        self.client_settings = algorithm.client_settings(settings.client)
+        self.runtime, self.learner = algorithm.torch_client(
             self.split,
             criterion,
-            head=algorithm.head,
+            self.client_settings,
             micro_batch=settings.micro_batch,
             checkpointing=settings.checkpointing,
         )
-        self.client_settings = algorithm.client_settings(settings.client)
-        self.learner = algorithm.make_client(self.local, self.client_settings)
         self._check_update()
         self.update_codec = self._make_update_codec()
 
@@ -63,7 +61,7 @@ class Resident:
         part = self.algorithm.downlink_only
         if part is None:
             return {}
-        named = self.local.module[part].named_parameters()
+        named = self.runtime.local.module[part].named_parameters()
         return {f"{part}.{name}": tensor for name, tensor in named if tensor.requires_grad}
 
     def opener(self, store: TensorStore) -> Opener | None:
@@ -87,7 +85,6 @@ class Resident:
             settings.batch_size,
             settings.local_steps,
             period,
-            torch.device(settings.device),
             settings.codec,
             self.update_codec,
         )

@@ -53,7 +53,7 @@ class Servers:
                 settings.seed,
                 resident.client_settings,
                 settings.fed_optimizer,
-                resident.local.buffers(),
+                resident.runtime.buffers(),
                 resident.learner.replayed(),
                 resident.update_codec,
                 settings.aggregation,

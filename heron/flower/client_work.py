@@ -7,6 +7,7 @@ beginning: with the parameters it had there, the same seeds and the answers that
 import dataclasses
 from collections.abc import Sequence
 
+from heron.arrays import copied
 from heron.client.local_plan import BEGINNING, Progress
 from heron.client.round import unreplayed
 from heron.client.step import ClientState, StepResult
@@ -60,7 +61,7 @@ class ClientWork:
         resident = self._clients.resident
         # Between steps there is a state of the optimiser whether the next round begins with it or not.
         keeps_all = dataclasses.replace(resident.client_settings, keep_state=True)
-        resident.learner = resident.algorithm.make_client(resident.local, keeps_all)
+        resident.learner = resident.algorithm.make_client(resident.runtime, keeps_all)
         place = (request.round_index, request.client_id, request.step)
         if request.step == 0:
             broadcast, state, lost = self._begin(request)
@@ -166,10 +167,9 @@ class _StepAtHand:
 
     def begins(self, results: Sequence[StepResult]) -> None:
         """A step begins: copy what it begins with."""
-        local, learner = self._resident.local, self._resident.learner
-        named = {name: tensor for name, tensor in local.module.named_parameters() if tensor.requires_grad}
-        self.model = {name: tensor.detach().clone() for name, tensor in (named | local.buffers()).items()}
-        self.state = {name: tensor.detach().clone() for name, tensor in learner.state().items()}
+        learner = self._resident.learner
+        self.model = {name: copied(array) for name, array in self._resident.runtime.tensors().items()}
+        self.state = {name: copied(array) for name, array in learner.state().items()}
         same_step = len(results) == len(self._came_with.results)
         start = self._came_with.start
         if self._came_with is BEGINNING and self._resident.update_codec is not None:

@@ -35,8 +35,8 @@ class Expected:
     @classmethod
     def of(cls, resident: Resident, batch: Batch, num_classes: int) -> "Expected":
         """What the client part makes of a batch; the network stays as it is."""
-        with torch.no_grad(), preserved_buffers(resident.local.module):
-            smashed = resident.local.smash_pass(batch, seed=0)
+        with preserved_buffers(resident.runtime.local.module):
+            smashed = resident.runtime.smash(batch, seed=0)
         labels = batch.labels
         return cls(tuple(smashed.shape[1:]), smashed.dtype, tuple(labels.shape[1:]), labels.dtype, num_classes)
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from heron.client.local import Criterion
 from heron.data import Batch, fetch, num_examples
 from heron.split import num_counted
+from heron.split.criterion import Criterion
 
 
 @dataclass(frozen=True)

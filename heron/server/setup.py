@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from heron.client.local import Criterion
 from heron.server.aggregation import Aggregation
 from heron.server.fed_adam import FedAdam
 from heron.server.fed_server import Weighting
 from heron.split import SplitModel
+from heron.split.criterion import Criterion
 from heron.wire.learning import ClientSettings
 from heron.wire.update_codec import UpdateCodec
 from heron.zo.rules import OptimizerName

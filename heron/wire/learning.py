@@ -2,13 +2,31 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, Protocol
 
-from heron.zo import Estimator, KernelName
+from heron.seeds import StepKey
+from heron.zo.kernels import KernelName
+from heron.zo.probes import Estimator
 from heron.zo.rules import OptimizerName
 
 Update = Literal["dense", "scalars"]
 """How what a client learned by zeroth order travels: as tensors, or as its projected gradients."""
+
+
+class ScalarTransform(Protocol):
+    """A change of a step's projected gradients before they are used and sent: clipping, noise, a mask."""
+
+    def __call__(self, projected_gradients_P: Any, key: StepKey) -> Any:
+        """Return what takes the place of the projected gradients.
+
+        Args:
+            projected_gradients_P: of the step's probes, shape (P,), floating; not changed.
+            key: the step's place in the run, for seeds.
+
+        Returns:
+            An array of the same kind and shape. The update is made with it, and it is what is sent.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,6 +46,7 @@ class ClientSettings:
             of each client's own.
         digest_period: rounds from one broadcast with a digest of theta to the next, >= 1, where scalars are sent.
         kernel: what passes over zeroth-order parameters; all give the same bits.
+        transforms: applied in order to the projected gradients of every step, before they are used and sent.
     """
 
     optimizer: OptimizerName = "adam"
@@ -41,9 +60,18 @@ class ClientSettings:
     seed_groups: int = 0
     digest_period: int = 10
     kernel: KernelName = "auto"
+    transforms: tuple[ScalarTransform, ...] = ()
 
     def rate(self, round_index: int) -> float:
         """Step size in a round: eta_l (1 + cos(pi t / T)) / 2 where it decays (Loshchilov and Hutter, ICLR 2017)."""
+        return self._decayed(self.learning_rate, round_index)
+
+    def exact_rate(self, round_index: int) -> float:
+        """Step size of the exactly trained part in a round."""
+        rate = self.learning_rate if self.exact_learning_rate is None else self.exact_learning_rate
+        return self._decayed(rate, round_index)
+
+    def _decayed(self, rate: float, round_index: int) -> float:
         if self.decay_rounds is None:
-            return self.learning_rate
-        return self.learning_rate * (1.0 + math.cos(math.pi * round_index / self.decay_rounds)) / 2.0
+            return rate
+        return rate * (1.0 + math.cos(math.pi * round_index / self.decay_rounds)) / 2.0

@@ -8,12 +8,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import ALGORITHMS
-from heron.client.boundary import BoundaryClient
-from heron.client.local import LocalNetwork
+from heron.client.first_order import LocalLossClient
 from heron.client.round import finish
-from heron.client.step import StepKey
-from heron.client.surrogate import surrogate_loss
+from heron.client.torch_runtime.surrogate import surrogate_loss
 from heron.data import Batch
+from heron.seeds import StepKey
 from heron.split import SplitModel, pooled_linear_head, seeded_randomness
 from heron.wire.learning import ClientSettings
 from heron.zo import DISTRIBUTIONS, Estimator
@@ -48,10 +47,10 @@ def batch() -> Batch:
     return Batch(inputs, torch.randint(0, 5, (8,), generator=generator))
 
 
-def one_step(split: SplitModel, exact: int, estimator: Estimator) -> BoundaryClient:
-    local = LocalNetwork(split, cross_entropy, head="auxiliary")
-    learner = ALGORITHMS["heron"].make_client(local, ClientSettings("sgd", 0.1, estimator=estimator, exact=exact))
-    assert isinstance(learner, BoundaryClient)
+def one_step(split: SplitModel, exact: int, estimator: Estimator) -> LocalLossClient:
+    settings = ClientSettings("sgd", 0.1, estimator=estimator, exact=exact)
+    _, learner = ALGORITHMS["heron"].torch_client(split, cross_entropy, settings)
+    assert isinstance(learner, LocalLossClient)
     step = learner.step(batch(), KEY)
     next(step)
     finish(step)
@@ -72,8 +71,8 @@ def errors(head: str, exact: int, mu: float, scheme: str, distribution: str = "r
     split = smooth_net(head)
     gradients = true_gradients(copy.deepcopy(split))
     learner = one_step(split, exact, Estimator(mu, PROBES, distribution, scheme))
-    gradient = torch.cat([gradients[name].reshape(-1) for name in learner._below.model()])
-    seeds, found = learner._below.last_step.seeds, learner._below.last_step.projected_gradients_P
+    gradient = torch.cat([gradients[name].reshape(-1) for name in learner.probed.model()])
+    seeds, found = learner.probed.last_step.seeds, learner.probed.last_step.projected_gradients_P
     assert seeds == tuple(KEY.seed("direction", probe) for probe in range(PROBES))
     size = gradient.numel()
     directions = [direction(s, 0, size, distribution=distribution, dtype=torch.float64) for s in seeds]
@@ -108,7 +107,7 @@ def test_above_the_boundary_the_gradient_is_exact(exact: int) -> None:
     gradients = true_gradients(copy.deepcopy(split))
     learner = one_step(split, exact, Estimator())
     started = dict(nn.ModuleDict({"client": before.client, "auxiliary": before.auxiliary}).named_parameters())
-    above = {name for name in gradients if name not in learner._below.model()}
+    above = {name for name in gradients if name not in learner.probed.model()}
     assert above
     for name in above:
         torch.testing.assert_close(

@@ -9,13 +9,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import ALGORITHMS
-from heron.client.boundary import BoundaryClient
-from heron.client.local import LocalNetwork
+from heron.client.first_order import LocalLossClient
 from heron.client.round import finish
-from heron.client.step import StepKey
 from heron.costs.settings import FederationSettings
 from heron.data import Batch
 from heron.engines.in_process import Federation
+from heron.seeds import StepKey
 from heron.split import SplitModel
 from heron.wire.learning import ClientSettings
 from heron.zo import Estimator
@@ -110,14 +109,12 @@ def check_against_the_oracle(
     split = network(norm, dropout)
     halves = [copy.deepcopy((split.client, split.auxiliary)) for _ in range(2)]
     memories = [Memory(), Memory()]
-    local = LocalNetwork(
-        split, cross_entropy, head="auxiliary", micro_batch=plan.micro_batch, checkpointing=checkpointing
-    )
     estimator = Estimator(plan.mu, plan.probes, "rademacher", "central" if plan.central else "one_sided")
-    learner = ALGORITHMS["heron"].make_client(
-        local, ClientSettings(plan.optimizer, plan.rate, keep_state, estimator, exact, plan.exact_rate)
+    settings = ClientSettings(plan.optimizer, plan.rate, keep_state, estimator, exact, plan.exact_rate)
+    _, learner = ALGORITHMS["heron"].torch_client(
+        split, cross_entropy, settings, micro_batch=plan.micro_batch, checkpointing=checkpointing
     )
-    assert isinstance(learner, BoundaryClient)
+    assert isinstance(learner, LocalLossClient)
     models = [{name: tensor.clone() for name, tensor in learner.model().items()}] * 2
     states: list[dict[str, torch.Tensor]] = [{}, {}]
     for round_index in range(3):

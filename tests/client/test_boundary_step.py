@@ -10,9 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import ALGORITHMS
-from heron.client.local import LocalNetwork
 from heron.client.round import finish
-from heron.client.step import StepKey
 from heron.config import build_federation, load_splits, recipe_config
 from heron.costs.settings import FederationSettings
 from heron.data import Batch
@@ -20,6 +18,7 @@ from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
 from heron.errors import ConfigError, MessageError
 from heron.metering import count_forwards
+from heron.seeds import StepKey
 from heron.split import SplitModel, linear_head
 from heron.wire import SmashedData
 from heron.wire.learning import ClientSettings
@@ -51,9 +50,7 @@ def batch(seed: int = 0) -> Batch:
 
 def learner(split: SplitModel, **changes):
     values = {"learning_rate": 1e-2, "exact": 1} | changes
-    return ALGORITHMS["heron"].make_client(
-        LocalNetwork(split, cross_entropy, head="auxiliary"), ClientSettings(**values)
-    )
+    return ALGORITHMS["heron"].torch_client(split, cross_entropy, ClientSettings(**values))[1]
 
 
 def take_steps(client, count: int = 1) -> None:

@@ -11,12 +11,12 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.client.local import LocalNetwork
 from heron.client.local_plan import ClientData, LocalPlan
 from heron.client.round import client_round, finish
-from heron.client.step import Perturbed, StepKey
+from heron.client.step import Perturbed
 from heron.data import Batch
 from heron.metering import count_forwards
+from heron.seeds import StepKey
 from heron.split import SplitModel, linear_head
 from heron.wire import ModelBroadcast, SmashedData
 from heron.wire.learning import ClientSettings
@@ -38,8 +38,8 @@ def batch(size: int = 6, seed: int = 0) -> Batch:
 
 def learner(name: str, split: SplitModel, *, micro_batch: int | None = None, **settings):
     algorithm = ALGORITHMS[name]
-    local = LocalNetwork(split, cross_entropy, head=algorithm.head, micro_batch=micro_batch)
-    return algorithm.make_client(local, ClientSettings(**settings))
+    chosen = algorithm.client_settings(ClientSettings(**settings))
+    return algorithm.torch_client(split, cross_entropy, chosen, micro_batch=micro_batch)[1]
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,10 @@ from torch.nn.functional import cross_entropy
 from torch.overrides import TorchFunctionMode
 
 from heron.algorithms import ALGORITHMS
-from heron.client.closed_form import has_closed_form, linear_cross_entropy
-from heron.client.local import LocalNetwork
 from heron.client.round import finish
-from heron.client.step import StepKey
+from heron.client.torch_runtime.closed_form import has_closed_form, linear_cross_entropy
 from heron.data import Batch
+from heron.seeds import StepKey
 from heron.split import SplitModel, linear_head, pooled_linear_head
 from heron.wire.learning import ClientSettings
 from heron.zo import Estimator
@@ -113,9 +112,8 @@ def batch() -> Batch:
 
 
 def learner(split: SplitModel, criterion=cross_entropy, micro_batch: int | None = None, **changes):
-    local = LocalNetwork(split, criterion, head="auxiliary", micro_batch=micro_batch)
     values = {"optimizer": "sgd", "learning_rate": 0.1, "exact": 1, "estimator": Estimator(num_probes=2)} | changes
-    return ALGORITHMS["heron"].make_client(local, ClientSettings(**values))
+    return ALGORITHMS["heron"].torch_client(split, criterion, ClientSettings(**values), micro_batch=micro_batch)[1]
 
 
 class NoGraph(TorchFunctionMode):

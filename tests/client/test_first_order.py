@@ -10,11 +10,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.client.step import StepKey
 from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
 from heron.errors import SplitError
+from heron.seeds import StepKey
 from heron.split import SplitModel, linear_head
 from heron.wire import SmashedData
 from heron.wire.learning import ClientSettings

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 pytest.importorskip("transformers", reason="language models come from transformers")
 pytest.importorskip("peft", reason="LoRA comes from peft")
 
-from heron.client.local import LocalNetwork
+from heron.client.torch_runtime.network import LocalNetwork
 from heron.data import Batch
 from heron.errors import HeronError
 from heron.lm import Adaptation, causal_lm, load_tokenizer

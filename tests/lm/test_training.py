@@ -14,9 +14,8 @@ pytest.importorskip("transformers", reason="language models come from transforme
 pytest.importorskip("peft", reason="LoRA comes from peft")
 
 from heron.algorithms import ALGORITHMS
-from heron.client.local import LocalNetwork
 from heron.client.round import finish
-from heron.client.step import StepKey
+from heron.client.torch_runtime.network import LocalNetwork
 from heron.costs.client_step import ExampleShape, StepCost
 from heron.costs.plan import plan_step
 from heron.costs.profile import profile_step
@@ -25,6 +24,7 @@ from heron.data import Batch, TokenSequences, fetch
 from heron.engines.in_process import Federation
 from heron.errors import HeronError
 from heron.lm import Adaptation, causal_lm, whole_model
+from heron.seeds import StepKey
 from heron.split import SplitModel, build_seeded, num_counted, token_cross_entropy
 from heron.wire import CutGradient, ModelBroadcast, Reply, SmashedData
 from heron.wire.learning import ClientSettings
@@ -259,9 +259,11 @@ def test_above_the_boundary_gradients_are_exact(exact: int, saved) -> None:
         ("heron", ClientSettings("sgd", 1.0, exact=exact, estimator=None)),
         ("cse_fsl", ClientSettings("sgd", 1.0)),
     ):
-        local = LocalNetwork(build(saved("gpt2"), 2, 0 if exact == 2 else 1), token_cross_entropy, head="auxiliary")
+        split = build(saved("gpt2"), 2, 0 if exact == 2 else 1)
+        runtime, learner = ALGORITHMS[name].torch_client(split, token_cross_entropy, settings)
+        local = runtime.local
         before = {key: tensor.detach().clone() for key, tensor in local.module.named_parameters()}
-        step = ALGORITHMS[name].make_client(local, settings).step(batch_of(0, 1, 2, 3), StepKey(0, 0, 0, 0))
+        step = learner.step(batch_of(0, 1, 2, 3), StepKey(0, 0, 0, 0))
         next(step)
         finish(step)
         moved[name] = {key: tensor.detach() - before[key] for key, tensor in local.module.named_parameters()}

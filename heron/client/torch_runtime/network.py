@@ -5,40 +5,70 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from heron.client.checkpointing import checkpointed
+from heron.arrays import Array
+from heron.client.runtime import Head
+from heron.client.torch_runtime.checkpointing import checkpointed
 from heron.data import Batch
 from heron.errors import MessageError
-from heron.split import SplitModel, is_stochastic, num_counted, persistent_buffers, seeded_randomness
+from heron.split import is_stochastic, num_counted, persistent_buffers, seeded_randomness
+from heron.split.criterion import Criterion, per_example
+from heron.tensors import as_tensor
 
-Criterion = Callable[[Any, Tensor], Tensor]
-"""Mean loss over the examples of a batch: (outputs of B examples, labels of B examples) -> shape ()."""
+
+@dataclass(frozen=True)
+class TensorBatch:
+    """Examples of one local step as tensors on the network's device.
+
+    Attributes:
+        inputs: shape (B, ...).
+        labels: shape (B, ...).
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """Return B."""
+        return len(self.labels)
 
 
-Head = Literal["auxiliary", "server"]
-"""What a client computes its local loss with: the auxiliary network, or the rest of the network itself."""
+class Parts(Protocol):
+    """A cut network as far as a client holds it: the client part, and a head under its name."""
+
+    @property
+    def client(self) -> nn.Module:
+        """f_c."""
+        ...
 
 
 class LocalNetwork:
     """The client part and, where the client has a local loss, the head that it is computed with.
 
     Args:
-        split: the cut network; its parts are used in place.
+        split: the cut network, or a client's parts of it; they are used in place.
         criterion: mean loss over a batch.
         head: None for clients that hold the client part only.
         micro_batch: examples per forward pass; None computes the batch in one. The loss is the same up to rounding,
             because it is additive over examples.
         checkpointing: whether passes that build a graph keep few activations and compute the rest again.
+
+    Attributes:
+        module: the parts, under their names.
+        head: name of the head.
+        uploads: whether there are smashed data to hand over; a client that holds the whole network has none.
+        device: the network's device.
     """
 
     def __init__(
         self,
-        split: SplitModel,
+        split: Parts,
         criterion: Criterion,
         *,
         head: Head | None,
@@ -48,30 +78,36 @@ class LocalNetwork:
         self.module = nn.ModuleDict({"client": split.client} | ({head: getattr(split, head)} if head else {}))
         self.criterion = criterion
         self.micro_batch = micro_batch
-        self._head = head
+        self.head = head
+        self.uploads = head != "server"
+        self.device = next(self.module.parameters()).device
         self._checkpointing = checkpointing
         self._stochastic = is_stochastic(self.module)
 
+    def tensors_of(self, batch: Batch) -> TensorBatch:
+        """Return a batch as tensors on the network's device."""
+        return TensorBatch(as_tensor(batch.inputs, self.device), as_tensor(batch.labels, self.device))
+
     def smash(self, inputs: Tensor) -> Tensor:
-        """Smashed data of b inputs: z = f_c(x), shape (b, ...)."""
+        """Compute smashed data of b inputs: z = f_c(x), shape (b, ...)."""
         return self.run(self.module["client"], inputs)
 
     def head_loss(self, smashed: Tensor, labels: Tensor) -> Tensor:
-        """Mean of the local loss over b examples, e.g. of l(f_a(z), y), shape ()."""
-        assert self._head is not None  # asked for by clients that have one
-        return self.criterion(self.run(self.module[self._head], smashed), labels)
+        """Compute the mean local loss over b examples, e.g. of l(f_a(z), y), shape ()."""
+        assert self.head is not None  # asked for by clients that have one
+        return self.criterion(self.run(self.module[self.head], smashed), labels)
 
-    def pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, float | Tensor]]:
-        """Micro-batches with their share of the batch's mean: (inputs, labels, b / B, or that of labels that count)."""
+    def pieces(self, batch: TensorBatch) -> Iterator[tuple[Tensor, Tensor, float | Tensor]]:
+        """Yield micro-batches as (inputs, labels, weight of their mean in the batch's mean)."""
         size = self.micro_batch or len(batch)
         for start in range(0, len(batch), size):
             labels = batch.labels[start : start + size]
             yield batch.inputs[start : start + size], labels, _share(labels, batch.labels)
 
     def clean_pass(
-        self, batch: Batch, seed: int, each_loss: Callable[[Tensor], None] | None = None
+        self, batch: TensorBatch, seed: int, each_loss: Callable[[Tensor], None] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """One forward pass for both the upload and the clean loss.
+        """Run one forward pass for both the upload and the clean loss.
 
         Args:
             batch: B examples.
@@ -87,21 +123,33 @@ class LocalNetwork:
             loss = self._loss(batch, smashed.add, each_loss)
         return smashed.take(), loss
 
-    def loss_pass(self, batch: Batch, seed: int, each_loss: Callable[[Tensor], None] | None = None) -> Tensor:
-        """The local loss at the present parameters, shape (); keeps no smashed data. Arguments as of `clean_pass`."""
+    def loss_pass(self, batch: TensorBatch, seed: int, each_loss: Callable[[Tensor], None] | None = None) -> Tensor:
+        """Compute the local loss at the present parameters, shape (); arguments as of `clean_pass`."""
         with self.randomness(seed):
             return self._loss(batch, each_loss=each_loss)
 
-    def smash_pass(self, batch: Batch, seed: int) -> Tensor:
-        """Smashed data of a batch, detached, without a loss."""
+    @torch.no_grad()
+    def losses_pass(self, batch: TensorBatch, seed: int) -> Tensor:
+        """Compute the local loss of every example at the present parameters, shape (B,).
+
+        Raises:
+            ConfigError: if the criterion gives a mean alone.
+        """
+        assert self.head is not None  # asked for by clients that have one
+        losses, head = per_example(self.criterion), self.module[self.head]
+        with self.randomness(seed):
+            return torch.cat([losses(head(self.smash(inputs)), labels) for inputs, labels, _ in self.pieces(batch)])
+
+    def smash_pass(self, batch: TensorBatch, seed: int) -> Tensor:
+        """Compute the smashed data of a batch, detached, without a loss."""
         smashed = Collector(batch)
         with self.randomness(seed):
             for inputs, _, _ in self.pieces(batch):
                 smashed.add(self.smash(inputs))
         return smashed.take()
 
-    def graph_pass(self, batch: Batch, seed: int) -> tuple[list[Tensor], GradientEdge]:
-        """Smashed data of the whole batch, detached, alone in a list, and where its gradient enters the graph.
+    def graph_pass(self, batch: TensorBatch, seed: int) -> tuple[list[Tensor], GradientEdge]:
+        """Compute smashed data of the whole batch, detached, alone in a list, and the edge that their gradient enters.
 
         The edge does not hold the smashed data: once popped and handed over, its room is free.
         """
@@ -110,17 +158,17 @@ class LocalNetwork:
         return [smashed.detach()], get_gradient_edge(smashed)
 
     def randomness(self, seed: int) -> AbstractContextManager[None]:
-        """Dropout masks as a function of the seed, so that every pass of a step draws the same ones."""
+        """Return a context whose Dropout masks are a function of the seed: every pass of a step draws the same."""
         if not self._stochastic:
             return nullcontext()
-        return seeded_randomness(seed, next(self.module.parameters()).device)
+        return seeded_randomness(seed, self.device)
 
     def buffers(self) -> dict[str, Tensor]:
-        """Buffers by name that the state dict holds: they travel with the parameters, the Fed Server averages them."""
+        """Return the buffers that the state dict holds, by name; they travel and are averaged."""
         return persistent_buffers(self.module)
 
     @torch.no_grad()
-    def load_buffers_(self, model: Mapping[str, Tensor]) -> None:
+    def load_buffers_(self, model: Mapping[str, Array]) -> None:
         """Copy every buffer from a received model.
 
         Raises:
@@ -128,10 +176,10 @@ class LocalNetwork:
         """
         for name, buffer in self.buffers().items():
             received = model.get(name)
-            if received is None or received.shape != buffer.shape:
-                found = None if received is None else tuple(received.shape)
+            found = None if received is None else tuple(received.shape)
+            if received is None or found != tuple(buffer.shape):
                 raise MessageError(f"buffer {name!r}: expected shape {tuple(buffer.shape)}, found {found}")
-            buffer.copy_(received)
+            buffer.copy_(as_tensor(received))
 
     def run(self, module: nn.Module, inputs: Tensor) -> Tensor:
         """Call a part; with activation checkpointing where a graph is built and it is asked for."""
@@ -142,7 +190,7 @@ class LocalNetwork:
 
     def _loss(
         self,
-        batch: Batch,
+        batch: TensorBatch,
         each_smashed: Callable[[Tensor], None] | None = None,
         each_loss: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
@@ -162,7 +210,7 @@ class LocalNetwork:
 
 
 def _share(part: Tensor, whole: Tensor) -> float | Tensor:
-    """What a micro-batch's mean counts in that of its batch: each example alike, or each token that counts."""
+    """Return the weight of a micro-batch's mean in the batch's: its share of the examples, or of counted tokens."""
     if len(part) == len(whole):
         return 1.0
     if part.dim() < 2 or part.dtype.is_floating_point:
@@ -177,7 +225,7 @@ class Collector:
         batch: the whole batch.
     """
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: TensorBatch) -> None:
         self._num_examples = len(batch)
         self._filled = 0
         self._smashed: Tensor | None = None
@@ -194,7 +242,7 @@ class Collector:
         self._filled += len(piece)
 
     def take(self) -> Tensor:
-        """The smashed data of all B examples, which is not held here any longer."""
+        """Hand over the smashed data of all B examples; they are not held here any longer."""
         assert self._smashed is not None  # every batch has been through add
         smashed, self._smashed = self._smashed, None
         return smashed

@@ -1,0 +1,1 @@
+"""The runtime in PyTorch: networks as modules, gradients by autograd or in closed form."""

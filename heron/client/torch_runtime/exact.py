@@ -1,0 +1,153 @@
+"""The exactly trained part of a client in PyTorch: its parameters and update rule, and clean passes with a graph."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from heron.arrays import Array
+from heron.client.runtime import Finished
+from heron.client.torch_runtime.boundary import BoundaryPass
+from heron.client.torch_runtime.network import LocalNetwork, TensorBatch
+from heron.data import Batch
+from heron.seeds import StepKey
+from heron.split import OrderBoundary
+from heron.split.descent import Descent
+from heron.tensors import as_tensor
+from heron.zo.rules import OptimizerName
+
+
+class LocalLossPass:
+    """A clean pass and its local loss; the backward pass waits until smashed data have left, if the batch is one piece.
+
+    Args:
+        local: what the client holds.
+        parameters: the trained ones.
+        batch: B examples.
+        key: the step's place.
+    """
+
+    def __init__(self, local: LocalNetwork, parameters: list[Tensor], batch: TensorBatch, key: StepKey) -> None:
+        self._parameters = parameters
+        self._waits = local.micro_batch is None
+        seed, each = key.seed("dropout"), None if self._waits else self._backward
+        with torch.enable_grad():
+            if local.uploads:
+                smashed, self._loss = local.clean_pass(batch, seed, each)
+                self._parcel = [smashed]
+            else:
+                self._loss = local.loss_pass(batch, seed, each)
+
+    def take_smashed(self) -> Tensor:
+        """Hand over the smashed data, shape (B, ...)."""
+        return self._parcel.pop()
+
+    def finish(self, gradient: Array | None = None) -> Finished:
+        """Backpropagate the local loss."""
+        assert gradient is None  # a client with a loss of its own
+        if self._waits:
+            self._backward(self._loss)
+        return Finished(self._loss.detach())
+
+    def _backward(self, loss: Tensor) -> None:
+        loss.backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
+
+
+class CutGradientPass:
+    """A forward pass of the client part that is backpropagated with the gradient at the cut.
+
+    With micro-batches the forward pass is made twice, so that one micro-batch's activations are alive at a time;
+    without, its graph waits for the gradient.
+
+    Args:
+        local: the client part.
+        parameters: the trained ones.
+        batch: B examples.
+        key: the step's place.
+    """
+
+    def __init__(self, local: LocalNetwork, parameters: list[Tensor], batch: TensorBatch, key: StepKey) -> None:
+        self._local = local
+        self._parameters = parameters
+        self._batch = batch
+        self._seed = key.seed("dropout")
+        if local.micro_batch is None:
+            self._parcel, self._edge = local.graph_pass(batch, self._seed)
+        else:
+            with torch.no_grad():
+                self._parcel = [local.smash_pass(batch, self._seed)]
+
+    def take_smashed(self) -> Tensor:
+        """Hand over the smashed data, shape (B, ...); none are held here while the gradient is on its way."""
+        return self._parcel.pop()
+
+    def finish(self, gradient: Array | None = None) -> Finished:
+        """Backpropagate d loss / d z, shape (B, ...)."""
+        assert gradient is not None  # a coupled round answers every upload
+        delta = as_tensor(gradient)
+        size = self._local.micro_batch
+        if size is None:
+            torch.autograd.backward(self._edge, delta, inputs=self._parameters)
+            return Finished(None)
+        with torch.enable_grad(), self._local.randomness(self._seed):
+            pieces = zip(self._local.pieces(self._batch), torch.split(delta, size), strict=True)
+            for (inputs, _, _), piece in pieces:
+                torch.autograd.backward(self._local.smash(inputs), piece, inputs=self._parameters)
+        return Finished(None)
+
+
+class TorchExactPart:
+    """Parameters that learn by backpropagation.
+
+    Args:
+        local: what the client holds.
+        rule: update rule.
+        trained: whether a parameter, by name, is trained here.
+        boundary: the client's chain, taken apart at its order boundary; None where there is none.
+        probes: whether the part below the boundary learns from probes.
+    """
+
+    def __init__(
+        self,
+        local: LocalNetwork,
+        rule: OptimizerName,
+        trained: Callable[[str], bool],
+        *,
+        boundary: OrderBoundary | None = None,
+        probes: bool = False,
+    ) -> None:
+        self._local = local
+        self._boundary = boundary
+        self._probes = probes
+        named: dict[str, nn.Parameter] = dict(local.module.named_parameters())
+        self._parameters = {name: tensor for name, tensor in named.items() if tensor.requires_grad and trained(name)}
+        self._descent = Descent(self._parameters, rule)
+
+    def forward(self, batch: Batch, key: StepKey) -> "LocalLossPass | CutGradientPass | BoundaryPass":
+        """Run a clean pass; running statistics follow it."""
+        tensors = self._local.tensors_of(batch)
+        if self._boundary is not None:
+            return BoundaryPass(self._local, self._boundary, tensors, key, probes=self._probes)
+        parameters: list[Tensor] = list(self._parameters.values())
+        kind = CutGradientPass if self._local.head is None else LocalLossPass
+        return kind(self._local, parameters, tensors, key)
+
+    def update(self, learning_rate: float) -> None:
+        """Take one step of the update rule and release the gradients."""
+        self._descent.step(learning_rate)
+
+    @torch.no_grad()
+    def load(self, model: Mapping[str, Array], state: Mapping[str, Array]) -> None:
+        """Copy parameters from a received model, those included that are not trained here; continue from `state`."""
+        for name, parameter in self._local.module.named_parameters():
+            if name in self._parameters or name in model:
+                parameter.copy_(as_tensor(model[name]))
+        self._descent.load_state({name: as_tensor(array) for name, array in state.items()})
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Return the trained parameters by name."""
+        return {name: parameter.detach() for name, parameter in self._parameters.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the optimiser's tensors by parameter and entry."""
+        return self._descent.state()

@@ -1,0 +1,147 @@
+"""A client's network as PyTorch modules: the runtime for everything that has PyTorch."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from heron.arrays import Array
+from heron.client.runtime import Head, Orders
+from heron.client.torch_runtime.exact import TorchExactPart
+from heron.client.torch_runtime.network import LocalNetwork, Parts
+from heron.client.torch_runtime.surrogate import surrogate_loss
+from heron.data import Batch
+from heron.errors import ConfigError
+from heron.split import OrderBoundary, num_client_modules, place_boundary
+from heron.split.criterion import Criterion
+from heron.tensors import as_tensor
+from heron.wire.learning import ClientSettings
+from heron.zo.flat_parameters import FlatParameters
+
+
+class TorchRuntime:
+    """A client's network, its passes and its parameters in the orders in which they learn.
+
+    Args:
+        split: the cut network, or a client's parts of it; used in place.
+        criterion: mean loss over a batch.
+        head: name of the part that the local loss is computed with; None for clients without a loss.
+        orders: which modules learn how.
+        settings: update rule and kernel.
+        micro_batch: examples per forward pass; None computes the batch in one.
+        checkpointing: whether passes that build a graph keep few activations and compute the rest again.
+
+    Attributes:
+        local: the network.
+        theta: what learns from probes.
+        exact: what learns by backpropagation.
+
+    Raises:
+        ConfigError: if the order boundary is neither a number nor `all`.
+        SplitError: if the client has no such boundary, or nothing to train.
+    """
+
+    def __init__(
+        self,
+        split: Parts,
+        criterion: Criterion,
+        *,
+        head: Head | None,
+        orders: Orders,
+        settings: ClientSettings,
+        micro_batch: int | None = None,
+        checkpointing: bool = False,
+    ) -> None:
+        self.local = LocalNetwork(split, criterion, head=head, micro_batch=micro_batch, checkpointing=checkpointing)
+        self.theta: FlatParameters | None = None
+        self.exact: TorchExactPart | None = None
+        module = self.local.module
+        if orders.exact == 0:
+            if orders.probes:
+                self.theta = FlatParameters(module, kernel=settings.kernel)
+            return
+        boundary = self._boundary(orders)
+        below = set() if boundary is None else {id(parameter) for parameter in boundary.below.parameters()}
+        names = {name for name, parameter in module.named_parameters() if id(parameter) in below}
+        self.exact = TorchExactPart(
+            self.local,
+            settings.optimizer,
+            lambda name: name not in names and (orders.head or name.startswith("client.")),
+            boundary=boundary,
+            probes=orders.probes,
+        )
+        if orders.probes and boundary is not None:
+            self.theta = FlatParameters(module, names, kernel=settings.kernel)
+
+    def clean(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+        """Run a clean pass: smashed data, shape (B, ...), and the local loss, shape ()."""
+        with torch.no_grad():
+            return self.local.clean_pass(self.local.tensors_of(batch), seed)
+
+    def smash(self, batch: Batch, seed: int) -> Tensor:
+        """Compute smashed data, shape (B, ...)."""
+        with torch.no_grad():
+            return self.local.smash_pass(self.local.tensors_of(batch), seed)
+
+    def loss(self, batch: Batch, seed: int) -> Tensor:
+        """Compute the local loss, shape ()."""
+        return self.local.loss_pass(self.local.tensors_of(batch), seed)
+
+    def losses(self, batch: Batch, seed: int) -> Tensor:
+        """Compute the local loss of every example, shape (B,).
+
+        Raises:
+            ConfigError: if the criterion gives a mean alone.
+        """
+        return self.local.losses_pass(self.local.tensors_of(batch), seed)
+
+    def anchor(self, delta: Array, smashed: Array) -> Tensor:
+        """Compute <delta, z>, shape (), float64."""
+        return surrogate_loss(as_tensor(delta), as_tensor(smashed))
+
+    def surrogate(self, batch: Batch, seed: int, delta: Array) -> Tensor:
+        """Compute <delta, f_c(x)> at the module's present parameters, shape (), float64."""
+        tensors = self.local.tensors_of(batch)
+        parts = torch.split(as_tensor(delta), self.local.micro_batch or len(batch))
+        with self.local.randomness(seed):
+            pieces = zip(self.local.pieces(tensors), parts, strict=True)
+            sums = [surrogate_loss(part, self.local.smash(inputs)) for (inputs, _, _), part in pieces]
+            return torch.stack(sums).sum()
+
+    def receive(self, array: Array) -> Tensor:
+        """Return a tensor on the network's device."""
+        return as_tensor(array, self.local.device)
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Return the buffers that the state dict holds, by name."""
+        return self.local.buffers()
+
+    def load_buffers_(self, model: Mapping[str, Array]) -> None:
+        """Copy every buffer from a received model.
+
+        Raises:
+            MessageError: if one is absent or has another shape.
+        """
+        self.local.load_buffers_(model)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return trainable parameters and buffers by name; the tensors themselves."""
+        named = self.local.module.named_parameters()
+        return {name: tensor.detach() for name, tensor in named if tensor.requires_grad} | self.buffers()
+
+    def resident(self) -> dict[str, list[Tensor]]:
+        """Return tensors held between steps: one copy of the parameters, buffers, state of the exact part's rule."""
+        return {
+            "parameters": list(self.local.module.parameters()),
+            "buffers": list(self.buffers().values()),
+            "optimizer_state": [] if self.exact is None else list(self.exact.state().values()),
+        }
+
+    def _boundary(self, orders: Orders) -> OrderBoundary | None:
+        """The client's chain taken apart; None where all of it is trained exactly."""
+        client, exact = self.local.module["client"], orders.exact
+        if exact in {"all", num_client_modules(client)}:
+            return None
+        if not isinstance(exact, int):
+            raise ConfigError(f"expected client.exact to be a number or 'all', found {exact!r}")
+        return place_boundary(client, self.local.module["auxiliary"], exact)
