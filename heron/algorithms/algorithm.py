@@ -6,23 +6,24 @@ and never compares its name.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from heron.client.runtime import Head, Orders, Runtime
 from heron.client.step import ClientLearner
-from heron.server.fed_server import FedServer
-from heron.server.main_server import MainServer
-from heron.server.setup import ServerSetup
-from heron.wire import Link
 from heron.wire.learning import ClientSettings
+from heron.wire.link import Link
 from heron.zo.rules import OptimizerName
 
 if TYPE_CHECKING:
     from heron.client.torch_runtime.network import Parts
     from heron.client.torch_runtime.runtime import TorchRuntime
+    from heron.server.fed_server import FedServer
+    from heron.server.main_server import MainServer
+    from heron.server.setup import ServerSetup
     from heron.split.criterion import Criterion
 
-RoundProtocol = Callable[[Link, FedServer, MainServer, int, list[int]], None]
+RoundProtocol = Callable[[Link, "FedServer", "MainServer", int, list[int]], None]
 
 
 def first_order(settings: ClientSettings) -> Orders:  # noqa: ARG001 - one signature for all
@@ -55,7 +56,7 @@ class Algorithm:
         head: what clients compute a local loss with; None where they have none.
         uploads: when they send smashed data.
         answers: what comes back for each upload; None in decoupled rounds.
-        make_main_server: builds the Main Server.
+        main_server: factory of the Main Server, as module and name; a device that runs a client alone never imports it.
         downlink_only: the part that a server changes for the clients: broadcast, not sent back.
         optimizers: the clients' update rules to choose from.
         has_boundary: whether its clients obey `exact` of their settings.
@@ -71,7 +72,7 @@ class Algorithm:
     head: Head | None
     uploads: Uploads = "periodic"
     answers: Answers | None = None
-    make_main_server: Callable[[ServerSetup], MainServer] = MainServer
+    main_server: str = "heron.server.main_server:MainServer"
     downlink_only: Literal["auxiliary"] | None = None
     optimizers: tuple[OptimizerName, ...] = get_args(OptimizerName)
     has_boundary: bool = False
@@ -117,6 +118,12 @@ class Algorithm:
             checkpointing=checkpointing,
         )
         return runtime, self.make_client(runtime, settings)
+
+    def make_main_server(self, setup: "ServerSetup") -> "MainServer":
+        """Build the Main Server."""
+        module, _, name = self.main_server.partition(":")
+        server: MainServer = getattr(import_module(module), name)(setup)
+        return server
 
     @property
     def trains_auxiliary(self) -> bool:

@@ -1,15 +1,18 @@
 """One client's round as both round protocols see it: its messages one by one, and a broadcast that it can use."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from heron.errors import MessageError
-from heron.server.fed_server import FedServer
 from heron.wire import Answer, Broadcast, FromClient, Link, Reply, SnapshotRequest, Upload
+
+if TYPE_CHECKING:
+    from heron.server.fed_server import FedServer
 
 
 def converse(
     link: Link,
-    fed_server: FedServer,
+    fed_server: "FedServer",
     round_index: int,
     client_id: int,
     handle: Callable[[Upload | Reply], Answer | None],

@@ -3,14 +3,18 @@
 SplitFed (Thapa et al., AAAI 2022) and HO-SFL wait for the gradient at the cut, HOSL for losses.
 """
 
+from typing import TYPE_CHECKING
+
 from heron.algorithms.conversation import converse
-from heron.server.fed_server import FedServer
-from heron.server.main_server import MainServer
 from heron.wire import Answer, Link, Reply, Upload
+
+if TYPE_CHECKING:
+    from heron.server.fed_server import FedServer
+    from heron.server.main_server import MainServer
 
 
 def coupled_round(
-    link: Link, fed_server: FedServer, main_server: MainServer, round_index: int, participants: list[int]
+    link: Link, fed_server: "FedServer", main_server: "MainServer", round_index: int, participants: list[int]
 ) -> None:
     """One round, in canonical order: client after client; each upload is answered before the next.
 

@@ -7,7 +7,6 @@ the same local loss as HERON-SFL; the client's gradient is exact and costs it th
 from heron.algorithms.algorithm import Algorithm, first_order
 from heron.algorithms.decoupled import decoupled_round
 from heron.client.first_order import LocalLossClient
-from heron.server.alignment import refreshing_server
 
 CSE_FSL = Algorithm(
     name="cse_fsl",
@@ -17,5 +16,5 @@ CSE_FSL = Algorithm(
     make_client=LocalLossClient,
     run_round=decoupled_round,
     head="auxiliary",
-    make_main_server=refreshing_server,
+    main_server="heron.server.alignment:refreshing_server",
 )

@@ -4,14 +4,18 @@ HERON-SFL (Kou et al., arXiv 2601.09076), CSE-FSL, FSL-SAGE, FedAvg and the froz
 different client steps. Step numbers are those of HERON-SFL's round t.
 """
 
+from typing import TYPE_CHECKING
+
 from heron.algorithms.conversation import converse
-from heron.server.fed_server import FedServer
-from heron.server.main_server import MainServer
 from heron.wire import Link, Reply, Upload
+
+if TYPE_CHECKING:
+    from heron.server.fed_server import FedServer
+    from heron.server.main_server import MainServer
 
 
 def decoupled_round(
-    link: Link, fed_server: FedServer, main_server: MainServer, round_index: int, participants: list[int]
+    link: Link, fed_server: "FedServer", main_server: "MainServer", round_index: int, participants: list[int]
 ) -> None:
     """One round, in canonical order: client after client, uploads in step order.
 

@@ -9,7 +9,6 @@ from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.decoupled import decoupled_round
 from heron.client.first_order import LocalLossClient
 from heron.client.runtime import Orders
-from heron.server.alignment import AligningServer
 
 FSL_SAGE = Algorithm(
     name="fsl_sage",
@@ -20,6 +19,6 @@ FSL_SAGE = Algorithm(
     make_client=LocalLossClient,
     run_round=decoupled_round,
     head="auxiliary",
-    make_main_server=AligningServer,
+    main_server="heron.server.alignment:AligningServer",
     downlink_only="auxiliary",
 )

@@ -19,7 +19,6 @@ from heron.client.runtime import Orders, Runtime
 from heron.client.step import ClientLearner, StepGenerator, StepResult
 from heron.data import Batch
 from heron.seeds import StepKey
-from heron.server.alignment import refreshing_server
 from heron.wire.learning import ClientSettings
 
 
@@ -55,6 +54,6 @@ HERON = Algorithm(
     make_client=_make_client,
     run_round=decoupled_round,
     head="auxiliary",
-    make_main_server=refreshing_server,
+    main_server="heron.server.alignment:refreshing_server",
     has_boundary=True,
 )

@@ -12,8 +12,6 @@ scalar; the Main Server as many forwards and one backward pass.
 
 from typing import Literal
 
-import torch
-
 from heron.algorithms.algorithm import Algorithm, zeroth_order
 from heron.algorithms.coupled import coupled_round
 from heron.arrays import Array, namespace
@@ -23,11 +21,7 @@ from heron.client.step import Perturbed, StepGenerator, StepResult
 from heron.data import Batch
 from heron.errors import ConfigError
 from heron.seeds import StepKey
-from heron.server.main_server import MainServer
-from heron.server.uploads import clean_upload
-from heron.wire import Answer, LossAnswer, ProbeData, Upload
 from heron.wire.learning import ClientSettings
-from heron.zo import preserved_buffers
 
 _SIGNS: dict[str, tuple[Literal[1, -1], ...]] = {"one_sided": (1,), "central": (1, -1)}
 """Sides of the clean point on which a direction is probed, by scheme."""
@@ -87,28 +81,6 @@ class HoslClient(Learner):
             return self.runtime.smash(batch, mask_seed)
 
 
-class LossServer(MainServer):
-    """Answers uploads with their loss: evaluates probes, trains on clean smashed data.
-
-    Args:
-        setup: server part, loss and optimiser.
-    """
-
-    def answer(self, upload: Upload) -> Answer:
-        """The loss of z at the present theta_s; where z is clean, one step of backpropagation follows.
-
-        A probe changes nothing, running statistics included; Dropout masks are the same for all uploads of a step.
-        """
-        if isinstance(upload, ProbeData):
-            smashed = upload.smashed.to(self._device())
-            with torch.no_grad(), preserved_buffers(self.module):
-                loss = self._loss(smashed, upload.labels.to(smashed.device), upload)
-        else:
-            self.train(clean_upload(upload))
-            loss = self._losses[-1]
-        return LossAnswer(upload.round_index, upload.client_id, upload.local_step, loss.float())
-
-
 HOSL = Algorithm(
     name="hosl",
     summary="HOSL: zeroth-order clients whose probes the Main Server evaluates, losses come back",
@@ -119,5 +91,5 @@ HOSL = Algorithm(
     head=None,
     uploads="every_step",
     answers="loss",
-    make_main_server=LossServer,
+    main_server="heron.server.loss_server:LossServer",
 )

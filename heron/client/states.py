@@ -12,6 +12,7 @@ from safetensors.torch import load, save
 from heron.client.step import ClientState
 from heron.errors import CheckpointError
 from heron.files import sync_to_disk
+from heron.tensors import as_tensor
 
 
 class ClientStates:
@@ -57,7 +58,7 @@ class ClientStates:
         """
         if not state:
             return
-        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        on_cpu = {name: as_tensor(tensor).detach().cpu().contiguous() for name, tensor in state.items()}
         path = self._path(client_id, round_index)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,6 @@ from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
 from heron.errors import SplitError
-from heron.seeds import StepKey
 from heron.split import SplitModel, linear_head
 from heron.wire import SmashedData
 from heron.wire.learning import ClientSettings
@@ -156,14 +155,15 @@ def test_no_smashed_data_is_alive_while_a_split_client_learns(name: str, micro_b
 
     parties.main_server.answer = watched
     alive = []
-    update = parties.learner._update
+    exact = parties.learner.runtime.exact
+    update = exact.update
 
-    def look(key: StepKey) -> None:
+    def look(learning_rate: float) -> None:
         gc.collect()
         alive.append(uploads[-1]() is not None)
-        update(key)
+        update(learning_rate)
 
-    parties.learner._update = look
+    exact.update = look
     parties.run_round()
     assert alive
     assert not any(alive)

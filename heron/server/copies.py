@@ -1,0 +1,59 @@
+"""A Main Server with one copy of its model for each client, averaged every round: SplitFed V1's.
+
+"SplitFed: When Federated Learning Meets Split Learning", Thapa, Chamikara, Camtepe, Sun, AAAI 2022 (arXiv 2004.12088).
+The moments of the optimiser are averaged with the copies (docs/decisions/0008-sflv1-moments.md), so that with one client
+this is plain training; clients take turns, so memory does not grow with their number.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from heron.server.fed_server import FedServer
+from heron.server.main_server import MainServer
+from heron.server.setup import ServerSetup
+from heron.wire.averaging import RunningMean
+
+
+class CopyPerClientServer(MainServer):
+    """Every client of a round starts from the same theta_s and trains its own copy.
+
+    Args:
+        setup: server part, loss and optimiser.
+    """
+
+    def __init__(self, setup: ServerSetup) -> None:
+        super().__init__(setup)
+        self._mean = RunningMean()
+        self._start = _copy(self.state())
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what `state` returned: where the next round's copies start."""
+        super().load_state(state)
+        self._start = _copy(self.state())
+
+    def begin_client(self) -> None:
+        """Back to where the round began."""
+        super().load_state(self._start)
+
+    def end_client(self, weight: float) -> None:
+        """This client's copy counts; that of a client that drops out does not."""
+        counted = {name: value.to(torch.int64) if _is_counter(name) else value for name, value in self.state().items()}
+        self._mean.add(counted, weight)
+
+    def end_round(self, round_index: int, fed_server: FedServer) -> None:  # noqa: ARG002 - one signature for all
+        """theta_s <- the mean of the copies, the largest step counter; without a reply it stays."""
+        mean = self._mean.take()
+        self.load_state(
+            {name: value.float() if _is_counter(name) else value for name, value in mean.items()} or self._start
+        )
+
+
+def _is_counter(name: str) -> bool:
+    """Whether this is an optimiser's step counter, which torch keeps as a float."""
+    return name.startswith("optimizer/") and name.endswith("/step")
+
+
+def _copy(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in state.items()}
