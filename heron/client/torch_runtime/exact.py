@@ -1,9 +1,9 @@
 """The exactly trained part of a client in PyTorch: its parameters and update rule, and clean passes with a graph."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from heron.arrays import Array
 from heron.client.runtime import Finished
@@ -102,7 +102,7 @@ class TorchExactPart:
     Args:
         local: what the client holds.
         rule: update rule.
-        trained: whether a parameter, by name, is trained here.
+        trained: names of the parameters that are trained here.
         boundary: the client's chain, taken apart at its order boundary; None where there is none.
         probes: whether the part below the boundary learns from probes.
     """
@@ -111,7 +111,7 @@ class TorchExactPart:
         self,
         local: LocalNetwork,
         rule: OptimizerName,
-        trained: Callable[[str], bool],
+        trained: Collection[str],
         *,
         boundary: OrderBoundary | None = None,
         probes: bool = False,
@@ -119,8 +119,7 @@ class TorchExactPart:
         self._local = local
         self._boundary = boundary
         self._probes = probes
-        named: dict[str, nn.Parameter] = dict(local.module.named_parameters())
-        self._parameters = {name: tensor for name, tensor in named.items() if tensor.requires_grad and trained(name)}
+        self._parameters = {name: tensor for name, tensor in local.module.named_parameters() if name in trained}
         self._descent = Descent(self._parameters, rule)
 
     def forward(self, batch: Batch, key: StepKey) -> "LocalLossPass | CutGradientPass | BoundaryPass":

@@ -9,10 +9,9 @@ from heron.arrays import Array
 from heron.client.runtime import Head, Orders
 from heron.client.torch_runtime.exact import TorchExactPart
 from heron.client.torch_runtime.network import LocalNetwork, Parts
+from heron.client.torch_runtime.placement import place_orders
 from heron.client.torch_runtime.surrogate import surrogate_loss
 from heron.data import Batch
-from heron.errors import ConfigError
-from heron.split import OrderBoundary, num_client_modules, place_boundary
 from heron.split.criterion import Criterion
 from heron.tensors import as_tensor
 from heron.wire.learning import ClientSettings
@@ -55,23 +54,17 @@ class TorchRuntime:
         self.local = LocalNetwork(split, criterion, head=head, micro_batch=micro_batch, checkpointing=checkpointing)
         self.theta: FlatParameters | None = None
         self.exact: TorchExactPart | None = None
-        module = self.local.module
-        if orders.exact == 0:
-            if orders.probes:
-                self.theta = FlatParameters(module, kernel=settings.kernel)
-            return
-        boundary = self._boundary(orders)
-        below = set() if boundary is None else {id(parameter) for parameter in boundary.below.parameters()}
-        names = {name for name, parameter in module.named_parameters() if id(parameter) in below}
-        self.exact = TorchExactPart(
-            self.local,
-            settings.optimizer,
-            lambda name: name not in names and (orders.head or name.startswith("client.")),
-            boundary=boundary,
-            probes=orders.probes,
-        )
-        if orders.probes and boundary is not None:
-            self.theta = FlatParameters(module, names, kernel=settings.kernel)
+        placed = place_orders(self.local.module, orders)
+        if orders.exact != 0:
+            self.exact = TorchExactPart(
+                self.local,
+                settings.optimizer,
+                placed.exact,
+                boundary=placed.boundary,
+                probes=orders.probes,
+            )
+        if orders.probes and (orders.exact == 0 or placed.boundary is not None):
+            self.theta = FlatParameters(self.local.module, placed.probed, kernel=settings.kernel)
 
     def clean(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
         """Run a clean pass: smashed data, shape (B, ...), and the local loss, shape ()."""
@@ -136,12 +129,3 @@ class TorchRuntime:
             "buffers": list(self.buffers().values()),
             "optimizer_state": [] if self.exact is None else list(self.exact.state().values()),
         }
-
-    def _boundary(self, orders: Orders) -> OrderBoundary | None:
-        """The client's chain taken apart; None where all of it is trained exactly."""
-        client, exact = self.local.module["client"], orders.exact
-        if exact in {"all", num_client_modules(client)}:
-            return None
-        if not isinstance(exact, int):
-            raise ConfigError(f"expected client.exact to be a number or 'all', found {exact!r}")
-        return place_boundary(client, self.local.module["auxiliary"], exact)
