@@ -1,8 +1,8 @@
 """A Main Server with one copy of its model for each client, averaged every round: SplitFed V1's.
 
 "SplitFed: When Federated Learning Meets Split Learning", Thapa, Chamikara, Camtepe, Sun, AAAI 2022 (arXiv 2004.12088).
-The moments of the optimiser are averaged with the copies (docs/decisions/0008-sflv1-moments.md), so that with one client
-this is plain training; clients take turns, so memory does not grow with their number.
+The moments of the optimiser are averaged with the copies (docs/decisions/0008-sflv1-moments.md), so that with one
+client this is plain training; clients take turns, so memory does not grow with their number.
 """
 
 from collections.abc import Mapping
