@@ -15,6 +15,7 @@ from heron.client.checkpointing import checkpointed
 from heron.data import Batch
 from heron.errors import MessageError
 from heron.split import SplitModel, is_stochastic, num_counted, persistent_buffers, seeded_randomness
+from heron.tensors import as_tensor
 
 Criterion = Callable[[Any, Tensor], Tensor]
 """Mean loss over the examples of a batch: (outputs of B examples, labels of B examples) -> shape ()."""
@@ -63,10 +64,11 @@ class LocalNetwork:
 
     def pieces(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor, float | Tensor]]:
         """Micro-batches with their share of the batch's mean: (inputs, labels, b / B, or that of labels that count)."""
+        inputs, labels = as_tensor(batch.inputs), as_tensor(batch.labels)
         size = self.micro_batch or len(batch)
         for start in range(0, len(batch), size):
-            labels = batch.labels[start : start + size]
-            yield batch.inputs[start : start + size], labels, _share(labels, batch.labels)
+            piece = labels[start : start + size]
+            yield inputs[start : start + size], piece, _share(piece, labels)
 
     def clean_pass(
         self, batch: Batch, seed: int, each_loss: Callable[[Tensor], None] | None = None
@@ -106,7 +108,7 @@ class LocalNetwork:
         The edge does not hold the smashed data: once popped and handed over, its room is free.
         """
         with torch.enable_grad(), self.randomness(seed):
-            smashed = self.smash(batch.inputs)
+            smashed = self.smash(as_tensor(batch.inputs))
         return [smashed.detach()], get_gradient_edge(smashed)
 
     def randomness(self, seed: int) -> AbstractContextManager[None]:

@@ -12,6 +12,7 @@ from heron.client.opening import Opener
 from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepKey, StepResult
 from heron.data import batch_indices, fetch
 from heron.seeds import derive_seed
+from heron.tensors import as_tensor
 from heron.wire import (
     Answer,
     Broadcast,
@@ -83,7 +84,7 @@ def client_round(
         key = StepKey(plan.run_seed, round_index, client_id, len(results))
         step = learner.step(batch, key)
         if plan.upload_period is not None and key.local_step % plan.upload_period == 0:
-            results.append((yield from _uploading(step, key, batch.labels, plan, answers)))  # step 2
+            results.append((yield from _uploading(step, key, as_tensor(batch.labels), plan, answers)))  # step 2
         else:
             next(step)
             results.append(finish(step))

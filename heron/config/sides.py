@@ -12,6 +12,7 @@ from heron.engines.clients import Clients
 from heron.engines.resident import Resident
 from heron.engines.servers import Servers
 from heron.flower.expected import Expected
+from heron.tensors import as_tensor
 
 
 def build_servers(config: RunConfig, splits: Splits) -> tuple[Servers, Expected]:
@@ -34,4 +35,4 @@ def _resident(config: RunConfig, splits: Splits) -> tuple[Resident, Batch]:
     settings = federation_settings(config)
     example = fetch(splits.train, np.arange(min(2, num_examples(splits.train))), torch.device(settings.device))
     algorithm = ALGORITHMS[config.algorithm]
-    return Resident(build_split(config), algorithm, settings, criterion(config), example.inputs), example
+    return Resident(build_split(config), algorithm, settings, criterion(config), as_tensor(example.inputs)), example

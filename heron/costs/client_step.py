@@ -13,6 +13,7 @@ from heron.costs.settings import FederationSettings
 from heron.data import Batch
 from heron.metering import count_forwards, measure_flops, measure_memory
 from heron.split import SplitModel, check_normalisation
+from heron.tensors import as_tensor
 from heron.wire import SmashedCodec, smashed_bytes
 
 
@@ -176,7 +177,7 @@ def step_cost(step: ClientStep) -> StepCost:
         parameters=resident["parameters"],
         buffers=resident["buffers"],
         optimizer_state=resident["optimizer_state"],
-        inputs=[batch.inputs, batch.labels],
+        inputs=[as_tensor(batch.inputs), as_tensor(batch.labels)],
         modules=[module],
     )
     return StepCost(

@@ -19,6 +19,7 @@ from heron.costs.settings import FederationSettings
 from heron.metering import measure_flops
 from heron.server.main_server import MainServer
 from heron.server.setup import ServerSetup
+from heron.tensors import as_tensor
 from heron.wire import CutGradient, ProbeData, SmashedData
 
 _PLACE = (0, 0, 0)
@@ -63,7 +64,7 @@ def step_flops(
         setup = ServerSetup(split, criterion, "sgd", 0.0, settings.seed)
         server = algorithm.make_main_server(setup)
         step = client.learner.step(client.batch, StepKey(settings.seed, *_PLACE))
-        counted = _count(step, server, algorithm, client.batch.labels)
+        counted = _count(step, server, algorithm, as_tensor(client.batch.labels))
     # Uploads that are trained on again are like those that come.
     return replace(counted, server=tuple(flops * (1 + settings.reuse) for flops in counted.server))
 

@@ -26,6 +26,7 @@ from heron.engines.resident import Resident
 from heron.engines.round_result import RoundResult
 from heron.engines.servers import Servers, check_participants
 from heron.split import SplitModel
+from heron.tensors import as_tensor
 from heron.wire import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Message, Upload
 
 
@@ -66,7 +67,7 @@ class Federation:
     ) -> None:
         check_participants(settings.clients_per_round, len(partition))
         example = fetch(dataset, partition[0][:2], torch.device(settings.device))
-        resident = Resident(split, algorithm, settings, criterion, example.inputs)
+        resident = Resident(split, algorithm, settings, criterion, as_tensor(example.inputs))
         self.clients = Clients(resident, dataset, partition)
         self.servers = Servers(resident, len(partition))
         self.states = ClientStates()

@@ -10,6 +10,7 @@ from heron.data import IGNORED, Batch
 from heron.engines.resident import Resident
 from heron.errors import MessageError
 from heron.flower.faults import RefusedError
+from heron.tensors import as_tensor
 from heron.wire import MAX_ELEMENTS, PackedData, SmashedCodec, unpack_upload
 from heron.zo import preserved_buffers
 
@@ -37,7 +38,7 @@ class Expected:
         """What the client part makes of a batch; the network stays as it is."""
         with torch.no_grad(), preserved_buffers(resident.local.module):
             smashed = resident.local.smash_pass(batch, seed=0)
-        labels = batch.labels
+        labels = as_tensor(batch.labels)
         return cls(tuple(smashed.shape[1:]), smashed.dtype, tuple(labels.shape[1:]), labels.dtype, num_classes)
 
     def check(self, smashed: Tensor, labels: Tensor, batch_size: int) -> None:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from heron.client.local import Criterion
-from heron.data import Batch, fetch, num_examples
+from heron.data import fetch, num_examples
 from heron.split import num_counted
+from heron.tensors import as_tensor
 
 
 @dataclass(frozen=True)
@@ -82,21 +83,21 @@ def evaluate(
     try:
         for start in range(0, total, batch_size):
             batch = fetch(dataset, np.arange(start, min(start + batch_size, total)), device)
-            for piece in _pieces(batch, max_tokens):
-                outputs = model(piece.inputs)
-                sums.add(outputs, piece.labels, criterion(outputs, piece.labels))
+            for inputs, labels in _pieces(as_tensor(batch.inputs), as_tensor(batch.labels), max_tokens):
+                outputs = model(inputs)
+                sums.add(outputs, labels, criterion(outputs, labels))
     finally:
         model.train(was_training)
     return sums.evaluation()
 
 
-def _pieces(batch: Batch, max_tokens: int) -> Iterator[Batch]:
-    if not _are_tokens(batch.labels):
-        yield batch
+def _pieces(inputs: Tensor, labels: Tensor, max_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+    if not _are_tokens(labels):
+        yield inputs, labels
         return
-    size = max(1, max_tokens // max(1, batch.labels.shape[1]))
-    for start in range(0, len(batch), size):
-        yield Batch(batch.inputs[start : start + size], batch.labels[start : start + size])
+    size = max(1, max_tokens // max(1, labels.shape[1]))
+    for start in range(0, len(labels), size):
+        yield inputs[start : start + size], labels[start : start + size]
 
 
 def _are_tokens(labels: Tensor) -> bool:
