@@ -1,4 +1,4 @@
-"""Which Fed Server a run has."""
+"""Choice of the Fed Server of a run."""
 
 from heron.errors import ConfigError
 from heron.server.fed_server import FedServer
@@ -7,10 +7,10 @@ from heron.server.setup import FedServerSetup
 
 
 def make_fed_server(setup: FedServerSetup) -> FedServer:
-    """The Fed Server of a run: one that replays where replies tell something by scalars.
+    """Make the Fed Server of a run: one that replays scalars if replies contain any.
 
     Raises:
-        ConfigError: if a robust mean or a bound is asked for and nothing travels that it would be about.
+        ConfigError: if a robust mean or a bound is set that applies to nothing that travels.
     """
     _check_aggregation(setup)
     if setup.replayed:

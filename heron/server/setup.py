@@ -1,4 +1,4 @@
-"""The parts that the two servers are made of."""
+"""Settings and parts from which the two servers are built."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ from heron.zo.rules import OptimizerName
 
 @dataclass(frozen=True)
 class Alignment:
-    """How a server fits the auxiliary network to its own gradients (FSL-SAGE, or where asked to refresh it).
+    """Settings of fitting the auxiliary network to the server's own gradients (FSL-SAGE, or as an optional refresh).
 
     Attributes:
-        period: rounds from one alignment to the next, >= 1.
-        steps: passes over the stored smashed data in each, >= 1.
-        learning_rate: of its Adam, > 0.
+        period: number of rounds between two alignments, >= 1.
+        steps: number of passes over the stored smashed data in each, >= 1.
+        learning_rate: step size of Adam in the alignment, > 0.
     """
 
     period: int = 1
@@ -32,18 +32,18 @@ class Alignment:
 
 @dataclass(frozen=True)
 class ServerSetup:
-    """What a Main Server is made of.
+    """Parts and settings of a Main Server.
 
     Attributes:
         split: the cut network; the server part is trained in place.
         criterion: mean loss over a batch.
         optimizer: update rule of theta_s.
         learning_rate: its step size eta_s.
-        run_seed: seed of the run; Dropout masks of a step are a function of it and the step's place.
-        alignment: for servers that align auxiliary networks.
+        run_seed: seed of the run; Dropout masks of a step depend on it and on the position of the step.
+        alignment: settings for servers that align auxiliary networks.
         refresh_auxiliary: whether the server aligns an auxiliary network that the clients train.
-        reuse: further steps after each upload, on uploads that were kept.
-        buffer_size: how many are kept for that, >= 1.
+        reuse: number of further steps after each upload, on uploads that were kept.
+        buffer_size: number of uploads kept for that, >= 1.
     """
 
     split: SplitModel
@@ -59,19 +59,19 @@ class ServerSetup:
 
 @dataclass(frozen=True)
 class FedServerSetup:
-    """What a Fed Server is made of.
+    """Parts and settings of a Fed Server.
 
     Attributes:
         model: initial tensors by name that clients send back.
-        downlink_only: initial tensors that they receive only.
-        weighting: how replies count.
+        downlink_only: initial tensors that clients only receive.
+        weighting: weights of the replies.
         run_seed: seed of the run.
-        client: hyperparameters of the clients, for servers that replay what they did.
-        optimizer: what the mean of the replies becomes; None for the global model itself.
-        buffers: names in `model` that are averaged whatever the optimiser.
-        replayed: names in `model` that replies tell by scalars, in the order of the clients' flat buffer.
-        codec: how tensors travel; None for as they are.
-        aggregation: what the mean of replies is, and how far one may go.
+        client: hyperparameters of the clients, for servers that replay their steps.
+        optimizer: rule that makes the next model from the mean; None takes the mean itself.
+        buffers: names in `model` that are averaged regardless of the optimizer.
+        replayed: names in `model` that are replayed from scalars, in the order of the clients' flat buffer.
+        codec: encoding of tensors that travel; None for none.
+        aggregation: kind of mean, and bounds on a single reply.
     """
 
     model: Mapping[str, Tensor]
