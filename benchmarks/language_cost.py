@@ -85,7 +85,7 @@ def make_step(name: str, parts: Path) -> None:
         micro_batch=engine.micro_batch,
         checkpointing=engine.checkpointing,
     )
-    learner = ALGORITHMS[algorithm].make_client(local, engine.client)
+    learner = ALGORITHMS[algorithm].make_client(local, ALGORITHMS[algorithm].client_settings(engine.client))
     batch = example_shape(config).batch(engine.batch_size, "cpu")
     step = ClientStep(ALGORITHMS[algorithm], local, learner, batch, engine)
     step()

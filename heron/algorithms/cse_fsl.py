@@ -17,4 +17,5 @@ CSE_FSL = Algorithm(
     run_round=decoupled_round,
     head="auxiliary",
     make_main_server=refreshing_server,
+    control="upper",
 )

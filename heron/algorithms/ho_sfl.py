@@ -17,23 +17,15 @@ for any number of local steps (ALGORITHMS 4a), m being a (local step, probe): re
 `P` probes of a step.
 """
 
-import dataclasses
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.coupled import coupled_round
-from heron.client.local import LocalNetwork
 from heron.client.step import StepGenerator, StepKey, StepResult
 from heron.client.surrogate import surrogate_loss
 from heron.client.zeroth_order import ZerothOrderClient
 from heron.data import Batch
-from heron.wire.learning import ClientSettings
-
-FIXED: dict[str, Any] = {"keep_state": False, "update": "scalars", "seed_groups": 1}
-"""Hyperparameters that make it HO-SFL."""
 
 
 class HoSflClient(ZerothOrderClient):
@@ -41,11 +33,8 @@ class HoSflClient(ZerothOrderClient):
 
     Args:
         local: client part.
-        settings: learning rate and estimator (mu, q); the update rule is SGD.
+        settings: learning rate and estimator (mu, q); the row below fixes the rest.
     """
-
-    def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
-        super().__init__(local, dataclasses.replace(settings, optimizer="sgd", **FIXED))
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
         """One clean forward, then, with the cut gradient, q forwards and q + 1 passes over theta_c."""
@@ -78,5 +67,5 @@ HO_SFL = Algorithm(
     uploads="every_step",
     answers="cut_gradient",
     optimizers=("sgd",),
-    fixed=FIXED,
+    fixed={"keep_state": False, "update": "scalars", "seed_groups": 1},
 )

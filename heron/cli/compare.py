@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from heron.algorithms import CONTROLS
 from heron.analysis import RunGroup, common_target, costs_to_target, quality_of, summarise
 from heron.cli.grid import Cell, expand_grid
 from heron.cli.report import PAGE, warn
@@ -47,7 +48,9 @@ def compare_command(
         [
             RunGroup(cell.algorithm, cell.settings, [_summary(run) for run in of_cell], cost)
             for cell, of_cell, cost in zip(grid.cells, runs, costs, strict=True)
-        ]
+        ],
+        lower=CONTROLS["lower"],
+        upper=CONTROLS["upper"],
     )
     metrics = [[run.read_metrics() for run in of_cell] for of_cell in runs]
     reached = _add_target(rows, metrics, target)

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+from heron.algorithms import CONTROLS
 from heron.config.parts import build_split, federation_settings
 from heron.config.schema import CausalLmConfig, ResNet18Config, RunConfig
 from heron.costs.plan import fake_split, possible_exact
@@ -15,7 +16,6 @@ from heron.split import SplitModel, has_batchnorm, ordered_children
 _NEIGHBOURS = 4
 # The smallest micro-batch shown is an eighth of the batch.
 _HALVINGS = 3
-_BESIDE = ("frozen", "cse_fsl", "sflv2")
 
 
 def variants_of(config: RunConfig) -> Iterator[RunConfig]:
@@ -43,7 +43,7 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
         except SplitError:  # what the model refuses is no alternative
             continue
         yield from (_with_client(moved, exact=exact) for exact in possible_exact(client, federation_settings(config)))
-    yield from (config.model_copy(update={"algorithm": name}) for name in _BESIDE)
+    yield from (config.model_copy(update={"algorithm": name}) for name in CONTROLS.values())
 
 
 def _micro_batches(config: RunConfig, split: SplitModel) -> list[int]:

@@ -38,8 +38,10 @@ def batch(size: int = 6, seed: int = 0) -> Batch:
 
 def learner(name: str, split: SplitModel, *, micro_batch: int | None = None, **settings):
     algorithm = ALGORITHMS[name]
+    if len(algorithm.optimizers) == 1:
+        settings |= {"optimizer": algorithm.optimizers[0]}
     local = LocalNetwork(split, cross_entropy, head=algorithm.head, micro_batch=micro_batch)
-    return algorithm.make_client(local, ClientSettings(**settings))
+    return algorithm.make_client(local, algorithm.client_settings(ClientSettings(**settings)))
 
 
 @pytest.mark.parametrize(
