@@ -26,6 +26,7 @@ from torch.func import functional_call, grad, vmap
 from heron.data import Batch, fetch
 from heron.engines.in_process import Federation
 from heron.seeds import derive_seed
+from heron.tensors import as_tensor
 from heron.zo import FlatParameters, direction
 
 STAGES, BATCHES, DRAWS, MU = (0, 10, 40, 80), 24, 64, 1e-3
@@ -38,8 +39,9 @@ class Inspected(ProbeClient):
         """Gradients of the surrogate by example, shape (B, d) with sum g, and the surrogate by example."""
         parts, flat = self._boundary, self.flat
         below = nn.Sequential(parts.below, parts.head_below)
-        boundary = below(batch.inputs).detach().requires_grad_()
-        loss = self._local.criterion(parts.head_above(parts.above(boundary)), batch.labels)
+        inputs, labels = as_tensor(batch.inputs), as_tensor(batch.labels)
+        boundary = below(inputs).detach().requires_grad_()
+        loss = self._local.criterion(parts.head_above(parts.above(boundary)), labels)
         (delta,) = torch.autograd.grad(loss, boundary)
         tensors = {name: tensor.detach() for name, tensor in below.named_parameters()}
 
@@ -47,10 +49,10 @@ class Inspected(ProbeClient):
             outputs: Tensor = functional_call(below, tensors, (inputs[None],))
             return (outputs * delta[None]).sum()
 
-        found = vmap(grad(surrogate), in_dims=(None, 0, 0))(tensors, batch.inputs, delta)
+        found = vmap(grad(surrogate), in_dims=(None, 0, 0))(tensors, inputs, delta)
         assert [t.shape for t in tensors.values()] == [t.shape for t in flat.named_tensors().values()]
         gradients = torch.cat([tensor.flatten(1) for tensor in found.values()], dim=1)
-        return gradients, torch.no_grad()(lambda: by_example(delta, below(batch.inputs)))
+        return gradients, torch.no_grad()(lambda: by_example(delta, below(inputs)))
 
     @property
     def flat(self) -> FlatParameters:
@@ -99,7 +101,7 @@ def at_stage(federation: Federation, learner: Inspected, past: list[Tensor]) -> 
     batches = [fetch(federation.dataset, indices) for indices in chosen]
     seen = [learner.inspect(batch) for batch in batches]
     others = torch.stack([gradients.sum(0) for gradients, _ in seen])
-    costs = learner.forward_costs(batches[0].inputs)
+    costs = learner.forward_costs(as_tensor(batches[0].inputs))
     for index, (gradients, loss_fn) in enumerate(seen):
         rest = torch.cat([others[:index], others[index + 1 :]])
         for name, figures in on_batch(learner.flat, gradients, loss_fn, past, rest, index).items():

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from heron.config import build_split, recipe_config
 from heron.config.costs import example_shape
 from heron.config.parts import criterion
+from heron.tensors import as_tensor
 from heron.zo import RULES, Distribution, Estimator, ZerothOrder
 
 RESULT = Path(__file__).parent / "results" / "step_time.json"
@@ -79,13 +80,14 @@ def client(name: str) -> tuple[nn.Module, Callable[[nn.Module], Tensor], str]:
     assert split.auxiliary is not None  # heron's clients have one
     module = nn.Sequential(split.client, split.auxiliary)
     batch = example_shape(config).batch(batch_size, "cpu")
+    labels = as_tensor(batch.labels)
     generator = torch.Generator().manual_seed(0)
     if batch.inputs.dtype == torch.int64:
         inputs = torch.randint(0, 50257, batch.inputs.shape, generator=generator)
     else:
         inputs = torch.randn(batch.inputs.shape, generator=generator)
     loss = criterion(config)
-    return module, lambda module: loss(module(inputs), batch.labels), config.client.optimizer
+    return module, lambda module: loss(module(inputs), labels), config.client.optimizer
 
 
 def measure(name: str, repeats: int) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The algorithms, one file each, readable beside their papers, and the registry that names them."""
 
-from heron.algorithms.algorithm import Algorithm
+from heron.algorithms.algorithm import Algorithm, Control
 from heron.algorithms.cse_fsl import CSE_FSL
 from heron.algorithms.fedavg import FEDAVG
 from heron.algorithms.frozen import FROZEN
@@ -15,7 +15,10 @@ ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm for algorithm in (HERON, HO_SFL, HOSL, CSE_FSL, FSL_SAGE, SFLV1, SFLV2, FEDAVG, FROZEN)
 }
 
+CONTROLS: dict[Control, str] = {row.control: row.name for row in ALGORITHMS.values() if row.control is not None}
+"""Names of the rows that others are compared with."""
+
 OTHER_NAMES = {"splitlora": SFLV2.name}
 """Other names of an algorithm in the literature: SplitLoRA (Lin et al., arXiv 2407.00952) is SplitFed V2 with LoRA."""
 
-__all__ = ["ALGORITHMS", "OTHER_NAMES", "Algorithm"]
+__all__ = ["ALGORITHMS", "CONTROLS", "OTHER_NAMES", "Algorithm"]

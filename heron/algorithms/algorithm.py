@@ -40,6 +40,8 @@ Uploads = Literal["periodic", "every_step", "never"]
 """When smashed data goes up: every k-th local step, every step whatever k is, or never (there is no Main Server)."""
 Answers = Literal["cut_gradient", "loss"]
 """What the Main Server sends back for each upload: its gradient at the cut, or its loss."""
+Control = Literal["lower", "upper", "coupled"]
+"""Measure for other rows: a client that learns nothing, exact gradients in the same round, or split learning."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Algorithm:
         optimizers: the clients' update rules to choose from.
         has_boundary: whether its clients obey `exact` of their settings.
         fixed: hyperparameters of clients that it leaves no choice about.
+        control: what other rows are compared with it for; None for most. At most one row has each.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Algorithm:
     optimizers: tuple[OptimizerName, ...] = get_args(OptimizerName)
     has_boundary: bool = False
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    control: Control | None = None
 
     def client_settings(self, chosen: ClientSettings) -> ClientSettings:
         """What its clients have of the settings that were chosen."""

@@ -17,4 +17,5 @@ CSE_FSL = Algorithm(
     run_round=decoupled_round,
     head="auxiliary",
     main_server="heron.server.alignment:refreshing_server",
+    control="upper",
 )

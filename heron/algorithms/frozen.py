@@ -31,4 +31,5 @@ FROZEN = Algorithm(
     make_client=FrozenClient,
     run_round=decoupled_round,
     head=None,
+    control="lower",
 )

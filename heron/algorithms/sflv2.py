@@ -17,4 +17,5 @@ SFLV2 = Algorithm(
     head=None,
     uploads="every_step",
     answers="cut_gradient",
+    control="coupled",
 )

@@ -29,17 +29,19 @@ class RunGroup:
     cost: Mapping[str, Any]
 
 
-def summarise(groups: Sequence[RunGroup]) -> list[dict[str, Any]]:
+def summarise(groups: Sequence[RunGroup], *, lower: str, upper: str) -> list[dict[str, Any]]:
     """Summarise each group in one row: quality with its standard error, gain recovered, traffic, time, client costs.
 
     Args:
         groups: runs of each algorithm under each choice of settings.
+        lower: algorithm whose clients learn nothing.
+        upper: algorithm whose clients learn from exact gradients.
 
     Returns:
         Rows in the order of `groups`. `test_accuracy` is the mean over the seeds, next to
         `test_accuracy_standard_error` and `test_accuracies`; if runs are judged by perplexity, `perplexity` replaces
         `accuracy` in these names. `gain_recovered` is computed from the means under the same settings. It is None if
-        one of the two controls is absent, or if cse_fsl is not better than frozen and nothing can be recovered.
+        one of the two controls is absent, or if `upper` is not better than `lower` and nothing can be recovered.
         `simulated_s` is present if all runs have it.
 
     Raises:
@@ -49,22 +51,22 @@ def summarise(groups: Sequence[RunGroup]) -> list[dict[str, Any]]:
     rows = [_row(group, quality) for group in groups]
     found = {(row["algorithm"], *row["settings"].items()): row[quality.key()] for row in rows}
     for row in rows:
-        frozen, first_order = (found.get((control, *row["settings"].items())) for control in ("frozen", "cse_fsl"))
-        row["gain_recovered"] = gain_recovered(row[quality.key()], frozen, first_order, quality)
+        low, high = (found.get((control, *row["settings"].items())) for control in (lower, upper))
+        row["gain_recovered"] = gain_recovered(row[quality.key()], low, high, quality)
     return rows
 
 
 def gain_recovered(
-    value: float | None, frozen: float | None, first_order: float | None, quality: Quality = ACCURACY
+    value: float | None, lower: float | None, upper: float | None, quality: Quality = ACCURACY
 ) -> float | None:
-    """Share of a first-order client's gain over a frozen one: (value - frozen) / (first_order - frozen).
+    """Share of a first-order client's gain over a frozen one: (value - lower) / (upper - lower).
 
     None if a value is absent or the first-order client gains nothing. If lower is better the formula stays the same,
     because both differences change their sign.
     """
-    if value is None or frozen is None or first_order is None:
+    if value is None or lower is None or upper is None:
         return None
-    gain, whole_gain = (quality.goodness(one) - quality.goodness(frozen) for one in (value, first_order))
+    gain, whole_gain = (quality.goodness(one) - quality.goodness(lower) for one in (value, upper))
     return gain / whole_gain if whole_gain > 0 else None
 
 

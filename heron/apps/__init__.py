@@ -1,1 +1,1 @@
-"""The Flower apps that `pyproject.toml` names: from what Flower was told to a run of one of our recipes."""
+"""The Flower apps that `pyproject.toml` names: they turn Flower's settings into the run of a recipe."""

@@ -26,16 +26,16 @@ _TEXTS = ("recipe", "algorithm", "set", "out", "resume")
 
 
 def plan_run(run_config: Mapping[str, Any]) -> ServerPlan:
-    """What to train and where to put it.
+    """Plan the run: its configuration and its directory.
 
     Args:
-        run_config: what `[tool.flwr.app.config]` holds, with the changes of `flwr run --run-config`: `recipe`,
-            `algorithm`, `rounds` (0 for the recipe's), `set` (`key=value` pairs as after `heron train --set`, apart by
-            blanks), `out` (the run directory; empty for a new one in `runs`), `resume` (a run directory to go on with,
-            from which everything but the deployment's own keys is taken; empty for a new run).
+        run_config: values of `[tool.flwr.app.config]` with the changes of `flwr run --run-config`: `recipe`,
+            `algorithm`, `rounds` (0 for the recipe's), `set` (`key=value` pairs as after `heron train --set`, separated
+            by blanks), `out` (the run directory; empty for a new one in `runs`), `resume` (a run directory to continue;
+            all keys but the deployment's own are taken from it; empty for a new run).
 
     Raises:
-        HeronError: if the configuration, the data or the directory does not work out.
+        HeronError: if the configuration, the data or the directory is not usable.
     """
     texts = {key: _text(run_config, key) for key in _TEXTS}
     if texts["resume"]:
@@ -69,7 +69,7 @@ def _configured(texts: Mapping[str, str], rounds: Any) -> RunConfig:
         assignments = shlex.split(texts["set"])
     except ValueError as error:
         raise ConfigError(
-            f"expected set as key=value pairs apart by blanks, found {texts['set']!r} ({error})"
+            f"expected set as key=value pairs separated by blanks, found {texts['set']!r} ({error})"
         ) from error
     return recipe_config(texts["recipe"], texts["algorithm"], assignments + [f"rounds={rounds}"] * (rounds > 0))
 
@@ -77,7 +77,7 @@ def _configured(texts: Mapping[str, str], rounds: Any) -> RunConfig:
 def _refuse_simulated_time(config: RunConfig) -> None:
     if config.link.takes_time:
         raise ConfigError(
-            "expected no rates, latency, speeds or profile in link.* on Flower, where rounds take the time they take, "
+            "expected no rates, latency, speeds or profile in link.* on Flower, where rounds take real time, "
             "found some; leave them out, or simulate time with heron train"
         )
 
@@ -85,7 +85,7 @@ def _refuse_simulated_time(config: RunConfig) -> None:
 def _text(run_config: Mapping[str, Any], key: str) -> str:
     value = run_config.get(key, "")
     if not isinstance(value, str):
-        raise ConfigError(f"expected {key} as a text, found {value!r}")
+        raise ConfigError(f"expected {key} as text, found {value!r}")
     return value
 
 

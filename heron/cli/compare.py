@@ -1,4 +1,4 @@
-"""`heron compare`: algorithms, varied settings and seeds under the same meter; resumable run by run."""
+"""`heron compare`: algorithms, varied settings and seeds, measured alike; resumable run by run."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from heron.algorithms import CONTROLS
 from heron.analysis import RunGroup, common_target, costs_to_target, quality_of, summarise
 from heron.cli.grid import Cell, expand_grid
 from heron.cli.report import PAGE, warn
@@ -29,7 +30,7 @@ def compare_command(
     out: Path | None,
     target: float | None = None,
 ) -> None:
-    """Train every run of the grid that is not finished yet, then show the table and save it with the plot."""
+    """Train every unfinished run of the grid, then print the table and save it with the plot."""
     if target is not None and not (math.isfinite(target) and target > 0):
         raise ConfigError(f"expected --target as a number above 0, found {target}")
     if "seed" in assigned_keys(assignments):
@@ -42,12 +43,14 @@ def compare_command(
         run_all([run.path for run, _ in pending], [config for _, config in pending])
         costs = _costs(grid.cells, runs)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"what is done is kept; give the command again with --out {folder}") from None
+        raise KeyboardInterrupt(f"finished rounds are kept; repeat the command with --out {folder}") from None
     rows = summarise(
         [
             RunGroup(cell.algorithm, cell.settings, [_summary(run) for run in of_cell], cost)
             for cell, of_cell, cost in zip(grid.cells, runs, costs, strict=True)
-        ]
+        ],
+        lower=CONTROLS["lower"],
+        upper=CONTROLS["upper"],
     )
     metrics = [[run.read_metrics() for run in of_cell] for of_cell in runs]
     reached = _add_target(rows, metrics, target)
@@ -64,7 +67,7 @@ def compare_command(
 
 
 def _pending(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> list[tuple[RunDirectory, RunConfig]]:
-    """Runs without a summary, each with its configuration written; nothing is written before all are found sound."""
+    """Runs without a summary, each with its configuration written; nothing is written before all are checked."""
     pending: list[tuple[RunDirectory, RunConfig]] = []
     one_of_each: list[RunConfig] = []
     for cell, of_cell in zip(cells, runs, strict=True):
@@ -82,10 +85,10 @@ def _pending(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> l
 
 
 def _check_buildable(configs: Sequence[RunConfig]) -> None:
-    """Build the federation of every configuration, one at a time; equal data is read once.
+    """Build the federation of every configuration, one at a time; runs with the same data share it.
 
     Raises:
-        HeronError: if the data, the partition, the cut or the device of a configuration does not work out.
+        HeronError: if the data, the partition, the cut or the device of a configuration is not usable.
     """
     sharing: dict[object, list[RunConfig]] = {}
     for config in configs:
@@ -99,7 +102,7 @@ def _check_buildable(configs: Sequence[RunConfig]) -> None:
 
 
 def _costs(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> list[dict[str, Any]]:
-    """Cost of one client step in each cell, the same for all its seeds; measured once and kept beside every run."""
+    """Cost of one client step in each cell, the same for all its seeds; measured once and saved in every run."""
     saved = [[_saved_cost(run) for run in of_cell] for of_cell in runs]
     costs = {position: cost for position, of_cell in enumerate(saved) for cost in of_cell if cost is not None}
     unknown = [position for position in range(len(cells)) if position not in costs]
@@ -116,16 +119,16 @@ def _summary(run: RunDirectory) -> dict[str, Any]:
     try:
         summary = read_json(run.summary)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; remove it, and the run goes on from its checkpoint") from error
+        raise CheckpointError(f"{error}; remove it, and the run continues from its checkpoint") from error
     if not isinstance(summary, dict):
         raise CheckpointError(
-            f"expected a JSON object in {run.summary}; remove it, and the run goes on from its checkpoint"
+            f"expected a JSON object in {run.summary}; remove it, and the run continues from its checkpoint"
         )
     return summary
 
 
 def _saved_cost(run: RunDirectory) -> dict[str, Any] | None:
-    """What an earlier comparison measured, unless it is damaged or something else than this one measures."""
+    """The cost saved by an earlier comparison, or None if it is damaged or has other keys."""
     try:
         saved = read_json(run.cost)
     except CheckpointError:
@@ -136,15 +139,15 @@ def _saved_cost(run: RunDirectory) -> dict[str, Any] | None:
 def _add_target(
     rows: Sequence[dict[str, Any]], metrics: Sequence[Sequence[list[Metrics]]], asked_for: float | None
 ) -> dict[str, float | None]:
-    """Put into each row what it takes to reach a quality, where one is asked for or time is simulated.
+    """Add the cost of reaching a quality to each row, if a quality is given or time is simulated.
 
     Args:
         rows: rows of the comparison.
-        metrics: metrics rows of each row's runs, one list per seed.
-        asked_for: the quality, as people read it; None for the best that every run reaches.
+        metrics: rows of metrics of each row's runs, one list per seed.
+        asked_for: the quality, in its unit of display; None for the best that every run reaches.
 
     Returns:
-        The quality under the key `target`, or nothing.
+        The quality under the key `target`; empty if there is none.
     """
     if asked_for is None and not any("simulated_s" in row for row in rows):
         return {}

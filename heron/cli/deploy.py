@@ -9,33 +9,33 @@ from heron.errors import DeployError
 
 
 def add_deploy(commands: "argparse._SubParsersAction[Any]") -> None:
-    """The words after `heron deploy`."""
+    """Add the parser of `heron deploy` and its actions."""
     deploy = commands.add_parser("deploy", help="certificates, keys, scripts and checks of a deployment on Flower")
     actions = deploy.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    init = actions.add_parser("init", help="make a folder with all that a server and its clients need")
+    init = actions.add_parser("init", help="make a folder with everything that a server and its clients need")
     init.add_argument("folder", type=Path, metavar="DIR", help="new or empty")
     init.add_argument("--clients", type=int, required=True, metavar="N", help="number of clients")
     init.add_argument("--host", default="127.0.0.1", help="the server's name or address; default 127.0.0.1")
-    init.add_argument("--port", type=int, default=18000, help="the server's one port; default 18000")
-    init.add_argument("--recipe", default="digits", metavar="RECIPE", help="what is trained; default digits")
+    init.add_argument("--port", type=int, default=18000, help="the server's port; default 18000")
+    init.add_argument("--recipe", default="digits", metavar="RECIPE", help="recipe that is trained; default digits")
 
-    check = actions.add_parser("check", help="will it work? before anything starts, on every host")
+    check = actions.add_parser("check", help="check each host before anything starts")
     check.add_argument("folder", type=Path, metavar="DIR", help="the deployment's folder, or one party's")
     which = check.add_mutually_exclusive_group()
-    which.add_argument("--client", type=int, metavar="N", help="this client alone")
-    which.add_argument("--server", action="store_true", help="the server alone")
+    which.add_argument("--client", type=int, metavar="N", help="check only this client")
+    which.add_argument("--server", action="store_true", help="check only the server")
 
-    for name, text in (("renew", "give the server a new certificate"), ("add-client", "make one client more")):
+    for name, text in (("renew", "give the server a new certificate"), ("add-client", "make one more client")):
         action = actions.add_parser(name, help=text)
         action.add_argument("folder", type=Path, metavar="DIR", help="the deployment's folder")
 
 
 def deploy_command(options: argparse.Namespace) -> None:
-    """Do what the words say.
+    """Run an action of `heron deploy`.
 
     Raises:
-        HeronError: if it cannot be done, or a check found that something will not work.
+        HeronError: if the action fails, or a check found an error.
     """
     if options.action == "check":
         _check(options.folder, options.client, server=options.server)
@@ -45,7 +45,7 @@ def deploy_command(options: argparse.Namespace) -> None:
         from heron.deploy import renew_certificate
 
         renew_certificate(options.folder)
-        _say(f"{options.folder / 'server'}: a new server.crt and server.key; start the server again with them")
+        _say(f"{options.folder / 'server'}: a new server.crt and server.key; restart the server to use them")
     else:
         from heron.deploy import add_client
 

@@ -1,4 +1,4 @@
-"""The grid of `heron compare`: algorithms x varied values x seeds, refused or expanded before anything is written."""
+"""The grid of `heron compare`: algorithms x varied values x seeds, checked and expanded before anything is written."""
 
 import itertools
 import math
@@ -14,14 +14,14 @@ from heron.config import RunConfig, assigned_keys, recipe_config, resolve_budget
 from heron.errors import ConfigError
 
 _MAX_RUNS = 10_000
-_MAX_NAME_BYTES = 255  # of one file name, on every common file system
-# Keys of the configuration that have their own place on the command line.
+_MAX_NAME_BYTES = 255  # limit of a file name on all common file systems
+# Keys of the configuration that have an argument of their own on the command line.
 _OWN_ARGUMENT = {"algorithm": "--algorithms", "recipe": "the first argument", "seed": "--seeds"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of the comparison: an algorithm under one choice of the varied values.
+    """One row of the comparison: an algorithm with one choice of the varied values.
 
     Attributes:
         algorithm: its name.
@@ -35,19 +35,19 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        """Where its runs lie below the folder of the comparison: ALGORITHM or ALGORITHM/KEY=VALUE,KEY=VALUE."""
-        # Quoted values hold no `/`, `,` or `=`: different settings have different folders.
+        """Folder of its runs in that of the comparison: ALGORITHM or ALGORITHM/KEY=VALUE,KEY=VALUE."""
+        # Quoted values contain no `/`, `,` or `=`, so different settings have different folders.
         name = ",".join(f"{key}={quote(value_text(value), safe='')}" for key, value in self.settings.items())
         return Path(self.algorithm, name)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """All cells, each key with its values.
+    """A grid: all cells, and the values of each varied key.
 
     Attributes:
-        vary: values of each varied key, as the configuration holds them.
-        cells: algorithm by algorithm, the last varied key changing fastest.
+        vary: values of each varied key, as typed by the configuration.
+        cells: one algorithm after the other; the last varied key changes fastest.
     """
 
     vary: Mapping[str, list[Any]]
@@ -57,22 +57,22 @@ class Grid:
 def expand_grid(
     recipe: str, algorithms: Sequence[str], seeds: Sequence[int], assignments: Sequence[str], vary: Sequence[str]
 ) -> Grid:
-    """Every combination of algorithm, varied values and seed, as validated configurations.
+    """Expand every combination of algorithm, varied values and seed into a validated configuration.
 
     Args:
         recipe: name of the recipe.
-        algorithms: their names.
-        seeds: one run each.
-        assignments: `key=value` for all runs.
+        algorithms: names of the algorithms.
+        seeds: seeds, one run each.
+        assignments: `key=value` pairs for all runs.
         vary: `key=value,value` for each varied key.
 
     Raises:
-        ConfigError: if the grid is too large, or a name, key or value in it is wrong or given twice.
+        ConfigError: if the grid is too large, or a name, key or value is wrong or given twice.
     """
     texts = _parse(vary, assignments)
     num_runs = len(algorithms) * len(seeds) * math.prod(len(choices) for choices in texts.values())
     if num_runs > _MAX_RUNS:
-        raise ConfigError(f"expected a grid of at most {_MAX_RUNS:,} runs, found {num_runs:,}; vary less at once")
+        raise ConfigError(f"expected a grid of at most {_MAX_RUNS:,} runs, found {num_runs:,}; vary fewer values")
     values = {key: _values(recipe, algorithms[0], assignments, key, choices) for key, choices in texts.items()}
     cells = []
     for algorithm, *chosen in itertools.product(
@@ -92,7 +92,7 @@ def expand_grid(
 
 
 def _parse(vary: Sequence[str], assignments: Sequence[str]) -> dict[str, list[str]]:
-    """The words of each varied key, not yet known to be values."""
+    """Texts of each varied key, not validated yet."""
     fixed = assigned_keys(assignments)
     texts: dict[str, list[str]] = {}
     for word in vary:
@@ -111,7 +111,7 @@ def _parse(vary: Sequence[str], assignments: Sequence[str]) -> dict[str, list[st
 
 
 def _values(recipe: str, algorithm: str, assignments: Sequence[str], key: str, texts: Sequence[str]) -> list[Any]:
-    """What the configuration makes of each text; equal values are refused however they are written."""
+    """Values of the texts, as the configuration reads them; equal values are refused even if written differently."""
     values: list[Any] = []
     for text in texts:
         config = recipe_config(recipe, algorithm, [*assignments, f"{key}={text}"])

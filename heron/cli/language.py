@@ -1,4 +1,4 @@
-"""`heron split-model`, `heron export` and `heron generate`: language models into parts, and back into one."""
+"""`heron split-model`, `heron export` and `heron generate`: divide language models, join them, generate text."""
 
 import shutil
 import sys
@@ -19,12 +19,12 @@ from heron.lm import CausalLmSplit, continuations, load_tokenizer, save_whole, w
 from heron.runs.checkpoint import load_checkpoint
 from heron.runs.run_directory import RunDirectory, write_json
 
-# Continuations that are printed; all are in the JSON file.
+# Number of continuations that are printed; the JSON file contains all.
 _SHOWN = 3
 
 
 def split_model_command(source: str, cut: int, auxiliary_blocks: int, out: Path) -> None:
-    """Write the parts of a pre-trained model, or nothing."""
+    """Write the parts of a pre-trained model; on failure nothing is written."""
     with _written_whole(out) as aside:
         manifest = write_parts(source, aside, num_client_blocks=cut, num_auxiliary_blocks=auxiliary_blocks)
     sizes = ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in manifest["bytes"].items())
@@ -32,7 +32,7 @@ def split_model_command(source: str, cut: int, auxiliary_blocks: int, out: Path)
 
 
 def export_command(run: Path, out: Path) -> None:
-    """Write the model a run has trained as a directory of `transformers`, or nothing."""
+    """Write a run's trained model as a directory of `transformers`; on failure nothing is written."""
     with _written_whole(out) as aside:
         split, tokenizer = _trained(run)
         save_whole(split, tokenizer, aside)
@@ -40,7 +40,7 @@ def export_command(run: Path, out: Path) -> None:
 
 
 def generate_command(run: Path, num_prompts: int, json_path: Path | None) -> None:
-    """Let a run's model describe test meaning representations, and score what it writes."""
+    """Generate descriptions of test meaning representations with a run's model, and score them."""
     if num_prompts < 1:
         raise ConfigError(f"expected --prompts of at least 1, found {num_prompts}; raise it")
     split, tokenizer = _trained(run)
@@ -63,7 +63,7 @@ def generate_command(run: Path, num_prompts: int, json_path: Path | None) -> Non
 
 
 def _trained(directory: Path) -> tuple[CausalLmSplit, Any]:
-    """A run's cut model with its latest global parameters in place, and the tokenizer."""
+    """A run's cut model with its latest global parameters, and the tokenizer."""
     config = read_config(directory)
     if not isinstance(config.split, CausalLmConfig):
         raise ConfigError(
@@ -74,35 +74,33 @@ def _trained(directory: Path) -> tuple[CausalLmSplit, Any]:
             f"expected a run with at least one finished round in {directory}, found no checkpoint; train it with "
             f"`heron train --resume {directory}`"
         )
-    # Without its directory: the run may be training elsewhere, and nothing of it is to change.
+    # Without the run's directory: the run may be training elsewhere, and none of its files may change.
     servers = build_run(config, None).federation.servers
     tensors, facts = load_checkpoint(RunDirectory(directory).checkpoint)
     if facts.get("fingerprint") != fingerprint(config):
         raise CheckpointError(f"the checkpoint in {directory} was written by another configuration; name another run")
     servers.load_tensors(tensors)
     split = servers.load_global_model()
-    assert isinstance(split, CausalLmSplit)  # what such a configuration builds
+    assert isinstance(split, CausalLmSplit)  # the configuration builds no other model
     return split, load_tokenizer(config.split.pretrained, split.whole.config.vocab_size)
 
 
 @contextmanager
 def _written_whole(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to write into; it takes the place of `out` when the block ends without an error.
+    """Make a folder next to `out` to write into; it is renamed to `out` if the block ends without an error.
 
     Raises:
         CheckpointError: if `out` is not empty or cannot be written.
     """
     refuse_occupied(out)
     aside = out.resolve().with_name(f"{out.resolve().name}.tmp")
-    refuse_occupied(aside, ", or remove it if a crash has left it")
+    refuse_occupied(aside, ", or remove it if a crash left it")
     try:
         yield aside
         if out.is_dir():
             out.rmdir()
         aside.replace(out)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot write {out}: {error}; choose an --out that is new, writable and has room"
-        ) from error
+        raise CheckpointError(f"cannot write {out}: {error}; choose a new, writable --out with enough space") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)

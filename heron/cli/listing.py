@@ -1,4 +1,4 @@
-"""`heron recipes` and `heron algorithms`: what exists, one line each."""
+"""`heron recipes` and `heron algorithms`: lists with one line per entry."""
 
 import sys
 
@@ -7,17 +7,17 @@ from heron.config import RECIPES, recipe_config, to_toml
 
 
 def list_recipes() -> None:
-    """One line per recipe."""
+    """Print one line per recipe."""
     _print({name: recipe.summary for name, recipe in RECIPES.items()})
 
 
 def show_recipe(name: str) -> None:
-    """A recipe complete, as TOML: every key that `--set` takes."""
+    """Print a complete recipe as TOML, with every key that `--set` accepts."""
     sys.stdout.write(to_toml(recipe_config(name, "heron", [])))
 
 
 def list_algorithms() -> None:
-    """One line per algorithm, with its source."""
+    """Print one line per algorithm, with its source."""
     lines = {name: f"{algorithm.summary} [{algorithm.citation}]" for name, algorithm in ALGORITHMS.items()}
     _print(lines | {other: f"another name of {name}" for other, name in OTHER_NAMES.items()})
 

@@ -1,4 +1,4 @@
-"""The `heron` command: parse, dispatch, and turn every mistake into one line and exit code 2."""
+"""The `heron` command: parse, dispatch, and report every mistake as one line with exit code 2."""
 
 import argparse
 import sys
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(options: argparse.Namespace) -> None:
-    # Each command imports what it needs: `heron --help` and typing mistakes do not wait for torch.
+    # Each command imports what it needs: so `heron --help` and typing errors do not wait for torch.
     if options.command == "train":
         _dispatch_train(options)
     elif options.command == "compare":

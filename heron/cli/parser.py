@@ -1,4 +1,4 @@
-"""What the `heron` command understands: its words, their help, and values that are read from them."""
+"""Parser of the `heron` command: its words, their help texts, and the values read from them."""
 
 import argparse
 from pathlib import Path
@@ -27,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; it raises `ConfigError` where argparse would exit."""
+    """Make the parser of the whole command line; it raises `ConfigError` where argparse would exit."""
     parser = _Parser(
         prog="heron",
         description="Split federated learning with backprop-free clients.",
@@ -39,7 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("recipe", nargs="?", metavar="RECIPE", help="see `heron recipes`")
     train.add_argument("--algorithm", metavar="NAME", help="see `heron algorithms`; default heron")
     _add_set(train)
-    train.add_argument("--out", type=Path, metavar="DIR", help="run directory; default below runs/")
+    train.add_argument("--out", type=Path, metavar="DIR", help="run directory; default: a new one in runs/")
     train.add_argument("--resume", type=Path, metavar="DIR", help="continue an interrupted run")
     train.add_argument("--save-model", action="store_true", help="write the joined model as model.safetensors")
     train.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run directory")
@@ -55,57 +55,55 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=A,B,C",
-        help="run every value of one key, e.g. estimator.mu=1e-4,1e-3; repeated: every combination",
+        help="run every value of one key, e.g. estimator.mu=1e-4,1e-3; repeat it for every combination",
     )
-    compare.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the runs; given again, finished runs are kept"
-    )
+    compare.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs; finished runs in it are kept")
 
     report = commands.add_parser("report", help="show saved runs as one HTML page that needs no network")
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories, or folders of them")
     report.add_argument(
-        "--out", type=Path, metavar="FILE", help="default report.html in the folder, or here for several folders"
+        "--out", type=Path, metavar="FILE", help="default: report.html in the folder, or here for several folders"
     )
 
     _add_measuring(commands)
     _add_language(commands)
     add_deploy(commands)
-    recipes = commands.add_parser("recipes", help="list the recipes, or show one complete with all its keys")
+    recipes = commands.add_parser("recipes", help="list the recipes, or show one with all its keys")
     recipes.add_argument("recipe", nargs="?", metavar="RECIPE", help="show this one as TOML")
     commands.add_parser("algorithms", help="list the algorithms")
     return parser
 
 
 def _add_measuring(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    """The commands that train nothing."""
+    """Add the commands that measure without training."""
     profile = commands.add_parser("profile", help="measure the cost of one client step; trains nothing")
     profile.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
     _add_algorithms(profile)
     _add_set(profile)
     profile.add_argument("--json", type=Path, metavar="FILE", help="write the costs as JSON, too")
 
-    plan = commands.add_parser("plan", help="show which clients fit into a memory; trains nothing, reads no data")
+    plan = commands.add_parser("plan", help="show which clients fit into a memory budget; no training, no data")
     plan.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
-    plan.add_argument("--memory", required=True, metavar="SIZE", help="for one client step, e.g. 64MiB, 1.5GB or bytes")
+    plan.add_argument("--memory", required=True, metavar="SIZE", help="of one client step, e.g. 64MiB, 1.5GB or bytes")
     _add_set(plan)
     plan.add_argument("--json", type=Path, metavar="FILE", help="write all variants as JSON, too")
 
 
 def _add_language(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    """The commands for language models."""
-    split = commands.add_parser("split-model", help="write a language model's parts, so that clients load theirs alone")
+    """Add the commands for language models."""
+    split = commands.add_parser("split-model", help="write a language model's parts, so that clients load only theirs")
     split.add_argument("source", metavar="NAME_OR_DIR", help="a directory of transformers, or a name on the hub")
     split.add_argument("--cut", type=int, required=True, metavar="B", help="blocks on the client")
     split.add_argument(
         "--auxiliary-blocks", type=int, default=1, metavar="A", help="blocks of the auxiliary network; default 1"
     )
-    split.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
+    split.add_argument("--out", type=Path, required=True, metavar="DIR", help="target directory")
 
-    export = commands.add_parser("export", help="write a run's language model as transformers loads it, LoRA merged")
+    export = commands.add_parser("export", help="write a run's language model for transformers, with LoRA merged")
     export.add_argument("run", type=Path, metavar="RUN", help="run directory")
-    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="target directory")
 
-    generate = commands.add_parser("generate", help="let a run's language model write; BLEU and ROUGE-L")
+    generate = commands.add_parser("generate", help="generate texts with a run's language model; BLEU and ROUGE-L")
     generate.add_argument("run", type=Path, metavar="RUN", help="run directory")
     generate.add_argument("--prompts", type=int, default=100, metavar="N", help="distinct test prompts; default 100")
     generate.add_argument("--json", type=Path, metavar="FILE", help="write texts and scores as JSON, too")
@@ -126,8 +124,8 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
         "--target",
         type=float,
         metavar="QUALITY",
-        help="show what it takes to reach this test accuracy in %% (or perplexity); where time is simulated, it is "
-        "by default the best that every run reaches",
+        help="show the cost of reaching this test accuracy in %% (or perplexity); if time is simulated, the default "
+        "is the best quality that every run reaches",
     )
 
 

@@ -1,6 +1,7 @@
-"""`heron plan`: what fits into a client's memory, and what each choice costs; trains nothing, reads no data."""
+"""`heron plan`: the clients that fit into a memory budget, and their costs; trains nothing, reads no data."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from heron.runs.run_directory import write_json
 
 
 def plan_command(recipe: str, memory: str, assignments: list[str], json_path: Path | None) -> None:
-    """Measure every variant on fake tensors, show and save them.
+    """Measure every variant on fake tensors, then print and save them.
 
-    Marked are what the recipe is without a budget, and what `client.memory_budget` would choose.
+    Two rows are marked: the recipe without a budget, and the choice of `client.memory_budget`.
     """
     budget = parse_bytes(memory)
     if budget < 1:
@@ -44,7 +45,7 @@ def plan_command(recipe: str, memory: str, assignments: list[str], json_path: Pa
     ]
     fitting = [row for row in own if row["fits"]]
     if fitting:
-        fitting[-1]["chosen"] = True  # the largest: `exact` ascends
+        fitting[-1]["chosen"] = True  # the largest, since `exact` ascends
     plan = {"recipe": recipe, "set": assignments, "memory_bytes": budget, "rows": rows}
     if json_path is not None:
         write_json(json_path, plan)
@@ -68,9 +69,8 @@ def _row(config: RunConfig, budget: int, *, is_default: bool) -> dict[str, Any]:
 
 
 def _is_own(variant: RunConfig, config: RunConfig) -> bool:
-    """Whether a variant differs from the run in `client.exact` alone."""
-    client = variant.client.model_copy(update={"exact": config.client.exact})
-    return variant.model_copy(update={"client": client}) == config
+    """Return whether a variant differs from the run only in `client.exact`."""
+    return replace(variant, client=replace(variant.client, exact=config.client.exact)) == config
 
 
 def _refusal(budget: int, own: Sequence[Mapping[str, Any]]) -> str:

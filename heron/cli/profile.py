@@ -1,4 +1,4 @@
-"""`heron profile`: what one client step costs, measured without training, data or pre-trained weights."""
+"""`heron profile`: the cost of one client step, measured without training, data or pre-trained weights."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from heron.runs.run_directory import write_json
 
 
 def profile_command(recipe: str, algorithms: list[str], assignments: list[str], json_path: Path | None) -> None:
-    """Measure and show the client's costs for several algorithms."""
+    """Measure and print the client's costs for several algorithms."""
     configs = [recipe_config(recipe, algorithm, assignments) for algorithm in algorithms]
     rows = [profile_cost(config).to_dict() for config in configs]
     if json_path is not None:
         write_json(json_path, rows)
-    # With keys changed, the paper's figures are of something else.
+    # The paper's figures do not apply to a changed recipe.
     print_costs(recipe, rows, {} if assignments else RECIPES[recipe].paper_costs)

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a live bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work on stderr: a live bar on a terminal, otherwise an occasional line."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ _LINES = 10
 
 
 class RoundObserver(Protocol):
-    """Called with each round's metrics."""
+    """Observer that is called with each round's metrics."""
 
     def __call__(self, row: Metrics) -> None:
         """Show the round."""
@@ -25,12 +25,12 @@ class RoundObserver(Protocol):
 
 @contextmanager
 def round_progress(label: str, *, done: int, total: int) -> Iterator[RoundObserver]:
-    """Show the rounds of one run as they finish, with rate and ETA.
+    """Show the rounds of a run as they finish, with rate and estimated remaining time.
 
     Args:
-        label: what is running.
-        done: rounds finished in an earlier session.
-        total: rounds of the run.
+        label: name of the work.
+        done: number of rounds finished in an earlier session.
+        total: number of rounds of the run.
     """
     with total_progress(label, done=done, total=total) as show:
 
@@ -42,16 +42,16 @@ def round_progress(label: str, *, done: int, total: int) -> Iterator[RoundObserv
 
 @contextmanager
 def total_progress(label: str, *, done: int, total: int, unit: str = "round") -> Iterator[Callable[..., None]]:
-    """Show a count, e.g. of rounds of one run or of several, with rate and ETA.
+    """Show a count, e.g. of rounds of one run or of several, with rate and estimated remaining time.
 
     Args:
-        label: what is running.
-        done: how many were finished before.
-        total: how many there are in all.
-        unit: what is counted.
+        label: name of the work.
+        done: number of units finished before.
+        total: number of units in all.
+        unit: name of the unit.
 
     Yields:
-        `show(finished, note="")`: tell how many are finished now.
+        `show(finished, note="")`: function that shows the number of units finished so far.
     """
     console = Console(stderr=True)
     started = time.perf_counter()
@@ -82,7 +82,7 @@ def total_progress(label: str, *, done: int, total: int, unit: str = "round") ->
 
 
 def _plain(label: str, done: int, total: int, unit: str, rate: Callable[[int], float]) -> Callable[..., None]:
-    """Elsewhere than on a terminal: about ten lines in all."""
+    """Function that writes progress without a terminal: about ten lines in all."""
     period = max(1, total // _LINES)
     shown = done
 

@@ -24,7 +24,7 @@ def train_command(
     save_model: bool,
     tensorboard: bool,
 ) -> None:
-    """Train from scratch into a new run directory."""
+    """Train from the start, into a new run directory."""
     requested = recipe_config(recipe, algorithm, assignments)
     directory = out or free_folder(Path("runs") / f"{recipe}-{algorithm}-seed{requested.seed}")
     refuse_occupied(directory, f", or continue it with `heron train --resume {directory}`")
@@ -69,14 +69,14 @@ def _train_and_show(
         write_json(RunDirectory(directory).cost, profile_cost(config).to_dict())
     if save_model:
         run.save_model()
-    with suppress(MissingExtraError):  # a plot is a bonus of the extra `plots`
+    with suppress(MissingExtraError):  # the plot is optional, from the extra `plots`
         plot_learning_curves({config.algorithm: [run.metrics]}, directory / "learning_curve.png")
     print_run(config.recipe, run.summary(), directory)
 
 
 @contextmanager
 def _events(directory: Path, *, done: int, wanted: bool) -> Iterator[Observer]:
-    """An observer that writes TensorBoard events, or does nothing."""
+    """An observer that writes TensorBoard events if wanted, otherwise does nothing."""
     if not wanted:
         yield lambda _: None
         return

@@ -1,4 +1,4 @@
-"""Several runs at once: one process per core, each working through its share of run directories."""
+"""Several runs at once: one process per core, each with a share of the run directories."""
 
 import multiprocessing
 import os
@@ -22,20 +22,20 @@ _MAX_FAILURE_BYTES = 4096
 
 
 def run_all(directories: Sequence[Path], configs: Sequence[RunConfig]) -> None:
-    """Finish the runs whose `config.toml` lies in these directories; interrupted ones are continued.
+    """Finish the runs whose `config.toml` is in these directories; interrupted ones are continued.
 
     Args:
         directories: run directories.
         configs: their configurations, in the same order.
 
     Raises:
-        HeronError: what the first failing run raised; the others are stopped and can be continued.
+        HeronError: the error of the first run that failed; the others are stopped and can be continued.
     """
     if not directories:
         return
     num_workers = min(len(directories), _num_workers(configs[0]))
     shares = [list(directories[worker::num_workers]) for worker in range(num_workers)]
-    # Processes are started afresh: forking one that has used torch's threads can deadlock.
+    # Processes are spawned: forking a process that has used torch's threads can deadlock.
     context = multiprocessing.get_context("spawn")
     pipes = [context.Pipe(duplex=False) for _ in shares]
     processes: list[BaseProcess] = [
@@ -66,7 +66,7 @@ def _watch(
     directories: Sequence[Path],
     configs: Sequence[RunConfig],
 ) -> None:
-    """Show progress, read from the runs' own metrics files, until every worker is done."""
+    """Show progress, read from the runs' metrics files, until every worker is done."""
     runs = [RunDirectory(directory) for directory in directories]
 
     def finished_rounds() -> int:
@@ -87,12 +87,12 @@ def _raise_failure(processes: Sequence[BaseProcess], receivers: Sequence[Connect
         if receiver.poll():
             raise TrainingError(receiver.recv_bytes(_MAX_FAILURE_BYTES).decode())
         if process.exitcode not in {None, 0}:
-            raise TrainingError(f"a worker process ended with code {process.exitcode}; give the command again to go on")
+            raise TrainingError(f"a worker process ended with code {process.exitcode}; repeat the command to continue")
 
 
 def _work(directories: Sequence[Path], failures: Connection) -> None:
     """Body of a worker process."""
-    # Ctrl-C reaches the whole group; the parent decides, and checkpoints make any end a clean one.
+    # Ctrl-C reaches the whole group. The parent decides, and checkpoints allow a worker to end at any time.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         for directory in directories:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from heron.arrays import Array
 from heron.client.step import StepResult
 from heron.data import Batch
+from heron.wire.groups import Smashed
 from heron.wire.messages import Answer
-from heron.wire.smashed import SmashedCodec
 from heron.wire.update_codec import UpdateCodec
 
 
@@ -33,7 +33,7 @@ class LocalPlan:
     batch_size: int
     local_steps: int | None
     upload_period: int | None
-    codec: SmashedCodec = field(default_factory=SmashedCodec)
+    codec: Smashed = field(default_factory=Smashed)
     update_codec: UpdateCodec | None = None
 
 

@@ -12,6 +12,7 @@ from heron.client.opening import Opener
 from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepResult
 from heron.data import batch_indices
 from heron.seeds import StepKey, derive_seed
+from heron.wire.groups import Smashed
 from heron.wire.messages import (
     Answer,
     Broadcast,
@@ -25,7 +26,7 @@ from heron.wire.messages import (
     SnapshotRequest,
     Upload,
 )
-from heron.wire.smashed import SmashedCodec, pack_upload
+from heron.wire.smashed import pack_upload
 
 ClientRound = Generator[FromClient, Answer | None, ClientState]
 BeforeStep = Callable[[Sequence[StepResult]], None]
@@ -144,7 +145,7 @@ def _uploading(
         received = None if answer is None else receive(_content(answer))
 
 
-def _upload(handed_over: Array | Perturbed | None, key: StepKey, labels: Array, codec: SmashedCodec) -> Upload:
+def _upload(handed_over: Array | Perturbed | None, key: StepKey, labels: Array, codec: Smashed) -> Upload:
     place = (key.round_index, key.client_id, key.local_step)
     if isinstance(handed_over, Perturbed):
         return ProbeData(*place, handed_over.probe, handed_over.smashed, labels)

@@ -9,13 +9,15 @@ from torch import Tensor
 from heron.algorithms import Algorithm
 from heron.client.step import ClientLearner, Perturbed
 from heron.client.torch_runtime.network import LocalNetwork
-from heron.costs.settings import FederationSettings
 from heron.data import Batch
 from heron.metering import count_forwards, measure_flops, measure_memory
 from heron.seeds import StepKey
 from heron.split import SplitModel, check_normalisation
 from heron.split.criterion import Criterion
-from heron.wire import SmashedCodec, smashed_bytes
+from heron.tensors import as_tensor
+from heron.wire import smashed_bytes
+from heron.wire.groups import Settings, Smashed
+from heron.wire.learning import learning_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class ClientStep:
         local: LocalNetwork,
         learner: ClientLearner,
         batch: Batch,
-        settings: FederationSettings,
+        settings: Settings,
     ) -> None:
         self.algorithm = algorithm
         self.local = local
@@ -95,7 +97,7 @@ class ClientStep:
         self.smashed_bytes = 0
         self._seed = settings.seed
         # A server that evaluates probes is refused another codec when it trains.
-        self._codec = SmashedCodec() if algorithm.answers == "loss" else settings.codec
+        self._codec = Smashed() if algorithm.answers == "loss" else settings.smashed
 
     def __call__(self) -> None:
         """Make the step, the first of the run."""
@@ -127,7 +129,7 @@ class ClientStep:
 def local_step(
     split: SplitModel,
     algorithm: Algorithm,
-    settings: FederationSettings,
+    settings: Settings,
     example: ExampleShape,
     criterion: Criterion,
 ) -> ClientStep:
@@ -147,12 +149,14 @@ def local_step(
     runtime, learner = algorithm.torch_client(
         split,
         criterion,
-        algorithm.client_settings(settings.client),
-        micro_batch=settings.micro_batch,
-        checkpointing=settings.checkpointing,
+        algorithm.client_settings(learning_of(settings)),
+        micro_batch=settings.client.micro_batch or None,
+        checkpointing=settings.client.checkpointing,
     )
-    check_normalisation(split, runtime.local.module, settings.micro_batch)
-    return ClientStep(algorithm, runtime.local, learner, example.batch(settings.batch_size, settings.device), settings)
+    check_normalisation(split, runtime.local.module, settings.client.micro_batch or None)
+    return ClientStep(
+        algorithm, runtime.local, learner, example.batch(settings.client.batch_size, settings.device), settings
+    )
 
 
 def step_cost(step: ClientStep) -> StepCost:
@@ -177,7 +181,7 @@ def step_cost(step: ClientStep) -> StepCost:
         parameters=resident["parameters"],
         buffers=resident["buffers"],
         optimizer_state=resident["optimizer_state"],
-        inputs=[batch.inputs, batch.labels],
+        inputs=[as_tensor(batch.inputs), as_tensor(batch.labels)],
         modules=[module],
     )
     return StepCost(

@@ -6,10 +6,10 @@ from torch.nn.functional import cross_entropy
 
 from heron.algorithms import Algorithm
 from heron.costs.client_step import ClientStep, ExampleShape, StepCost, local_step, step_cost
-from heron.costs.settings import FederationSettings
 from heron.metering import measure_seconds
 from heron.split import SplitModel
 from heron.split.criterion import Criterion
+from heron.wire.groups import Settings
 
 # Timed steps that have taken so long together are enough.
 _ENOUGH_S = 10.0
@@ -29,7 +29,7 @@ class ClientCost(StepCost):
 def profile_step(
     split: SplitModel,
     algorithm: Algorithm,
-    settings: FederationSettings,
+    settings: Settings,
     example: ExampleShape,
     criterion: Criterion = cross_entropy,
     *,

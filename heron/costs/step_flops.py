@@ -14,13 +14,14 @@ from heron.algorithms import Algorithm
 from heron.client.step import Perturbed, StepGenerator
 from heron.costs.client_step import ExampleShape, local_step
 from heron.costs.plan import BuildSplit
-from heron.costs.settings import FederationSettings
 from heron.metering import measure_flops
 from heron.seeds import StepKey
 from heron.server.main_server import MainServer
 from heron.server.setup import ServerSetup
 from heron.split.criterion import Criterion
+from heron.tensors import as_tensor
 from heron.wire import CutGradient, ProbeData, SmashedData
+from heron.wire.groups import Server, Settings
 
 _PLACE = (0, 0, 0)
 
@@ -41,7 +42,7 @@ class StepFlops:
 
 
 def step_flops(
-    build: BuildSplit, algorithm: Algorithm, settings: FederationSettings, example: ExampleShape, criterion: Criterion
+    build: BuildSplit, algorithm: Algorithm, settings: Settings, example: ExampleShape, criterion: Criterion
 ) -> StepFlops:
     """Count the operations of a step on both sides of the cut.
 
@@ -61,12 +62,12 @@ def step_flops(
             split = build()
         client = local_step(split, algorithm, settings, example, criterion)
         # Update rules are elementwise, which is not counted: any will do.
-        setup = ServerSetup(split, criterion, "sgd", 0.0, settings.seed)
+        setup = ServerSetup(split, criterion, settings.seed, Server(optimizer="sgd"))
         server = algorithm.make_main_server(setup)
         step = client.learner.step(client.batch, StepKey(settings.seed, *_PLACE))
-        counted = _count(step, server, algorithm, client.batch.labels)
+        counted = _count(step, server, algorithm, as_tensor(client.batch.labels))
     # Uploads that are trained on again are like those that come.
-    return replace(counted, server=tuple(flops * (1 + settings.reuse) for flops in counted.server))
+    return replace(counted, server=tuple(flops * (1 + settings.server.reuse) for flops in counted.server))
 
 
 def _count(step: StepGenerator, server: MainServer, algorithm: Algorithm, labels: Tensor) -> StepFlops:

@@ -1,77 +1,23 @@
-"""Batches of a client's examples, in an order that depends only on a seed.
+"""Batches of examples from map-style data sets of torch.
 
 `B` examples of a batch, `n` examples of a client or data set.
 """
 
-from collections.abc import Iterator, Sized
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Subset, TensorDataset, default_collate
 
+from heron.data.batch import Batch
 from heron.data.sequences import TokenSequences
 from heron.data.splits import Examples
 from heron.errors import DataError
+from heron.tensors import as_tensor
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Examples of one local step.
-
-    Attributes:
-        inputs: shape (B, ...).
-        labels: shape (B, ...).
-    """
-
-    inputs: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        """Number of examples, B."""
-        return len(self.labels)
-
-
-def batch_indices(num_examples: int, batch_size: int, num_steps: int | None, seed: int) -> Iterator[np.ndarray]:
-    """Draw the positions of the examples of each local step: shuffled passes, divided into batches.
-
-    Args:
-        num_examples: n, >= 1.
-        batch_size: B, >= 1; the last batch of a pass may be smaller.
-        num_steps: number of batches, >= 1, from as many shuffled passes as needed; None for exactly one pass.
-        seed: integer >= 0 that determines the order; callers derive it from (run seed, client, round).
-
-    Returns:
-        Iterator over positions in [0, n), int64, shape (B,) or less.
-
-    Raises:
-        DataError: if a number is out of range; raised by the call, not by the first batch.
-    """
-    _check_plan(num_examples, batch_size, num_steps)
-    return _passes(num_examples, batch_size, num_steps, seed)
-
-
-def num_local_steps(num_examples: int, batch_size: int, num_steps: int | None) -> int:
-    """Number of batches that `batch_indices` yields: ceil(n / B) for a pass, else `num_steps`.
-
-    Args:
-        num_examples: n, >= 1.
-        batch_size: B, >= 1.
-        num_steps: number of batches, >= 1; None for one pass.
-
-    Raises:
-        DataError: if a number is out of range.
-    """
-    _check_plan(num_examples, batch_size, num_steps)
-    return -(-num_examples // batch_size) if num_steps is None else num_steps
-
-
-def num_batched(num_examples: int, batch_size: int, num_steps: int) -> int:
-    """Number of examples in the first `num_steps` batches of `batch_indices`; each pass counts its examples anew."""
-    passes, rest = divmod(num_steps, num_local_steps(num_examples, batch_size, None))
-    return passes * num_examples + rest * batch_size
+if TYPE_CHECKING:
+    from collections.abc import Sized
 
 
 def fetch(dataset: Examples, indices: np.ndarray, device: torch.device | None = None) -> Batch:
@@ -141,30 +87,7 @@ def shape_of_example(dataset: Examples) -> torch.Size:
     """
     if num_examples(dataset) == 0:
         raise DataError("expected a data set with at least one example, found an empty one; give it examples")
-    return fetch(dataset, np.zeros(1, dtype=np.int64)).inputs.shape[1:]
-
-
-def _passes(num_examples: int, batch_size: int, num_steps: int | None, seed: int) -> Iterator[np.ndarray]:
-    generator = np.random.default_rng(seed)
-    served = 0
-    while True:
-        order = generator.permutation(num_examples)
-        for start in range(0, num_examples, batch_size):
-            yield order[start : start + batch_size]
-            served += 1
-            if served == num_steps:
-                return
-        if num_steps is None:
-            return
-
-
-def _check_plan(num_examples: int, batch_size: int, num_steps: int | None) -> None:
-    if num_examples < 1:
-        raise DataError(f"expected a client with at least 1 example, found {num_examples}; lower clients.total")
-    if batch_size < 1:
-        raise DataError(f"expected batches of at least 1 example, found {batch_size}; raise client.batch_size")
-    if num_steps is not None and num_steps < 1:
-        raise DataError(f"expected at least 1 local step, found {num_steps}; raise client.local_steps")
+    return as_tensor(fetch(dataset, np.zeros(1, dtype=np.int64)).inputs).shape[1:]
 
 
 def _pair_of_tensors(dataset: Examples) -> tuple[Tensor, ...] | None:

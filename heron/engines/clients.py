@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from heron.client.attendance import attendance
 from heron.client.local_plan import BEGINNING, ClientData, Progress
 from heron.client.opening import Opener
 from heron.client.round import BeforeStep, client_round
@@ -62,7 +63,7 @@ class Clients:
         before_step: BeforeStep = lambda _: None,
         learner: ClientLearner | None = None,
     ) -> ClientConversation:
-        """The round of the client that a broadcast names, as far as it attends (`Reliability`).
+        """The round of the client that a broadcast names, as far as it attends.
 
         Yields its uploads in order, its reply last unless it drops out; an upload is answered in coupled rounds. No
         variable here holds smashed data across a `yield`.
@@ -78,15 +79,14 @@ class Clients:
         client_id, plan = broadcast.client_id, self.resident.local_plan()
         data = self.data(client_id)
         num_steps = num_local_steps(len(data), plan.batch_size, plan.local_steps)
-        reliability = self.resident.settings.reliability
-        attendance = reliability.attendance(plan.run_seed, broadcast.round_index, client_id, num_steps)
+        fate = attendance(self.resident.settings.clients, plan.run_seed, broadcast.round_index, client_id, num_steps)
         steps = client_round(
             learner or self.resident.learner,
             broadcast,
             state,
             data,
             plan,
-            attendance.max_steps,
+            fate.max_steps,
             opener,
             progress,
             before_step,
@@ -101,6 +101,6 @@ class Clients:
                 return Attended(stop.value, num_examples)
             if isinstance(parcel[0], Reply):
                 num_examples = num_batched(len(data), plan.batch_size, parcel[0].num_steps)
-                if not attendance.replies:
+                if not fate.replies:
                     return Attended({}, num_examples)
             answer = yield parcel.pop()

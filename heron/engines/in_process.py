@@ -17,7 +17,6 @@ from torch.nn.functional import cross_entropy
 from heron.algorithms import Algorithm
 from heron.client.states import ClientStates
 from heron.costs.network import LinkModel
-from heron.costs.settings import FederationSettings
 from heron.costs.trace import RoundTrace, TracedLearner
 from heron.data import fetch
 from heron.engines.clients import Clients, Examples
@@ -26,7 +25,9 @@ from heron.engines.round_result import RoundResult
 from heron.engines.servers import Servers, check_participants
 from heron.split import SplitModel
 from heron.split.criterion import Criterion
+from heron.tensors import as_tensor
 from heron.wire import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Message, Upload
+from heron.wire.groups import Settings
 
 
 class Federation:
@@ -60,13 +61,13 @@ class Federation:
         algorithm: Algorithm,
         dataset: Examples,
         partition: Sequence[np.ndarray],
-        settings: FederationSettings,
+        settings: Settings,
         criterion: Criterion = cross_entropy,
         link: LinkModel | None = None,
     ) -> None:
-        check_participants(settings.clients_per_round, len(partition))
+        check_participants(settings.clients.per_round, len(partition))
         example = fetch(dataset, partition[0][:2], torch.device(settings.device))
-        resident = Resident(split, algorithm, settings, criterion, example.inputs)
+        resident = Resident(split, algorithm, settings, criterion, as_tensor(example.inputs))
         self.clients = Clients(resident, dataset, partition)
         self.servers = Servers(resident, len(partition))
         self.states = ClientStates()
@@ -122,7 +123,7 @@ class Federation:
         assert isinstance(received, Broadcast)  # the channel keeps a message's type
         client = self._attend(received)
         del received  # the client's to drop
-        if self.settings.bundle:
+        if self.settings.link.bundle:
             yield from map(self._noted, self._channel.collect(client))
             return
         answer: Answer | None = None
@@ -182,7 +183,7 @@ class Federation:
 
     def _make_channel(self) -> Channel:
         watch = (lambda *_: None) if self._trace is None else self._trace.message
-        return Channel(self.ledger, wire=self.settings.wire, bundle=self.settings.bundle, watch=watch)
+        return Channel(self.ledger, wire=self.settings.wire, bundle=self.settings.link.bundle, watch=watch)
 
     def _receive(self, message: FromClient) -> FromClient:
         return self._noted(self._channel.pass_through(message, "uplink"))

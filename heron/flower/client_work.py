@@ -30,7 +30,7 @@ class ClientWork:
     def __init__(self, clients: Clients, store: ClientStore) -> None:
         self._clients = clients
         self._store = store
-        self._bundle = clients.resident.settings.bundle
+        self._bundle = clients.resident.settings.link.bundle
 
     def reply(self, request: RoundRequest) -> Parcel | Refusal:
         """Do what a request asks for, as far as the first piece of the reply.
@@ -111,7 +111,7 @@ class ClientWork:
         return self._parcel(request, stream.close(), lost_state=lost_state, ended=Attended({}, 0))
 
     def _finished(self, request: RoundRequest, stream: bytes, ended: Attended, *, lost_state: bool) -> Parcel:
-        state = ended.state if self._clients.resident.settings.client.keep_state else {}
+        state = ended.state if self._clients.resident.client_settings.keep_state else {}
         self._store.forget(place=True)
         self._store.keep_state(request.round_index, state, previous=request.state_round)
         return self._parcel(request, stream, lost_state=lost_state, ended=ended, keeps_state=bool(state))

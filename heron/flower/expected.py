@@ -10,7 +10,9 @@ from heron.data import IGNORED, Batch
 from heron.engines.resident import Resident
 from heron.errors import MessageError
 from heron.flower.faults import RefusedError
-from heron.wire import MAX_ELEMENTS, PackedData, SmashedCodec, unpack_upload
+from heron.tensors import as_tensor
+from heron.wire import MAX_ELEMENTS, PackedData, unpack_upload
+from heron.wire.groups import Smashed
 from heron.zo import preserved_buffers
 
 
@@ -37,7 +39,7 @@ class Expected:
         """What the client part makes of a batch; the network stays as it is."""
         with preserved_buffers(resident.runtime.local.module):
             smashed = resident.runtime.smash(batch, seed=0)
-        labels = batch.labels
+        labels = as_tensor(batch.labels)
         return cls(tuple(smashed.shape[1:]), smashed.dtype, tuple(labels.shape[1:]), labels.dtype, num_classes)
 
     def check(self, smashed: Tensor, labels: Tensor, batch_size: int) -> None:
@@ -70,7 +72,7 @@ class Expected:
         elif not bool(torch.isfinite(labels).all()):
             raise RefusedError("not_finite", "expected finite labels, found NaN or infinity")
 
-    def check_packed(self, upload: PackedData, codec: SmashedCodec, batch_size: int) -> None:
+    def check_packed(self, upload: PackedData, codec: Smashed, batch_size: int) -> None:
         """The same for one that was packed; no more values are unpacked than belong to its labels.
 
         Args:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from heron.algorithms import CONTROLS
 from heron.analysis import (
     Quality,
     common_target,
@@ -97,8 +98,8 @@ def rows(groups: Sequence[Group], quality: Quality) -> list[dict[str, Any]]:
     target = common_target([run.metrics for group in groups for run in group.runs], quality)
     result = [_row(group, quality, target) for group in groups]
     for row, group in zip(result, groups, strict=True):
-        frozen, first_order = (_control(groups, result, group, name) for name in ("frozen", "cse_fsl"))
-        row["gain_recovered"] = gain_recovered(row["quality"], frozen, first_order, quality)
+        lower, upper = (_control(groups, result, group, CONTROLS[end]) for end in ("lower", "upper"))
+        row["gain_recovered"] = gain_recovered(row["quality"], lower, upper, quality)
     return result
 
 

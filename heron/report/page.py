@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from heron.algorithms import CONTROLS
 from heron.analysis import quality_of
 from heron.files import write_atomically
 from heron.report.collect import SavedRun, collect_runs
@@ -67,6 +68,7 @@ def _content(groups: Sequence[Group]) -> dict[str, Any]:
     kinds = [*_KINDS, *sorted(found - set(_KINDS))]
     return {
         "quality": quality,
+        "controls": CONTROLS,
         "table": table,
         "differences": differences(groups),
         "labels": [group.label for group in groups],

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from heron.algorithms import CONTROLS
 from heron.analysis import Quality, quality_of, value_text
 from heron.config import PaperCost
 from heron.report.units import bytes_text, flops_text, percent_text, seconds_text
@@ -60,7 +61,8 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int], **r
     if not varied:
         console.print(_traffic_table(rows))
     if any(row["gain_recovered"] is not None for row in rows):
-        formula = f"gain recovered = ({quality.name} - frozen) / (cse_fsl - frozen)"
+        lower, upper = CONTROLS["lower"], CONTROLS["upper"]
+        formula = f"gain recovered = ({quality.name} - {lower}) / ({upper} - {lower})"
         console.print(formula, style="dim", highlight=False)
 
 

@@ -1,6 +1,6 @@
-"""One atomic file per checkpoint: tensors and facts in safetensors, never pickled.
+"""One atomic file per checkpoint: tensors and JSON facts in safetensors, never pickled.
 
-Written aside, flushed to the disk and renamed, so that at any instant the file is the last complete checkpoint.
+A checkpoint is written to another file, flushed to the disk and renamed, so the last complete one is always there.
 """
 
 import json
@@ -35,7 +35,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a checkpoint: (tensors, facts).
 
     Raises:
-        CheckpointError: if the file is absent, truncated, or not one of ours.
+        CheckpointError: if the file is absent, truncated, or not a checkpoint of heron.
     """
     try:
         with safe_open(path, framework="pt") as file:

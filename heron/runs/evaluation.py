@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from heron.data import Batch, fetch, num_examples
+from heron.data import fetch, num_examples
 from heron.split import num_counted
 from heron.split.criterion import Criterion
+from heron.tensors import as_tensor
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Evaluation:
 
     Attributes:
         loss: mean loss per counted label: an example's class, or a token whose label is not `IGNORED`.
-        accuracy: share of labels that are the largest output, in [0, 1]; None for token outputs.
-        perplexity: exp(loss), infinite where that is no float; None for other than token outputs.
+        accuracy: share of labels whose output is the largest, in [0, 1]; None for token outputs.
+        perplexity: exp(loss), infinite if that exceeds a float; None for outputs other than tokens.
     """
 
     loss: float
@@ -32,10 +33,10 @@ class Evaluation:
     perplexity: float | None
 
     def metrics(self, split: str) -> dict[str, float | None]:
-        """What a row of metrics holds of it, e.g. `test_perplexity` and `test_loss`.
+        """Entries of a row of metrics, e.g. `test_perplexity` and `test_loss`.
 
-        JSON has neither infinity nor NaN: such a value is None, which says that it was evaluated and diverged. A row
-        without the key was not evaluated.
+        JSON has neither infinity nor NaN: such a value is None, which means that the evaluation diverged. A row without
+        the key was not evaluated.
 
         Args:
             split: name of the data set, the first part of each key.
@@ -58,22 +59,22 @@ def evaluate(
     batch_size: int = 500,
     max_tokens: int = 4096,
 ) -> Evaluation | None:
-    """Evaluate a model in evaluation mode; it is left in the mode it was in.
+    """Evaluate a model in evaluation mode, then restore its mode.
 
-    Every batch counts by its labels: examples, or the tokens of integer labels of shape (B, T) that are not `IGNORED`.
-    So the result is that of one large batch, up to rounding.
+    Every batch is weighted by its counted labels: examples, or the tokens of integer labels of shape (B, T) that are
+    not `IGNORED`. So the result is that of one large batch, up to rounding.
 
     Args:
-        model: maps inputs to scores of shape (B, C), or to token outputs, which are no tensor (`TokenLogits`).
+        model: maps inputs to scores of shape (B, C), or to token outputs, which are not a tensor (`TokenLogits`).
         dataset: examples (input, label).
         criterion: mean loss over the counted labels of a batch.
-        device: where to compute.
-        batch_size: examples fetched at a time, and per forward pass where a label is one number.
-        max_tokens: positions per forward pass where labels are sequences, padding included; at least one sequence is
-            computed.
+        device: device of the computation.
+        batch_size: number of examples fetched at a time, and per forward pass if a label is one number.
+        max_tokens: number of positions per forward pass if labels are sequences, padding included; at least one
+            sequence is computed.
 
     Returns:
-        The evaluation, or None where no label counts, e.g. of an empty data set.
+        The evaluation, or None if no label counts, e.g. for an empty data set.
     """
     total = num_examples(dataset)
     sums = _Sums()
@@ -82,38 +83,38 @@ def evaluate(
     try:
         for start in range(0, total, batch_size):
             batch = fetch(dataset, np.arange(start, min(start + batch_size, total)), device)
-            for piece in _pieces(batch, max_tokens):
-                outputs = model(piece.inputs)
-                sums.add(outputs, piece.labels, criterion(outputs, piece.labels))
+            for inputs, labels in _pieces(as_tensor(batch.inputs), as_tensor(batch.labels), max_tokens):
+                outputs = model(inputs)
+                sums.add(outputs, labels, criterion(outputs, labels))
     finally:
         model.train(was_training)
     return sums.evaluation()
 
 
-def _pieces(batch: Batch, max_tokens: int) -> Iterator[Batch]:
-    if not _are_tokens(batch.labels):
-        yield batch
+def _pieces(inputs: Tensor, labels: Tensor, max_tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
+    if not _are_tokens(labels):
+        yield inputs, labels
         return
-    size = max(1, max_tokens // max(1, batch.labels.shape[1]))
-    for start in range(0, len(batch), size):
-        yield Batch(batch.inputs[start : start + size], batch.labels[start : start + size])
+    size = max(1, max_tokens // max(1, labels.shape[1]))
+    for start in range(0, len(labels), size):
+        yield inputs[start : start + size], labels[start : start + size]
 
 
 def _are_tokens(labels: Tensor) -> bool:
-    """Whether a label is a sequence of tokens, not a class or numbers to regress on."""
+    """Return whether a label is a sequence of tokens rather than a class or numbers to regress on."""
     return labels.dim() > 1 and not labels.dtype.is_floating_point
 
 
 @dataclass
 class _Sums:
-    """Sums over batches; they stay on the device until the end, or every batch would wait for the host."""
+    """Sums over batches, on the device until the end, so that no batch waits for the host."""
 
     losses: list[Tensor] = field(default_factory=list)
     counts: list[Tensor | int] = field(default_factory=list)
     correct: list[Tensor] = field(default_factory=list)
 
     def add(self, outputs: object, labels: Tensor, loss: Tensor) -> None:
-        """Take the mean loss over a batch's counted labels; where none counts it is ignored, whatever it is."""
+        """Add the mean loss over a batch's counted labels; it is ignored if no label counts."""
         count: Tensor | int = len(labels)
         loss_sum = loss * count
         if _are_tokens(labels):
@@ -135,7 +136,7 @@ class _Sums:
 
 
 def _exp(value: float) -> float:
-    """Infinite where the result is no float, above about 709."""
+    """Exponential of a value; infinite if it exceeds a float, above about 709."""
     try:
         return math.exp(value)
     except OverflowError:

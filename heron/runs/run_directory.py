@@ -1,4 +1,4 @@
-"""The files of a run: configuration, metrics, checkpoint, summary. Each is whole or absent at any instant."""
+"""The files of a run: configuration, metrics, checkpoint, summary. Each is complete or absent at any instant."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ class RunDirectory:
     """Paths and files of one run.
 
     Args:
-        path: the folder; made when the first file is written.
+        path: the folder; created with the first file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,7 +30,7 @@ class RunDirectory:
         self.model = path / "model.safetensors"
 
     def read_metrics(self) -> list[Metrics]:
-        """Complete rows, oldest first; a row cut short by a crash ends the list.
+        """Read the complete rows, oldest first; a row truncated by a crash ends the list.
 
         Raises:
             CheckpointError: if the file cannot be read.
@@ -49,10 +49,10 @@ class RunDirectory:
         return rows
 
     def cut_metrics(self, num_rounds: int) -> list[Metrics]:
-        """Keep the rows of the first `num_rounds` rounds, drop the rest; returns what is kept.
+        """Keep the rows of the first `num_rounds` rounds, drop the rest; returns the rows kept.
 
         Raises:
-            CheckpointError: if rows that the checkpoint vouches for are missing.
+            CheckpointError: if rows that belong to the checkpoint are missing.
         """
         rows = self.read_metrics()[:num_rounds]
         if len(rows) < num_rounds:
@@ -77,11 +77,11 @@ class RunDirectory:
             raise CheckpointError(f"cannot write {self.metrics}: {error.strerror}") from error
 
     def num_recorded_rounds(self) -> int:
-        """Rows written so far, without reading them; for watching a run of another process."""
+        """Number of rows written so far, without reading them; for watching a run of another process."""
         return self.metrics.read_bytes().count(b"\n") if self.metrics.exists() else 0
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write `summary.json`; its presence says that the run is complete."""
+        """Write `summary.json`; its presence means that the run is complete."""
         write_json(self.summary, summary)
 
 

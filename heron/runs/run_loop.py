@@ -1,4 +1,4 @@
-"""Round after round: train, evaluate, record, checkpoint; resumable at any instant."""
+"""Loop over rounds: train, evaluate, record, checkpoint; resumable at any instant."""
 
 import math
 import time
@@ -23,7 +23,7 @@ Observer = Callable[[Metrics], None]
 
 
 class Engine(Protocol):
-    """Trains a federation: the servers, and clients that it reaches in its own way."""
+    """Engine that trains a federation: the servers, and the clients, which each engine reaches in its own way."""
 
     @property
     def servers(self) -> Servers:
@@ -35,19 +35,19 @@ class Engine(Protocol):
         ...
 
     def keep_states_in(self, folder: Path) -> None:
-        """Where what clients keep between rounds is to outlive the process, as far as it lies here."""
+        """Set the folder for client state that must outlive the process, as far as this process holds any."""
         ...
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What the next round depends on, for a checkpoint; files that it names are on the disk by then."""
+        """State that the next round depends on, for a checkpoint; files that it names are already on the disk."""
         ...
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a result of `state`."""
         ...
 
     def checkpointed(self) -> None:
-        """The checkpoint with the present state is in place."""
+        """Take note that the checkpoint with the present state has been written."""
         ...
 
 
@@ -55,15 +55,15 @@ EngineT = TypeVar("EngineT", bound=Engine)
 
 
 class Run(Generic[EngineT]):
-    """An engine, the data that judges it and, where it is to last, a directory.
+    """One run: an engine, the data that judges it and, if results are kept, a directory.
 
     Args:
         federation: the engine with its federation.
         splits: validation and test data.
-        rounds: rounds to run, T.
-        directory: where metrics and checkpoints go; None keeps nothing.
+        rounds: number of rounds, T.
+        directory: directory for metrics and checkpoints; None keeps nothing.
         fingerprint: identifies the configuration; a checkpoint with another one is refused.
-        evaluation_period: rounds from one evaluation to the next; the last round is always evaluated.
+        evaluation_period: number of rounds between two evaluations; the last round is always evaluated.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Run(Generic[EngineT]):
     def restore(self) -> int:
         """Continue from the directory's checkpoint, if there is one; returns the number of finished rounds.
 
-        Metrics are cut back to the checkpoint. A run killed before its first checkpoint starts over.
+        Metrics are truncated to the checkpoint. A run killed before its first checkpoint starts again.
 
         Raises:
             CheckpointError: if the checkpoint is damaged or belongs to another configuration.
@@ -109,13 +109,13 @@ class Run(Generic[EngineT]):
         return finished
 
     def train(self, observe: Observer = lambda _: None) -> list[Metrics]:
-        """Run the rounds that are left.
+        """Run the remaining rounds.
 
         Args:
             observe: called with each round's metrics, after the checkpoint.
 
         Returns:
-            One row per round, those of an earlier session included.
+            One row per round, including those of an earlier session.
         """
         earlier_s = float(self.metrics[-1]["elapsed_s"]) if self.metrics else 0.0
         started = time.perf_counter()
@@ -140,13 +140,13 @@ class Run(Generic[EngineT]):
         }
 
     def finish(self) -> None:
-        """Write `summary.json`, which says that the run is complete."""
-        assert self.directory is not None  # asked for by callers that have one
+        """Write `summary.json`, whose presence means that the run is complete."""
+        assert self.directory is not None  # only callers with a directory call this
         self.directory.write_summary(self.summary())
 
     def save_model(self) -> None:
         """Write the joined model {theta_c, theta_s} to the run directory as safetensors."""
-        assert self.directory is not None  # asked for by callers that have one
+        assert self.directory is not None  # only callers with a directory call this
         joined = self.federation.servers.load_global_model().joined_state_dict()
         content = save({name: tensor.cpu().contiguous().clone() for name, tensor in joined.items()})
         write_atomically(self.directory.model, content)
@@ -198,5 +198,5 @@ class Run(Generic[EngineT]):
 
 
 def _number(value: float) -> float | None:
-    """JSON has no NaN."""
+    """A number for JSON, which has no NaN: None in its place."""
     return None if math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""What the Fed Server makes of a round's replies where some may be wrong on purpose: robust means and bounds.
+"""Robust means and bounds for the Fed Server, if some of a round's replies may be wrong on purpose.
 
 Coordinate-wise median and trimmed mean: "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates",
 Yin, Chen, Ramchandran, Bartlett, ICML 2018 (arXiv 1803.01498), Definitions 1 and 2. Norm bound: "Can You Really
@@ -10,42 +10,42 @@ Backdoor Federated Learning?", Sun, Kairouz, Suresh, McMahan, 2019 (arXiv 1911.0
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from heron.errors import ConfigError
 from heron.wire.averaging import RunningMean
+from heron.wire.groups import AggregationMethod
 
-AggregationMethod = Literal["mean", "median", "trimmed_mean"]
-_SLACK = 1e-9  # so that a share of 0.07 of 100 replies is 7, which in floating point it is not
-_COLUMNS = 1 << 20  # coordinates that are sorted at a time
+_SLACK = 1e-9  # makes 0.07 of 100 replies 7, despite floating point
+_COLUMNS = 1 << 20  # number of coordinates that are sorted at a time
 
 
 class Aggregator(Protocol):
-    """Makes one model of those that arrive."""
+    """Accumulator that makes one model of those added to it."""
 
     def add(self, tensors: Mapping[str, Tensor], weight: float) -> None:
         """Add one model."""
         ...
 
     def take(self) -> dict[str, Tensor]:
-        """What they come to since the last call; empty if there was none."""
+        """The model made of those added since the last call; empty if there were none."""
         ...
 
 
 @dataclass(frozen=True)
 class Aggregation:
-    """How replies become one model; the default is the plain weighted mean, nothing bounded.
+    """Rule by which replies become one model; the default is the weighted mean without a bound.
 
     Attributes:
-        method: `mean`; or, for each coordinate by itself and every reply counting once, `median` or `trimmed_mean`.
-        trim: share of replies that a trimmed mean leaves out at either end, in [0, 0.5), rounded up to whole ones.
-        max_norm: largest Euclidean norm of the change of all trained tensors of a reply together; a larger change is
-            scaled down to it. 0 for no bound. Statistics and counters (`buffers`) are left as they are.
-        max_scalar: largest absolute value of a projected gradient that comes up as a scalar; larger ones are cut to it.
-            0 for no bound.
+        method: `mean`, or `median` or `trimmed_mean`, each per coordinate and with equal weights.
+        trim: share of replies that a trimmed mean drops at either end, in [0, 0.5), rounded up to whole replies.
+        max_norm: largest Euclidean norm of a reply's change of all trained tensors together; a larger change is scaled
+            down to it. 0 for no bound. Statistics and counters (`buffers`) are not bounded.
+        max_scalar: largest absolute value of a projected gradient in a reply of scalars; larger values are clipped to
+            it. 0 for no bound.
 
     Raises:
         ConfigError: if a value is out of range.
@@ -64,18 +64,18 @@ class Aggregation:
                 raise ConfigError(f"expected fed_server.{name} >= 0, found {value}")
 
     def aggregator(self) -> Aggregator:
-        """A new one."""
+        """A new accumulator for this rule."""
         if self.method == "mean":
             return RunningMean()
         return OrderStatistics(0.5 if self.method == "median" else self.trim)
 
     @torch.no_grad()
     def bounded(self, tensors: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], bool]:
-        """Tensors whose change has a norm of at most `max_norm`, and whether theirs was larger.
+        """Scale tensors so that their change has a norm of at most `max_norm`; returns whether it was larger.
 
         Args:
             tensors: trained tensors by name; not changed.
-            start: what they changed from; may hold more.
+            start: the tensors before the change; may contain more.
         """
         if not self.max_norm:
             return tensors, False
@@ -90,20 +90,20 @@ class Aggregation:
         return bounded, True
 
     def bounded_scalars(self, scalars_P: Tensor) -> tuple[Tensor, bool]:
-        """Projected gradients of at most `max_scalar`, shape (P,), and whether one was larger."""
+        """Clip projected gradients, shape (P,), to at most `max_scalar`; returns whether one was larger."""
         if not (self.max_scalar and scalars_P.numel()) or float(scalars_P.abs().max()) <= self.max_scalar:
             return scalars_P, False
         return scalars_P.clamp(-self.max_scalar, self.max_scalar), True
 
 
 class OrderStatistics:
-    """Mean, coordinate by coordinate, of what is left when the smallest and the largest values go.
+    """Mean per coordinate of the values that remain after the smallest and the largest are dropped.
 
-    Holds every reply until `take`. Of one or two replies it is their mean: nobody can be told apart. Integer tensors
-    (BatchNorm's `num_batches_tracked`) become their middle one, the lower of two.
+    Keeps every reply until `take`. For one or two replies it is their mean, since no outlier can be identified. Integer
+    tensors (BatchNorm's `num_batches_tracked`) become their middle value, the lower of two.
 
     Args:
-        trim: share that goes at either end, in [0, 0.5]; one value, or two, are always left: 0.5 is the median.
+        trim: share dropped at either end, in [0, 0.5]; one or two values always remain, so 0.5 is the median.
     """
 
     def __init__(self, trim: float) -> None:
@@ -114,15 +114,15 @@ class OrderStatistics:
         """Add one model.
 
         Args:
-            tensors: by name; every call with the same names and shapes.
-            weight: ignored, a client would only have to claim more examples.
+            tensors: tensors by name; every call with the same names and shapes.
+            weight: ignored, because a client could claim any number of examples.
         """
         del weight
         self._replies.append({name: tensor.detach().clone() for name, tensor in tensors.items()})
 
     @torch.no_grad()
     def take(self) -> dict[str, Tensor]:
-        """What was added since the last call comes to; empty if nothing was."""
+        """The mean of the models added since the last call; empty if there were none."""
         replies, self._replies = self._replies, []
         if not replies:
             return {}
@@ -141,5 +141,5 @@ class OrderStatistics:
 
 
 def _wide(tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    """In which no difference of two finite values overflows."""
+    """A tensor in a dtype in which no difference of two finite values overflows."""
     return tensors[name].double()

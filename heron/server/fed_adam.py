@@ -1,4 +1,4 @@
-"""FedAdam: the Fed Server takes the clients' averaged update for a gradient and makes a step of Adam with it.
+"""FedAdam: the Fed Server treats the clients' averaged update as a gradient and takes a step of Adam with it.
 
 "Adaptive Federated Optimization", Reddi, Charles, Zaheer, Garrett, Rush, Konecny, Kumar, McMahan, ICLR 2021
 (arXiv 2003.00295), Algorithm 2. With x_t the model that was broadcast and x_bar_t the mean of the replies,
@@ -8,7 +8,7 @@
     v_t     = beta2 v_{t-1} + (1 - beta2) Delta_t^2              v_{-1} = tau^2
     x_{t+1} = x_t + eta m_t / (sqrt(v_t) + tau)
 
-There are no bias corrections. The moments live on the server alone, so clients need none that outlives a round.
+There are no bias corrections. The moments exist on the server only, so clients need no state that outlives a round.
 """
 
 import math
@@ -23,13 +23,13 @@ from heron.errors import ConfigError
 
 @dataclass(frozen=True)
 class FedAdam:
-    """A pure function of broadcast model, mean and moments; every product, sum and root is rounded on its own.
+    """A pure function of broadcast model, mean and moments; every product, sum and root is rounded separately.
 
     Attributes:
-        learning_rate: eta, > 0; a coordinate moves by about this much a round.
+        learning_rate: eta, > 0; a coordinate moves by about this much per round.
         beta1: decay of the first moment, in [0, 1).
         beta2: decay of the second moment, in [0, 1).
-        epsilon: tau, > 0, the degree of adaptivity: updates much smaller than it move their coordinate in proportion.
+        epsilon: tau, > 0, the degree of adaptivity: updates much smaller than tau move their coordinate in proportion.
 
     Raises:
         ConfigError: if a value is out of range.
@@ -52,12 +52,12 @@ class FedAdam:
     def step(
         self, broadcast: Mapping[str, Tensor], mean: Mapping[str, Tensor], moments: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """One round's step.
+        """Take one round's step.
 
         Args:
-            broadcast: x_t by name; may hold more than `mean` does.
+            broadcast: x_t by name; may contain more than `mean`.
             mean: x_bar_t by name, floating parameters only.
-            moments: m_{t-1} and v_{t-1} as the last step returned them; empty before the first.
+            moments: m_{t-1} and v_{t-1} as returned by the last step; empty before the first.
 
         Returns:
             x_{t+1} by name, and the new moments under `first/NAME` and `second/NAME`. No argument is changed.
@@ -72,7 +72,7 @@ class FedAdam:
             before = moments.get(f"second/{name}")
             second = (torch.full_like(delta, self.epsilon**2) if before is None else before) * self.beta2
             second.add_((delta * delta).mul_(1.0 - self.beta2))
-            # Vectorised float32 roots are not rounded correctly on every CPU, and a replay may run elsewhere.
+            # Vectorised float32 roots are not rounded correctly on every CPU, and a replay may run on another one.
             root = torch.sqrt(second.double()).to(second.dtype)
             model[name] = broadcast[name] + (first * self.learning_rate).div_(root.add_(self.epsilon))
             updated |= {f"first/{name}": first, f"second/{name}": second}

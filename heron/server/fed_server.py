@@ -1,12 +1,11 @@
-"""The Fed Server: broadcasts what clients train and replaces it by the mean of their replies, or moves it that way.
+"""The Fed Server: broadcasts the clients' model and updates it with the mean of their replies.
 
-What is called the mean here is what `Aggregation` makes of the replies: their weighted mean, or a robust one.
+In this file the mean is the result of `Aggregation`: the weighted mean of the replies, or a robust one.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal
 
 from torch import Tensor
 
@@ -14,48 +13,32 @@ from heron.errors import MessageError, TrainingError
 from heron.server.aggregation import Aggregation
 from heron.server.fed_adam import FedAdam
 from heron.server.finite import LARGEST, LARGEST_FP16, is_within, require_finite
+from heron.server.setup import FedServerSetup
 from heron.wire import Broadcast, ModelBroadcast, Reply
-from heron.wire.update_codec import UpdateCodec
-
-Weighting = Literal["equal", "examples"]
-"""How replies count in a mean: one as much as the other (HERON-SFL), or by their number of examples (FedAvg)."""
+from heron.wire.groups import Averaging
 
 
 class FedServer:
-    """Holds what clients train (and their buffers), broadcasts it and replaces it by the mean of the replies.
+    """Server of the tensors that clients train (and their buffers): it broadcasts them and averages the replies.
 
     Args:
-        model: initial tensors by name; copied.
-        downlink_only: tensors that clients receive and do not send back; copied.
-        weighting: how replies count.
-        optimizer: what makes the next model of the mean; None takes the mean itself.
-        buffers: names in `model` that are averaged whatever the optimizer: statistics and counters.
-        codec: how tensors travel; None for as they are.
-        aggregation: what the mean is, and how far one reply may go.
+        setup: the model that clients train, copied, and the way from their replies to the next one.
 
     Attributes:
         moments: state of the optimizer by name; empty before its first step.
-        num_bounded: replies of the latest round that went further than they may.
+        num_bounded: number of replies of the latest round that exceeded a bound.
     """
 
-    def __init__(
-        self,
-        model: Mapping[str, Tensor],
-        downlink_only: Mapping[str, Tensor] | None = None,
-        weighting: Weighting = "equal",
-        optimizer: FedAdam | None = None,
-        buffers: Collection[str] = (),
-        codec: UpdateCodec | None = None,
-        aggregation: Aggregation | None = None,
-    ) -> None:
-        self.model = {name: tensor.detach().clone() for name, tensor in model.items()}
-        self.downlink_only = {name: tensor.detach().clone() for name, tensor in (downlink_only or {}).items()}
+    def __init__(self, setup: FedServerSetup) -> None:
+        averaging = setup.averaging
+        self.model = {name: tensor.detach().clone() for name, tensor in setup.model.items()}
+        self.downlink_only = {name: tensor.detach().clone() for name, tensor in setup.downlink_only.items()}
         self.moments: dict[str, Tensor] = {}
-        self._weighting = weighting
-        self._optimizer = optimizer
-        self._buffers = frozenset(buffers)
-        self._codec = codec
-        self.aggregation = aggregation or Aggregation()
+        self._weighting = setup.weighting
+        self._optimizer = _fed_adam(averaging) if averaging.optimizer == "adam" else None
+        self._buffers = frozenset(setup.buffers)
+        self._codec = setup.codec
+        self.aggregation = Aggregation(averaging.aggregation, averaging.trim, averaging.max_norm, averaging.max_scalar)
         self.num_bounded = 0
         self._mean = self.aggregation.aggregator()
         self._losses: list[float] = []
@@ -66,34 +49,34 @@ class FedServer:
         return self.snapshot(round_index, client_id)
 
     def snapshot(self, round_index: int, client_id: int) -> ModelBroadcast:
-        """The same for a client of which nothing is known: all that it needs."""
+        """A broadcast for a client of unknown state: everything that the client needs."""
         return ModelBroadcast(round_index, client_id, self.packed(self.global_model()))
 
     def packed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors as they go down."""
+        """Tensors as encoded for the downlink."""
         return tensors if self._codec is None else self._codec.pack_model(tensors)
 
     def global_model(self) -> dict[str, Tensor]:
-        """What clients start a round from, by name; the tensors themselves."""
+        """Tensors that clients start a round from, by name; not copies."""
         return self.model | self.downlink_only
 
     def replace(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put tensors that another server has made in the place of those of the same names."""
+        """Replace tensors by those that another server has made, by name."""
         for held in (self.model, self.downlink_only):
             held.update({name: tensor for name, tensor in tensors.items() if name in held})
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """What the next round depends on: groups of tensors by name, the tensors themselves."""
+        """State that the next round depends on: groups of tensors by name, not copies."""
         return {"fed_server": self.model, "downlink_only": self.downlink_only, "fed_moments": self.moments}
 
     def load_state(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Continue from what `state` returned, in which groups without tensors may be absent."""
+        """Continue from a result of `state`, in which groups without tensors may be absent."""
         self.model = dict(groups.get("fed_server", {}))
         self.downlink_only = dict(groups.get("downlink_only", {}))
         self.moments = dict(groups.get("fed_moments", {}))
 
     def weight(self, reply: Reply) -> float:
-        """How much a reply counts."""
+        """Weight of a reply in the mean."""
         return 1.0 if self._weighting == "equal" else float(reply.num_examples)
 
     def accept(self, reply: Reply) -> None:
@@ -113,13 +96,13 @@ class FedServer:
         self._losses.append(float(reply.train_loss))
 
     def average(self) -> tuple[float, int]:
-        """Make the mean of the round's replies the global model, or step towards it; without a reply it stays.
+        """Make the mean of the round's replies the global model, or step towards it; without a reply keep the model.
 
         Returns:
             The clients' mean local loss (NaN without one) and the number of replies.
 
         Raises:
-            TrainingError: if the model would not be finite any longer; it is then as it was.
+            TrainingError: if the model would no longer be finite; the model is then unchanged.
         """
         mean, moments = self._mean.take(), self.moments
         if mean and self._optimizer is not None:
@@ -135,7 +118,7 @@ class FedServer:
         return (sum(losses) / len(losses) if losses else math.nan), len(losses)
 
     def check(self, reply: Reply) -> None:
-        """Refuse what `accept` would refuse, and change nothing.
+        """Refuse what `accept` would refuse, without changing anything.
 
         Raises:
             MessageError: if its tensors are not those of the model.
@@ -144,7 +127,7 @@ class FedServer:
         self._checked(reply)
 
     def save_point(self) -> Callable[[], None]:
-        """A function that undoes what happens from now on; a new global model is made of new tensors."""
+        """Return a function that undoes all later changes; a new global model is made of new tensors."""
         model, downlink_only, moments = dict(self.model), dict(self.downlink_only), dict(self.moments)
 
         def undo() -> None:
@@ -156,7 +139,7 @@ class FedServer:
         return undo
 
     def _checked(self, reply: Reply) -> Reply:
-        """The reply with its tensors unpacked."""
+        """Check a reply and unpack its tensors."""
         loss = float(reply.train_loss)
         if self._codec is not None:
             reply = replace(reply, model=self._codec.unpack_update(reply.model, self.model))
@@ -176,6 +159,10 @@ class FedServer:
                 f"check its data"
             )
         return reply
+
+
+def _fed_adam(averaging: Averaging) -> FedAdam:
+    return FedAdam(averaging.learning_rate, averaging.beta1, averaging.beta2, averaging.epsilon)
 
 
 def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:

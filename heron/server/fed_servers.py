@@ -1,4 +1,4 @@
-"""Which Fed Server a run has."""
+"""Choice of the Fed Server of a run."""
 
 from heron.errors import ConfigError
 from heron.server.fed_server import FedServer
@@ -7,43 +7,35 @@ from heron.server.setup import FedServerSetup
 
 
 def make_fed_server(setup: FedServerSetup) -> FedServer:
-    """The Fed Server of a run: one that replays where replies tell something by scalars.
+    """Make the Fed Server of a run: one that replays scalars if replies contain any.
 
     Raises:
-        ConfigError: if a robust mean or a bound is asked for and nothing travels that it would be about.
+        ConfigError: if a robust mean or a bound is set that applies to nothing that travels.
     """
     _check_aggregation(setup)
     if setup.replayed:
         return ScalarFedServer(setup)
-    return FedServer(
-        setup.model,
-        setup.downlink_only,
-        setup.weighting,
-        optimizer=setup.optimizer,
-        buffers=setup.buffers,
-        codec=setup.codec,
-        aggregation=setup.aggregation,
-    )
+    return FedServer(setup)
 
 
 def _check_aggregation(setup: FedServerSetup) -> None:
-    aggregation = setup.aggregation
-    if setup.weighting != "equal" and (aggregation.max_norm or aggregation.max_scalar):
+    averaging = setup.averaging
+    if setup.weighting != "equal" and (averaging.max_norm or averaging.max_scalar):
         raise ConfigError(
             f"expected clients.weighting=equal with fed_server.max_norm or max_scalar, found {setup.weighting}: a "
             f"client could claim the weight that it is not to have; set it, or no bound"
         )
     if not setup.replayed:
-        if aggregation.max_scalar:
+        if averaging.max_scalar:
             raise ConfigError(
-                f"expected fed_server.max_scalar=0 where replies hold no scalars, found {aggregation.max_scalar}; set "
+                f"expected fed_server.max_scalar=0 where replies hold no scalars, found {averaging.max_scalar}; set "
                 f"fed_server.max_norm, or update=scalars"
             )
         return
     rest = setup.model.keys() - set(setup.replayed)
     for key, is_set, tensors in (
-        (f"aggregation={aggregation.method}", aggregation.method != "mean", rest),
-        (f"max_norm={aggregation.max_norm}", aggregation.max_norm > 0, rest - set(setup.buffers)),
+        (f"aggregation={averaging.aggregation}", averaging.aggregation != "mean", rest),
+        (f"max_norm={averaging.max_norm}", averaging.max_norm > 0, rest - set(setup.buffers)),
     ):
         if is_set and not tensors:
             raise ConfigError(

@@ -19,7 +19,7 @@ def is_within(tensor: Tensor, largest: float) -> bool:
 
 
 def require_finite(tensors: Mapping[str, Tensor]) -> None:
-    """Refuse a global model that nobody could go on with.
+    """Refuse a global model that training could not continue from.
 
     Raises:
         TrainingError: if a value is NaN or infinite.

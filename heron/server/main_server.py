@@ -1,7 +1,7 @@
-"""The Main Server: trains theta_s by ordinary backpropagation from smashed data, upload after upload.
+"""The Main Server: trains theta_s by ordinary backpropagation from smashed data, one upload after another.
 
-One model, sequential, as in SFLV2 (Thapa et al., AAAI 2022) and HERON-SFL; algorithms whose server does more derive
-from it.
+It has one model and trains sequentially, as in SFLV2 (Thapa et al., AAAI 2022) and HERON-SFL; algorithms whose server
+does more derive from it.
 """
 
 import math
@@ -21,7 +21,7 @@ from heron.wire import Answer, CutGradient, ProbeData, SmashedData, Upload
 
 
 class MainServer:
-    """Holds theta_s and trains it on smashed data, one model for all clients.
+    """Owner of theta_s, which it trains on smashed data: one model for all clients.
 
     Args:
         setup: server part, loss and optimiser.
@@ -31,24 +31,24 @@ class MainServer:
         self.module = setup.split.server
         self.criterion = setup.criterion
         trainable = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
-        self._descent = Descent(trainable, setup.optimizer)
-        self._learning_rate = setup.learning_rate
+        self._descent = Descent(trainable, setup.settings.optimizer)
+        self._learning_rate = setup.settings.learning_rate
         self._run_seed = setup.run_seed
         self._stochastic = is_stochastic(self.module)
-        self._reuse = setup.reuse
-        self._buffer = UploadBuffer(setup.buffer_size)
+        self._reuse = setup.settings.reuse
+        self._buffer = UploadBuffer(setup.settings.buffer_size)
         self._losses: list[Tensor] = []
 
     def receive(self, upload: Upload) -> None:
-        """Train on an upload as it came, then, where it is asked for, on some of those that were kept.
+        """Train on a new upload, then, if reuse is configured, on some that were kept.
 
         Raises:
-            MessageError: if it is of a probe, or damaged.
+            MessageError: if the upload is a probe's, or damaged.
         """
         self.train(clean_upload(upload))
         if not self._reuse:
             return
-        assert not isinstance(upload, ProbeData)  # refused just before
+        assert not isinstance(upload, ProbeData)  # refused above
         self._buffer.add(upload)
         place = (upload.round_index, upload.client_id, upload.local_step)
         drawn = self._buffer.draw(derive_seed("server reuse", self._run_seed, *place), self._reuse)
@@ -56,14 +56,14 @@ class MainServer:
             self._step(kept.smashed.to(self._device()), kept, (*place, number))
 
     def train(self, upload: SmashedData) -> None:
-        """One step of backpropagation from z (HERON-SFL, round step 3); nothing goes back."""
+        """Take one step of backpropagation from z (HERON-SFL, round step 3); nothing is sent back."""
         self._losses.append(self._step(upload.smashed.to(self._device()), upload))
 
     def answer(self, upload: Upload) -> Answer:
-        """One step of backpropagation from z, and d loss / d z at the parameters before it.
+        """Take one step of backpropagation from z, and return d loss / d z at the parameters before the step.
 
         Raises:
-            MessageError: if the upload is of a probe.
+            MessageError: if the upload is a probe's.
         """
         upload = clean_upload(upload)
         smashed = upload.smashed.to(self._device()).detach().requires_grad_()
@@ -72,21 +72,21 @@ class MainServer:
         return CutGradient(upload.round_index, upload.client_id, upload.local_step, smashed.grad)
 
     def begin_client(self) -> None:
-        """A client's uploads are about to come."""
+        """Prepare for a client's uploads."""
 
     def end_client(self, weight: float) -> None:
-        """A client's reply has come; it counts with `weight` in the round's means."""
+        """Finish a client whose reply has come; it counts with `weight` in the round's means."""
 
     def end_round(self, round_index: int, fed_server: FedServer) -> None:
-        """All clients are through."""
+        """Finish the round after its last client."""
 
     def after_average(self, round_index: int, fed_server: FedServer) -> None:
-        """The Fed Server holds the next round's model; what the Main Server has for the clients goes into it."""
+        """Give the Fed Server, which holds the next round's model, the tensors that the Main Server has for clients."""
 
     def save_point(self) -> Callable[[], None]:
-        """A function that undoes every step made from now on: what a client that is refused has taught is forgotten.
+        """Return a function that undoes all later steps, so that a refused client leaves no trace.
 
-        Holds a copy of theta_s and of the optimiser state as long as it lives.
+        The function holds a copy of theta_s and of the optimiser state as long as it exists.
         """
         state = {name: tensor.clone() for name, tensor in self.state().items()}
         num_losses = len(self._losses)
@@ -98,15 +98,15 @@ class MainServer:
         return undo
 
     def is_finite(self) -> bool:
-        """Whether every loss since the last `take_mean_loss`, and every parameter, is finite."""
+        """Return whether every loss since the last `take_mean_loss`, and every parameter, is finite."""
         tensors = [*self._losses, *self.module.parameters()]
         return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
     def take_mean_loss(self) -> float:
-        """Mean training loss since the last call, of uploads as they came; NaN if there was none.
+        """Mean training loss since the last call, over new uploads only; NaN if there were none.
 
         Raises:
-            TrainingError: if it, or a parameter, is not finite.
+            TrainingError: if the loss, or a parameter, is not finite.
         """
         if not self._losses:
             return math.nan
@@ -120,7 +120,7 @@ class MainServer:
         return mean
 
     def state(self) -> dict[str, Tensor]:
-        """theta_s, buffers, optimiser state and kept uploads, nothing that is frozen; the tensors themselves."""
+        """The tensors of theta_s, buffers, optimiser state and kept uploads; nothing frozen, not copies."""
         return (
             {f"module/{name}": tensor for name, tensor in self._changing().items()}
             | {f"optimizer/{key}": value for key, value in self._descent.state().items()}
@@ -128,7 +128,7 @@ class MainServer:
         )
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what `state` returned; the tensors are copied."""
+        """Continue from a result of `state`; the tensors are copied."""
         groups: dict[str, dict[str, Tensor]] = {"module": {}, "optimizer": {}, "uploads": {}}
         for key, value in state.items():
             part, _, rest = key.partition("/")
@@ -140,7 +140,7 @@ class MainServer:
         self._descent.load_state({key: value.clone() for key, value in groups["optimizer"].items()})
 
     def _step(self, smashed: Tensor, upload: SmashedData, again: tuple[int, ...] = ()) -> Tensor:
-        """One step of backpropagation; returns the loss. `again` tells the visits of a kept upload apart."""
+        """Take one step of backpropagation and return the loss; `again` distinguishes visits of a kept upload."""
         loss = self._loss(smashed, upload.labels.to(smashed.device), upload, again)
         loss.backward()  # type: ignore[no-untyped-call]
         self._descent.step(self._learning_rate)

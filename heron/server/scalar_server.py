@@ -1,13 +1,14 @@
-"""A Fed Server to which zeroth-order learning comes up as scalars, and goes down as scalars where they are smaller.
+"""A Fed Server for zeroth-order learning: scalars on the uplink, and on the downlink if they are smaller than tensors.
 
-It replays what each client did, which gives the client's parameters bit for bit, and takes the same mean of them in the
-same order as it would of models that were sent. Where clients share directions in seed groups the scalars are summed
-first and their sum is replayed once (`heron.wire.walks`). Tensors that scalars do not tell travel beside them.
+It replays each client's steps, which gives the client's parameters bit for bit, and takes their mean in the same order
+as it would for models that were sent. If clients share directions in seed groups, the scalars are summed first and
+their sum is replayed once (`heron.wire.walks`). Tensors that are not replayed from scalars travel next to them.
 
 `P` probes of all local steps of a client.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -23,34 +24,27 @@ from heron.wire.walks import Replayer, RoundWalks, Walk, schedule_of, summed
 
 _THETA = "replayed"
 _LOG = "walk_log"
-_MAX_EXAMPLES = 2**31 - 1  # weights lie in int32 where a log is sent
+_MAX_EXAMPLES = 2**31 - 1  # weights are int32 in a log that is sent
 
 
 class ScalarFedServer(FedServer):
-    """Averages what it replays; a client that was there before is sent what happened since, if that is smaller.
+    """Fed Server that averages replayed parameters; a known client is sent a log of later steps, if that is smaller.
 
     Args:
-        setup: what clients train, and which of it they tell by scalars; seed and hyperparameters of the clients.
+        setup: tensors of the clients, and those among them that are replayed; seed and hyperparameters of the clients.
 
     Raises:
-        ConfigError: if the mean is to be given to an optimiser, whose steps clients could not repeat.
+        ConfigError: if an optimizer is set for the mean, since clients could not repeat its steps.
     """
 
     def __init__(self, setup: FedServerSetup) -> None:
-        if setup.optimizer is not None:
+        if setup.averaging.optimizer != "average":
             raise ConfigError(
                 "expected fed_server.optimizer=average where clients send scalars, whose mean others replay; "
                 "found another one"
             )
         rest = {name: tensor for name, tensor in setup.model.items() if name not in setup.replayed}
-        super().__init__(
-            rest,
-            setup.downlink_only,
-            setup.weighting,
-            buffers=setup.buffers,
-            codec=setup.codec,
-            aggregation=setup.aggregation,
-        )
+        super().__init__(replace(setup, model=rest))
         self.theta = {name: setup.model[name].detach().clone() for name in setup.replayed}
         self._replayer = Replayer(setup.run_seed, setup.client)
         self._seed_groups = setup.client.seed_groups
@@ -61,7 +55,7 @@ class ScalarFedServer(FedServer):
         self._digests: dict[int, int] = {}
 
     def broadcast(self, round_index: int, client_id: int) -> Broadcast:
-        """What the client has missed, if it is known what the client holds and a snapshot is not smaller."""
+        """A log of the steps that a client missed, if its state is known and the log is smaller; else a snapshot."""
         self._round_index = round_index
         rest = self.packed(self.model | self.downlink_only)
         snapshot = ModelBroadcast(round_index, client_id, self.theta | rest)
@@ -74,16 +68,16 @@ class ScalarFedServer(FedServer):
         return scalars if _num_bytes(scalars) < _num_bytes(snapshot) else snapshot
 
     def global_model(self) -> dict[str, Tensor]:
-        """What clients start a round from, by name; the tensors themselves."""
+        """Tensors that clients start a round from, by name; not copies."""
         return self.theta | super().global_model()
 
     def check(self, reply: Reply) -> None:
-        """Refuse what `accept` would refuse, and change nothing."""
+        """Refuse what `accept` would refuse, without changing anything."""
         self._scalars(reply)
         super().check(reply)
 
     def save_point(self) -> Callable[[], None]:
-        """As of every Fed Server."""
+        """Return a function that undoes all later changes."""
         undo_rest, theta, log = super().save_point(), dict(self.theta), self._log.state()
 
         def undo() -> None:
@@ -96,11 +90,11 @@ class ScalarFedServer(FedServer):
         return undo
 
     def accept(self, reply: Reply) -> None:
-        """Note what the client did; its other tensors go to their mean.
+        """Record the client's steps; its other tensors are added to their mean.
 
         Raises:
-            MessageError: if it does not hold q scalars for each step, or other tensors than it should.
-            TrainingError: if one is not finite.
+            MessageError: if it does not contain q scalars for each step, or has the wrong tensors.
+            TrainingError: if a value is not finite.
         """
         scalars_P = self._scalars(reply)
         super().accept(reply)
@@ -112,10 +106,10 @@ class ScalarFedServer(FedServer):
         self._log.acknowledge(reply.client_id, reply.round_index)
 
     def average(self) -> tuple[float, int]:
-        """Theta <- the mean of what the clients became; the other tensors likewise; without a reply all stays.
+        """Replace theta by the mean of the replayed parameters, and other tensors by theirs; without a reply keep both.
 
         Raises:
-            TrainingError: if theta is not finite any longer.
+            TrainingError: if theta is no longer finite.
         """
         walks, self._walks = self._walks, []
         if self._seed_groups:
@@ -129,7 +123,7 @@ class ScalarFedServer(FedServer):
         return outcome
 
     def replace(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put tensors that another server has made in the place of those of the same names; no log leads to them."""
+        """Replace tensors by those that another server has made, by name; logs do not contain them."""
         super().replace(tensors)
         changed = {name: tensor for name, tensor in tensors.items() if name in self.theta}
         if changed:
@@ -138,13 +132,13 @@ class ScalarFedServer(FedServer):
             self._digests.clear()
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """What the next round depends on: groups of tensors by name."""
+        """State that the next round depends on: groups of tensors by name."""
         return super().state() | {_THETA: self.theta, _LOG: self._log.state()}
 
     def load_state(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a result of `state`."""
         super().load_state(groups)
-        self.theta = {name: groups[_THETA][name] for name in self.theta}  # a file forgets the order
+        self.theta = {name: groups[_THETA][name] for name in self.theta}  # a file does not keep the order
         self._log.load_state(groups[_LOG])
         self._digests.clear()
 
@@ -154,7 +148,7 @@ class ScalarFedServer(FedServer):
         return self._digests[round_index]
 
     def _scalars(self, reply: Reply) -> Tensor:
-        """Its projected gradients, shape (P,), on the host."""
+        """Check a reply's projected gradients and return them, shape (P,), on the host."""
         who = f"client {reply.client_id} in round {reply.round_index}"
         if not isinstance(reply, ScalarReply):
             raise MessageError(

@@ -1,4 +1,4 @@
-"""Uploads on the Main Server: unpacked to train on, and kept, as they came, to train on again."""
+"""Uploads on the Main Server: unpacked for training, and kept as received for training again."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -14,10 +14,10 @@ _PACKED = "packed/"
 
 
 class UploadBuffer:
-    """The last uploads, packed where they came packed.
+    """Buffer of the last uploads, as received.
 
     Args:
-        size: how many, >= 1; the oldest leaves.
+        size: number of uploads, >= 1; the oldest is dropped.
     """
 
     def __init__(self, size: int) -> None:
@@ -28,17 +28,17 @@ class UploadBuffer:
         self._kept.append(upload)
 
     def draw(self, seed: int, count: int) -> Iterator[SmashedData]:
-        """Uploads to train on, drawn uniformly with replacement and unpacked one at a time.
+        """Draw uploads uniformly with replacement and unpack them one at a time.
 
         Args:
-            seed: of the draw.
-            count: how many; at least one upload is kept.
+            seed: seed of the draw.
+            count: number of uploads to draw; at least one upload is kept.
         """
         for index in np.random.default_rng(seed).integers(len(self._kept), size=count):
             yield clean_upload(self._kept[index])
 
     def state(self) -> dict[str, Tensor]:
-        """What is kept by name, oldest first; the tensors themselves."""
+        """Tensors of the kept uploads by name, oldest first; not copies."""
         state: dict[str, Tensor] = {}
         for index, upload in enumerate(self._kept):
             place = (upload.round_index, upload.client_id, upload.local_step)
@@ -51,7 +51,7 @@ class UploadBuffer:
         return state
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a result of `state`."""
         uploads: dict[int, dict[str, Tensor]] = {}
         for key, tensor in state.items():
             index, _, name = key.partition("/")
@@ -68,10 +68,10 @@ class UploadBuffer:
 
 
 def clean_upload(upload: Upload) -> SmashedData:
-    """The upload, unpacked, where it is one to train on.
+    """Unpack an upload that can be trained on.
 
     Raises:
-        MessageError: if it is of a probe, or damaged.
+        MessageError: if the upload is a probe's, or damaged.
     """
     if isinstance(upload, PackedData):
         return unpack_upload(upload)

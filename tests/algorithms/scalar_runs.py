@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from heron.costs.settings import FederationSettings
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
 from heron.client.attendance import Attendance, Reliability
-from heron.costs.settings import FederationSettings
 from heron.data import Splits
 from heron.engines.in_process import Federation
 from heron.runs.run_directory import RunDirectory

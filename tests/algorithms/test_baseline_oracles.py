@@ -5,11 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.server.setup import Alignment
 from heron.split import SplitModel

@@ -5,11 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.data import batch_indices
 from heron.engines.in_process import Federation
 from heron.seeds import derive_seed

@@ -6,13 +6,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
 from heron.client.attendance import Reliability
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError, MessageError, TrainingError
 from heron.split import SplitModel

@@ -7,12 +7,12 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.wire.learning import ClientSettings
 from heron.wire.walks import Replayer, RoundWalks, Walk, schedule_of, summed

@@ -8,6 +8,10 @@ from heron.analysis import PERPLEXITY, RunGroup, gain_recovered, row_label, summ
 from heron.errors import ReportError
 
 
+def compared(groups: list[RunGroup]) -> list[dict]:
+    return summarise(groups, lower="frozen", upper="cse_fsl")
+
+
 def summary(value: float | None, smashed: int, measure: str = "test_accuracy") -> dict:
     return {
         measure: value,
@@ -31,7 +35,7 @@ def test_rows_hold_means_and_standard_errors() -> None:
         "cse_fsl": [summary(1.0, 1)],
     }
     groups = [RunGroup(name, {}, summaries, {"flops_per_step": len(name)}) for name, summaries in runs.items()]
-    heron, frozen, first_order = summarise(groups)
+    heron, frozen, first_order = compared(groups)
     assert (heron["algorithm"], heron["label"], heron["settings"]) == ("heron", "heron", {})
     assert heron["client_cost"] == {"flops_per_step": 5}
     assert heron["test_accuracy"] == pytest.approx(0.75)
@@ -59,7 +63,7 @@ def test_rows_of_runs_judged_by_perplexity() -> None:
         RunGroup(name, {}, [summary(value, 1, "test_perplexity") for value in values], {})
         for name, values in runs.items()
     ]
-    heron, frozen, _ = summarise(groups)
+    heron, frozen, _ = compared(groups)
     assert heron["test_perplexity"] == 32
     assert heron["test_perplexity_standard_error"] == pytest.approx(2)  # half the distance
     assert heron["test_perplexities"] == [30, 34]
@@ -70,7 +74,7 @@ def test_rows_of_runs_judged_by_perplexity() -> None:
 
 def test_a_seed_that_diverged_leaves_no_mean() -> None:
     groups = [RunGroup("heron", {}, [summary(value, 1, "test_perplexity") for value in (30.0, None)], {})]
-    (row,) = summarise(groups)
+    (row,) = compared(groups)
     assert row["test_perplexities"] == [30, None]
     assert (row["test_perplexity"], row["test_perplexity_standard_error"]) == (None, None)
 
@@ -81,7 +85,7 @@ def test_measures_are_never_mixed() -> None:
         RunGroup("frozen", {}, [summary(9, 1, "test_perplexity")], {}),
     ]
     with pytest.raises(ReportError, match="one measure, found accuracy and perplexity"):
-        summarise(groups)
+        compared(groups)
 
 
 def test_gains_compare_runs_of_equal_settings() -> None:
@@ -98,7 +102,7 @@ def test_gains_compare_runs_of_equal_settings() -> None:
         RunGroup(algorithm, {"estimator.probes": probes}, [summary(accuracy, 1)], {})
         for (algorithm, probes), accuracy in accuracies.items()
     ]
-    one, four, *_, without_controls = summarise(groups)
+    one, four, *_, without_controls = compared(groups)
     assert one["gain_recovered"] == pytest.approx(0.5)  # (7 - 5) / (9 - 5)
     assert four["gain_recovered"] == pytest.approx(0.25)  # (7 - 6) / (10 - 6)
     assert without_controls["gain_recovered"] is None

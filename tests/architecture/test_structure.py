@@ -13,6 +13,7 @@ FLOORS = {
     "errors": 0,
     "seeds": 0,
     "files": 0,
+    "ranges": 0,
     "arrays": 0,
     "tensors": 1,
     "faces": 0,

@@ -153,7 +153,7 @@ def test_a_damaged_summary_says_how_to_go_on(folder, tmp_path, capsys, content):
     assert main([*ARGUMENTS, "--out", str(out)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert str(path) in line
-    assert line.endswith("remove it, and the run goes on from its checkpoint")
+    assert line.endswith("remove it, and the run continues from its checkpoint")
     path.unlink()
     assert main([*ARGUMENTS, "--out", str(out)]) == 0
     assert path.read_text() == whole

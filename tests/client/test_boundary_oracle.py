@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import ALGORITHMS
 from heron.client.first_order import LocalLossClient
 from heron.client.round import finish
-from heron.costs.settings import FederationSettings
 from heron.data import Batch
 from heron.engines.in_process import Federation
 from heron.seeds import StepKey

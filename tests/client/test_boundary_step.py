@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import ALGORITHMS
 from heron.client.round import finish
 from heron.config import build_federation, load_splits, recipe_config
-from heron.costs.settings import FederationSettings
 from heron.data import Batch
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client

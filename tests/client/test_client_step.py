@@ -38,6 +38,8 @@ def batch(size: int = 6, seed: int = 0) -> Batch:
 
 def learner(name: str, split: SplitModel, *, micro_batch: int | None = None, **settings):
     algorithm = ALGORITHMS[name]
+    if len(algorithm.optimizers) == 1:
+        settings |= {"optimizer": algorithm.optimizers[0]}
     chosen = algorithm.client_settings(ClientSettings(**settings))
     return algorithm.torch_client(split, cross_entropy, chosen, micro_batch=micro_batch)[1]
 

@@ -6,11 +6,11 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
 from heron.errors import SplitError

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.data import Splits
 from heron.engines.in_process import Federation
 from heron.runs.checkpoint import load_checkpoint

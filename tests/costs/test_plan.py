@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -12,7 +13,6 @@ from heron.algorithms import ALGORITHMS
 from heron.costs.client_step import ExampleShape, StepCost
 from heron.costs.plan import largest_exact, plan_step
 from heron.costs.profile import profile_step
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
 from heron.errors import ConfigError, SplitError

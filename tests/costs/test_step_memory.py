@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
 from heron.metering import measure_memory

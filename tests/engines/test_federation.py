@@ -6,9 +6,9 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError, TrainingError
 from tests.conformance.test_algorithms import examples, federation, partition, split_model

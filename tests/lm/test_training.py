@@ -13,13 +13,14 @@ from torch.nn.functional import cross_entropy
 pytest.importorskip("transformers", reason="language models come from transformers")
 pytest.importorskip("peft", reason="LoRA comes from peft")
 
+from heron.costs.settings import FederationSettings
+
 from heron.algorithms import ALGORITHMS
 from heron.client.round import finish
 from heron.client.torch_runtime.network import LocalNetwork
 from heron.costs.client_step import ExampleShape, StepCost
 from heron.costs.plan import plan_step
 from heron.costs.profile import profile_step
-from heron.costs.settings import FederationSettings
 from heron.data import Batch, TokenSequences, fetch
 from heron.engines.in_process import Federation
 from heron.errors import HeronError

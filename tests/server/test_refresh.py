@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import ALGORITHMS
 from heron.cli.main import main
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError
 from heron.runs.run_directory import RunDirectory

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from heron.costs.settings import FederationSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.errors import MessageError, TrainingError
 from heron.wire import ClientReply, ScalarReply

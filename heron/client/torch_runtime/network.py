@@ -99,10 +99,11 @@ class LocalNetwork:
 
     def pieces(self, batch: TensorBatch) -> Iterator[tuple[Tensor, Tensor, float | Tensor]]:
         """Yield micro-batches as (inputs, labels, weight of their mean in the batch's mean)."""
+        inputs, labels = batch.inputs, batch.labels
         size = self.micro_batch or len(batch)
         for start in range(0, len(batch), size):
-            labels = batch.labels[start : start + size]
-            yield batch.inputs[start : start + size], labels, _share(labels, batch.labels)
+            piece = labels[start : start + size]
+            yield inputs[start : start + size], piece, _share(piece, labels)
 
     def clean_pass(
         self, batch: TensorBatch, seed: int, each_loss: Callable[[Tensor], None] | None = None
@@ -154,7 +155,7 @@ class LocalNetwork:
         The edge does not hold the smashed data: once popped and handed over, its room is free.
         """
         with torch.enable_grad(), self.randomness(seed):
-            smashed = self.smash(batch.inputs)
+            smashed = self.smash(as_tensor(batch.inputs))
         return [smashed.detach()], get_gradient_edge(smashed)
 
     def randomness(self, seed: int) -> AbstractContextManager[None]:

@@ -1,32 +1,12 @@
-"""The sections about what travels between clients and servers, and how long that would take."""
+"""Settings of what lies between the parties: the packing of messages, simulated lines and devices."""
 
-from typing import Annotated
+from dataclasses import dataclass
 
-from pydantic import BeforeValidator, Field, PlainSerializer
-
-from heron.config.section import NonNegativeFloat, NonNegativeInt, PositiveFloat, Section
-from heron.wire import Codec
+from heron.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat, Share
 
 
-def _tuple(value: object) -> object:
-    """TOML has lists; a configuration that can be hashed has none."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-class SmashedConfig(Section):
-    """How clients write the smashed data that they upload; hosl's clients have the defaults only.
-
-    Attributes:
-        codec: bits of a value: `fp32` and `fp16`, or `int8`, `int4` and `dither6` (8/3 bits) per channel with random
-            rounding.
-        zstd: lossless compression on top, tensor by tensor where it pays.
-    """
-
-    codec: Codec
-    zstd: bool
-
-
-class DeviceConfig(Section):
+@dataclass(frozen=True)
+class DeviceProfile:
     """A class of devices: a table of a profile file, whose heading is the name.
 
     Attributes:
@@ -44,12 +24,13 @@ class DeviceConfig(Section):
     downlink_mbps: NonNegativeFloat
     latency_ms: NonNegativeFloat
     speed: PositiveFloat
-    share: Annotated[float, Field(ge=0, le=1)]
-    clients: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_tuple), PlainSerializer(list)]
+    share: Share
+    clients: tuple[NonNegativeInt, ...]
 
 
-class LinkConfig(Section):
-    """The link between clients and servers: how messages are packed, and what time they would take.
+@dataclass(frozen=True)
+class Network:
+    """Section `[link]`: how messages are packed, and the time that they would take on lines and devices.
 
     Time is simulated where one of the numbers is not 0, or there are classes of devices; bytes do not depend on it.
 
@@ -64,14 +45,14 @@ class LinkConfig(Section):
         devices: what the profile holds, instead of the rates and the latency above.
     """
 
-    bundle: bool
-    uplink_mbps: NonNegativeFloat
-    downlink_mbps: NonNegativeFloat
-    latency_ms: NonNegativeFloat
-    client_gflops: NonNegativeFloat
-    server_gflops: NonNegativeFloat
-    profile: str
-    devices: Annotated[tuple[DeviceConfig, ...], BeforeValidator(_tuple), PlainSerializer(list)]
+    bundle: bool = False
+    uplink_mbps: NonNegativeFloat = 0.0
+    downlink_mbps: NonNegativeFloat = 0.0
+    latency_ms: NonNegativeFloat = 0.0
+    client_gflops: NonNegativeFloat = 0.0
+    server_gflops: NonNegativeFloat = 0.0
+    profile: str = ""
+    devices: tuple[DeviceProfile, ...] = ()
 
     @property
     def takes_time(self) -> bool:

@@ -1,0 +1,243 @@
+"""Settings of a run: each is defined here, once, in the group that is its section of a TOML file.
+
+A configuration, the engines, both servers, the clients and `heron.train` hold these very objects. A zero means "none"
+or "all", as each field says. Nothing is checked here: `heron.config` validates what comes from outside.
+"""
+
+import os
+from dataclasses import dataclass, field
+from typing import Literal
+
+from heron.ranges import (
+    HalfShare,
+    NonNegativeFloat,
+    NonNegativeInt,
+    NumBytes,
+    NumThreads,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Seed,
+)
+from heron.wire.network import Network
+from heron.wire.payload import COMPRESSED, Codec
+from heron.zo.kernels import KernelName
+from heron.zo.probes import Scheme
+from heron.zo.rules import OptimizerName
+from heron.zo.stream import Distribution
+
+Update = Literal["dense", "scalars"]
+Weighting = Literal["equal", "examples"]
+AggregationMethod = Literal["mean", "median", "trimmed_mean"]
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Section `[clients]`: the population of clients.
+
+    Attributes:
+        total: number of clients, N.
+        per_round: participants of a round; 0 for all.
+        partition: `iid`, `dirichlet` (label skew) or `natural` (as the data are grouped, e.g. by restaurant).
+        alpha: concentration of the Dirichlet partition, > 0; small is skewed.
+        weighting: how clients count in the round's mean: `equal` (HERON-SFL), or by their number of `examples`
+            (FedAvg).
+        dropout: probability that a participant vanishes during its round, in [0, 1).
+        stragglers: probability that the deadline cuts a participant's round short, in [0, 1).
+    """
+
+    total: PositiveInt = 5
+    per_round: NonNegativeInt = 0
+    partition: Literal["iid", "dirichlet", "natural"] = "iid"
+    alpha: PositiveFloat = 0.5
+    weighting: Weighting = "equal"
+    dropout: Probability = 0.0
+    stragglers: Probability = 0.0
+
+
+@dataclass(frozen=True)
+class Client:
+    """Section `[client]`: the work of each client.
+
+    Attributes:
+        batch_size: examples per local step, B.
+        micro_batch: examples per forward pass; 0 for the whole batch.
+        checkpointing: activation checkpointing of first-order clients; the others cache nothing.
+        local_steps: local steps per round, h; 0 for one pass over the client's data.
+        upload_period: local steps per upload of smashed data, k; coupled algorithms upload every step.
+        exact: how many of the client's modules, counted from the auxiliary network down, heron's clients train exactly;
+            0 is HERON-SFL as published, `all` CSE-FSL's client. Other algorithms ignore it.
+        memory_budget: bytes, or a text such as `64MiB`: `exact` becomes the largest whose step fits, and this 0, before
+            anything is saved; 0 for none. A budget that is given replaces a recipe's `exact`. Other algorithms ignore
+            it.
+        optimizer: update rule; ho_sfl has `sgd` only.
+        learning_rate: eta_l.
+        exact_learning_rate: eta_l of heron's exactly trained modules; 0 for the same.
+        schedule: `constant`, or `cosine`: step sizes fall to nothing over the rounds of the run as half a cosine.
+        keep_state: whether the optimiser state survives from round to round.
+        kernel: what passes over zeroth-order parameters: `auto`, `torch`, `numba` (CPU) or `triton` (CUDA). All give
+            the same bits, so a run may be resumed with another one.
+    """
+
+    batch_size: PositiveInt = 32
+    micro_batch: NonNegativeInt = 0
+    checkpointing: bool = False
+    local_steps: NonNegativeInt = 0
+    upload_period: PositiveInt = 1
+    exact: NonNegativeInt | Literal["all"] = 0
+    memory_budget: NumBytes = 0
+    optimizer: OptimizerName = "adam"
+    learning_rate: PositiveFloat = 1e-3
+    exact_learning_rate: NonNegativeFloat = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    keep_state: bool = True
+    kernel: KernelName = "auto"
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Section `[estimator]`: the probes of zeroth-order clients.
+
+    Attributes:
+        mu: smoothing radius per coordinate; `jvp` ignores it.
+        probes: directions per step, q; 0 leaves everything below the order boundary as it is (needs client.exact).
+        distribution: `rademacher` or `gaussian`.
+        scheme: `one_sided`, `central`, or `jvp`: exact directional derivatives, the noise-free upper bound.
+    """
+
+    mu: PositiveFloat = 1e-3
+    probes: NonNegativeInt = 1
+    distribution: Distribution = "rademacher"
+    scheme: Scheme = "one_sided"
+
+
+@dataclass(frozen=True)
+class Smashed:
+    """Section `[smashed]`: the form of the smashed data that clients upload; hosl's clients have the defaults only.
+
+    Attributes:
+        codec: bits of a value: `fp32` and `fp16`, or `int8`, `int4` and `dither6` (8/3 bits) per channel with random
+            rounding.
+        zstd: lossless compression on top, tensor by tensor where it pays.
+    """
+
+    codec: Codec = "fp32"
+    zstd: bool = False
+
+    @property
+    def packs(self) -> bool:
+        """Whether uploads are anything else than smashed data as they are."""
+        return self.codec != "fp32" or self.zstd
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names that the codes of a packed upload may have."""
+        return (self.codec, self.codec + COMPRESSED) if self.zstd else (self.codec,)
+
+
+@dataclass(frozen=True)
+class Server:
+    """Section `[server]`: the Main Server.
+
+    Attributes:
+        optimizer: `adam` or `sgd`.
+        learning_rate: eta_s.
+        refresh_auxiliary: whether the Main Server aligns the auxiliary network that clients train with its own
+            gradients, after it was averaged; FSL-SAGE aligns its own in any case.
+        reuse: further steps after each upload, on uploads drawn from the last `buffer_size`; decoupled algorithms only.
+        buffer_size: uploads kept for that, packed as they came.
+        alignment_period: rounds from one alignment of the auxiliary network to the next.
+        alignment_steps: passes over the stored smashed data in each.
+        alignment_learning_rate: step size of its Adam.
+    """
+
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: PositiveFloat = 1e-3
+    refresh_auxiliary: bool = False
+    reuse: NonNegativeInt = 0
+    buffer_size: PositiveInt = 64
+    alignment_period: PositiveInt = 1
+    alignment_steps: PositiveInt = 10
+    alignment_learning_rate: PositiveFloat = 1e-2
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """Section `[fed_server]`: the Fed Server's way from a round's replies to the next model.
+
+    Attributes:
+        optimizer: `average` takes the mean; `adam` makes a step of FedAdam (Reddi et al., ICLR 2021) with the averaged
+            update. Statistics of BatchNorm are averaged by both. `average` ignores the four keys of FedAdam.
+        learning_rate: eta of FedAdam.
+        beta1: decay of its first moment, in [0, 1).
+        beta2: decay of its second moment, in [0, 1).
+        epsilon: its tau.
+        aggregation: what the mean is: `mean` itself, or coordinate by coordinate `median` or `trimmed_mean` (Yin et
+            al., ICML 2018), whatever `clients.weighting`. With `update=scalars` only of what travels as tensors.
+        trim: share of replies that `trimmed_mean` leaves out at either end, in [0, 0.5), rounded up.
+        max_norm: largest norm of a client's change of what it trains and sends as tensors; a larger one is scaled down
+            to it; 0 for no bound.
+        max_scalar: largest absolute projected gradient with `update=scalars`; a larger one is cut to it; 0 for no
+            bound.
+    """
+
+    optimizer: Literal["average", "adam"] = "average"
+    learning_rate: PositiveFloat = 1e-2
+    beta1: Probability = 0.9
+    beta2: Probability = 0.99
+    epsilon: PositiveFloat = 1e-3
+    aggregation: AggregationMethod = "mean"
+    trim: HalfShare = 0.1
+    max_norm: NonNegativeFloat = 0.0
+    max_scalar: NonNegativeFloat = 0.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a run; without a section: those of the run as a whole.
+
+    Attributes:
+        seed: seed of everything random, from 0.
+        rounds: number of rounds, T.
+        device: torch device, e.g. `cpu` or `cuda:0`.
+        threads: CPU threads of torch; results are bit-identical for one value of it. The default is all cores.
+        wire: encode and decode every message as a network would.
+        evaluation_period: rounds from one evaluation to the next.
+        update: how what clients learn by zeroth order travels: `dense`, as tensors, or `scalars`, as projected
+            gradients that are replayed; ho_sfl always sends scalars.
+        update_codec: how model tensors travel: `fp32` as they are; `fp16`, `int8`, `int4` or `dither6`: float16 down,
+            and up how they changed, in so few bits. What goes as scalars is not touched.
+        seed_groups: G groups of clients that share their directions, client i in group i mod G; 0 for directions of
+            each client's own.
+        digest_period: rounds from one check that clients hold the same parameters to the next, with `scalars`.
+        clients: the population of clients.
+        client: the work of each client.
+        smashed: the form of the smashed data that they upload.
+        estimator: the probes of zeroth-order clients.
+        server: the Main Server.
+        fed_server: the Fed Server.
+        link: messages, and simulated lines and devices.
+    """
+
+    seed: Seed = 0
+    rounds: PositiveInt = 20
+    device: str = "cpu"
+    threads: NumThreads = field(default_factory=available_cores)
+    wire: bool = False
+    evaluation_period: PositiveInt = 1
+    update: Update = "dense"
+    update_codec: Codec = "fp32"
+    seed_groups: NonNegativeInt = 0
+    digest_period: PositiveInt = 10
+    clients: Clients = field(default_factory=Clients)
+    client: Client = field(default_factory=Client)
+    smashed: Smashed = field(default_factory=Smashed)
+    estimator: Probes = field(default_factory=Probes)
+    server: Server = field(default_factory=Server)
+    fed_server: Averaging = field(default_factory=Averaging)
+    link: Network = field(default_factory=Network)
