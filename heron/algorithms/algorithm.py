@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from heron.client.runtime import Head, Orders, Runtime
 from heron.client.step import ClientLearner
+from heron.wire.groups import Settings
 from heron.wire.learning import ClientSettings
 from heron.wire.link import Link
 from heron.zo.rules import OptimizerName
@@ -87,6 +88,10 @@ class Algorithm:
         if not self.has_boundary:
             chosen = replace(chosen, exact=0, exact_learning_rate=None)
         return replace(chosen, **self.fixed)
+
+    def upload_period(self, settings: Settings) -> int | None:
+        """Local steps from one upload of smashed data to the next; None where nothing is uploaded."""
+        return {"periodic": settings.client.upload_period, "every_step": 1, "never": None}[self.uploads]
 
     def torch_client(
         self,

@@ -3,6 +3,7 @@
 from heron.algorithms import Algorithm
 from heron.errors import ConfigError
 from heron.wire.groups import Settings
+from heron.wire.learning import learning_of
 
 
 def check_optimizer(algorithm: Algorithm, settings: Settings) -> None:
@@ -63,3 +64,29 @@ def _check_coupled(algorithm: Algorithm, settings: Settings) -> None:
                 f"wait for the answer to each upload; leave it or choose an algorithm with decoupled rounds, such as "
                 f"heron"
             )
+
+
+def check_client_settings(algorithm: Algorithm, settings: Settings, replays: bool) -> None:
+    """Refuse scalar updates of clients that could not be replayed.
+
+    Args:
+        algorithm: a row of `ALGORITHMS`.
+        settings: all groups of settings.
+        replays: whether something on a client is to be replayed from scalars.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    learning = algorithm.client_settings(learning_of(settings))
+    if learning.update != "scalars":
+        return
+    if not replays:
+        raise ConfigError(
+            f"{algorithm.name}: expected update=dense, found scalars: nothing on its clients learns by zeroth "
+            f"order; leave it dense, or choose heron with probes below its order boundary"
+        )
+    if learning.keep_state and learning.optimizer != "sgd":
+        raise ConfigError(
+            f"expected client.keep_state=false with update=scalars, found true with {learning.optimizer}: the Fed "
+            f"Server replays a round from its start and knows no older state; set it, or update=dense"
+        )
