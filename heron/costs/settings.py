@@ -1,4 +1,4 @@
-"""How a federation trains."""
+"""Settings of a federation's training."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +14,7 @@ from heron.wire.learning import ClientSettings
 
 @dataclass(frozen=True)
 class FederationSettings:
-    """How a federation trains.
+    """Settings of a federation's training.
 
     Attributes:
         seed: seed of the run.
