@@ -2,7 +2,7 @@
 
 A rule sees the gradient estimate `g = (1/P) sum_p s_p u_p` one chunk at a time and never stores it. Nothing but its
 arguments enters, so the server, another client or a test rebuilds the same parameters from the start, the seeds and
-the scalars (ALGORITHMS 4a).
+the scalars (docs/methods.md, "Seeds and scalars").
 """
 
 from collections.abc import Iterable, Sequence
