@@ -1,4 +1,4 @@
-"""A client with an order boundary: exact gradients above it, zeroth order on a linear surrogate below (ALGORITHMS 4b).
+"""A client with an order boundary: exact gradients above it, zeroth order on a linear surrogate below.
 
 With r = f_below(x; v) and delta = d l / d r from the part above, which is trained exactly, the part below descends
 
@@ -6,7 +6,7 @@ With r = f_below(x; v) and delta = d l / d r from the part above, which is train
 
 by probes that run f_below alone: a step costs one forward, the backward pass of the part above, and q forwards of the
 part below. The part above caches its inputs, the part below nothing. This is HO-SFL's surrogate (arXiv 2603.14773)
-inside the client, with the auxiliary loss in place of the server's.
+inside the client, with the auxiliary loss in place of the server's (docs/methods.md, "Order boundary and surrogate").
 """
 
 import dataclasses
