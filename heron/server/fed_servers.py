@@ -47,6 +47,6 @@ def _check_aggregation(setup: FedServerSetup) -> None:
     ):
         if is_set and not tensors:
             raise ConfigError(
-                f"expected tensors beside the scalars for fed_server.{key}, found none; set fed_server.max_scalar, "
+                f"expected tensors next to the scalars for fed_server.{key}, found none; set fed_server.max_scalar, "
                 f"client.exact of at least 1, or update=dense"
             )
