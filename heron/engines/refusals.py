@@ -19,11 +19,11 @@ def check_optimizer(algorithm: Algorithm, settings: FederationSettings) -> None:
 
 
 def check_settings(algorithm: Algorithm, settings: FederationSettings) -> None:
-    """Refuse what an algorithm has no place for; what depends on the network is checked with it.
+    """Refuse settings that an algorithm cannot use; those that depend on the network are checked with it.
 
     Args:
         algorithm: a row of `ALGORITHMS`.
-        settings: how to train.
+        settings: settings of the training.
 
     Raises:
         ConfigError: naming the key.
@@ -52,7 +52,7 @@ def _check_codec(algorithm: Algorithm, settings: FederationSettings) -> None:
 
 
 def _check_coupled(algorithm: Algorithm, settings: FederationSettings) -> None:
-    """Clients that wait for answers can neither bundle uploads nor be served old ones."""
+    """Refuse bundles and re-used uploads for clients that wait for an answer to each upload."""
     if algorithm.answers is None:
         return
     for key, found, wanted in (("server.reuse", settings.reuse, 0), ("link.bundle", settings.bundle, False)):
