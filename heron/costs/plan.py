@@ -113,5 +113,5 @@ def too_small(budget_bytes: int, peaks: Mapping[int, int]) -> str:
     return (
         f"expected a memory budget of at least {peaks[exact]:,} bytes, the smallest peak of a client step (at "
         f"client.exact={exact}), found {budget_bytes:,}; raise it, lower client.batch_size, set client.micro_batch "
-        f"(where there is no BatchNorm), or move split.cut"
+        f"(if there is no BatchNorm), or move split.cut"
     )

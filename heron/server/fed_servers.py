@@ -31,12 +31,12 @@ def _check_aggregation(setup: FedServerSetup) -> None:
     if setup.weighting != "equal" and (aggregation.max_norm or aggregation.max_scalar):
         raise ConfigError(
             f"expected clients.weighting=equal with fed_server.max_norm or max_scalar, found {setup.weighting}: a "
-            f"client could claim the weight that it is not to have; set it, or no bound"
+            f"client could claim a higher weight; set it, or set no bound"
         )
     if not setup.replayed:
         if aggregation.max_scalar:
             raise ConfigError(
-                f"expected fed_server.max_scalar=0 where replies hold no scalars, found {aggregation.max_scalar}; set "
+                f"expected fed_server.max_scalar=0 if replies contain no scalars, found {aggregation.max_scalar}; set "
                 f"fed_server.max_norm, or update=scalars"
             )
         return
