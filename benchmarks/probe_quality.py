@@ -1,4 +1,4 @@
-"""How good the estimates of cheaper probes are (ALGORITHMS 4c): relative variance and cosine, beside the derivations.
+"""How good the estimates of cheaper probes are: relative variance and cosine, beside the derivations.
 
     python benchmarks/probe_quality.py      some minutes
 

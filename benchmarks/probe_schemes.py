@@ -1,4 +1,4 @@
-"""Prototypes of cheaper probes below an order boundary (ALGORITHMS 4c), for `probes.py` and `probe_quality.py`.
+"""Prototypes of cheaper probes below an order boundary, for `probes.py` and `probe_quality.py`.
 
 All of them estimate the batch gradient g of the surrogate L(v) = sum_b L_b(v) of B examples in d parameters, and all
 can be replayed from seeds, scalars and the averaged models that every party knows. In the limit mu -> 0, with

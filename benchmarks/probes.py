@@ -1,4 +1,4 @@
-"""Which cheaper probes help at equal client FLOPs (ALGORITHMS 4c): training on digits.
+"""Which cheaper probes help at equal client FLOPs: training on digits.
 
     python benchmarks/probes.py EXACT SEEDS [SCHEMES]    e.g. 1 0,1,2 plain-q1,flips@3e-3 (@: one client rate only)
     python benchmarks/probes.py                          the table of what has been run

@@ -2,7 +2,7 @@
 
 A network is cut in two. Clients hold the first layers and a small auxiliary network and learn with forward passes
 only; a Main Server trains the rest by backpropagation; a Fed Server averages the clients (HERON-SFL, Kou et al.,
-arXiv 2601.09076). Start with `heron.train` for a network and data of your own, with `heron.zo` for a zeroth-order
+arXiv 2601.09076). Start with `heron.train` for your own network and data, with `heron.zo` for a zeroth-order
 optimiser without federation, or with the command line: `heron --help`.
 """
 

@@ -20,7 +20,7 @@ Array: TypeAlias = Union[NDArray[Any], "Tensor"]
 
 
 def is_tensor(x: object) -> "TypeGuard[Tensor]":
-    """Whether `x` is a torch tensor; a process without torch has none."""
+    """Return whether `x` is a torch tensor; a process without torch has none."""
     torch = sys.modules.get("torch")
     # A module that is only half imported has no such class yet.
     tensor_class = getattr(torch, "Tensor", None)
@@ -66,7 +66,7 @@ def dtype_name(x: Array) -> str:
 
 
 def is_floating(x: Array) -> bool:
-    """Whether the elements are floating-point numbers, bfloat16 among them."""
+    """Return whether the elements are floating-point numbers, bfloat16 included."""
     return "float" in dtype_name(x)
 
 

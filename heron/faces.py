@@ -12,8 +12,8 @@ from typing import Any
 def lazy_face(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make `__getattr__` and `__dir__` of a package.
 
-    The face imports the same names under `TYPE_CHECKING`, for type checkers and editors, and assigns the result where
-    they do not look, or they would take every name for one that exists:
+    The face imports the same names under `TYPE_CHECKING`, for type checkers and editors, and assigns the result in the
+    other branch. Otherwise they would believe that every name exists:
 
         if TYPE_CHECKING:
             from heron.zo.rules import SGD as SGD

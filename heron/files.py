@@ -1,4 +1,4 @@
-"""Files that are whole or absent at any instant: written to a temporary name, flushed to the disk and renamed."""
+"""Files that are complete or absent at any instant: written to a temporary name, flushed to the disk and renamed."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ _SYNC_THREADS = 16
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file by new content, or leave it as it was.
+    """Replace a file's content; on failure the file is unchanged.
 
     Raises:
         CheckpointError: if the folder cannot be written.
@@ -41,7 +41,7 @@ def sync_to_disk(paths: Sequence[Path]) -> None:
     if not paths:
         return
     try:
-        # Side by side they share the file system's commits: one after the other each would wait for its own.
+        # In parallel they share the file system's commits; one after the other, each would wait for its own.
         with ThreadPoolExecutor(_SYNC_THREADS) as pool:
             list(pool.map(_sync, paths))
         _sync(paths[0].parent)

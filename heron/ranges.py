@@ -9,7 +9,7 @@ PositiveInt = Annotated[int, Ge(1), Lt(2**31)]
 NonNegativeInt = Annotated[int, Ge(0), Lt(2**31)]
 Seed = Annotated[int, Ge(0), Lt(2**63)]
 NumThreads = Annotated[int, Ge(1), Le(1024)]
-# Bytes; a configuration may also hold a text such as `64MiB`.
+# Bytes; a configuration may also contain a text such as `64MiB`.
 NumBytes = Annotated[int, Ge(0), Lt(2**63), Unit("B")]
 Probability = Annotated[float, Ge(0), Lt(1)]
 Share = Annotated[float, Ge(0), Le(1)]

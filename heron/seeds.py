@@ -1,4 +1,4 @@
-"""One pure function that turns names and counters into seeds; nothing else in `heron` makes randomness.
+"""The one pure function that turns names and counters into seeds; all randomness in `heron` comes from it.
 
 The process-wide generators of torch, numpy and Python are never read. A seed is the BLAKE2b hash of a domain
 and a tuple of integers, so (seed 17, probe 0) and (seed 16, probe 1) have nothing in common, and 0 is a seed
@@ -16,7 +16,7 @@ def derive_seed(domain: str, *fields: int) -> int:
     """Hash a domain and counters into a 64-bit seed.
 
     Args:
-        domain: what the seed is for, e.g. `"direction"`, `"batches"`, `"init"`; 1 to 32 ASCII characters.
+        domain: purpose of the seed, e.g. `"direction"`, `"batches"`, `"init"`; 1 to 32 ASCII characters.
         fields: counters in the order the domain defines, e.g. (run seed, round, client, local step, probe); each a
             signed 64-bit integer.
 

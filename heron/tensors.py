@@ -1,4 +1,4 @@
-"""The edge between NumPy arrays and torch tensors, on torch's side; `heron.arrays.to_host` is the way back."""
+"""Conversion of NumPy arrays to torch tensors; `heron.arrays.to_host` is the inverse."""
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ def as_tensor(array: Array, device: torch.device | str | None = None) -> Tensor:
     """Tensor of the same values; on a CPU it shares the array's memory.
 
     Args:
-        array: NumPy array, `ml_dtypes.bfloat16` among its types, or a tensor. An array that is read-only, or laid out
-            as no tensor can be, is copied.
+        array: NumPy array, possibly of type `ml_dtypes.bfloat16`, or a tensor. An array is copied if it is read-only or
+            has a layout that tensors do not support.
         device: device of the result; by default the tensor's own, the CPU for an array.
 
     Returns:

@@ -1,8 +1,8 @@
 """The frozen control: the client part keeps its random weights, only the Main Server learns.
 
 Not in the paper, and the most important control there is: where it matches a method, that method's client training
-bought nothing at that cut (ALGORITHMS 2). Running statistics of BatchNorm still follow the clean pass, else the
-evaluation would collapse and every gain over this control would be inflated.
+bought nothing at that cut (docs/methods.md, "Controls"). Running statistics of BatchNorm still follow the clean pass,
+else the evaluation would collapse and every gain over this control would be inflated.
 """
 
 from heron.algorithms.algorithm import Algorithm

@@ -12,7 +12,8 @@ All clients of a round share one schedule of directions and descend by plain SGD
 
     theta_c <- theta_c - (eta / q) sum_m (sum_i w_i s_{i,m}) u_m
 
-for any number of local steps (ALGORITHMS 4a), m being a (local step, probe): replies hold the scalars s alone.
+for any number of local steps (docs/methods.md, "Seed groups"), m being a (local step, probe): replies hold the scalars
+s alone.
 
 `P` probes of a step.
 """

@@ -1,4 +1,4 @@
-"""One local step of one client, ready to be measured, and what it costs in memory, operations and bytes."""
+"""One local step of one client, ready to be measured, and its cost in memory, operations and bytes."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,18 +22,18 @@ from heron.wire.learning import learning_of
 
 @dataclass(frozen=True)
 class StepCost:
-    """Cost of one local step of one client, as far as it depends on shapes alone.
+    """Cost of one local step of one client, as far as it depends on shapes only.
 
     Attributes:
         algorithm: its name.
         peak_memory_bytes: largest number of live tensor bytes at any instant of the step.
-        memory_breakdown_bytes: what those bytes were; sums to the peak.
+        memory_breakdown_bytes: those bytes by category; they sum to the peak.
         flops_per_step: floating-point operations of matrix products and convolutions (2 per multiply-add), backward
             passes included.
-        forwards_per_step: forward passes of the client part, those that checkpointing repeats included; one with
-            tangents (`estimator.scheme=jvp`) counts once here and with all its products in `flops_per_step`.
+        forwards_per_step: forward passes of the client part, including those that checkpointing repeats; one with
+            tangents (`estimator.scheme=jvp`) counts once here, and with all its products in `flops_per_step`.
         smashed_bytes_per_step: bytes of smashed data at the cut layer as the codec writes them, before compression,
-            those of probes that go up included.
+            including those of probes that are uploaded.
     """
 
     algorithm: str
@@ -44,18 +44,18 @@ class StepCost:
     smashed_bytes_per_step: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """The cost as a dictionary of plain values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class ExampleShape:
-    """What a batch looks like, without its values: costs depend on nothing else.
+    """Shapes and dtype of a batch, without values: costs depend on nothing else.
 
     Attributes:
         inputs: shape of one input.
         labels: shape of one label; () for a class.
-        dtype: of the inputs; labels are int64.
+        dtype: dtype of the inputs; labels are int64.
     """
 
     inputs: tuple[int, ...]
@@ -63,7 +63,7 @@ class ExampleShape:
     dtype: torch.dtype = torch.float32
 
     def batch(self, size: int, device: str) -> Batch:
-        """A batch of B = `size` zeros; zero is a class, and a token that counts."""
+        """Make a batch of B = `size` zeros; zero is a valid class, and a token that counts."""
         inputs = torch.zeros(size, *self.inputs, dtype=self.dtype, device=device)
         return Batch(inputs, torch.zeros(size, *self.labels, dtype=torch.int64, device=device))
 
@@ -72,11 +72,11 @@ class ClientStep:
     """A client's local step as a function without arguments.
 
     Args:
-        algorithm: whose client it is.
-        local: what the client holds, in training mode.
-        learner: its learning, on `local`.
+        algorithm: algorithm of the client.
+        local: networks of the client, in training mode.
+        learner: the client's learning, on `local`.
         batch: B examples.
-        settings: seed of the run and codec count here.
+        settings: settings of the run; only seed and codec matter here.
 
     Attributes:
         smashed_bytes: bytes of smashed data of the latest step.
@@ -100,7 +100,7 @@ class ClientStep:
         self._codec = Smashed() if algorithm.answers == "loss" else settings.smashed
 
     def __call__(self) -> None:
-        """Make the step, the first of the run."""
+        """Take the step, the first of the run."""
         step = self.learner.step(self.batch, StepKey(self._seed, 0, 0, 0))
         self.smashed_bytes = 0
         answer: Tensor | None = None
@@ -109,11 +109,11 @@ class ClientStep:
                 parcel = [step.send(answer)]
             except StopIteration:
                 return
-            # Handed over, as an engine does before the step learns; the client holds the answer while it does.
+            # The upload is made, as in an engine, before the step learns; the client holds the answer while it learns.
             answer = self._answer(parcel.pop())
 
     def _answer(self, handed_over: Tensor | Perturbed | None) -> Tensor | None:
-        """Zeros in the shape of what the Main Server would send back."""
+        """Zeros in the shape of the Main Server's answer."""
         smashed = handed_over.smashed if isinstance(handed_over, Perturbed) else handed_over
         if smashed is None:
             return None
@@ -133,13 +133,13 @@ def local_step(
     example: ExampleShape,
     criterion: Criterion,
 ) -> ClientStep:
-    """The local step of a client that there is no federation around.
+    """Make the local step of a client outside any federation.
 
     Args:
         split: the cut network, on its device; put into training mode.
         algorithm: a row of `ALGORITHMS`.
-        settings: how to train; batch, micro-batch, checkpointing and the client's settings count here.
-        example: what a batch looks like.
+        settings: settings of the run; batch, micro-batch, checkpointing and the client's settings matter here.
+        example: shapes and dtype of a batch.
         criterion: mean loss over a batch.
 
     Raises:
@@ -160,21 +160,21 @@ def local_step(
 
 
 def step_cost(step: ClientStep) -> StepCost:
-    """Measure a step by making two.
+    """Measure a step by running it twice.
 
     Args:
         step: the step; its client trains.
 
     Returns:
-        The cost of the second one.
+        The cost of the second run.
     """
     module, batch = step.local.module, step.batch
-    # Checkpointing calls the layers, not the module that holds them.
+    # Checkpointing calls the layers, not the module that contains them.
     first_layer = next(layer for layer in module["client"].modules() if not list(layer.children()))
     with count_forwards(module["client"]) as forwards, count_forwards(first_layer) as passes:
         flops = measure_flops(step)
     num_pieces = -(-len(batch) // (step.local.micro_batch or len(batch)))
-    # In the second step, because the optimiser state of a first-order client exists after its first.
+    # The second step is measured, because a first-order client has no optimiser state before its first.
     resident = step.learner.resident()
     memory = measure_memory(
         step,

@@ -1,4 +1,4 @@
-"""Devices and links that a run is imagined on, and which client has which: a function of (seed, client)."""
+"""Simulated devices and links of a run, and their assignment to clients: a function of (seed, client)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from heron.seeds import derive_seed
 
 @dataclass(frozen=True)
 class DeviceClass:
-    """A kind of device and who has it.
+    """A kind of device and the clients that have it.
 
     Attributes:
         device: the kind.
-        share: probability in [0, 1] that a client which no class lists has it; the shares of a model sum to 1, or to 0
-            where every client is listed.
-        clients: clients that have it in any case.
+        share: probability in [0, 1] that a client listed by no class has this device; the shares of a model sum to 1,
+            or to 0 if every client is listed.
+        clients: clients that certainly have this device.
     """
 
     device: Device
@@ -28,13 +28,13 @@ class DeviceClass:
 
 @dataclass(frozen=True)
 class LinkModel:
-    """What simulated time is a function of, beside what is sent and computed.
+    """Model of devices and links, which determines simulated time together with traffic and computation.
 
     Attributes:
-        classes: at least one.
+        classes: classes of devices, at least one.
         seed: seed of the run; a client's class is drawn from it.
-        server_flops_per_s: speed of the Main Server, > 0; infinity where its computing takes no time.
-        flops: operations of a local step; None where computing takes no time anywhere.
+        server_flops_per_s: speed of the Main Server, > 0; infinity if its computation takes no time.
+        flops: operations of a local step; None if computation takes no time anywhere.
     """
 
     classes: Sequence[DeviceClass]
@@ -43,16 +43,16 @@ class LinkModel:
     flops: StepFlops | None = None
 
     def device(self, client_id: int) -> Device:
-        """What a client has: the class that lists it, or one drawn by the shares.
+        """Device of a client: that of the class that lists it, or one drawn by the shares.
 
         Args:
-            client_id: from 0.
+            client_id: number of the client, from 0.
         """
         for one in self.classes:
             if client_id in one.clients:
                 return one.device
         drawn = np.random.default_rng(derive_seed("device", self.seed, client_id)).random()
-        # Draws beyond the sum, which rounding can leave below 1, belong to the last class that is drawn at all.
+        # Rounding can leave the sum below 1; draws beyond it get the last class with a share.
         shared = [one for one in self.classes if one.share]
         for one in shared[:-1]:
             if drawn < one.share:

@@ -1,6 +1,6 @@
-"""What a client step will cost, without a model, data or memory for either: the step runs on fake tensors.
+"""Cost of a client step without a model, data or memory for either: the step runs on fake tensors.
 
-Costs depend on shapes alone, so the very code that trains is run under torch's `FakeTensorMode` and metered there:
+Costs depend on shapes only, so the same code that trains runs under torch's `FakeTensorMode` and is metered there:
 same bytes, same FLOPs (docs/decisions/0015-memory-budget.md).
 
 `B` examples of a batch.
@@ -22,14 +22,14 @@ from heron.split.criterion import Criterion
 from heron.wire.groups import Settings
 
 BuildSplit = Callable[[], SplitModel]
-"""Builds a cut network afresh, out of nothing that exists before: it is called under a `FakeTensorMode`."""
+"""Function that builds a new cut network and uses no existing tensors, because it runs under a `FakeTensorMode`."""
 
 
 def fake_split(build: BuildSplit) -> SplitModel:
-    """The cut network with all its shapes and no values.
+    """Build the cut network with all its shapes but without values.
 
     Args:
-        build: builds it.
+        build: function that builds it.
     """
     with FakeTensorMode():
         return build()
@@ -42,20 +42,20 @@ def plan_step(
     example: ExampleShape,
     criterion: Criterion = cross_entropy,
 ) -> StepCost:
-    """Cost of one client step, equal to what `profile_step` measures, in seconds and next to no memory.
+    """Cost of one client step, equal to the result of `profile_step`, in seconds and with little memory.
 
     Args:
-        build: builds the cut network.
+        build: function that builds the cut network.
         algorithm: a row of `ALGORITHMS`.
-        settings: how to train; batch, micro-batch, checkpointing and the client's settings count here.
-        example: what a batch looks like.
+        settings: settings of the run; batch, micro-batch, checkpointing and the client's settings matter here.
+        example: shapes and dtype of a batch.
         criterion: mean loss over a batch.
 
     Raises:
         HeronError: if clients of this algorithm cannot be made with these settings.
     """
     with FakeTensorMode():
-        # Not `.to`: torch refuses to swap fake parameters that something still watches.
+        # Not `.to`: torch refuses to swap fake parameters that have weak references.
         with torch.device(settings.device):
             split = build()
         return step_cost(local_step(split, algorithm, settings, example, criterion))
@@ -66,7 +66,7 @@ def possible_exact(client: nn.Module, settings: Settings) -> range:
 
     Args:
         client: f_c.
-        settings: how to train.
+        settings: settings of the run.
     """
     return range(0 if settings.estimator.probes else 1, num_client_modules(client) + 1)
 
@@ -101,7 +101,7 @@ def largest_exact(
 
 
 def too_small(budget_bytes: int, peaks: Mapping[int, int]) -> str:
-    """What to say of a budget that nothing fits.
+    """Message for a budget that is too small for every value of `exact`.
 
     Args:
         budget_bytes: the budget.
@@ -111,5 +111,5 @@ def too_small(budget_bytes: int, peaks: Mapping[int, int]) -> str:
     return (
         f"expected a memory budget of at least {peaks[exact]:,} bytes, the smallest peak of a client step (at "
         f"client.exact={exact}), found {budget_bytes:,}; raise it, lower client.batch_size, set client.micro_batch "
-        f"(where there is no BatchNorm), or move split.cut"
+        f"(if there is no BatchNorm), or move split.cut"
     )

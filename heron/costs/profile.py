@@ -1,4 +1,4 @@
-"""What one local step costs a client, measured: memory with its breakdown, FLOPs, forwards, bytes, time."""
+"""Measured cost of a client's local step: memory with its breakdown, FLOPs, forwards, bytes, time."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from heron.split import SplitModel
 from heron.split.criterion import Criterion
 from heron.wire.groups import Settings
 
-# Timed steps that have taken so long together are enough.
+# Total time of timed steps after which no further step is timed.
 _ENOUGH_S = 10.0
 
 
 @dataclass(frozen=True)
 class ClientCost(StepCost):
-    """Cost of one local step of one client, with the time it takes.
+    """Cost of one local step of one client, with its duration.
 
     Attributes:
         seconds_per_step: median wall time.
@@ -35,15 +35,15 @@ def profile_step(
     *,
     repeats: int = 3,
 ) -> ClientCost:
-    """Measure the local step of a client that there is no federation around, and no data.
+    """Measure the local step of a client outside any federation, without data.
 
     Args:
         split: the cut network; moved to the device, trained in place.
         algorithm: a row of `ALGORITHMS`.
-        settings: how to train.
-        example: what a batch looks like.
+        settings: settings of the run.
+        example: shapes and dtype of a batch.
         criterion: mean loss over a batch.
-        repeats: timed steps, >= 1, fewer where they are long; the median counts.
+        repeats: number of timed steps, >= 1, fewer if they are long; the result is their median.
 
     Raises:
         HeronError: if clients of this algorithm cannot be made with these settings.
@@ -57,7 +57,7 @@ def measured_cost(step: ClientStep, repeats: int = 3) -> ClientCost:
 
     Args:
         step: the step; its client trains.
-        repeats: timed steps, >= 1, fewer where they are long; the median counts.
+        repeats: number of timed steps, >= 1, fewer if they are long; the result is their median.
     """
     cost = step_cost(step)  # its two steps are the warm-up
     seconds = measure_seconds(step, repeats=repeats, warmup=0, enough_s=_ENOUGH_S)

@@ -1,26 +1,26 @@
-"""How long a round would take on given devices and links: a function of what was sent and computed, of no clock.
+"""Simulated duration of a round on given devices and links: a function of traffic and computation, without a clock.
 
-Clients of a round work side by side, each with an uplink and a downlink of its own; the Main Server is one machine
-with a queue. With r_up, r_down in bytes/s, one-way latency l and speeds c (client) and s (server) in FLOP/s, the times
-that a client's events leave behind are, in its program order and from 0 at the start of the round,
+Clients of a round work in parallel, each with an uplink and a downlink of its own; the Main Server is one machine with
+a queue. Let r_up, r_down be in bytes/s, l the one-way latency, and c (client) and s (server) speeds in FLOP/s. A
+client's events, in its program order and from 0 at the start of the round, update these times:
 
     receive b bytes     down <- max(down, served) + b / r_down        clock <- max(clock, down + l)
     compute f FLOPs     clock <- clock + f / c
     send b bytes        up <- max(up, clock) + b / r_up               arrived <- up + l
     serve f FLOPs       server <- max(server, arrived) + f / s        served <- server
 
-A link is serial and a message on it cannot be overtaken, but a client that sends goes on computing: only what it
-receives makes it wait, for everything that was served before it. So a decoupled client, which receives its broadcast
-alone, overlaps its uploads with its computing, and a coupled one waits for every answer: two latencies, two transfers,
-the queue and the server's step. `server` is shared; uploads are served in the order of their arrival, equal ones client
-after client.
+A link is serial, and its messages arrive in order, but a client that sends continues to compute. It waits only for what
+it receives, and therefore for everything that was served before that. So a decoupled client, which receives only its
+broadcast, overlaps its uploads with its computation. A coupled client waits for every answer: two latencies, two
+transfers, the queue and the server's step. `server` is shared; uploads are served in the order of their arrival, equal
+arrivals client after client.
 
-The round ends when every client has had its reply received or has vanished, and the server has served all:
+The round ends when every client's reply has arrived or the client has dropped out, and the server has served all:
 
     max(server, clock_i, arrived_i over clients i)
 
-A client that drops out delays the round by what it did until then, and by nothing else: the loss of its connection
-shows at once. Averaging and what else servers do once a round takes no time here.
+A client that drops out delays the round only by its events until then: the loss of its connection is noticed at once.
+Averaging and the servers' other work once per round take no time here.
 """
 
 import heapq
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Device:
-    """What a client computes and sends with; infinity where that takes no time.
+    """Speeds of a client's device and links; infinity if something takes no time.
 
     Attributes:
         uplink_bytes_per_s: r_up, > 0.
@@ -47,7 +47,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Receive:
-    """A message from a server has come before the client goes on.
+    """Event: the client waits for a message from a server.
 
     Attributes:
         num_bytes: its size.
@@ -58,10 +58,10 @@ class Receive:
 
 @dataclass(frozen=True)
 class Compute:
-    """The client computes.
+    """Event: the client computes.
 
     Attributes:
-        flops: how much.
+        flops: number of floating-point operations.
     """
 
     flops: float
@@ -69,7 +69,7 @@ class Compute:
 
 @dataclass(frozen=True)
 class Send:
-    """A message to a server is put on the uplink.
+    """Event: the client puts a message to a server on the uplink.
 
     Attributes:
         num_bytes: its size.
@@ -80,10 +80,10 @@ class Send:
 
 @dataclass(frozen=True)
 class Serve:
-    """The Main Server computes with what the latest message brought.
+    """Event: the Main Server computes with the content of the latest message.
 
     Attributes:
-        flops: how much.
+        flops: number of floating-point operations.
     """
 
     flops: float
@@ -94,11 +94,11 @@ Event = Receive | Compute | Send | Serve
 
 @dataclass(frozen=True)
 class Timeline:
-    """What a client did in a round.
+    """A client's events in a round.
 
     Attributes:
-        device: what it did it with.
-        events: in its program order.
+        device: its device.
+        events: the events, in its program order.
     """
 
     device: Device
@@ -109,8 +109,8 @@ def round_seconds(timelines: Sequence[Timeline], server_flops_per_s: float) -> f
     """Simulated time of a round in seconds, >= 0.
 
     Args:
-        timelines: of every participant, in the order in which equal arrivals are served.
-        server_flops_per_s: s, > 0; infinity where serving takes no time.
+        timelines: events of every participant, in the order in which equal arrivals are served.
+        server_flops_per_s: s, > 0; infinity if serving takes no time.
 
     Examples:
         >>> phone = Device(uplink_bytes_per_s=10.0, downlink_bytes_per_s=20.0, latency_s=1.0, flops_per_s=5.0)
@@ -128,7 +128,7 @@ def round_seconds(timelines: Sequence[Timeline], server_flops_per_s: float) -> f
 
     for position in range(len(clients)):
         go_on(position)
-    # What a client sends later arrives later: the earliest arrival that is known is the earliest there will be.
+    # A client's later messages arrive later, so the earliest known arrival is the earliest of all.
     while waiting:
         arrived, position, flops = heapq.heappop(waiting)
         server = max(server, arrived) + flops / server_flops_per_s
@@ -138,7 +138,7 @@ def round_seconds(timelines: Sequence[Timeline], server_flops_per_s: float) -> f
 
 
 class _Client:
-    """One client's side of the recursion, from one job for the server to the next."""
+    """One client's part of the recursion, from one job for the server to the next."""
 
     def __init__(self, timeline: Timeline) -> None:
         self.clock = self.arrived = self.served = 0.0
@@ -147,7 +147,7 @@ class _Client:
         self._events = iter(timeline.events)
 
     def next_job(self) -> Serve | None:
-        """Follow the events to what the server has to do next; None at their end."""
+        """Follow the events up to the server's next job; None at their end."""
         device = self._device
         for event in self._events:
             match event:

@@ -1,6 +1,6 @@
-"""Floating-point operations of a local step between what it hands over, and of the server's answer to each of these.
+"""Floating-point operations of a local step, in segments between the tensors it yields, and of the server's answers.
 
-Counted on fake tensors by the code that trains, as `plan_step` does: no data, next to no memory.
+They are counted on fake tensors by the code that trains, as in `plan_step`: no data, little memory.
 """
 
 from dataclasses import dataclass, replace
@@ -28,12 +28,12 @@ _PLACE = (0, 0, 0)
 
 @dataclass(frozen=True)
 class StepFlops:
-    """Operations of one local step on a full batch; those on B examples are B / batch_size of them.
+    """Operations of one local step on a full batch; a step on B examples takes B / batch_size of them.
 
     Attributes:
-        client: before the first tensor is handed over, between two of them, after the last.
-        server: with each tensor that is handed over; empty where nothing ever goes up.
-        batch_size: examples of a full batch.
+        client: operations before the first tensor that the step yields, between two of them, and after the last.
+        server: operations with each of these tensors; empty if nothing is ever uploaded.
+        batch_size: number of examples in a full batch.
     """
 
     client: tuple[int, ...]
@@ -47,17 +47,17 @@ def step_flops(
     """Count the operations of a step on both sides of the cut.
 
     Args:
-        build: builds the cut network.
+        build: function that builds the cut network.
         algorithm: a row of `ALGORITHMS`.
-        settings: how to train.
-        example: what a batch looks like.
+        settings: settings of the run.
+        example: shapes and dtype of a batch.
         criterion: mean loss over a batch.
 
     Raises:
         HeronError: if clients of this algorithm cannot be made with these settings.
     """
     with FakeTensorMode():
-        # Not `.to`: torch refuses to swap fake parameters that something still watches.
+        # Not `.to`: torch refuses to swap fake parameters that have weak references.
         with torch.device(settings.device):
             split = build()
         client = local_step(split, algorithm, settings, example, criterion)
@@ -87,7 +87,7 @@ def _count(step: StepGenerator, server: MainServer, algorithm: Algorithm, labels
 
 
 def _advance(step: StepGenerator, answer: Tensor | None, parcel: list[Tensor | Perturbed | None]) -> None:
-    """Run the step to what it hands over next, which goes into the parcel; nothing does at its end."""
+    """Run the step up to the next tensor that it yields, which is put into the parcel; at its end nothing is."""
     try:
         parcel.append(step.send(answer))
     except StopIteration:
@@ -101,13 +101,13 @@ def _serve(
     labels: Tensor,
     answers: list[Tensor | None],
 ) -> None:
-    """Let the Main Server have an upload; what it sends back goes into the answers."""
+    """Give the Main Server an upload; its answer is added to the answers."""
     if isinstance(handed_over, Perturbed):
         upload: ProbeData | SmashedData = ProbeData(*_PLACE, handed_over.probe, handed_over.smashed, labels)
     else:
         upload = SmashedData(*_PLACE, handed_over, labels)
     if algorithm.answers is None:
-        assert isinstance(upload, SmashedData)  # probes go up for their losses
+        assert isinstance(upload, SmashedData)  # probes are uploaded for their losses only
         server.train(upload)
         answers.append(None)
         return

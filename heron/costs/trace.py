@@ -1,7 +1,7 @@
-"""Notes what every client of a round sends, receives and computes, for the time that this would have taken.
+"""Record of every message and computation of a round's clients, from which simulated time is derived.
 
-Messages are noted where the channel counts them, computing where the learner does it: no algorithm, protocol or type of
-message is known here.
+Messages are recorded where the channel counts them, computation where the learner does it. No algorithm, protocol or
+type of message is known here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ class RoundTrace:
     """The events of a round, client after client.
 
     Args:
-        model: what the clients have.
+        model: devices and links of the clients.
     """
 
     def __init__(self, model: LinkModel) -> None:
@@ -30,7 +30,7 @@ class RoundTrace:
         self._client_id: int | None = None
 
     def begin_client(self, client_id: int) -> None:
-        """What follows is of this client; its second conversation of a round goes on where the first one ended."""
+        """Start the events of a client; its second conversation in a round continues after its first."""
         if self._timelines and self._client_id == client_id:
             return
         self._client_id = client_id
@@ -39,28 +39,28 @@ class RoundTrace:
         self._timelines.append(Timeline(self._model.device(client_id), self._events))
 
     def message(self, direction: Direction, num_bytes: int) -> None:
-        """A message has passed the channel."""
+        """Record a message that has passed the channel."""
         self._events.append(Send(num_bytes) if direction == "uplink" else Receive(num_bytes))
 
     def computed(self, segment: int, num_examples: int) -> None:
-        """The client has computed a local step from one tensor that it hands over to the next.
+        """Record that the client has computed one segment of a local step, up to the next tensor that it yields.
 
         Args:
-            segment: which piece of the step, from 0.
-            num_examples: size of the batch.
+            segment: number of the segment in the step, from 0.
+            num_examples: number of examples in the batch.
         """
         flops = self._model.flops
         if flops is not None:
             self._events.append(Compute(flops.client[segment] * num_examples / flops.batch_size))
 
     def served(self, num_examples: int) -> None:
-        """The Main Server gets an upload to compute with, which the latest message brought.
+        """Record that the Main Server computes with an upload from the latest message.
 
         Args:
-            num_examples: of the upload.
+            num_examples: number of examples in the upload.
         """
         flops = self._model.flops
-        # A step that uploads anything uploads all it hands over, in order.
+        # A step either uploads nothing or uploads every tensor that it yields, in order.
         cost = 0.0
         if flops is not None:
             cost = flops.server[self._num_served % len(flops.server)] * num_examples / flops.batch_size
@@ -68,17 +68,17 @@ class RoundTrace:
         self._events.append(Serve(cost))
 
     def take_seconds(self) -> float:
-        """Simulated time of what was noted since the last call."""
+        """Simulated time of the events since the last call."""
         timelines, self._timelines = self._timelines, []
         return round_seconds(timelines, self._model.server_flops_per_s)
 
 
 class TracedLearner:
-    """A client's learning whose computing is noted; it hands over and returns what the learner does.
+    """Wrapper of a client's learning that records its computation and passes everything else through.
 
     Args:
         learner: the algorithm's client.
-        trace: where to.
+        trace: record of the round.
     """
 
     def __init__(self, learner: ClientLearner, trace: RoundTrace) -> None:
@@ -90,7 +90,7 @@ class TracedLearner:
         self._learner.load(model, state)
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
-        """One local step; no variable holds what it hands over."""
+        """Run one local step; no variable keeps the tensors that it yields alive."""
         step = self._learner.step(batch, key)
         answer: Array | None = None
         segment = 0
@@ -115,11 +115,11 @@ class TracedLearner:
         return self._learner.model()
 
     def replayed(self) -> tuple[str, ...]:
-        """As the learner."""
+        """Names of the learner's replayed tensors."""
         return self._learner.replayed()
 
     def state(self) -> ClientState:
-        """As the learner."""
+        """State of the learner."""
         return self._learner.state()
 
     def resident(self) -> Mapping[str, Sequence[Array]]:

@@ -45,7 +45,7 @@ def num_local_steps(num_examples: int, batch_size: int, num_steps: int | None) -
 
 
 def num_batched(num_examples: int, batch_size: int, num_steps: int) -> int:
-    """Number of examples in the first `num_steps` batches of `batch_indices`; each pass counts its examples anew."""
+    """Number of examples in the first `num_steps` batches of `batch_indices`; each pass counts its examples again."""
     passes, rest = divmod(num_steps, num_local_steps(num_examples, batch_size, None))
     return passes * num_examples + rest * batch_size
 

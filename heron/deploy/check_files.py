@@ -33,8 +33,8 @@ def check_rights(party: Party) -> Iterator[tuple[Level, str]]:
     foreign = [path.name for path in sorted(party.folder.iterdir()) if path != key and _holds_a_key(party, path.name)]
     if foreign:
         raise DeployError(
-            f"{', '.join(foreign)}: a private key that is not this party's; remove it here, and replace it where it "
-            f"belongs"
+            f"{', '.join(foreign)}: a private key that is not this party's; remove it here, and replace it by a new "
+            f"one at its owner"
         )
     yield "ok", f"{party.key} is readable by its owner alone, no other party's key is here"
 

@@ -1,4 +1,4 @@
-"""The clients' side of a federation, without a link: who they are, their data, and a round of one of them."""
+"""The clients' side of a federation, without a link: the clients, their data, and a round of one of them."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ Examples = Dataset[tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class Attended:
-    """How a client's round ended.
+    """End of a client's round.
 
     Attributes:
-        state: what the client keeps for its next round; nothing if it dropped out.
-        num_examples: examples it has trained on, those of a client that dropped out after its last step included.
+        state: the client's state for its next round; empty if it dropped out.
+        num_examples: number of examples it has trained on, even if it dropped out after its last step.
     """
 
     state: ClientState
@@ -37,7 +37,7 @@ ClientConversation = Generator[FromClient, Answer | None, Attended]
 
 
 class Clients:
-    """All clients whose data this process holds, at work in one resident network, one at a time.
+    """All clients whose data this process holds; they use one resident network, one at a time.
 
     Args:
         resident: the network and the learner.
@@ -65,16 +65,16 @@ class Clients:
     ) -> ClientConversation:
         """The round of the client that a broadcast names, as far as it attends.
 
-        Yields its uploads in order, its reply last unless it drops out; an upload is answered in coupled rounds. No
+        Yields its uploads in order, then its reply unless it drops out; in coupled rounds an upload is answered. No
         variable here holds smashed data across a `yield`.
 
         Args:
             broadcast: the message that opens the round.
-            state: what the client kept from its last round; its tensors become the client's.
-            opener: makes the model of the broadcast where replies hold scalars.
-            progress: where the round stands, as of `client_round`.
-            before_step: called before each local step, as of `client_round`.
-            learner: in place of the resident one, which it wraps.
+            state: the client's state from its last round; the client takes over its tensors.
+            opener: makes the model from the broadcast, if replies contain scalars.
+            progress: place in the round, as in `client_round`.
+            before_step: called before each local step, as in `client_round`.
+            learner: replaces the resident learner, which it wraps.
         """
         client_id, plan = broadcast.client_id, self.resident.local_plan()
         data = self.data(client_id)
@@ -91,7 +91,7 @@ class Clients:
             progress,
             before_step,
         )
-        del broadcast, state  # the client's to drop
+        del broadcast, state  # the client alone keeps them, and may free them
         num_examples = 0
         answer: Answer | None = None
         while True:

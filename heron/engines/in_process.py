@@ -1,6 +1,6 @@
 """All parties of a split federation in one process: the reference engine.
 
-Clients are swapped through one resident network; messages pass a channel that counts encoded bytes and, in `wire`
+Clients take turns in one resident network; messages pass a channel that counts encoded bytes and, in `wire`
 mode, encodes and decodes every one.
 """
 
@@ -38,16 +38,16 @@ class Federation:
         algorithm: a row of `ALGORITHMS`.
         dataset: training examples.
         partition: each client's positions in the data set, shape (n_i,) each.
-        settings: how to train.
+        settings: settings of the training.
         criterion: mean loss over a batch; cross-entropy by default.
-        link: devices and links whose time is simulated; None for none.
+        link: devices and links for simulated time; None for none.
 
     Attributes:
         servers: the servers' side.
         clients: the clients' side.
-        states: what clients keep between rounds.
-        held: the theta that each client has received last, where replies hold scalars.
-        simulated_s: time that the rounds so far would have taken on the devices and links; None without them.
+        states: the clients' states between rounds.
+        held: the theta that each client received last, if replies contain scalars.
+        simulated_s: simulated time of the rounds so far on the devices and links; None without them.
 
     Raises:
         SplitError: if the network cannot be trained this way.
@@ -92,12 +92,12 @@ class Federation:
 
     @property
     def client_examples(self) -> int:
-        """Examples that clients have trained on so far, those of dropped clients included."""
+        """Number of examples that clients have trained on so far, including those of dropped clients."""
         return self.servers.client_examples
 
     @property
     def next_round(self) -> int:
-        """Of the next round, t, from 0."""
+        """Number of the next round, t, from 0."""
         return self.servers.next_round
 
     def run_round(self) -> RoundResult:
@@ -137,18 +137,18 @@ class Federation:
             answer = yield parcel.pop()
 
     def load_global_model(self) -> SplitModel:
-        """The network with the global parameters in place: {theta_c, theta_s} and the auxiliary network."""
+        """Load the global parameters into the network, {theta_c, theta_s} and the auxiliary network, and return it."""
         return self.servers.load_global_model()
 
     def keep_states_in(self, folder: Path) -> None:
-        """Keep what clients have for their next rounds in a folder that outlives this process."""
+        """Keep the clients' states in a folder that outlives this process."""
         self.states = ClientStates(folder / "clients")
         self.held = ClientStates(folder / "held")
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What the next round depends on: (tensors by name, JSON-serialisable facts).
+        """State that the next round depends on: (tensors by name, JSON-serialisable facts).
 
-        The files of `states` and `held` that the facts name are on the disk by then.
+        The files of `states` and `held` that the facts name are on the disk when this returns.
         """
         self.states.sync()
         self.held.sync()
@@ -157,7 +157,7 @@ class Federation:
         return tensors, facts if self.simulated_s is None else facts | {"simulated_s": self.simulated_s}
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a result of `state`."""
         self.servers.load_state(tensors, facts)
         self.states.load_index(facts["client_states"])
         self.held.load_index(facts["held"])
@@ -166,12 +166,12 @@ class Federation:
             self.simulated_s = float(facts["simulated_s"])
 
     def checkpointed(self) -> None:
-        """A checkpoint of the present state is in place: files that only older ones name go."""
+        """Delete files that only older checkpoints name; a checkpoint of the present state has been written."""
         self.states.prune()
         self.held.prune()
 
     def _attend(self, broadcast: Broadcast) -> Conversation:
-        """The client's round; what it keeps is put away at its end."""
+        """Run the client's round and keep its state at the end."""
         resident, client_id, round_index = self.clients.resident, broadcast.client_id, broadcast.round_index
         learner = resident.learner if self._trace is None else TracedLearner(resident.learner, self._trace)
         state, opener = self.states.take(client_id), resident.opener(self.held)

@@ -1,4 +1,4 @@
-"""Cost of a client step inside a federation: what its plan is compared with."""
+"""Measured cost of a client step inside a federation, for comparison with its plan."""
 
 import numpy as np
 import torch
@@ -10,11 +10,11 @@ from heron.engines.in_process import Federation
 
 
 def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
-    """Measure a client's local step with its real batch size. Trains the resident client; the rest is untouched.
+    """Measure a client's local step with its real batch size. Trains the resident client and changes nothing else.
 
     Args:
-        federation: a federation that is not going to be trained afterwards.
-        repeats: timed steps, >= 1, fewer where they are long; the median counts.
+        federation: a federation that will not be trained afterwards.
+        repeats: number of timed steps, >= 1, fewer if they are long; the result is their median.
     """
     federation.split.train()
     federation.load_global_model()

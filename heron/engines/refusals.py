@@ -24,7 +24,7 @@ def check_settings(algorithm: Algorithm, settings: Settings) -> None:
 
     Args:
         algorithm: a row of `ALGORITHMS`.
-        settings: how to train.
+        settings: settings of the training.
 
     Raises:
         ConfigError: naming the key.

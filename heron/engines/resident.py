@@ -1,4 +1,4 @@
-"""What every process of a federation has of it: the cut network, and one client's learner that is resident in it."""
+"""The part of a federation that every process has: the cut network, and one learner for its clients."""
 
 from torch import Tensor
 
@@ -16,17 +16,17 @@ from heron.wire.walks import Replayer
 
 
 class Resident:
-    """The cut network of this process and the learner that becomes one client after the other in it.
+    """The cut network of this process, and the learner that acts as one client after the other.
 
-    Clients learn with it; servers have it for the names and first values of what clients train, and to put the global
-    model together. Parties that share a process share one.
+    Clients learn with it. Servers use it for the names and initial values of the clients' tensors, and to assemble the
+    global model. Parties that share a process share one.
 
     Args:
         split: the cut network; trained in place.
         algorithm: a row of `ALGORITHMS`.
-        settings: how to train.
+        settings: settings of the training.
         criterion: mean loss over a batch.
-        inputs: a few inputs, shape (B, ...), on any device, to check with that the network can be trained.
+        inputs: a few inputs, shape (B, ...), on any device, for the check that the network can be trained.
 
     Raises:
         SplitError: if the network cannot be trained this way.
@@ -58,7 +58,7 @@ class Resident:
         self.update_codec = self._make_update_codec()
 
     def downlink_only(self) -> dict[str, Tensor]:
-        """What clients receive and do not send back, by name."""
+        """Tensors that clients receive but do not send back, by name."""
         part = self.algorithm.downlink_only
         if part is None:
             return {}
@@ -66,10 +66,10 @@ class Resident:
         return {f"{part}.{name}": tensor for name, tensor in named if tensor.requires_grad}
 
     def opener(self, store: TensorStore) -> Opener | None:
-        """What clients make models of broadcasts with, where their replies hold scalars.
+        """Opener that makes models from broadcasts, if the clients' replies contain scalars.
 
         Args:
-            store: where they keep theta from round to round.
+            store: store of theta between rounds.
         """
         names, model = self.learner.replayed(), self.learner.model()
         if not names:
@@ -78,7 +78,7 @@ class Resident:
         return Opener(store, {name: model[name] for name in names}, replayer)
 
     def local_plan(self) -> LocalPlan:
-        """What every client does in a round."""
+        """Plan of every client's round."""
         settings = self.settings
         period = {"periodic": settings.client.upload_period, "every_step": 1, "never": None}[self.algorithm.uploads]
         return LocalPlan(

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What a round did.
+    """Result of a round.
 
     Attributes:
         round_index: t, from 0.
         participants: clients S_t, ascending.
-        num_replies: how many of them replied; the others dropped out.
-        server_loss: mean training loss of the Main Server; NaN where there was no upload.
-        client_loss: mean local loss of the clients; NaN where they compute none.
-        num_bounded: how many of the replies went further than they may, and were cut to their bound.
-        faults: how often which fault of a client was met, where clients are on nodes of their own.
-        simulated_s: time that the rounds so far would have taken on the devices and links; None without them.
+        num_replies: number of participants that replied; the others dropped out.
+        server_loss: mean training loss of the Main Server; NaN if there was no upload.
+        client_loss: mean local loss of the clients; NaN if they compute none.
+        num_bounded: number of replies that exceeded a bound and were reduced to it.
+        faults: number of faults of each kind, if clients are on separate nodes.
+        simulated_s: simulated time of the rounds so far on the devices and links; None without them.
     """
 
     round_index: int

@@ -1,4 +1,4 @@
-"""The servers' side of a federation, without a link: Fed Server, Main Server, their rounds and what outlives one."""
+"""The servers' side of a federation, without a link: Fed Server, Main Server, their rounds and their state."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,16 +21,17 @@ _LEAST_ROBUST = 3
 
 
 class Servers:
-    """Both servers of one run; clients are reached by a link that an engine brings.
+    """Both servers of one run; an engine provides the link to the clients.
 
     Args:
         resident: the network; its server part is trained in place.
         num_clients: number of clients, N.
 
     Attributes:
-        ledger: traffic so far; links count in it.
+        ledger: traffic so far; counted by links.
         next_round: t of the next round, from 0.
-        client_examples: examples that clients have trained on so far, those of dropped clients included; links count.
+        client_examples: number of examples that clients have trained on so far, including those of dropped clients;
+            counted by links.
 
     Raises:
         ConfigError: if a round asks for more clients than there are.
@@ -76,7 +77,7 @@ class Servers:
             participants: the clients S_t, ascending, or those of them that can be reached.
 
         Raises:
-            TrainingError: if a loss or an update is not finite; the servers are then of no further use.
+            TrainingError: if a loss or an update is not finite; the servers cannot be used afterwards.
         """
         round_index = self.next_round
         self.resident.split.train()
@@ -89,9 +90,9 @@ class Servers:
         return RoundResult(round_index, participants, num_replies, server_loss, client_loss, num_bounded=num_bounded)
 
     def save_point(self) -> Callable[[], None]:
-        """A function that undoes the rounds made from now on, but not the traffic that they caused.
+        """Return a function that undoes all later rounds, but not their traffic.
 
-        Holds a copy of the Main Server's state as long as it lives.
+        The function holds a copy of the Main Server's state as long as it exists.
         """
         undo_main_server, undo_fed_server = self.main_server.save_point(), self.fed_server.save_point()
         next_round = self.next_round
@@ -104,12 +105,12 @@ class Servers:
         return undo
 
     def load_global_model(self) -> SplitModel:
-        """The network with the global parameters in place: {theta_c, theta_s} and the auxiliary network."""
+        """Load the global parameters into the network, {theta_c, theta_s} and the auxiliary network, and return it."""
         self.resident.learner.load(self.fed_server.global_model(), {})
         return self.resident.split
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What the servers' next round depends on: (tensors by name, JSON-serialisable facts)."""
+        """State that the servers' next round depends on: (tensors by name, JSON-serialisable facts)."""
         groups = self.fed_server.state()
         if self.resident.algorithm.uploads != "never":
             groups["main_server"] = self.main_server.state()
@@ -120,14 +121,14 @@ class Servers:
         }
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a result of `state`."""
         self.load_tensors(tensors)
         self.next_round = int(facts["next_round"])
         self.client_examples = int(facts["client_examples"])
         self.ledger = Ledger.from_dict(facts["ledger"])
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take what `state` returned as tensors: all that the global model is made of."""
+        """Load the tensors of a result of `state`, which determine the global model."""
         groups = unpack({name: tensor.to(self.resident.settings.device) for name, tensor in tensors.items()})
         if "main_server" in groups:
             self.main_server.load_state(groups["main_server"])
@@ -138,7 +139,7 @@ def check_robust(averaging: Averaging, num_participants: int) -> None:
     """Refuse a median or trimmed mean of so few replies that nothing is left out.
 
     Raises:
-        ConfigError: naming the number.
+        ConfigError: with the number.
     """
     if averaging.aggregation != "mean" and num_participants < _LEAST_ROBUST:
         raise ConfigError(
@@ -156,7 +157,7 @@ def check_participants(chosen: int, num_clients: int) -> None:
         num_clients: number of clients, N.
 
     Raises:
-        ConfigError: naming both numbers.
+        ConfigError: with both numbers.
     """
     if chosen > num_clients:
         raise ConfigError(f"expected clients.per_round from 1 to clients.total = {num_clients}, found {chosen}")

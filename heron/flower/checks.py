@@ -1,7 +1,7 @@
-"""Looks at everything a client sent in a round before anything is trained on it.
+"""Checks of everything that a client sent in a round, before anything is trained on it.
 
-A message that passes can be given to the servers: right round, client, order and number, shapes, types, finite values,
-labels that exist. `B` examples of a batch.
+A message that passes can be given to the servers: its round, client, order, number, shapes, types and labels are
+right, and its values are finite. `B` examples of a batch.
 """
 
 from collections.abc import Iterator
@@ -19,17 +19,17 @@ from heron.wire import FromClient, Message, PackedData, ProbeData, Reply, Snapsh
 
 
 class RoundCheck:
-    """Checks the messages of one client in one round, in the order in which they come.
+    """Check of the messages of one client in one round, in the order of their arrival.
 
     Args:
-        servers: whom they are for; nothing of them is changed.
-        expected: what an upload looks like.
+        servers: the servers that will receive the messages; not changed.
+        expected: form of an upload.
         round_index: t, from 0.
-        client_id: whose they should be.
-        may_ask: whether the client may ask for a snapshot: it was sent none.
+        client_id: the client that must have sent the messages.
+        may_ask: whether the client may ask for a snapshot, because it was not sent one.
 
     Attributes:
-        asks: whether it does.
+        asks: whether the client asks for a snapshot.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class RoundCheck:
         self.asks = False
 
     def take(self, message: Message) -> None:
-        """The next message.
+        """Check the next message.
 
         Raises:
-            RefusedError: if it is not one to be used.
+            RefusedError: if it cannot be used.
         """
         if not isinstance(message, FromClient):
             raise RefusedError("malformed", f"expected an upload or a reply, found {type(message).__name__}")
@@ -66,14 +66,14 @@ class RoundCheck:
             self._take_upload(message)
 
     def end(self, facts: Parcel) -> None:
-        """No message comes any more.
+        """Check the end of the messages.
 
         Args:
-            facts: what the client declares of its round.
+            facts: the client's own statements about its round.
 
         Raises:
-            RefusedError: if there should have been a reply, for only simulated drop-outs leave without one; or if the
-                facts are others than those of the reply.
+            RefusedError: if a reply is missing, since only simulated drop-outs end without one; or if the facts differ
+                from those of the reply.
         """
         settings = self._servers.resident.settings
         if self.asks:
@@ -135,7 +135,7 @@ class RoundCheck:
             raise RefusedError("malformed", str(error)) from error
 
     def _uploads(self) -> Iterator[tuple[int, int | None]]:
-        """Local step and probe of every upload there may be, in order; None for clean smashed data."""
+        """Local step and probe of every possible upload, in order; the probe is None for clean smashed data."""
         period = self._servers.resident.local_plan().upload_period
         if period is None:
             return
@@ -144,7 +144,7 @@ class RoundCheck:
             yield step, None
 
     def _per_step(self) -> int:
-        """Uploads of a step that uploads: the server evaluates probes, or trains on clean smashed data alone."""
+        """Number of uploads in a step that uploads: one per probe if the server evaluates probes, else one."""
         resident = self._servers.resident
         estimator = resident.client_settings.estimator
         if resident.algorithm.answers != "loss" or estimator is None:

@@ -1,4 +1,4 @@
-"""The client app: Flower's messages in, what `ClientWork` makes of them out."""
+"""The client app: Flower's messages in, replies of `ClientWork` out."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from flwr.clientapp import ClientApp
 
 ClientBuilder = Callable[[str, Mapping[str, Any]], Clients]
-"""Makes the clients' side of a run from its configuration (TOML) and this node's own settings."""
+"""Function that makes the clients' side of a run from its configuration (TOML) and this node's own settings."""
 PARTITION_KEY = "partition-id"
 _MAX_REASON = 500
 
 
 def make_client_app(build: ClientBuilder) -> "ClientApp":
-    """A client app that serves one client, the one that the node's configuration names.
+    """Make a client app that serves one client, the one that the node's configuration names.
 
-    Nothing is kept between messages but what lies in the context: in a deployment every message has a process of its
-    own, in the simulation clients share processes.
+    Between messages only the context keeps state: in a deployment every message has a process of its own, and in the
+    simulation clients share processes.
 
     Args:
-        build: makes the clients' side.
+        build: function that makes the clients' side.
     """
     from flwr.clientapp import ClientApp
 
@@ -52,10 +52,10 @@ def make_client_app(build: ClientBuilder) -> "ClientApp":
 
 
 def own_client_id(node_config: Mapping[str, Any]) -> int:
-    """Which client a node is.
+    """The number of the client that a node serves.
 
     Raises:
-        ConfigError: if its configuration does not say.
+        ConfigError: if the node's configuration does not name one.
     """
     client_id = node_config.get(PARTITION_KEY)
     if type(client_id) is not int or client_id < 0:
@@ -79,7 +79,7 @@ def _work(message: "Message", context: "Context", build: ClientBuilder) -> objec
 
 
 def _replied(message: "Message", work: Callable[[], object]) -> "Message":
-    """The reply; a mistake that can be told in one line is told, everything else is an error of Flower's."""
+    """Make the reply; a known mistake becomes a one-line refusal, any other error is left to Flower."""
     from flwr.app import Message
 
     try:

@@ -1,13 +1,13 @@
-"""What a client carries from message to message: in the context of its app, under names, as bytes in our own formats.
+"""State that a client keeps between messages: in the context of its app, by name, as bytes in heron's own formats.
 
-- `state/ROUND`: what it keeps of a round for its next one. The server names the round whose state counts, that of the
-  last round it took; so a round can be asked for again, and a reply that never arrived leaves no trace.
-- `held/CLIENT`: the theta that it received last, where replies hold scalars: what it catches up from.
-- `unsent`: a reply of which pieces are still to be asked for.
-- `place`: where it stands in a coupled round.
+- `state/ROUND`: the client's state after a round, for its next one. The server names the round whose state counts, the
+  last one that it accepted; so a round can be repeated, and a reply that never arrived leaves no trace.
+- `held/CLIENT`: the theta that the client received last, from which it catches up if replies contain scalars.
+- `unsent`: a reply with pieces that have yet to be requested.
+- `place`: the client's place in a coupled round.
 
-In a deployment this lives as long as the SuperNode does and the Flower run lasts. A client that lost it says so; theta
-comes back as a snapshot.
+In a deployment this state lasts as long as the SuperNode and the Flower run. A client that has lost it reports so, and
+is sent theta as a snapshot.
 """
 
 from dataclasses import fields, replace
@@ -34,7 +34,7 @@ _PLACE = "place"
 
 
 class ClientStore:
-    """A client's memory; also what it holds theta in (`heron.algorithms.TensorStore`).
+    """A client's memory, which is also its store of theta (`heron.algorithms.TensorStore`).
 
     Args:
         records: the state of the app's context, changed in place.
@@ -44,17 +44,17 @@ class ClientStore:
         self._records = records
 
     def kept_state(self, round_index: int) -> ClientState | None:
-        """What the client kept of a round; None if it has nothing of that round."""
+        """The client's state after a round; None if it has none of that round."""
         content = self._read(f"{_STATE}{round_index}")
         return None if content is None else load(content)
 
     def keep_state(self, round_index: int, state: ClientState, *, previous: int) -> None:
-        """Keep the state of a round, and that of the round before it, in case it has to be made again.
+        """Keep the state of a round, and that of the round before it, in case the round must be repeated.
 
         Args:
-            round_index: the round that is over.
-            state: what the client has now; nothing is kept if it is empty.
-            previous: the round whose state this round began with; states of other rounds go.
+            round_index: the round that has ended.
+            state: the client's state now; an empty state is not kept.
+            previous: the round whose state this round began with; states of other rounds are dropped.
         """
         stale = [name for name in self._records if name.startswith(_STATE) and name != f"{_STATE}{previous}"]
         for name in stale:
@@ -63,7 +63,7 @@ class ClientStore:
             self._write(f"{_STATE}{round_index}", _save(state))
 
     def take(self, client_id: int) -> ClientState:
-        """The theta that the client has received last, which is forgotten; empty if it has none."""
+        """Return the theta that the client received last, and drop it; empty if there is none."""
         name = f"{_HELD}{client_id}"
         content = self._read(name)
         if content is None:
@@ -72,11 +72,11 @@ class ClientStore:
         return load(content)
 
     def keep(self, client_id: int, round_index: int, state: ClientState) -> None:  # noqa: ARG002 - named inside
-        """Hold the theta of a round, and none of another."""
+        """Hold the theta of one round, in place of any other."""
         self._write(f"{_HELD}{client_id}", _save(state))
 
     def keep_unsent(self, whole: Parcel, piece_bytes: int) -> None:
-        """Keep a reply that goes up in pieces.
+        """Keep a reply that is sent in pieces.
 
         Args:
             whole: a parcel whose content is the whole stream.
@@ -86,7 +86,7 @@ class ClientStore:
         self._write(_UNSENT, whole.content, piece_bytes=piece_bytes, **facts)
 
     def part(self, request: PartRequest) -> Parcel | None:
-        """A piece of the reply that goes up in pieces; None if there is no such reply."""
+        """A piece of the reply that is sent in pieces; None if there is no such reply."""
         stream = self._read(_UNSENT)
         if stream is None:
             return None
@@ -105,13 +105,13 @@ class ClientStore:
     def keep_place(
         self, place: tuple[int, int, int], model: ClientState, state: ClientState, progress: Progress
     ) -> None:
-        """Keep where a coupled round stands.
+        """Keep the place in a coupled round.
 
         Args:
-            place: (round, client, number of answers that the client has had).
-            model: the client's parameters and buffers at the beginning of the step at hand.
-            state: its optimiser state then.
-            progress: what it knows besides.
+            place: (round, client, number of answers that the client has received).
+            model: the client's parameters and buffers at the beginning of the current step.
+            state: its optimiser state at that time.
+            progress: the rest of its state.
         """
         results = {str(index): _of_result(result) for index, result in enumerate(progress.results)}
         answers = {str(index): _bytes_tensor(encode(answer)) for index, answer in enumerate(progress.answers)}
@@ -129,7 +129,7 @@ class ClientStore:
         )
 
     def place(self, place: tuple[int, int, int]) -> tuple[ClientState, ClientState, Progress] | None:
-        """What `keep_place` kept, if it was at this place; None otherwise."""
+        """The state saved by `keep_place` for this place; None if there is none."""
         content = self._read(_PLACE)
         if content is None:
             return None
@@ -147,7 +147,7 @@ class ClientStore:
         return groups.get("model", {}), groups.get("state", {}), progress
 
     def forget(self, *, unsent: bool = False, place: bool = False) -> None:
-        """Drop a reply that has gone up, or the place in a round that is over."""
+        """Drop a reply that has been sent, or the place in a round that has ended."""
         for name in [_UNSENT] * unsent + [_PLACE] * place:
             for key in (name, f"{name}-facts"):
                 if key in self._records:
@@ -188,5 +188,5 @@ def _bytes_tensor(content: bytes) -> Tensor:
 
 def _answer(content: Tensor) -> Answer:
     answer = decode(content.numpy().tobytes())
-    assert isinstance(answer, Answer)  # kept as one
+    assert isinstance(answer, Answer)  # stored as one
     return answer

@@ -1,7 +1,7 @@
-"""What a client does with one message, without Flower: a whole decoupled round, or a coupled one up to its next upload.
+"""A client's work on one message, without Flower: a decoupled round, or a coupled one up to its next upload.
 
-A process may end after every message. In a coupled round the client then makes the step at hand again from its
-beginning: with the parameters it had there, the same seeds and the answers that have come, it is the same step.
+A process may end after every message. In a coupled round the client then repeats the current step from its beginning:
+with the same parameters, seeds and answers, it is the same step.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ from heron.wire import Answer, Broadcast, ModelBroadcast, Reply, SnapshotRequest
 
 
 class ClientWork:
-    """A client at work on one message.
+    """A client's work on one message.
 
     Args:
         clients: the clients' side.
-        store: what this client carries from message to message.
+        store: state that this client keeps between messages.
     """
 
     def __init__(self, clients: Clients, store: ClientStore) -> None:
@@ -33,10 +33,10 @@ class ClientWork:
         self._bundle = clients.resident.settings.link.bundle
 
     def reply(self, request: RoundRequest) -> Parcel | Refusal:
-        """Do what a request asks for, as far as the first piece of the reply.
+        """Do the work of a request, up to the first piece of the reply.
 
         Raises:
-            MessageError: if the request cannot be decoded, or is not one of this algorithm.
+            MessageError: if the request cannot be decoded, or belongs to another algorithm.
         """
         self._store.forget(unsent=True)
         if self._clients.resident.algorithm.answers is None:
@@ -46,7 +46,7 @@ class ClientWork:
     def _whole_round(self, request: RoundRequest) -> Parcel:
         broadcast, state, lost = self._begin(request)
         conversation = self._clients.attend(broadcast, state, self._clients.resident.opener(self._store))
-        del broadcast, state  # the client's to drop
+        del broadcast, state  # the client alone keeps them, and may free them
         stream = Stream(bundle=self._bundle)
         while True:
             try:
@@ -59,7 +59,7 @@ class ClientWork:
 
     def _next_upload(self, request: RoundRequest) -> Parcel | Refusal:
         resident = self._clients.resident
-        # Between steps there is a state of the optimiser whether the next round begins with it or not.
+        # Between steps an optimiser state exists even if the next round does not begin with it.
         keeps_all = dataclasses.replace(resident.client_settings, keep_state=True)
         resident.learner = resident.algorithm.make_client(resident.runtime, keeps_all)
         place = (request.round_index, request.client_id, request.step)
@@ -77,7 +77,7 @@ class ClientWork:
         conversation = self._clients.attend(broadcast, state, opener, progress, step.begins)
         try:
             message = next(conversation)
-        except StopIteration as stop:  # it drops out
+        except StopIteration as stop:  # the client drops out
             return self._finished(request, b"", stop.value, lost_state=lost)
         if isinstance(message, SnapshotRequest):
             return self._asking(request, message, lost_state=lost)
@@ -92,7 +92,7 @@ class ClientWork:
         raise AssertionError  # the reply is the last message of a round
 
     def _begin(self, request: RoundRequest) -> tuple[Broadcast, ClientState, bool]:
-        """The broadcast, what the client kept, and whether that is lost: it then begins with an empty state."""
+        """The broadcast, the client's state, and whether that state is lost, in which case an empty one replaces it."""
         broadcast = read_single(request.content, bundle=self._bundle)
         if not isinstance(broadcast, Broadcast):
             raise MessageError(f"expected a broadcast to open a round, found {type(broadcast).__name__}")
@@ -105,7 +105,7 @@ class ClientWork:
         return broadcast, state or {}, state is None
 
     def _asking(self, request: RoundRequest, message: SnapshotRequest, *, lost_state: bool) -> Parcel:
-        """The client cannot use the broadcast: its round is over before it began, and what it keeps stays."""
+        """Ask for a snapshot, because the broadcast is of no use; the round is over and the client's state stays."""
         stream = Stream(bundle=self._bundle)
         stream.add(message)
         return self._parcel(request, stream.close(), lost_state=lost_state, ended=Attended({}, 0))
@@ -125,7 +125,7 @@ class ClientWork:
         ended: Attended | None = None,
         keeps_state: bool = False,
     ) -> Parcel:
-        """The first piece of a stream; the rest is kept."""
+        """Send the first piece of a stream; the rest is kept."""
         whole = Parcel(
             round_index=request.round_index,
             client_id=request.client_id,
@@ -146,16 +146,16 @@ class ClientWork:
 
 
 def further_part(store: ClientStore, request: PartRequest) -> Parcel | Refusal:
-    """A further piece of a reply that was too long for one."""
+    """Return a further piece of a reply that was too long for one."""
     return store.part(request) or Refusal(lost=True, reason="it has lost the rest of its reply")
 
 
 class _StepAtHand:
-    """A client's parameters and optimiser state at the beginning of the latest step, copied.
+    """Copy of a client's parameters and optimiser state at the beginning of the latest step.
 
     Args:
-        clients: whose learner is at work.
-        progress: where the round stood when this message came.
+        clients: the clients' side, with the learner in use.
+        progress: place in the round when this message arrived.
     """
 
     def __init__(self, clients: Clients, progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""Takes requests to clients and brings back what they send, as it comes, into files; bounded in time and bytes."""
+"""Transport of requests to clients and of their replies, which go into files; bounded in time and bytes."""
 
 import shutil
 import tempfile
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.1
 _MAX_EXAMPLES = 2**31
-# What an inflated message of a stranger can make Flower's reader raise.
+# Errors that a malformed compressed message from a stranger can cause in Flower's reader.
 _UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a client sent in reply to a request.
+    """A client's reply to a request.
 
     Attributes:
-        facts: its first piece, without the content.
-        path: file that holds the whole stream.
+        facts: the first piece, without its content.
+        path: file that contains the whole stream.
     """
 
     facts: Parcel
@@ -49,14 +49,14 @@ class _Errand:
 
 
 class Courier:
-    """Sends requests, asks for further pieces, and keeps the time.
+    """Sender of requests, which asks for further pieces and enforces the deadline.
 
     Args:
-        grid: reaches nodes.
-        nodes: which of them is which client.
-        settings: what is refused, and when.
-        clock: seconds, ascending.
-        sleep: waits so many seconds.
+        grid: Flower's access to the nodes.
+        nodes: the nodes by client.
+        settings: limits of time and size.
+        clock: returns seconds, ascending.
+        sleep: waits for a number of seconds.
     """
 
     def __init__(
@@ -78,16 +78,16 @@ class Courier:
         self._errands: dict[int, _Errand] = {}
 
     def send(self, request: RoundRequest) -> None:
-        """Take a request to the client that it names; `collect` brings what comes back."""
+        """Send a request to the client that it names; `collect` returns the reply."""
         path = self._folder / f"{request.client_id}.stream"
         path.write_bytes(b"")
         self._errands[request.client_id] = _Errand(request, self._push(request.client_id, request), path)
 
     def collect(self) -> Iterator[tuple[int, Delivery | RefusedError]]:
-        """Clients with what they sent, as it comes, until every request is settled or the time is over.
+        """Yield clients with their replies, as they arrive, until every request is settled or time is up.
 
         Yields:
-            The client, and its delivery or why there is none.
+            The client, and its delivery or the reason for its absence.
         """
         deadline = self._clock() + self._settings.round_timeout_s
         while self._errands:
@@ -114,14 +114,14 @@ class Courier:
                     yield client_id, settled
 
     def _pull(self, errand: _Errand) -> "list[Message] | list[RefusedError]":
-        """What has come in reply to one request: replies of two clients are never held at once."""
+        """Messages that have arrived in reply to one request; replies of two clients are never in memory together."""
         try:
             return list(self._grid.pull_messages([errand.message_id]))
-        except _UNREADABLE as error:  # the grid itself could not make a message of it
+        except _UNREADABLE as error:  # the grid itself could not decode a message
             return [RefusedError("undecodable", f"unreadable for Flower ({type(error).__name__})")]
 
     def _settle(self, errand: _Errand, message: "Message") -> Delivery | RefusedError | None:
-        """What has become of an errand; None if there is more to come."""
+        """The outcome of an errand; None if more pieces are to come."""
         if errand.request.client_id not in self._errands:
             return RefusedError("duplicate", "it has replied to this request before")
         try:
@@ -132,15 +132,15 @@ class Courier:
             return RefusedError("undecodable", str(error))
 
     def _receive(self, errand: _Errand, message: "Message") -> Delivery | None:
-        """Put a piece into the errand's file; the delivery once all are there."""
+        """Write a piece to the errand's file; returns the delivery once all pieces are there."""
         if message.has_error():
-            # Its text may be a traceback with anything in it.
+            # Its text may be a traceback with arbitrary content.
             raise RefusedError("failed", f"error code {message.error.code} of Flower")
         if is_record(message.content, Refusal):
             refusal = read_record(message.content, Refusal)
             if refusal.lost:
                 raise RefusedError("lost", refusal.reason)
-            self._nodes.forget(errand.request.client_id)  # it may have become another client
+            self._nodes.forget(errand.request.client_id)  # the node may serve another client now
             raise RefusedError("declined", refusal.reason)
         parcel = read_record(message.content, Parcel)
         self._check(errand, parcel)
@@ -183,7 +183,7 @@ class Courier:
             raise RefusedError("malformed", "expected pieces of one reply, found one that declares another")
 
     def _push(self, client_id: int, record: Any) -> str:
-        """Send a record to a client; returns the message's id, empty if there is no way."""
+        """Send a record to a client; returns the message's id, or an empty string if the client is not reachable."""
         from flwr.app import Message
 
         node = self._nodes.node_of(client_id)
@@ -195,5 +195,5 @@ class Courier:
 
 
 def _without_content(parcel: Parcel) -> Parcel:
-    """What a parcel declares, the same for all pieces of a reply."""
+    """The fields of a parcel that are the same for all pieces of a reply."""
     return replace(parcel, part=0, content=b"")

@@ -1,9 +1,9 @@
 """The Flower engine: both servers in this process, each client on a node of Flower's.
 
-A round is taken whole or not at all. In a decoupled round every participant gets one message and sends everything in
-reply; what arrives is put into files and checked, then the servers read it in canonical order, so that the order of
-arrival changes nothing. In a coupled round clients take turns, a message for every answer. If too few rounds of
-participants count, the servers go back to where they were and ask those again who are missing.
+A round is accepted as a whole or not at all. In a decoupled round every participant gets one message and sends
+everything in reply. Replies are written to files and checked, then the servers read them in canonical order, so that
+the order of arrival does not matter. In a coupled round clients take turns, with a message for every answer. If too few
+participants succeed, the servers return to their state before the round and ask the missing clients again.
 """
 
 import time
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 
 class FlowerFederation:
-    """Both servers, and clients behind a grid.
+    """Both servers, with clients that are reached by a grid.
 
     Args:
         servers: the servers' side.
-        expected: what an upload looks like.
+        expected: form of an upload.
         config: the run's configuration as TOML, for the clients.
-        grid: reaches nodes.
-        run_id: Flower's, for the log.
-        settings: how clients at fault are treated.
-        clock: seconds, ascending.
-        sleep: waits so many seconds.
+        grid: Flower's access to the nodes.
+        run_id: Flower's number of the run, for the log.
+        settings: treatment of clients at fault.
+        clock: returns seconds, ascending.
+        sleep: waits for a number of seconds.
 
     Attributes:
         servers: the servers' side.
@@ -65,7 +65,7 @@ class FlowerFederation:
         self._settings = settings
         self._nodes = Nodes(grid, servers.num_clients, clock=clock, sleep=sleep)
         self._courier = Courier(grid, self._nodes, settings, clock=clock, sleep=sleep)
-        # Of each client that keeps state, the round it is of.
+        # For each client that keeps state, the round of that state.
         self._state_round_of: dict[int, int] = {}
         self._requests = Requests(servers, config, self._state_round_of, settings.max_reply_bytes)
         self._gatherer = Gatherer(servers, self._courier, self._requests, expected, retries=settings.retries)
@@ -75,8 +75,8 @@ class FlowerFederation:
         """Run the next round.
 
         Raises:
-            TrainingError: if the rounds of too few participants count, however often it was tried; the servers are
-                then as they were before it.
+            TrainingError: if too few participants succeeded in all attempts; the servers are then as they were before
+                the round.
         """
         round_index = self.servers.next_round
         participants = self.servers.participants(round_index)
@@ -96,36 +96,36 @@ class FlowerFederation:
         )
 
     def keep_states_in(self, folder: Path) -> None:
-        """Nothing: what clients keep lies with them."""
+        """Ignore the folder: clients keep their state themselves."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What the servers' next round depends on, and the round that each client's kept state is of.
+        """State that the servers' next round depends on, and the round of each client's kept state.
 
-        What clients hold lies with them: an engine that goes on with the run elsewhere is asked for snapshots.
+        Clients keep their tensors themselves; an engine that continues the run elsewhere is asked for snapshots.
         """
         tensors, facts = self.servers.state()
         index = {str(client_id): self._state_round_of[client_id] for client_id in sorted(self._state_round_of)}
         return tensors, facts | {"client_states": index, "held": {}}
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Continue from what `state` returned, here or in the in-process engine."""
+        """Continue from a result of `state`, of this or of the in-process engine."""
         self.servers.load_state(tensors, facts)
         self._state_round_of.clear()
         self._state_round_of |= {int(client_id): int(number) for client_id, number in facts["client_states"].items()}
 
     def checkpointed(self) -> None:
-        """Nothing: no files here depend on a checkpoint."""
+        """Do nothing: no files here depend on a checkpoint."""
 
     def _attempt(
         self, participants: list[int], enough: int, deliveries: dict[int, Delivery], faults: FaultLog
     ) -> RoundResult | None:
-        """Try the round once; None, and servers as they were, if the rounds of too few clients count.
+        """Try the round once; returns None, with the servers unchanged, if too few clients succeed.
 
         Args:
             participants: the clients S_t, ascending.
-            enough: how many suffice.
-            deliveries: what clients have sent in earlier attempts; new ones are added, those that do not count go.
-            faults: where clients at fault are told.
+            enough: number of clients that suffice.
+            deliveries: replies from earlier attempts; new ones are added, and those that do not count are removed.
+            faults: log of clients at fault.
         """
         servers, is_coupled = self.servers, self.servers.resident.algorithm.answers is not None
         missing = [client_id for client_id in participants if client_id not in deliveries]
@@ -161,7 +161,7 @@ class FlowerFederation:
         return result
 
     def _present(self, missing: Collection[int], enough: int, faults: FaultLog) -> list[int]:
-        """Those of the clients that are connected; waits for enough of them, at first for everyone there may be."""
+        """Clients that are connected; waits for enough of them, and at first for all possible ones."""
         timeout_s = self._settings.round_timeout_s
         if not self._everyone_had_time:
             self._nodes.wait_for(range(self.servers.num_clients), self.servers.num_clients, timeout_s)

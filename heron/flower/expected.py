@@ -1,4 +1,4 @@
-"""What an upload looks like, and whether one does. `B` examples of a batch."""
+"""The expected form of an upload, and a check against it. `B` examples of a batch."""
 
 import math
 from dataclasses import dataclass, replace
@@ -18,14 +18,14 @@ from heron.zo import preserved_buffers
 
 @dataclass(frozen=True)
 class Expected:
-    """What an upload looks like.
+    """Expected form of an upload.
 
     Attributes:
         smashed: shape of the smashed data of one example.
-        dtype: of the smashed data.
+        dtype: dtype of the smashed data.
         labels: shape of one label.
-        labels_dtype: of the labels.
-        num_classes: C; integer labels are in [0, C), or `IGNORED` where a label is a sequence.
+        labels_dtype: dtype of the labels.
+        num_classes: C; integer labels are in [0, C), or `IGNORED` if a label is a sequence.
     """
 
     smashed: tuple[int, ...]
@@ -46,7 +46,7 @@ class Expected:
         """Refuse an upload that the Main Server cannot train on.
 
         Raises:
-            RefusedError: naming what is wrong.
+            RefusedError: with a description of the mistake.
         """
         found = (smashed.dtype, labels.dtype)
         if found != (self.dtype, self.labels_dtype):
@@ -54,7 +54,7 @@ class Expected:
         sizes, expected_sizes = tuple(smashed.shape), self.smashed
         label_sizes = tuple(labels.shape)
         is_sequence = self._is_sequence
-        if is_sequence and len(sizes) > 1:  # as long as the batch's longest
+        if is_sequence and len(sizes) > 1:  # as long as the longest of the batch
             expected_sizes = (sizes[1], *expected_sizes[1:])
         expected_labels = (sizes[:1] + sizes[1:2]) if is_sequence else (*sizes[:1], *self.labels)
         if sizes[1:] != expected_sizes or label_sizes != expected_labels or not 1 <= sizes[0] <= batch_size:
@@ -76,12 +76,12 @@ class Expected:
         """The same for one that was packed; no more values are unpacked than belong to its labels.
 
         Args:
-            upload: what a client sent.
-            codec: how it should have written it.
+            upload: message of a client.
+            codec: the codec that the client should have used.
             batch_size: B.
 
         Raises:
-            RefusedError: naming what is wrong.
+            RefusedError: with a description of the mistake.
         """
         if not upload.packed.keys() & set(codec.names):
             raise RefusedError("malformed", f"expected smashed data as {' or '.join(codec.names)}, found others")
@@ -98,5 +98,5 @@ class Expected:
 
     @property
     def _is_sequence(self) -> bool:
-        """Whether there is a label for every position, and batches are as long as their longest."""
+        """Return whether every position has a label and batches are as long as their longest example."""
         return len(self.labels) == 1 and not self.labels_dtype.is_floating_point

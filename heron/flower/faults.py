@@ -1,4 +1,4 @@
-"""What can be wrong with a client in a round: named, counted, told in the log."""
+"""Faults of clients in a round: named, counted and logged."""
 
 from collections import Counter
 from typing import Literal
@@ -20,28 +20,28 @@ Fault = Literal[
     "malformed",
     "not_finite",
 ]
-"""What can be wrong.
+"""Kinds of faults.
 
-- `absent`: no node is this client.
+- `absent`: no node serves this client.
 - `late`: no reply by the deadline.
 - `failed`: its node or app ended.
-- `declined`: it said that it cannot.
-- `lost`: it lost what it was to go on with, and begins its round anew.
+- `declined`: it reported that it cannot.
+- `lost`: it lost state that it needs to continue, and begins its round again.
 - `lost_state`: it began with an empty optimiser state instead of the one it had kept; its round counts.
-- `undecodable`: not our bytes.
-- `stale`: of another round, client or step.
-- `duplicate`: once more what has arrived; the first counts.
-- `too_large`: more bytes than agreed.
-- `malformed`: not what its algorithm sends, in type, shape, number, order or label.
-- `not_finite`: NaN or infinity, or it made the Main Server's loss that.
+- `undecodable`: its bytes are not in heron's format.
+- `stale`: a message of another round, client or step.
+- `duplicate`: a second copy of a message; the first counts.
+- `too_large`: more bytes than allowed.
+- `malformed`: not a message of its algorithm, in type, shape, number, order or label.
+- `not_finite`: NaN or infinity, in the message or in the Main Server's loss because of it.
 """
 
 
 class RefusedError(MessageError):
-    """What a client sent in a round is not used.
+    """Messages of a client in a round that are not used.
 
     Args:
-        fault: what is wrong.
+        fault: kind of fault.
         reason: one line without data.
     """
 
@@ -54,11 +54,11 @@ class FaultLog:
     """Faults of one round.
 
     Args:
-        run_id: Flower's.
+        run_id: Flower's number of the run.
         round_index: t, from 0.
 
     Attributes:
-        counts: how often each happened.
+        counts: number of faults of each kind.
     """
 
     def __init__(self, run_id: int, round_index: int) -> None:
@@ -67,11 +67,11 @@ class FaultLog:
         self.counts: Counter[Fault] = Counter()
 
     def add(self, client_id: int, fault: Fault, reason: str = "") -> None:
-        """Count a fault and tell it."""
+        """Count a fault and log it."""
         self.counts[fault] += 1
         facts = {"reason": reason} if reason else {}
         warn("client at fault", run=self._run_id, round=self._round_index, client=client_id, fault=fault, **facts)
 
     def summary(self) -> str:
-        """`late 2, malformed 1`."""
+        """Text such as `late 2, malformed 1`."""
         return ", ".join(f"{fault} {number}" for fault, number in sorted(self.counts.items())) or "no faults"

@@ -1,4 +1,4 @@
-"""A decoupled round's deliveries: requests to all its clients, and what comes back, checked from end to end."""
+"""Deliveries of a decoupled round: requests to all its clients, and their replies, checked from end to end."""
 
 from heron.engines.servers import Servers
 from heron.flower.checks import RoundCheck
@@ -12,14 +12,14 @@ from heron.wire import Broadcast, ScalarBroadcast, encoded_sizes
 
 
 class Gatherer:
-    """Opens clients' rounds and takes what they send if all of it can be used.
+    """Gatherer of the clients' rounds; a round is accepted if all its messages can be used.
 
     Args:
-        servers: whose round it is.
-        courier: takes requests to clients.
-        requests: makes them.
-        expected: what an upload looks like.
-        retries: how often a client may begin its round anew.
+        servers: the servers of the round.
+        courier: sends requests to clients.
+        requests: makes the requests.
+        expected: form of an upload.
+        retries: number of times that a client may begin its round again.
     """
 
     def __init__(
@@ -30,16 +30,16 @@ class Gatherer:
         self._requests = requests
         self._expected = expected
         self._retries = retries
-        # Clients that were sent scalars, and may ask for a snapshot.
+        # Clients that were sent scalars and may ask for a snapshot.
         self._may_ask: set[int] = set()
 
     def gather(self, clients: list[int], deliveries: dict[int, Delivery], faults: FaultLog) -> None:
-        """Let clients have their rounds.
+        """Run the rounds of some clients.
 
         Args:
-            clients: which.
-            deliveries: what they have sent is added.
-            faults: where clients at fault are told.
+            clients: the clients.
+            deliveries: their replies are added here.
+            faults: log of clients at fault.
         """
         restarts = dict.fromkeys(clients, 0)
         for client_id in clients:
@@ -70,14 +70,14 @@ class Gatherer:
         self._courier.send(self._requests.carrying(broadcast, step=0))
 
     def _open_anew(self, client_id: int) -> None:
-        """With a snapshot, which is all that a client needs."""
+        """Open a client's round again with a snapshot, which contains everything that the client needs."""
         self._open(self._servers.fed_server.snapshot(self._servers.next_round, client_id))
 
     def _take(self, client_id: int, delivery: Delivery) -> bool:
-        """Check a client's whole round, then count its bytes; whether it asks for a snapshot instead.
+        """Check a client's whole round, then count its bytes; returns whether it asks for a snapshot instead.
 
         Raises:
-            RefusedError: if it is not to be used.
+            RefusedError: if the round cannot be used.
         """
         may_ask = client_id in self._may_ask
         check = RoundCheck(self._servers, self._expected, self._servers.next_round, client_id, may_ask=may_ask)

@@ -1,7 +1,7 @@
-"""The links of the Flower engine: what round protocols reach clients with (`heron.wire.Link`).
+"""The links of the Flower engine, by which round protocols reach clients (`heron.wire.Link`).
 
-A client whose uploads left the Main Server without finite losses or parameters is refused before its reply is handed
-over, and what it taught is forgotten.
+If a client's uploads leave the Main Server with a loss or parameter that is not finite, the client is refused before
+its reply is handed over, and its effect on the server is undone.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,12 +29,12 @@ from heron.wire import (
 
 
 class Requests:
-    """Makes the requests of a round, and counts what they carry.
+    """Maker of a round's requests, which also counts their content.
 
     Args:
-        servers: whose round it is.
+        servers: the servers of the round.
         config: the run's configuration as TOML.
-        state_round_of: round whose kept state each client begins with.
+        state_round_of: for each client, the round of the kept state that it begins with.
         max_reply_bytes: largest piece of a reply.
     """
 
@@ -60,15 +60,15 @@ class Requests:
 
 
 class SpooledLink:
-    """Decoupled rounds: hands over what clients have sent, from files, checked before.
+    """Link of decoupled rounds: hands over the clients' messages from files, checked before.
 
     Args:
-        servers: whose round it is.
-        deliveries: what each client has sent.
-        faults: where clients that are refused are told.
+        servers: the servers of the round.
+        deliveries: reply of each client.
+        faults: log of clients that are refused.
 
     Attributes:
-        completed: what the clients whose round counts declared.
+        completed: statements of the clients whose round counts.
     """
 
     def __init__(self, servers: Servers, deliveries: Mapping[int, Delivery], faults: FaultLog) -> None:
@@ -78,9 +78,9 @@ class SpooledLink:
         self.completed: dict[int, Parcel] = {}
 
     def exchange(self, broadcast: Broadcast) -> Conversation:
-        """The messages of the client that the broadcast names; its round is over already.
+        """Return the messages of the client that the broadcast names; its round is over already.
 
-        Its request carried this broadcast, or a snapshot that it asked for: nothing is sent or counted here.
+        Its request carried this broadcast, or a snapshot that it asked for, so nothing is sent or counted here.
         """
         client_id, main_server = broadcast.client_id, self._servers.main_server
         undo = main_server.save_point()
@@ -101,18 +101,18 @@ class SpooledLink:
 
 
 class StepwiseLink:
-    """Coupled rounds: a request for every answer, the next upload or the reply in return.
+    """Link of coupled rounds: a request for every answer, with the next upload or the reply in return.
 
     Args:
-        servers: whose round it is.
-        courier: takes requests to clients.
-        requests: makes them.
-        expected: what an upload looks like.
-        faults: where clients that are refused are told.
-        retries: how often a client may begin its round anew.
+        servers: the servers of the round.
+        courier: sends requests to clients.
+        requests: makes the requests.
+        expected: form of an upload.
+        faults: log of clients that are refused.
+        retries: number of times that a client may begin its round again.
 
     Attributes:
-        completed: what the clients whose round counts declared.
+        completed: statements of the clients whose round counts.
     """
 
     def __init__(
@@ -127,9 +127,9 @@ class StepwiseLink:
         self.completed: dict[int, Parcel] = {}
 
     def exchange(self, broadcast: Broadcast) -> Conversation:
-        """A client's round; it ends without a reply where the client is refused, and nothing of it stays.
+        """Run a client's round; if the client is refused, it ends without a reply and leaves no trace.
 
-        A client that begins anew, which holds nothing, is sent a snapshot.
+        A client that begins again holds nothing, so it is sent a snapshot.
         """
         undo = self._servers.main_server.save_point()
         for attempt in range(self._retries + 1):
@@ -171,7 +171,7 @@ class StepwiseLink:
             yield _sent(parcel.pop())
 
     def _deliver(self, request: RoundRequest) -> Delivery:
-        """What the client sends in reply to one request; counted."""
+        """Send a request and return the client's reply, counted."""
         self._courier.send(request)
         (_, delivery), *more = self._courier.collect()
         for client_id, duplicate in more:
@@ -182,7 +182,7 @@ class StepwiseLink:
         return delivery
 
     def _only_message(self, delivery: Delivery, check: RoundCheck) -> FromClient | None:
-        """What one reply holds: an upload; at the end a reply or request, or nothing of a client that drops out."""
+        """The only message of a delivery: an upload, a reply or a request; None if the client drops out."""
         messages, finished = list(read_checked(delivery.path, check, bundle=False)), delivery.facts.finished
         least = 0 if finished else 1
         ends = [isinstance(message, Reply | SnapshotRequest) for message in messages]
@@ -194,10 +194,10 @@ class StepwiseLink:
 
 
 def read_checked(path: Path, check: RoundCheck, *, bundle: bool) -> Iterator[FromClient]:
-    """The messages of a file, each checked.
+    """Yield the messages of a file, each checked.
 
     Raises:
-        RefusedError: if one is not to be used.
+        RefusedError: if a message cannot be used.
     """
     try:
         for message in read_stream(path, bundle=bundle):
@@ -210,5 +210,5 @@ def read_checked(path: Path, check: RoundCheck, *, bundle: bool) -> Iterator[Fro
 
 
 def _sent(message: Message | None) -> FromClient:
-    assert isinstance(message, FromClient)  # checked when it came
+    assert isinstance(message, FromClient)  # checked on arrival
     return message

@@ -1,4 +1,4 @@
-"""Which node is which client: asked once of every node that appears, forgotten when it goes."""
+"""Assignment of nodes to clients: every new node is asked once, and forgotten when it disconnects."""
 
 import time
 from collections.abc import Callable, Collection
@@ -16,15 +16,15 @@ _POLL_S = 0.5
 
 
 class Nodes:
-    """The nodes that are connected, by client.
+    """The connected nodes, by client.
 
-    The first node that says it is a client is this client until it goes; another that says so too is left alone.
+    The first node that claims a client serves it until the node disconnects; other nodes that claim it are ignored.
 
     Args:
-        grid: reaches nodes.
+        grid: Flower's access to the nodes.
         num_clients: number of clients, N.
-        clock: seconds, ascending.
-        sleep: waits so many seconds.
+        clock: returns seconds, ascending.
+        sleep: waits for a number of seconds.
     """
 
     def __init__(
@@ -44,19 +44,19 @@ class Nodes:
         self._useless: set[int] = set()
 
     def node_of(self, client_id: int) -> int | None:
-        """The node that is a client, as of the latest `refresh`."""
+        """The node that serves a client, as of the latest `refresh`."""
         return self._node_of.get(client_id)
 
     def forget(self, client_id: int) -> None:
-        """Ask again who the node of this client is."""
+        """Forget the node of a client, so that it is asked again."""
         self._node_of.pop(client_id, None)
 
     def wait_for(self, clients: Collection[int], enough: int, timeout_s: float) -> list[int]:
-        """Wait until so many of these clients are connected; returns those that are, ascending, however many.
+        """Wait until enough of these clients are connected; returns all that are, ascending.
 
         Args:
-            clients: whom to wait for.
-            enough: how many of them suffice.
+            clients: clients to wait for.
+            enough: number of them that suffice.
             timeout_s: longest wait in seconds.
         """
         deadline = self._clock() + timeout_s
@@ -68,7 +68,7 @@ class Nodes:
             self._sleep(_POLL_S)
 
     def refresh(self) -> None:
-        """Learn who has come and gone; nodes that have not answered yet are heard at a later call."""
+        """Update the list of nodes; nodes that have not answered yet are heard at a later call."""
         connected = set(self._grid.get_node_ids())
         self._node_of = {client_id: node for client_id, node in self._node_of.items() if node in connected}
         self._asked = {node: message_id for node, message_id in self._asked.items() if node in connected}

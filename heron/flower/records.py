@@ -1,7 +1,7 @@
-"""What the apps say to each other, and how it lies in Flower's records: plain fields, and one run of bytes.
+"""Records that the apps exchange, and their form in Flower's records: plain fields and one array of bytes.
 
-The bytes are an array of Flower's, which travels in chunks; they hold messages in our own codec and are never
-unpickled. Everything read here may come from a stranger: types are checked, sizes are the reader's business.
+The bytes are an array of Flower's, which travels in chunks. They contain messages in heron's own codec and are never
+unpickled. Everything read here may come from a stranger: types are checked here, sizes by the reader.
 """
 
 from dataclasses import dataclass, fields
@@ -18,14 +18,14 @@ _MAX_TEXT = 1 << 16
 
 @dataclass(frozen=True)
 class RoundRequest:
-    """Server to client: a round begins, or, in a coupled round, goes on with an answer.
+    """Server to client: a round begins or, in a coupled round, continues with an answer.
 
     Attributes:
         config: the run's configuration as TOML.
         round_index: t, from 0.
         client_id: receiver, from 0.
         step: 0 with the broadcast that opens the round, n with the n-th answer.
-        state_round: round whose kept state the client is to begin with; -1 for none.
+        state_round: round of the kept state that the client begins with; -1 for none.
         max_reply_bytes: largest piece of the reply.
         content: the encoded broadcast or answer.
     """
@@ -46,8 +46,8 @@ class PartRequest:
     Attributes:
         round_index: t, from 0.
         client_id: receiver, from 0.
-        step: as of the request that is being replied to.
-        part: which piece, from 1.
+        step: step of the request that is being replied to.
+        part: number of the piece, from 1.
     """
 
     round_index: int
@@ -63,13 +63,13 @@ class Parcel:
     Attributes:
         round_index: t, from 0.
         client_id: sender, from 0.
-        step: as of the request.
-        part: which piece this is, from 0.
-        num_parts: how many there are.
+        step: step of the request.
+        part: number of this piece, from 0.
+        num_parts: number of pieces.
         num_bytes: length of the whole stream.
         finished: whether the client's round is over.
-        keeps_state: whether it then keeps state of this round.
-        lost_state: whether it was to begin with a state that it does not have.
+        keeps_state: whether the client then keeps state of this round.
+        lost_state: whether the client lacks the state that it should have begun with.
         num_examples: examples trained on in the round, once it is over.
         content: the piece.
     """
@@ -89,10 +89,10 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Client to server: it cannot do what was asked.
+    """Client to server: the request cannot be fulfilled.
 
     Attributes:
-        lost: whether it is because it lost what it was to go on with; the server lets it begin its round anew.
+        lost: whether the client has lost state that it needs to continue; the server lets it begin its round again.
         reason: one line.
     """
 
@@ -102,10 +102,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Identity:
-    """Client to server: who it is.
+    """Client to server: the client that the node serves.
 
     Attributes:
-        client_id: from 0.
+        client_id: number of the client, from 0.
     """
 
     client_id: int
@@ -116,7 +116,7 @@ Record = TypeVar("Record", RoundRequest, PartRequest, Parcel, Refusal, Identity)
 
 
 def write_record(record: Any) -> "RecordDict":
-    """One of the classes above as Flower's records."""
+    """Convert a record of heron into one of Flower's."""
     from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 
     values = {field.name: getattr(record, field.name) for field in fields(record)}
@@ -135,19 +135,19 @@ def byte_array(content: bytes) -> Any:
 
 
 def is_record(records: "RecordDict", kind: type[Any]) -> bool:
-    """Whether this is a record of a class."""
+    """Return whether these are the fields of a record class."""
     return kind.__name__ in records.config_records
 
 
 def read_record(records: "RecordDict", kind: type[Record]) -> Record:
-    """Inverse of `write_record`.
+    """Read a record: the inverse of `write_record`.
 
     Args:
-        records: what came.
-        kind: the class it should be.
+        records: the received record.
+        kind: the expected class.
 
     Raises:
-        MessageError: if it is not, or a field is absent or of another type.
+        MessageError: if it is of another class, or a field is absent or of another type.
     """
     if not is_record(records, kind):
         raise MessageError(f"expected a {kind.__name__}, found another record")

@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from flwr.app import Context
     from flwr.serverapp import Grid, ServerApp
 
-_SHOWN = ("test_", "train_loss", "bounded", "faults")  # how names of metrics begin that a line of the log has
+_SHOWN = ("test_", "train_loss", "bounded", "faults")  # prefixes of the metrics that are logged
 
 
 @dataclass(frozen=True)
 class ServerPlan:
-    """What a server app is to train.
+    """Parts and settings of the run of a server app.
 
     Attributes:
         servers: the servers' side.
-        expected: what an upload looks like.
+        expected: form of an upload.
         splits: data that judges the model.
-        config: the run's configuration as TOML, which clients get.
+        config: the run's configuration as TOML, which is sent to clients.
         fingerprint: identifies the configuration.
-        rounds: rounds to run, T.
-        evaluation_period: rounds from one evaluation to the next.
-        directory: the run directory, its configuration written.
+        rounds: number of rounds, T.
+        evaluation_period: number of rounds between two evaluations.
+        directory: the run directory, with its configuration written.
     """
 
     servers: Servers
@@ -50,14 +50,14 @@ class ServerPlan:
 
 
 PlanBuilder = Callable[[Mapping[str, Any]], ServerPlan]
-"""Makes the plan from the configuration that Flower was given for the run."""
+"""Function that makes the plan from the configuration that Flower was given for the run."""
 
 
 def make_server_app(build: PlanBuilder) -> "ServerApp":
-    """A server app that trains one run and ends.
+    """Make a server app that trains one run and ends.
 
     Args:
-        build: makes the plan.
+        build: function that makes the plan.
     """
     from flwr.serverapp import ServerApp
 
@@ -68,7 +68,7 @@ def make_server_app(build: PlanBuilder) -> "ServerApp":
         try:
             settings = DeploymentSettings.read(context.run_config)
             train(_run_of(build(context.run_config), settings, grid, context.run_id), context.run_id)
-        except HeronError as error:  # one line before Flower's traceback
+        except HeronError as error:  # log one line before Flower's traceback
             say("run failed", level=logging.ERROR, run=context.run_id, reason=error)
             raise
 
@@ -87,11 +87,11 @@ def _run_of(plan: ServerPlan, settings: DeploymentSettings, grid: "Grid", run_id
 
 
 def train(run: Run[FlowerFederation], run_id: int) -> None:
-    """Run the rounds that are left, and say how it goes.
+    """Run the remaining rounds, and log their progress.
 
     Args:
-        run: what to run; has a directory.
-        run_id: Flower's.
+        run: the run; it has a directory.
+        run_id: Flower's number of the run.
     """
     assert run.directory is not None  # a deployment always has one
     finished = run.restore()

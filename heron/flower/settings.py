@@ -1,4 +1,4 @@
-"""How a deployment treats clients that are slow, absent or wrong; nothing of it changes what an undisturbed run is."""
+"""Treatment of clients that are slow, absent or wrong; none of it changes an undisturbed run."""
 
 import math
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from heron.errors import ConfigError
 
 @dataclass(frozen=True)
 class DeploymentSettings:
-    """Keys of the app's configuration.
+    """Settings of a deployment, from the app's configuration.
 
     Attributes:
-        round_timeout_s: seconds a client has for its round, > 0; also how long a run waits for clients to join. Clients
-            of a decoupled round work at the same time, so that it is the round's deadline; those of a coupled round
-            take turns.
-        min_clients: participants whose round must arrive, else the round is tried again; 0 for all of them.
-        retries: how often a round is tried again, >= 0; as often may a client begin its round anew because it lost
-            what it was to go on with.
-        max_reply_bytes: largest piece that a client sends at a time, >= 1024; what is longer comes in several.
-        max_parts: most pieces of one reply, >= 1; what is longer still is refused.
+        round_timeout_s: seconds that a client has for its round, > 0; also the time that a run waits for clients to
+            join. Clients of a decoupled round work in parallel, so this is the round's deadline; those of a coupled
+            round take turns.
+        min_clients: number of participants whose round must arrive, else the round is repeated; 0 for all of them.
+        retries: number of times that a round is repeated, >= 0, and that a client may begin its round again because it
+            lost state that it needs to continue.
+        max_reply_bytes: largest piece that a client sends at a time, >= 1024; longer replies are sent in pieces.
+        max_parts: largest number of pieces of one reply, >= 1; longer replies are refused.
 
     Raises:
         ConfigError: if a value is out of range.
@@ -41,7 +41,7 @@ class DeploymentSettings:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "DeploymentSettings":
-        """Take what is there of the app's configuration; other keys are ignored.
+        """Read these settings from the app's configuration; other keys are ignored.
 
         Raises:
             ConfigError: if a value has another type or is out of range.

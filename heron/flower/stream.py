@@ -1,7 +1,7 @@
-"""A client's messages of one reply as one stream of bytes: each encoded, after its length in eight bytes.
+"""A client's messages of one reply as a stream of bytes: each is encoded and preceded by its length in eight bytes.
 
-The server keeps what arrives in a file and reads message after message from it: memory is that of one piece or one
-message, whichever is larger. With `link.bundle` the stream is a bundle, which is read whole.
+The server writes arriving pieces to a file and reads one message after another from it, so it needs the memory of one
+piece or one message. With `link.bundle` the stream is a bundle, which is read as a whole.
 """
 
 from collections import Counter
@@ -25,16 +25,16 @@ _LENGTH_BYTES = 8
 
 
 def frame(message: Message) -> bytes:
-    """A message as it lies in a stream."""
+    """A message in the form of a stream."""
     content = encode(message)
     return len(content).to_bytes(_LENGTH_BYTES, "little") + content
 
 
 class Stream:
-    """A reply in the making: what is added is encoded at once.
+    """A reply under construction; added messages are encoded at once.
 
     Args:
-        bundle: whether it is a bundle. A client that then drops out has sent nothing.
+        bundle: whether the stream is a bundle. A client that then drops out has sent nothing.
     """
 
     def __init__(self, *, bundle: bool) -> None:
@@ -43,7 +43,7 @@ class Stream:
         self._is_complete = False
 
     def add(self, message: FromClient) -> None:
-        """Take the next message."""
+        """Add the next message."""
         self._is_complete = isinstance(message, Reply | SnapshotRequest)
         if self._bundle is not None:
             self._bundle.add(message)
@@ -51,14 +51,14 @@ class Stream:
             self._frames += frame(message)
 
     def close(self) -> bytes:
-        """The stream."""
+        """Return the complete stream."""
         if self._bundle is None:
             return bytes(self._frames)
         return self._bundle.close()[0] if self._is_complete else b""
 
 
 def num_pieces(num_bytes: int, piece_bytes: int) -> int:
-    """How many pieces a stream is sent in; an empty one is one piece."""
+    """Number of pieces of a stream; an empty stream has one piece."""
     return max(1, -(-num_bytes // piece_bytes))
 
 
@@ -68,7 +68,7 @@ def piece(stream: bytes, part: int, piece_bytes: int) -> bytes:
 
 
 def write_single(message: Message, *, bundle: bool) -> tuple[bytes, dict[str, int]]:
-    """A message to a client, and its bytes by kind."""
+    """Encode a message to a client; returns it with its bytes by kind."""
     if not bundle:
         return encode(message), encoded_sizes(message)
     one = Bundle()
@@ -77,10 +77,10 @@ def write_single(message: Message, *, bundle: bool) -> tuple[bytes, dict[str, in
 
 
 def read_single(content: bytes, *, bundle: bool) -> Message:
-    """Inverse of `write_single`.
+    """Decode a single message: the inverse of `write_single`.
 
     Raises:
-        MessageError: if it is anything else.
+        MessageError: if the content is anything else.
     """
     if not bundle:
         return decode(content)
@@ -91,7 +91,7 @@ def read_single(content: bytes, *, bundle: bool) -> Message:
 
 
 def counted(sizes: Sequence[dict[str, int]], num_bytes: int, *, bundle: bool) -> list[dict[str, int]]:
-    """What to count for a stream: its messages, or one bundle of so many bytes, of which those are the kinds."""
+    """Entries to count for a stream: its messages, or one bundle of `num_bytes` bytes, divided into the same kinds."""
     if not bundle or not sizes:
         return list(sizes)
     kinds: Counter[str] = Counter()
@@ -101,10 +101,10 @@ def counted(sizes: Sequence[dict[str, int]], num_bytes: int, *, bundle: bool) ->
 
 
 def read_stream(path: Path, *, bundle: bool) -> Iterator[Message]:
-    """The messages of a file, one at a time.
+    """Yield the messages of a file, one at a time.
 
     Raises:
-        MessageError: if a length runs over the end of the file, or a message cannot be decoded.
+        MessageError: if a length exceeds the end of the file, or a message cannot be decoded.
     """
     if bundle:
         content = path.read_bytes()

@@ -48,7 +48,7 @@ class Adaptation:
             self._add_lora_(module, config)
         elif self.base != "float32":
             raise SplitError(
-                f"expected split.base=float32 where all weights train, found {self.base}; set split.lora_rank too"
+                f"expected split.base=float32 if all weights train, found {self.base}; set split.lora_rank too"
             )
         if self.base != "float32":
             store_narrow_(module, getattr(torch, self.base))

@@ -81,7 +81,7 @@ def _head(model: Any, family: Family) -> dict[str, nn.Module]:
     """The layers that turn the last block's hidden states into scores."""
     output = model.get_output_embeddings()
     if getattr(output, "bias", None) is not None:
-        raise SplitError("expected an unembedding without a bias, found one with; choose another model")
+        raise SplitError("expected an unembedding without a bias, found one with a bias; choose another model")
     norm = family.norm(model)
     return {"norm": norm if norm is not None else nn.Identity(), "unembedding": Unembedding(output.weight)}
 

@@ -45,7 +45,7 @@ class TokenEmbedding(nn.Module):
         self._offset = offset
 
     def forward(self, ids_BT: Tensor) -> Tensor:
-        """Hidden states, shape (B, T, D), float32 whatever dtype the embedding is stored in.
+        """Hidden states, shape (B, T, D), float32 for any dtype of the stored embedding.
 
         Raises:
             SplitError: if a sequence is longer than the model has positions.

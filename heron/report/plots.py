@@ -98,7 +98,7 @@ def finish_curves(panels: Sequence[Any], quality: Quality) -> None:
 
 
 def scale_quality(axes: Any, quality: Quality) -> None:
-    """Make the vertical axis logarithmic where the measure is, with ticks and lines between the decades."""
+    """Make the vertical axis logarithmic if the measure is, with ticks and lines between the decades."""
     if not quality.logarithmic or not axes.lines:
         return
     from matplotlib.ticker import LogFormatter
@@ -110,11 +110,11 @@ def scale_quality(axes: Any, quality: Quality) -> None:
 
 
 def tidy(axes: Any) -> None:
-    """A light grid, no box."""
+    """Give axes a light grid and no box."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def band_note(metrics: Sequence[Sequence[Sequence[Metrics]]]) -> str | None:
-    """What the bands are, where there are any."""
+    """Note that explains the bands, or None if there are none."""
     return "band: all seeds" if any(len(runs) > 1 for runs in metrics) else None

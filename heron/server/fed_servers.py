@@ -23,7 +23,7 @@ def _check_aggregation(setup: FedServerSetup) -> None:
     if setup.weighting != "equal" and (averaging.max_norm or averaging.max_scalar):
         raise ConfigError(
             f"expected clients.weighting=equal with fed_server.max_norm or max_scalar, found {setup.weighting}: a "
-            f"client could claim the weight that it is not to have; set it, or no bound"
+            f"client could claim a higher weight; set it, or set no bound"
         )
     if not setup.replayed:
         if averaging.max_scalar:
@@ -39,6 +39,6 @@ def _check_aggregation(setup: FedServerSetup) -> None:
     ):
         if is_set and not tensors:
             raise ConfigError(
-                f"expected tensors beside the scalars for fed_server.{key}, found none; set fed_server.max_scalar, "
+                f"expected tensors next to the scalars for fed_server.{key}, found none; set fed_server.max_scalar, "
                 f"client.exact of at least 1, or update=dense"
             )

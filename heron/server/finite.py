@@ -1,4 +1,4 @@
-"""Values that a federation can go on with."""
+"""Limits of the values that a federation can continue with."""
 
 from collections.abc import Mapping
 
@@ -8,13 +8,13 @@ from torch import Tensor
 from heron.errors import TrainingError
 
 LARGEST = 1e15
-"""What no parameter is: its square, and its sum over any number of clients, are finite in float32."""
+"""Largest value of a parameter: its square, and its sum over any number of clients, are finite in float32."""
 LARGEST_FP16 = torch.finfo(torch.float16).max
-"""The same where a codec sends it down again as float16."""
+"""Largest value of a parameter that a codec sends down again as float16."""
 
 
 def is_within(tensor: Tensor, largest: float) -> bool:
-    """Whether no value is NaN or beyond that; counters may have any."""
+    """Return whether no value is NaN or larger than that; counters may have any value."""
     return not tensor.dtype.is_floating_point or bool((tensor.abs() <= largest).all())
 
 

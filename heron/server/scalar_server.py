@@ -40,7 +40,7 @@ class ScalarFedServer(FedServer):
     def __init__(self, setup: FedServerSetup) -> None:
         if setup.averaging.optimizer != "average":
             raise ConfigError(
-                "expected fed_server.optimizer=average where clients send scalars, whose mean others replay; "
+                "expected fed_server.optimizer=average if clients send scalars, whose mean other clients replay; "
                 "found another one"
             )
         rest = {name: tensor for name, tensor in setup.model.items() if name not in setup.replayed}

@@ -66,7 +66,7 @@ def place_boundary(client: nn.Module, head: nn.Module, num_exact: int) -> OrderB
         )
     if num_exact == 1 and not _starts(head_layers):
         raise SplitError(
-            "expected something to train in the auxiliary network where client.exact is 1, found nothing; raise "
+            "expected something to train in the auxiliary network with client.exact=1, found nothing; raise "
             "client.exact or unfreeze it"
         )
     cut = len(layers) if num_exact == 1 else starts[1 - num_exact]

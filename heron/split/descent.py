@@ -1,7 +1,7 @@
-"""First-order update rules, for what is trained by backpropagation: torch's own functions and their state.
+"""First-order update rules for parameters trained by backpropagation, with torch's own functions and state.
 
-`torch.optim.Optimizer` would do the same, but making one imports torch's compiler, which a device that cannot afford
-backpropagation can afford even less (docs/decisions/0033-functional-optimizers.md). Every bit is that of `torch.optim`.
+`torch.optim.Optimizer` would do the same, but making one imports torch's compiler, which a device that is too small
+for backpropagation cannot afford (docs/decisions/0033-functional-optimizers.md). Bits equal those of `torch.optim`.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
 class Descent:
-    """Takes steps along the gradients that backpropagation left, and keeps what the rule remembers.
+    """Update rule that steps along the gradients that backpropagation left, and keeps its own state.
 
     Args:
-        parameters: what is trained, by name; changed in place.
+        parameters: trained parameters by name; changed in place.
         rule: `sgd`, `momentum` (heavy ball, 0.9) or `adam` (Kingma and Ba, ICLR 2015), as in `torch.optim`.
     """
 
@@ -32,7 +32,7 @@ class Descent:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """One step of every parameter that has a gradient; the gradients are released.
+        """Step every parameter that has a gradient, and release the gradients.
 
         Args:
             learning_rate: step size, >= 0.
@@ -48,17 +48,17 @@ class Descent:
             parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """What the rule remembers, by `parameter/entry`; the tensors themselves."""
+        """State of the rule, by `parameter/entry`; not copies."""
         return {
             f"{name}/{entry}": tensor for name, entries in self._entries.items() for entry, tensor in entries.items()
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what `state` returned, or from nothing; tensors of the parameters' device are not copied."""
+        """Continue from a result of `state`, or from nothing; tensors on the parameters' device are not copied."""
         self._entries = {}
         for key, tensor in state.items():
             name, _, entry = key.rpartition("/")
-            # Step counters live on the host.
+            # Step counters are on the host.
             device = torch.device("cpu") if entry == "step" else self._parameters[name].device
             self._entries.setdefault(name, {})[entry] = tensor.to(device)
 

@@ -94,7 +94,7 @@ class SplitModel(nn.Module):
             odd = min(set(expected.items()) ^ set(found.items()))[0]
             raise SplitError(
                 f"state does not fit at {odd!r}: expected shape {expected.get(odd)}, found {found.get(odd)}; load "
-                f"what the same network saved"
+                f"the state of the same network"
             )
         with torch.no_grad():
             for name, tensor in own.items():

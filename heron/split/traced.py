@@ -111,7 +111,7 @@ def _position_of_call(root: _Rooted, nodes: Sequence[fx.Node], after: str) -> in
         return calls[0]
     if calls:
         raise SplitError(
-            f"expected {after!r} to be called once, found {len(calls)} calls: where to cut is not clear; give each "
+            f"expected {after!r} to be called once, found {len(calls)} calls: the cut is ambiguous; give each "
             f"call a layer of its own (e.g. an nn.Identity after it) and name that"
         )
     called = [name for node in nodes if (name := _layer_name(node)) is not None]
@@ -135,8 +135,8 @@ def _advice(root: _Rooted, nodes: Sequence[fx.Node], position: int) -> str:
             continue
         rest = [root.get_submodule(str(node.target)) for node in nodes[later + 1 :] if node.op == "call_module"]
         if any(parameter.requires_grad for module in rest for parameter in module.parameters()):
-            return f"cut where the paths have met, e.g. after {name!r}"
-    return "cut where the paths have met, or have both sides written as modules and use SplitModel"
+            return f"cut after the paths have joined, e.g. after {name!r}"
+    return "cut after the paths have joined, or write both sides as modules and use SplitModel"
 
 
 def _layer_name(node: fx.Node) -> str | None:

@@ -77,7 +77,7 @@ class Trial:
             if not same_bits(parameter, self._parameters[part][name]):
                 raise SplitError(
                     f"expected forward passes to only read parameters, found that the {part} changes {name!r}; keep "
-                    f"what changes in a buffer"
+                    f"such values in a buffer"
                 )
         drawn = not all(map(torch.equal, states, generator_states(inputs.device)))
         if drawn and not is_stochastic(module):
@@ -98,7 +98,7 @@ class Trial:
         pieces = [self._local_pass(piece) for piece in torch.split(batch, piece_size)]
         if not _agree(whole, pieces):
             raise SplitError(
-                "expected each example's result to be independent of its batch where micro-batches take it apart, "
+                "expected each example's result to be independent of its batch if micro-batches divide it, "
                 "found that it is not; replace the layer that couples examples (e.g. by GroupNorm) or leave "
                 "micro-batches out"
             )

@@ -3,7 +3,7 @@
 A client that learned from h q probes made a walk: SGD, momentum or an Adam that starts afresh, along directions that
 are a function of (run seed, round, schedule, local step, probe). The schedule is the client's own number or, where
 clients share directions, that of its seed group. From the round's broadcast and its scalars anyone rebuilds what the
-client became, bit for bit (ALGORITHMS 4a).
+client became, bit for bit (docs/methods.md, "Seeds and scalars").
 
 `P` probes of all local steps, h q.
 """

@@ -12,7 +12,7 @@ def preserved_buffers(module: nn.Module) -> Iterator[None]:
     """Run the body, then put every buffer back bit for bit, also when the body raises.
 
     BatchNorm in training mode normalises by the statistics of its own batch and updates its running statistics in
-    passing; under this context only the first of the two lasts (ALGORITHMS 1, "BatchNorm trap").
+    passing; under this context only the first of the two lasts (docs/methods.md, "BatchNorm in probes").
     """
     saved = [
         (owner, name, buffer, buffer.detach().clone())

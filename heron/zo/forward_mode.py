@@ -1,11 +1,11 @@
 """Exact projected gradients by forward-mode differentiation: what every finite difference tends to as mu -> 0.
 
-`s = <u, grad l>` comes out of one dual-number forward pass (Baydin et al., "Gradients without backpropagation",
-arXiv 2202.08587): the noise-free upper bound of the finite differences of probes along the same directions (ALGORITHMS
-4f). Its price, measured by `heron profile`: a product of activations and weights has a tangent of two products, so such
-a pass makes three times the operations of a plain one; every activation has a tangent beside it and the formulas need
-room of their own, 2.3 times the peak of a one-sided step on `digits` and 3.6 times on `cifar10-resnet18-small`, which
-is more than backpropagation needs. A reference, not a client for a small device.
+`s = <u, grad l>` comes out of one dual-number forward pass (Baydin et al., "Gradients without backpropagation", arXiv
+2202.08587): the noise-free upper bound of the finite differences of probes along the same directions (docs/methods.md,
+"Exact directional derivatives"). Its price, measured by `heron profile`: a product of activations and weights has a
+tangent of two products, so such a pass makes three times the operations of a plain one; every activation has a tangent
+beside it and the formulas need room of their own, 2.3 times the peak of a one-sided step on `digits` and 3.6 times on
+`cifar10-resnet18-small`, which is more than backpropagation needs. A reference, not a client for a small device.
 
 Every operation needs a forward-mode formula. The derivative is autograd's: `detach` stops it, where a finite difference
 sees through.

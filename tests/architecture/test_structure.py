@@ -159,12 +159,3 @@ def test_every_folder_mirrors_in_tests() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     missing = sorted(name for name in rooms if not (ROOT / "tests" / name).is_dir())
     assert not missing, f"no tests for {missing}"
-
-
-def test_documents_name_paths_that_exist() -> None:
-    """A path in backticks in README or docs/ exists; documents rot otherwise."""
-    import re
-
-    for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
-        for name in re.findall(r"`((?:heron|tests|benchmarks|examples|docs)/[\w./-]+)`", document.read_text()):
-            assert (ROOT / name).exists(), f"{document.name} names {name}, which does not exist"

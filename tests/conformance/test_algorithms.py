@@ -143,7 +143,7 @@ def test_resumes_bit_for_bit(name: str, tmp_path) -> None:
 
 @EVERY
 def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
-    """Payload from the formulas of ALGORITHMS 1 and 2; framing from the length of each message encoded."""
+    """Payload from docs/methods.md, "Traffic of a round"; framing from the length of each message encoded."""
     rounds, period = 2, 2
     parties = federation(name, upload_period=period)
     encoded = {"uplink": 0, "downlink": 0}

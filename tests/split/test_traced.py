@@ -85,7 +85,7 @@ def test_the_parts_can_be_copied_and_saved():
 
 def test_a_skip_connection_that_crosses_is_named_and_a_better_place_too():
     with pytest.raises(
-        SplitError, match=r"its output and 'gelu' .*; cut where the paths have met, e\.g\. after 'norm'"
+        SplitError, match=r"its output and 'gelu' .*; cut after the paths have joined, e\.g\. after 'norm'"
     ) as caught:
         cut(Residual(), after="inner", example=EXAMPLE)
     assert "\n" not in str(caught.value)

@@ -1,7 +1,8 @@
 """The linear surrogate that a gradient at a boundary makes of everything above it.
 
 With delta = d l / d r at the clean activations r = f(x; v), the surrogate L(v) = <delta, f(x; v)> has the gradient of
-l(v) at the clean point, and probes of it need f alone (HO-SFL, arXiv 2603.14773; ALGORITHMS 4b).
+l(v) at the clean point, and probes of it need f alone (HO-SFL, arXiv 2603.14773;
+docs/methods.md, "Order boundary and surrogate").
 
 `B` examples.
 """

@@ -1,0 +1,57 @@
+"""Documents name what exists: paths, links and the sections that docstrings cite."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+METHODS = ROOT / "docs" / "methods.md"
+FOLDERS = "heron|tests|benchmarks|examples|docs"
+
+
+def headings(document: Path) -> list[str]:
+    return re.findall(r"^#+ (.+)$", document.read_text(), flags=re.MULTILINE)
+
+
+def slug(heading: str) -> str:
+    """The name that a heading has in a link."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_paths_exist() -> None:
+    for document in DOCUMENTS:
+        for name in re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", document.read_text()):
+            assert (ROOT / name).exists(), f"{document.name} names {name}, which does not exist"
+
+
+def test_links_lead_somewhere() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+            if "://" in target:
+                continue
+            name, _, section = target.partition("#")
+            found = document.parent / name if name else document
+            assert found.exists(), f"{document.name} links to {target}, which does not exist"
+            if section:
+                assert section in map(slug, headings(found)), f"{document.name} links to {target}: no such section"
+
+
+def test_cited_sections_exist() -> None:
+    """A docstring cites `docs/methods.md, "Section"`; a line may break within."""
+    cited = 0
+    for folder in ("heron", "tests", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for section in re.findall(r'docs/methods\.md,\s+"([^"]+)"', path.read_text()):
+                cited += 1
+                name = " ".join(section.split())
+                assert name in headings(METHODS) or path == Path(__file__), f"{path}: methods.md has no {name!r}"
+    assert cited >= 8
+
+
+def test_decisions_are_listed() -> None:
+    """The index has a line for every decision, and their numbers are those of their titles."""
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text()
+    for path in sorted(folder.glob("0*.md")):
+        assert f"]({path.name})" in index, f"docs/decisions/README.md does not list {path.name}"
+        assert headings(path)[0].startswith(f"{int(path.name[:4])}. "), f"{path.name}: its title has another number"
