@@ -102,7 +102,20 @@ class Algorithm:
         micro_batch: int | None = None,
         checkpointing: bool = False,
     ) -> "tuple[TorchRuntime, ClientLearner]":
-        """Build a client of this algorithm on PyTorch.
+        """Build a runtime in PyTorch and a client of this algorithm on it; arguments as of `torch_runtime`."""
+        runtime = self.torch_runtime(split, criterion, settings, micro_batch=micro_batch, checkpointing=checkpointing)
+        return runtime, self.make_client(runtime, settings)
+
+    def torch_runtime(
+        self,
+        split: "Parts",
+        criterion: "Criterion",
+        settings: ClientSettings,
+        *,
+        micro_batch: int | None = None,
+        checkpointing: bool = False,
+    ) -> "TorchRuntime":
+        """Build the network of this algorithm's clients in PyTorch.
 
         Args:
             split: the cut network, or a client's parts of it; trained in place.
@@ -112,12 +125,12 @@ class Algorithm:
             checkpointing: whether passes that build a graph keep few activations.
 
         Raises:
-            ConfigError: if settings contradict each other.
+            ConfigError: if the order boundary is neither a number nor `all`.
             SplitError: if the client has no such order boundary, or nothing to train.
         """
         from heron.client.torch_runtime.runtime import TorchRuntime
 
-        runtime = TorchRuntime(
+        return TorchRuntime(
             split,
             criterion,
             head=self.head,
@@ -126,7 +139,6 @@ class Algorithm:
             micro_batch=micro_batch,
             checkpointing=checkpointing,
         )
-        return runtime, self.make_client(runtime, settings)
 
     def make_main_server(self, setup: "ServerSetup") -> "MainServer":
         """Build the Main Server."""

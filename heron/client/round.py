@@ -2,15 +2,16 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import numpy as np
 
 from heron.arrays import Array, is_tensor, namespace
-from heron.client.local_plan import BEGINNING, ClientData, LocalPlan, Progress
 from heron.client.opening import Opener
+from heron.client.progress import BEGINNING, ClientData, Progress
 from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepResult
-from heron.data import batch_indices
+from heron.data.order import batch_indices
 from heron.seeds import StepKey, derive_seed
 from heron.wire.groups import Smashed
 from heron.wire.messages import (
@@ -27,6 +28,8 @@ from heron.wire.messages import (
     Upload,
 )
 from heron.wire.smashed import pack_upload
+from heron.wire.terms import Terms
+from heron.wire.update_codec import UpdateCodec
 
 ClientRound = Generator[FromClient, Answer | None, ClientState]
 BeforeStep = Callable[[Sequence[StepResult]], None]
@@ -34,16 +37,17 @@ BeforeStep = Callable[[Sequence[StepResult]], None]
 
 def client_round(
     learner: ClientLearner,
+    terms: Terms,
     broadcast: Broadcast,
     state: ClientState,
     data: ClientData,
-    plan: LocalPlan,
+    *,
     max_steps: int | None = None,
     opener: Opener | None = None,
     progress: Progress = BEGINNING,
     before_step: BeforeStep = lambda _: None,
 ) -> ClientRound:
-    """Yields each upload BEFORE that step learns, then one reply; returns the client's state.
+    """Yield each upload BEFORE that step learns, then one reply; return the client's state.
 
     A client that cannot use the broadcast yields a `SnapshotRequest` and nothing else.
 
@@ -52,59 +56,56 @@ def client_round(
 
     Args:
         learner: the algorithm's client.
-        broadcast: the message that opens the round; in a round that is gone on with, its model is the client's own, as
-            it was at the beginning of the step at hand.
-        state: what the client kept from its last round; or its optimiser state at the beginning of the step at hand.
+        terms: of the run.
+        broadcast: the message that opens the round; in a round that continues, its model is the client's own at the
+            beginning of the present step.
+        state: what the client kept from its last round; or its optimiser state at the beginning of the present step.
         data: its examples.
-        plan: what to do.
         max_steps: local steps after which the client stops, because it runs out of time; None for no limit.
-        progress: where the round stands; uploads whose answers it holds are not yielded again.
+        progress: the round's state so far; uploads whose answers it holds are not yielded again.
         before_step: called before each local step with the outcomes so far.
         opener: makes the model of the broadcast where replies hold scalars.
     """
     round_index, client_id = broadcast.round_index, broadcast.client_id
-    model = _opened(broadcast, plan, opener) if progress is BEGINNING else broadcast.model
+    settings, codec = terms.settings, UpdateCodec.of(terms)
+    model = _opened(broadcast, codec, opener) if progress is BEGINNING else broadcast.model
     if model is None:
         yield SnapshotRequest(round_index, client_id)
         return state
     learner.load(model, state)  # step 1
     start = {name: learner.receive(array) for name, array in progress.start.items()}
-    if plan.update_codec is not None and progress is BEGINNING:
-        start = {name: learner.receive(array) for name, array in unreplayed(learner, model).items()}
+    if codec is not None and progress is BEGINNING:
+        start = {name: learner.receive(model[name]) for name in terms.sent_back}
     del model, broadcast  # copied: the client learns in their room
-    order_seed = derive_seed("batches", plan.run_seed, client_id, round_index)
+    order_seed = derive_seed("batches", settings.seed, client_id, round_index)
     results, answers = list(progress.results), deque(progress.answers)
-    batches = batch_indices(len(data), plan.batch_size, plan.local_steps, order_seed)
+    batches = batch_indices(len(data), settings.client.batch_size, settings.client.local_steps or None, order_seed)
     for chosen in islice(batches, len(results), None):
         if len(results) == max_steps:
             break
         before_step(results)
         batch = data.batch(chosen)
-        key = StepKey(plan.run_seed, round_index, client_id, len(results))
+        key = StepKey(settings.seed, round_index, client_id, len(results))
         step = learner.step(batch, key)
-        if plan.upload_period is not None and key.local_step % plan.upload_period == 0:
-            results.append((yield from _uploading(step, key, batch.labels, plan, answers, learner.receive)))  # step 2
+        if terms.upload_period is not None and key.local_step % terms.upload_period == 0:
+            upload = partial(_upload, key=key, labels=batch.labels, codec=settings.smashed)
+            results.append((yield from _uploading(step, upload, answers, learner.receive)))  # step 2
         else:
             next(step)
             results.append(finish(step))
-    rest = unreplayed(learner, learner.model())
-    if plan.update_codec is not None:
-        seed = derive_seed("update rounding", plan.run_seed, round_index, client_id)
-        rest = plan.update_codec.pack_update(rest, start, seed)
+    model = learner.model()
+    rest = {name: model[name] for name in terms.sent_back}
+    if codec is not None:
+        seed = derive_seed("update rounding", settings.seed, round_index, client_id)
+        rest = codec.pack_update(rest, start, seed)
     yield _reply(learner, (round_index, client_id), len(data), results, rest)  # step 4
     return learner.state()
 
 
-def _opened(broadcast: Broadcast, plan: LocalPlan, opener: Opener | None) -> Mapping[str, Array] | None:
-    """The model that a broadcast tells; None if the client needs a snapshot."""
+def _opened(broadcast: Broadcast, codec: UpdateCodec | None, opener: Opener | None) -> Mapping[str, Array] | None:
+    """Make the model that a broadcast stands for; None if the client needs a snapshot."""
     model = broadcast.model if opener is None else opener.open(broadcast)
-    return model if model is None or plan.update_codec is None else plan.update_codec.unpack_model(model)
-
-
-def unreplayed(learner: ClientLearner, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """Of what the client sends back, those tensors that no scalars tell."""
-    replayed = learner.replayed()
-    return {name: tensors[name] for name in learner.model() if name not in replayed}
+    return model if model is None or codec is None else codec.unpack_model(model)
 
 
 def finish(step: StepGenerator, answer: Array | None = None) -> StepResult:
@@ -124,9 +125,7 @@ def finish(step: StepGenerator, answer: Array | None = None) -> StepResult:
 
 def _uploading(
     step: StepGenerator,
-    key: StepKey,
-    labels: Array,
-    plan: LocalPlan,
+    upload: Callable[[Array | Perturbed | None], Upload],
     answers: deque[Answer],
     receive: Callable[[Array], Array],
 ) -> Generator[Upload, Answer | None, StepResult]:
@@ -141,7 +140,7 @@ def _uploading(
         if answers:
             answer: Answer | None = answers.popleft()
         else:
-            answer = yield _upload(parcel.pop(), key, labels, plan.codec)
+            answer = yield upload(parcel.pop())
         received = None if answer is None else receive(_content(answer))
 
 

@@ -27,7 +27,7 @@ def agree(
     criterion: Criterion,
     example: Batch,
     *,
-    num_classes: int,
+    num_classes: int = 0,
     data: Mapping[str, Any] | None = None,
     network: Mapping[str, Any] | None = None,
 ) -> Terms:
@@ -39,7 +39,7 @@ def agree(
         settings: all groups of settings.
         criterion: mean loss over a batch.
         example: a few examples, to see with what uploads look like.
-        num_classes: C; labels are in [0, C).
+        num_classes: C; labels are in [0, C). 0 where nobody checks uploads.
         data: name and settings of the data set, for clients that load their own.
         network: name and settings of the network, for clients that build their own part.
 

@@ -1,23 +1,20 @@
 """The clients' side of a federation, without a link: the clients, their data, and a round of one of them."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from torch import Tensor
-from torch.utils.data import Dataset
-
+from heron.algorithms import Algorithm
 from heron.client.attendance import attendance
-from heron.client.local_plan import BEGINNING, ClientData, Progress
-from heron.client.opening import Opener
+from heron.client.opening import Opener, TensorStore
+from heron.client.progress import BEGINNING, ClientData, Progress
 from heron.client.round import BeforeStep, client_round
+from heron.client.runtime import Runtime
 from heron.client.step import ClientLearner, ClientState
-from heron.client.torch_runtime.examples import DatasetExamples
-from heron.data import num_batched, num_local_steps
-from heron.engines.resident import Resident
-from heron.wire import Answer, Broadcast, FromClient, Reply
-
-Examples = Dataset[tuple[Tensor, ...]]
+from heron.data.order import num_batched, num_local_steps
+from heron.wire.learning import learning_of
+from heron.wire.messages import Answer, Broadcast, FromClient, Reply
+from heron.wire.terms import Terms
+from heron.wire.walks import Replayer
 
 
 @dataclass(frozen=True)
@@ -37,22 +34,45 @@ ClientConversation = Generator[FromClient, Answer | None, Attended]
 
 
 class Clients:
-    """All clients whose data this process holds; they use one resident network, one at a time.
+    """All clients whose data this process holds, at work in one resident network, one at a time.
 
     Args:
-        resident: the network and the learner.
-        dataset: training examples.
-        partition: each client's positions in the data set, shape (n_i,) each.
+        terms: of the run.
+        algorithm: the row that they name.
+        runtime: the network that they learn in, one after the other.
+        data: the examples of each client, by its id.
+
+    Attributes:
+        terms: of the run.
+        algorithm: the row of the registry.
+        runtime: the network.
+        learning: hyperparameters of the clients.
+        learner: becomes one client after the other.
     """
 
-    def __init__(self, resident: Resident, dataset: Examples, partition: Sequence[np.ndarray]) -> None:
-        self.resident = resident
-        self.dataset = dataset
-        self.partition = list(partition)
+    def __init__(self, terms: Terms, algorithm: Algorithm, runtime: Runtime, data: Mapping[int, ClientData]) -> None:
+        self.terms = terms
+        self.algorithm = algorithm
+        self.runtime = runtime
+        self.learning = algorithm.client_settings(learning_of(terms.settings))
+        self.learner = algorithm.make_client(runtime, self.learning)
+        self._data = data
 
     def data(self, client_id: int) -> ClientData:
-        """A client's examples."""
-        return DatasetExamples(self.dataset, self.partition[client_id], self.resident.runtime.local.device)
+        """Return a client's examples."""
+        return self._data[client_id]
+
+    def opener(self, store: TensorStore) -> Opener | None:
+        """Make the opener of broadcasts, for clients whose replies hold scalars.
+
+        Args:
+            store: keeps theta from round to round.
+        """
+        names, model = self.learner.replayed(), self.learner.model()
+        if not names:
+            return None
+        replayer = Replayer(self.terms.settings.seed, self.learning)
+        return Opener(store, {name: model[name] for name in names}, replayer)
 
     def attend(
         self,
@@ -63,33 +83,33 @@ class Clients:
         before_step: BeforeStep = lambda _: None,
         learner: ClientLearner | None = None,
     ) -> ClientConversation:
-        """The round of the client that a broadcast names, as far as it attends.
+        """Run the round of the client that a broadcast names, as far as it attends (`attendance`).
 
-        Yields its uploads in order, then its reply unless it drops out; in coupled rounds an upload is answered. No
+        Yields its uploads in order, its reply last unless it drops out; an upload is answered in coupled rounds. No
         variable here holds smashed data across a `yield`.
 
         Args:
             broadcast: the message that opens the round.
-            state: the client's state from its last round; the client takes over its tensors.
-            opener: makes the model from the broadcast, if replies contain scalars.
-            progress: place in the round, as in `client_round`.
-            before_step: called before each local step, as in `client_round`.
-            learner: replaces the resident learner, which it wraps.
+            state: what the client kept from its last round; its arrays become the client's.
+            opener: makes the model of the broadcast where replies hold scalars.
+            progress: the round's state so far, as of `client_round`.
+            before_step: called before each local step, as of `client_round`.
+            learner: in place of the resident one, which it wraps.
         """
-        client_id, plan = broadcast.client_id, self.resident.local_plan()
-        data = self.data(client_id)
-        num_steps = num_local_steps(len(data), plan.batch_size, plan.local_steps)
-        fate = attendance(self.resident.settings.clients, plan.run_seed, broadcast.round_index, client_id, num_steps)
+        client_id, settings = broadcast.client_id, self.terms.settings
+        data, batch_size = self.data(client_id), settings.client.batch_size
+        num_steps = num_local_steps(len(data), batch_size, settings.client.local_steps or None)
+        fate = attendance(settings.clients, settings.seed, broadcast.round_index, client_id, num_steps)
         steps = client_round(
-            learner or self.resident.learner,
+            learner or self.learner,
+            self.terms,
             broadcast,
             state,
             data,
-            plan,
-            fate.max_steps,
-            opener,
-            progress,
-            before_step,
+            max_steps=fate.max_steps,
+            opener=opener,
+            progress=progress,
+            before_step=before_step,
         )
         del broadcast, state  # the client alone keeps them, and may free them
         num_examples = 0
@@ -100,7 +120,7 @@ class Clients:
             except StopIteration as stop:
                 return Attended(stop.value, num_examples)
             if isinstance(parcel[0], Reply):
-                num_examples = num_batched(len(data), plan.batch_size, parcel[0].num_steps)
+                num_examples = num_batched(len(data), batch_size, parcel[0].num_steps)
                 if not fate.replies:
                     return Attended({}, num_examples)
             answer = yield parcel.pop()

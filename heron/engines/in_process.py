@@ -16,18 +16,20 @@ from torch.nn.functional import cross_entropy
 
 from heron.algorithms import Algorithm
 from heron.client.states import ClientStates
+from heron.client.torch_runtime.examples import DatasetExamples
 from heron.costs.network import LinkModel
 from heron.costs.trace import RoundTrace, TracedLearner
 from heron.data import fetch
-from heron.engines.clients import Clients, Examples
-from heron.engines.resident import Resident
+from heron.data.splits import Examples
+from heron.engines.agreement import agree
+from heron.engines.clients import Clients
 from heron.engines.round_result import RoundResult
 from heron.engines.servers import Servers, check_participants
 from heron.split import SplitModel
 from heron.split.criterion import Criterion
-from heron.tensors import as_tensor
 from heron.wire import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Message, Upload
 from heron.wire.groups import Settings
+from heron.wire.learning import learning_of
 
 
 class Federation:
@@ -65,22 +67,33 @@ class Federation:
         criterion: Criterion = cross_entropy,
         link: LinkModel | None = None,
     ) -> None:
+        settings = replace(settings, clients=replace(settings.clients, total=len(partition)))
         check_participants(settings.clients.per_round, len(partition))
-        example = fetch(dataset, partition[0][:2], torch.device(settings.device))
-        resident = Resident(split, algorithm, settings, criterion, as_tensor(example.inputs))
-        self.clients = Clients(resident, dataset, partition)
-        self.servers = Servers(resident, len(partition))
+        device = torch.device(settings.device)
+        example, split = fetch(dataset, partition[0][:2], device), split.to(settings.device)
+        terms = agree(split, algorithm, settings, criterion, example)
+        runtime = algorithm.torch_runtime(
+            split,
+            criterion,
+            algorithm.client_settings(learning_of(settings)),
+            micro_batch=settings.client.micro_batch or None,
+            checkpointing=settings.client.checkpointing,
+        )
+        data = {number: DatasetExamples(dataset, indices, device) for number, indices in enumerate(partition)}
+        self.clients = Clients(terms, algorithm, runtime, data)
+        self.servers = Servers(terms, algorithm, split, criterion)
         self.states = ClientStates()
         self.held = ClientStates()
         self.simulated_s = None if link is None else 0.0
         self._trace = None if link is None else RoundTrace(link)
-        self.split = resident.split
+        self.split = split
         self.algorithm = algorithm
         self.settings = settings
         self.dataset = dataset
-        self.partition = self.clients.partition
-        self.local = resident.runtime.local
-        self.learner = resident.learner
+        self.partition = list(partition)
+        self.runtime = runtime
+        self.local = runtime.local
+        self.learner = self.clients.learner
         self.fed_server = self.servers.fed_server
         self.main_server = self.servers.main_server
         self._channel = self._make_channel()
@@ -172,9 +185,9 @@ class Federation:
 
     def _attend(self, broadcast: Broadcast) -> Conversation:
         """Run the client's round and keep its state at the end."""
-        resident, client_id, round_index = self.clients.resident, broadcast.client_id, broadcast.round_index
-        learner = resident.learner if self._trace is None else TracedLearner(resident.learner, self._trace)
-        state, opener = self.states.take(client_id), resident.opener(self.held)
+        clients, client_id, round_index = self.clients, broadcast.client_id, broadcast.round_index
+        learner = clients.learner if self._trace is None else TracedLearner(clients.learner, self._trace)
+        state, opener = self.states.take(client_id), clients.opener(self.held)
         client = self.clients.attend(broadcast, state, opener, learner=learner)
         del broadcast, state
         attended = yield from client

@@ -17,7 +17,7 @@ def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
         repeats: number of timed steps, >= 1, fewer if they are long; the result is their median.
     """
     federation.split.train()
-    federation.load_global_model()
+    federation.learner.load(federation.fed_server.global_model(), {})
     settings = federation.settings
     # A batch smaller than a full one is filled up: costs depend on shapes, not on values.
     chosen = np.resize(federation.partition[0], settings.client.batch_size)

@@ -4,69 +4,75 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from heron.engines.resident import Resident
+from heron.algorithms import Algorithm
+from heron.engines.agreement import travelling
 from heron.engines.round_result import RoundResult
 from heron.errors import ConfigError
 from heron.seeds import derive_seed
 from heron.server.fed_servers import make_fed_server
-from heron.server.setup import FedServerSetup, ServerSetup
+from heron.server.setup import ServerSetup
 from heron.split import SplitModel
+from heron.split.criterion import Criterion
 from heron.wire import Ledger, Link
 from heron.wire.groups import Averaging
+from heron.wire.learning import learning_of
 from heron.wire.packing import pack, unpack
+from heron.wire.terms import Terms
 
 _LEAST_ROBUST = 3
 
 
 class Servers:
-    """Both servers of one run; an engine provides the link to the clients.
+    """Both servers of one run; clients are reached by a link that an engine brings.
 
     Args:
-        resident: the network; its server part is trained in place.
-        num_clients: number of clients, N.
+        terms: of the run.
+        algorithm: the row that they name.
+        split: the cut network; its server part is trained in place.
+        criterion: mean loss over a batch.
 
     Attributes:
-        ledger: traffic so far; counted by links.
+        terms: of the run.
+        settings: all groups of settings.
+        algorithm: the row of the registry.
+        split: the cut network.
+        criterion: mean loss over a batch.
+        learning: hyperparameters of the clients.
+        fed_server: averages what clients train.
+        main_server: trains the server part.
+        ledger: traffic so far; links count in it.
         next_round: t of the next round, from 0.
-        client_examples: number of examples that clients have trained on so far, including those of dropped clients;
-            counted by links.
+        client_examples: examples that clients have trained on so far, those of dropped clients included; links count.
 
     Raises:
         ConfigError: if a round asks for more clients than there are.
     """
 
-    def __init__(self, resident: Resident, num_clients: int) -> None:
-        settings, algorithm = resident.settings, resident.algorithm
-        self.resident = resident
-        self.num_clients = num_clients
+    def __init__(self, terms: Terms, algorithm: Algorithm, split: SplitModel, criterion: Criterion) -> None:
+        settings = terms.settings
+        self.terms = terms
+        self.settings = settings
+        self.algorithm = algorithm
+        self.split = split
+        self.criterion = criterion
+        self.learning = algorithm.client_settings(learning_of(settings))
+        self.num_clients = settings.clients.total
         self.ledger = Ledger()
         self.next_round = 0
         self.client_examples = 0
-        check_participants(settings.clients.per_round, num_clients)
-        check_robust(settings.fed_server, settings.clients.per_round or num_clients)
-        self.fed_server = make_fed_server(
-            FedServerSetup(
-                model=resident.learner.model(),
-                downlink_only=resident.downlink_only(),
-                run_seed=settings.seed,
-                weighting=settings.clients.weighting,
-                averaging=settings.fed_server,
-                client=resident.client_settings,
-                buffers=resident.runtime.buffers(),
-                replayed=resident.learner.replayed(),
-                codec=resident.update_codec,
-            )
-        )
-        self.main_server = algorithm.make_main_server(
-            ServerSetup(resident.split, resident.criterion, settings.seed, settings.server)
-        )
+        check_participants(settings.clients.per_round, self.num_clients)
+        check_robust(settings.fed_server, settings.clients.per_round or self.num_clients)
+        self._travelling = travelling(terms, split)
+        self.fed_server = make_fed_server(terms, self._travelling, self.learning)
+        self.main_server = algorithm.make_main_server(ServerSetup(split, criterion, settings.seed, settings.server))
 
     def participants(self, round_index: int) -> list[int]:
         """The clients of a round, ascending: drawn without replacement from (seed, round)."""
-        chosen = self.resident.settings.clients.per_round or self.num_clients
-        generator = np.random.default_rng(derive_seed("participants", self.resident.settings.seed, round_index))
+        chosen = self.settings.clients.per_round or self.num_clients
+        generator = np.random.default_rng(derive_seed("participants", self.settings.seed, round_index))
         return sorted(int(client_id) for client_id in generator.choice(self.num_clients, size=chosen, replace=False))
 
     def run_round(self, link: Link, participants: list[int]) -> RoundResult:
@@ -80,8 +86,8 @@ class Servers:
             TrainingError: if a loss or an update is not finite; the servers cannot be used afterwards.
         """
         round_index = self.next_round
-        self.resident.split.train()
-        self.resident.algorithm.run_round(link, self.fed_server, self.main_server, round_index, participants)
+        self.split.train()
+        self.algorithm.run_round(link, self.fed_server, self.main_server, round_index, participants)
         client_loss, num_replies = self.fed_server.average()
         self.main_server.after_average(round_index, self.fed_server)
         server_loss = self.main_server.take_mean_loss()
@@ -106,13 +112,15 @@ class Servers:
 
     def load_global_model(self) -> SplitModel:
         """Load the global parameters into the network, {theta_c, theta_s} and the auxiliary network, and return it."""
-        self.resident.learner.load(self.fed_server.global_model(), {})
-        return self.resident.split
+        with torch.no_grad():
+            for name, tensor in self.fed_server.global_model().items():
+                self._travelling[name].copy_(tensor)
+        return self.split
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """State that the servers' next round depends on: (tensors by name, JSON-serialisable facts)."""
         groups = self.fed_server.state()
-        if self.resident.algorithm.uploads != "never":
+        if self.algorithm.uploads != "never":
             groups["main_server"] = self.main_server.state()
         return pack(groups), {
             "next_round": self.next_round,
@@ -129,7 +137,7 @@ class Servers:
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Load the tensors of a result of `state`, which determine the global model."""
-        groups = unpack({name: tensor.to(self.resident.settings.device) for name, tensor in tensors.items()})
+        groups = unpack({name: tensor.to(self.settings.device) for name, tensor in tensors.items()})
         if "main_server" in groups:
             self.main_server.load_state(groups["main_server"])
         self.fed_server.load_state(groups)

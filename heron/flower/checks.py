@@ -75,7 +75,7 @@ class RoundCheck:
             RefusedError: if a reply is missing, since only simulated drop-outs end without one; or if the facts differ
                 from those of the reply.
         """
-        settings = self._servers.resident.settings
+        settings = self._servers.settings
         if self.asks:
             if not facts.finished or facts.num_examples or facts.keeps_state:
                 raise RefusedError("malformed", "expected the end of a round without examples, found another")
@@ -100,7 +100,7 @@ class RoundCheck:
         found = (upload.local_step, upload.probe if isinstance(upload, ProbeData) else None)
         if step is None or found != (step, probe):
             raise RefusedError("malformed", f"expected the upload of step and probe {(step, probe)}, found {found}")
-        settings = self._servers.resident.settings
+        settings = self._servers.settings
         if isinstance(upload, PackedData) != settings.smashed.packs:
             raise RefusedError(
                 "malformed", f"expected smashed data written as {settings.smashed}, found {type(upload).__name__}"
@@ -112,15 +112,14 @@ class RoundCheck:
         self._num_uploads += 1
 
     def _take_reply(self, reply: Reply) -> None:
-        resident = self._servers.resident
-        plan, algorithm = resident.local_plan(), resident.algorithm
+        settings, algorithm = self._servers.settings, self._servers.algorithm
         if reply.num_examples < 1 or reply.num_steps < 1:
             raise RefusedError("malformed", "expected at least one example and step, found none")
-        num_steps = num_local_steps(reply.num_examples, plan.batch_size, plan.local_steps)
-        is_short = reply.num_steps < num_steps and resident.settings.clients.stragglers > 0
+        num_steps = num_local_steps(reply.num_examples, settings.client.batch_size, settings.client.local_steps or None)
+        is_short = reply.num_steps < num_steps and settings.clients.stragglers > 0
         if reply.num_steps != num_steps and not is_short:
             raise RefusedError("malformed", f"expected {num_steps} local steps, found {reply.num_steps}")
-        period = plan.upload_period
+        period = self._servers.terms.upload_period
         num_uploads = 0 if period is None else -(-reply.num_steps // period) * self._per_step()
         if self._num_uploads != num_uploads:
             raise RefusedError("malformed", f"expected {num_uploads} uploads, found {self._num_uploads}")
@@ -136,7 +135,7 @@ class RoundCheck:
 
     def _uploads(self) -> Iterator[tuple[int, int | None]]:
         """Local step and probe of every possible upload, in order; the probe is None for clean smashed data."""
-        period = self._servers.resident.local_plan().upload_period
+        period = self._servers.terms.upload_period
         if period is None:
             return
         for step in count(0, period):
@@ -145,8 +144,7 @@ class RoundCheck:
 
     def _per_step(self) -> int:
         """Number of uploads in a step that uploads: one per probe if the server evaluates probes, else one."""
-        resident = self._servers.resident
-        estimator = resident.client_settings.estimator
-        if resident.algorithm.answers != "loss" or estimator is None:
+        estimator = self._servers.learning.estimator
+        if self._servers.algorithm.answers != "loss" or estimator is None:
             return 1
         return 1 + estimator.num_probe_forwards

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from heron.client.local_plan import Progress
+from heron.client.progress import Progress
 from heron.client.step import ClientState, StepResult
 from heron.flower.records import CONTENT, Parcel, PartRequest, byte_array
 from heron.flower.stream import piece

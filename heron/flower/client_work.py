@@ -8,8 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from heron.arrays import copied
-from heron.client.local_plan import BEGINNING, Progress
-from heron.client.round import unreplayed
+from heron.client.progress import BEGINNING, Progress
 from heron.client.step import ClientState, StepResult
 from heron.engines.clients import Attended, Clients
 from heron.errors import MessageError
@@ -30,7 +29,7 @@ class ClientWork:
     def __init__(self, clients: Clients, store: ClientStore) -> None:
         self._clients = clients
         self._store = store
-        self._bundle = clients.resident.settings.link.bundle
+        self._bundle = clients.terms.settings.link.bundle
 
     def reply(self, request: RoundRequest) -> Parcel | Refusal:
         """Do the work of a request, up to the first piece of the reply.
@@ -39,13 +38,13 @@ class ClientWork:
             MessageError: if the request cannot be decoded, or belongs to another algorithm.
         """
         self._store.forget(unsent=True)
-        if self._clients.resident.algorithm.answers is None:
+        if self._clients.algorithm.answers is None:
             return self._whole_round(request)
         return self._next_upload(request)
 
     def _whole_round(self, request: RoundRequest) -> Parcel:
         broadcast, state, lost = self._begin(request)
-        conversation = self._clients.attend(broadcast, state, self._clients.resident.opener(self._store))
+        conversation = self._clients.attend(broadcast, state, self._clients.opener(self._store))
         del broadcast, state  # the client alone keeps them, and may free them
         stream = Stream(bundle=self._bundle)
         while True:
@@ -58,14 +57,14 @@ class ClientWork:
             stream.add(parcel.pop())
 
     def _next_upload(self, request: RoundRequest) -> Parcel | Refusal:
-        resident = self._clients.resident
+        clients = self._clients
         # Between steps an optimiser state exists even if the next round does not begin with it.
-        keeps_all = dataclasses.replace(resident.client_settings, keep_state=True)
-        resident.learner = resident.algorithm.make_client(resident.runtime, keeps_all)
+        keeps_all = dataclasses.replace(clients.learning, keep_state=True)
+        clients.learner = clients.algorithm.make_client(clients.runtime, keeps_all)
         place = (request.round_index, request.client_id, request.step)
         if request.step == 0:
             broadcast, state, lost = self._begin(request)
-            progress, opener = BEGINNING, resident.opener(self._store)
+            progress, opener = BEGINNING, clients.opener(self._store)
         else:
             kept = self._store.place((*place[:2], request.step - 1))
             if kept is None:
@@ -111,7 +110,7 @@ class ClientWork:
         return self._parcel(request, stream.close(), lost_state=lost_state, ended=Attended({}, 0))
 
     def _finished(self, request: RoundRequest, stream: bytes, ended: Attended, *, lost_state: bool) -> Parcel:
-        state = ended.state if self._clients.resident.client_settings.keep_state else {}
+        state = ended.state if self._clients.learning.keep_state else {}
         self._store.forget(place=True)
         self._store.keep_state(request.round_index, state, previous=request.state_round)
         return self._parcel(request, stream, lost_state=lost_state, ended=ended, keeps_state=bool(state))
@@ -159,7 +158,7 @@ class _StepAtHand:
     """
 
     def __init__(self, clients: Clients, progress: Progress) -> None:
-        self._resident = clients.resident
+        self._clients = clients
         self._came_with = progress
         self.model: ClientState = {}
         self.state: ClientState = {}
@@ -167,13 +166,14 @@ class _StepAtHand:
 
     def begins(self, results: Sequence[StepResult]) -> None:
         """A step begins: copy what it begins with."""
-        learner = self._resident.learner
-        self.model = {name: copied(array) for name, array in self._resident.runtime.tensors().items()}
+        learner = self._clients.learner
+        self.model = {name: copied(array) for name, array in self._clients.runtime.tensors().items()}
         self.state = {name: copied(array) for name, array in learner.state().items()}
         same_step = len(results) == len(self._came_with.results)
         start = self._came_with.start
-        if self._came_with is BEGINNING and self._resident.update_codec is not None:
-            start = unreplayed(learner, self.model)
+        terms = self._clients.terms
+        if self._came_with is BEGINNING and terms.settings.update_codec != "fp32":
+            start = {name: self.model[name] for name in terms.sent_back}
         self.progress = Progress(list(results), self._came_with.answers if same_step else (), start)
 
 

@@ -127,7 +127,7 @@ class FlowerFederation:
             deliveries: replies from earlier attempts; new ones are added, and those that do not count are removed.
             faults: log of clients at fault.
         """
-        servers, is_coupled = self.servers, self.servers.resident.algorithm.answers is not None
+        servers, is_coupled = self.servers, self.servers.algorithm.answers is not None
         missing = [client_id for client_id in participants if client_id not in deliveries]
         present = self._present(missing, enough - len(deliveries), faults)
         link: SpooledLink | StepwiseLink

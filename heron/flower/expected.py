@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from heron.data import IGNORED, Batch
-from heron.engines.resident import Resident
+from heron.data import IGNORED
 from heron.errors import MessageError
 from heron.flower.faults import RefusedError
-from heron.tensors import as_tensor
 from heron.wire import MAX_ELEMENTS, PackedData, unpack_upload
 from heron.wire.groups import Smashed
-from heron.zo import preserved_buffers
+from heron.wire.terms import UploadTerm
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,10 @@ class Expected:
     num_classes: int
 
     @classmethod
-    def of(cls, resident: Resident, batch: Batch, num_classes: int) -> "Expected":
-        """What the client part makes of a batch; the network stays as it is."""
-        with preserved_buffers(resident.runtime.local.module):
-            smashed = resident.runtime.smash(batch, seed=0)
-        labels = as_tensor(batch.labels)
-        return cls(tuple(smashed.shape[1:]), smashed.dtype, tuple(labels.shape[1:]), labels.dtype, num_classes)
+    def of(cls, upload: UploadTerm) -> "Expected":
+        """Return the form that a run's terms give an upload."""
+        dtypes: list[torch.dtype] = [getattr(torch, name) for name in (upload.dtype, upload.labels_dtype)]
+        return cls(upload.smashed, dtypes[0], upload.labels, dtypes[1], upload.num_classes)
 
     def check(self, smashed: Tensor, labels: Tensor, batch_size: int) -> None:
         """Refuse an upload that the Main Server cannot train on.

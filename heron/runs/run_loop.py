@@ -129,12 +129,12 @@ class Run(Generic[EngineT]):
     def summary(self) -> dict[str, Any]:
         """Final metrics and traffic by kind."""
         servers = self.federation.servers
-        ledger, resident = servers.ledger, servers.resident
+        ledger = servers.ledger
         final = self.metrics[-1] if self.metrics else {}
-        exact = resident.settings.client.exact
+        exact = servers.settings.client.exact
         return {
             **final,
-            **({"client_exact": exact} if resident.algorithm.has_boundary else {}),
+            **({"client_exact": exact} if servers.algorithm.has_boundary else {}),
             "uplink_bytes_by_kind": ledger.by_kind("uplink"),
             "downlink_bytes_by_kind": ledger.by_kind("downlink"),
         }
@@ -166,7 +166,7 @@ class Run(Generic[EngineT]):
         server_loss, client_loss = result.server_loss, result.client_loss
         row: Metrics = {
             "round": number,
-            "algorithm": servers.resident.algorithm.name,
+            "algorithm": servers.algorithm.name,
             "train_loss": _number(client_loss if math.isnan(server_loss) else server_loss),
             "client_loss": _number(client_loss),
             "uplink_bytes": servers.ledger.uplink_bytes,
@@ -186,12 +186,12 @@ class Run(Generic[EngineT]):
         return row
 
     def _evaluate(self) -> Metrics:
-        resident = self.federation.servers.resident
-        device = torch.device(resident.settings.device)
+        servers = self.federation.servers
+        device = torch.device(servers.settings.device)
         model = self.federation.servers.load_global_model()
         row: Metrics = {}
         for name, dataset in (("validation", self.splits.validation), ("test", self.splits.test)):
-            result = evaluate(model, dataset, resident.criterion, device=device)
+            result = evaluate(model, dataset, servers.criterion, device=device)
             if result is not None:
                 row |= result.metrics(name)
         return row

@@ -13,31 +13,33 @@ from heron.errors import MessageError, TrainingError
 from heron.server.aggregation import Aggregation
 from heron.server.fed_adam import FedAdam
 from heron.server.finite import LARGEST, LARGEST_FP16, is_within, require_finite
-from heron.server.setup import FedServerSetup
 from heron.wire import Broadcast, ModelBroadcast, Reply
 from heron.wire.groups import Averaging
+from heron.wire.terms import Terms
+from heron.wire.update_codec import UpdateCodec
 
 
 class FedServer:
     """Server of the tensors that clients train (and their buffers): it broadcasts them and averages the replies.
 
     Args:
-        setup: the model that clients train, copied, and the way from their replies to the next one.
+        terms: names and roles of the tensors that travel, and the settings of the mean.
+        tensors: their initial values by name; copied.
 
     Attributes:
         moments: state of the optimizer by name; empty before its first step.
         num_bounded: number of replies of the latest round that exceeded a bound.
     """
 
-    def __init__(self, setup: FedServerSetup) -> None:
-        averaging = setup.averaging
-        self.model = {name: tensor.detach().clone() for name, tensor in setup.model.items()}
-        self.downlink_only = {name: tensor.detach().clone() for name, tensor in setup.downlink_only.items()}
+    def __init__(self, terms: Terms, tensors: Mapping[str, Tensor]) -> None:
+        averaging = terms.settings.fed_server
+        self.model = {name: tensors[name].detach().clone() for name in terms.sent_back}
+        self.downlink_only = {name: tensors[name].detach().clone() for name in terms.names("downlink_only")}
         self.moments: dict[str, Tensor] = {}
-        self._weighting = setup.weighting
+        self._weighting = terms.settings.clients.weighting
         self._optimizer = _fed_adam(averaging) if averaging.optimizer == "adam" else None
-        self._buffers = frozenset(setup.buffers)
-        self._codec = setup.codec
+        self._buffers = frozenset(terms.names("buffer"))
+        self._codec = UpdateCodec.of(terms)
         self.aggregation = Aggregation(averaging.aggregation, averaging.trim, averaging.max_norm, averaging.max_scalar)
         self.num_bounded = 0
         self._mean = self.aggregation.aggregator()

@@ -8,7 +8,6 @@ their sum is replayed once (`heron.wire.walks`). Tensors that are not replayed f
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,9 +15,10 @@ from torch import Tensor
 from heron.errors import ConfigError, MessageError, TrainingError
 from heron.server.fed_server import FedServer
 from heron.server.finite import require_finite
-from heron.server.setup import FedServerSetup
 from heron.wire import Broadcast, ModelBroadcast, Reply, ScalarBroadcast, ScalarReply, encoded_sizes
 from heron.wire.digests import digest_of
+from heron.wire.learning import ClientSettings
+from heron.wire.terms import Terms
 from heron.wire.walk_log import WalkLog, flatten
 from heron.wire.walks import Replayer, RoundWalks, Walk, schedule_of, summed
 
@@ -31,24 +31,25 @@ class ScalarFedServer(FedServer):
     """Fed Server that averages replayed parameters; a known client is sent a log of later steps, if that is smaller.
 
     Args:
-        setup: tensors of the clients, and those among them that are replayed; seed and hyperparameters of the clients.
+        terms: names and roles of the tensors that travel, and the settings of the mean.
+        tensors: their initial values by name; copied.
+        learning: hyperparameters of the clients, whose steps are replayed.
 
     Raises:
         ConfigError: if an optimizer is set for the mean, since clients could not repeat its steps.
     """
 
-    def __init__(self, setup: FedServerSetup) -> None:
-        if setup.averaging.optimizer != "average":
+    def __init__(self, terms: Terms, tensors: Mapping[str, Tensor], learning: ClientSettings) -> None:
+        if terms.settings.fed_server.optimizer != "average":
             raise ConfigError(
                 "expected fed_server.optimizer=average if clients send scalars, whose mean other clients replay; "
                 "found another one"
             )
-        rest = {name: tensor for name, tensor in setup.model.items() if name not in setup.replayed}
-        super().__init__(replace(setup, model=rest))
-        self.theta = {name: setup.model[name].detach().clone() for name in setup.replayed}
-        self._replayer = Replayer(setup.run_seed, setup.client)
-        self._seed_groups = setup.client.seed_groups
-        self._digest_period = setup.client.digest_period
+        super().__init__(terms, tensors)
+        self.theta = {name: tensors[name].detach().clone() for name in terms.replayed}
+        self._replayer = Replayer(terms.settings.seed, learning)
+        self._seed_groups = learning.seed_groups
+        self._digest_period = learning.digest_period
         self._log = WalkLog(sum(tensor.nbytes for tensor in self.theta.values()))
         self._walks: list[Walk] = []
         self._round_index = 0

@@ -1,15 +1,10 @@
-"""Settings and parts from which the two servers are built."""
+"""Parts and settings from which a Main Server is built."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-
-from torch import Tensor
+from dataclasses import dataclass
 
 from heron.split import SplitModel
 from heron.split.criterion import Criterion
-from heron.wire.groups import Averaging, Server, Weighting
-from heron.wire.learning import ClientSettings
-from heron.wire.update_codec import UpdateCodec
+from heron.wire.groups import Server
 
 
 @dataclass(frozen=True)
@@ -27,30 +22,3 @@ class ServerSetup:
     criterion: Criterion
     run_seed: int
     settings: Server
-
-
-@dataclass(frozen=True)
-class FedServerSetup:
-    """Parts and settings of a Fed Server.
-
-    Attributes:
-        model: initial tensors by name that clients send back.
-        downlink_only: initial tensors that clients only receive.
-        run_seed: seed of the run.
-        weighting: weights of the replies.
-        averaging: kind of mean, bounds on a single reply, and rule that makes the next model from the mean.
-        client: hyperparameters of the clients, for servers that replay their steps.
-        buffers: names in `model` that are averaged regardless of the optimizer.
-        replayed: names in `model` that are replayed from scalars, in the order of the clients' flat buffer.
-        codec: encoding of tensors that travel; None for none.
-    """
-
-    model: Mapping[str, Tensor]
-    downlink_only: Mapping[str, Tensor] = field(default_factory=dict)
-    run_seed: int = 0
-    weighting: Weighting = "equal"
-    averaging: Averaging = field(default_factory=Averaging)
-    client: ClientSettings = field(default_factory=ClientSettings)
-    buffers: Collection[str] = ()
-    replayed: tuple[str, ...] = ()
-    codec: UpdateCodec | None = None

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Lt
 
 from heron.errors import MessageError
+from heron.ranges import PositiveInt
 from heron.wire.groups import Settings
 from heron.wire.plain import from_plain, to_plain
 
@@ -59,7 +60,8 @@ class UploadTerm:
         dtype: element type of the smashed data.
         labels: shape of one label; () for a class.
         labels_dtype: element type of the labels.
-        num_classes: C; integer labels are in [0, C), or `IGNORED` where a label is a sequence.
+        num_classes: C; integer labels are in [0, C), or `IGNORED` where a label is a sequence. 0 where nobody checks
+            uploads.
     """
 
     smashed: tuple[Size, ...]
@@ -79,6 +81,8 @@ class Terms:
         tensors: every travelling tensor, in the order in which they are averaged; those with the role `replayed` in the
             order of the flat vector.
         upload: the form of an upload.
+        upload_period: local steps from one upload to the next (k); the first step of a round always uploads. None for
+            algorithms that upload nothing.
         data: name and settings of the data set, for a client that loads its own.
         network: name and settings of the network, for a client that builds its own part.
         version: version of the terms.
@@ -88,6 +92,7 @@ class Terms:
     settings: Settings
     tensors: tuple[TensorTerm, ...]
     upload: UploadTerm
+    upload_period: PositiveInt | None = 1
     data: Mapping[str, Any] = field(default_factory=dict)
     network: Mapping[str, Any] = field(default_factory=dict)
     version: int = VERSION
@@ -142,7 +147,7 @@ def decode_terms(content: bytes) -> Terms:
     data, network = (_section(values, name) for name in ("data", "network"))
     plain = {key: value for key, value in values.items() if key not in {"data", "network"}}
     read = from_plain(_Agreed, plain, "terms")
-    terms = Terms(read.algorithm, read.settings, read.tensors, read.upload, data, network)
+    terms = Terms(read.algorithm, read.settings, read.tensors, read.upload, read.upload_period, data, network)
     _check_tensors(terms)
     return terms
 
@@ -155,6 +160,7 @@ class _Agreed:
     settings: Settings
     tensors: tuple[TensorTerm, ...]
     upload: UploadTerm
+    upload_period: PositiveInt | None
     version: int
 
 

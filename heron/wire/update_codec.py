@@ -37,6 +37,15 @@ class UpdateCodec:
         self._up = _float_shapes(sent)
         self._down = self._up | _float_shapes(received_only)
 
+    @classmethod
+    def of(cls, terms: Terms) -> "UpdateCodec | None":
+        """Return the codec of a run's terms; None where arrays travel as they are."""
+        if terms.settings.update_codec == "fp32":
+            return None
+        named = {term.name: term for term in terms.tensors}
+        sent = {name: named[name] for name in terms.sent_back}
+        return cls(terms.settings.update_codec, sent, {name: named[name] for name in terms.names("downlink_only")})
+
     def pack_model(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What goes down; tensors that are not this codec's stay as they are."""
         return _pack(tensors, self._down, "fp16", 0)

@@ -1,4 +1,4 @@
-"""What a client is told for a round, and where it stands in one."""
+"""A client's examples, and the state of a round that continues in another process."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,31 +10,7 @@ from numpy.typing import NDArray
 from heron.arrays import Array
 from heron.client.step import StepResult
 from heron.data import Batch
-from heron.wire.groups import Smashed
 from heron.wire.messages import Answer
-from heron.wire.update_codec import UpdateCodec
-
-
-@dataclass(frozen=True)
-class LocalPlan:
-    """What a client does in a round.
-
-    Attributes:
-        run_seed: seed of the run.
-        batch_size: examples per local step (B), >= 1.
-        local_steps: local steps per round (h), >= 1; None for one pass over the client's data.
-        upload_period: local steps from one upload to the next (k), >= 1; the first step of a round always uploads;
-            None for algorithms that upload no smashed data.
-        codec: how smashed data are written; those of probes stay as they are.
-        update_codec: how model tensors travel; None for as they are.
-    """
-
-    run_seed: int
-    batch_size: int
-    local_steps: int | None
-    upload_period: int | None
-    codec: Smashed = field(default_factory=Smashed)
-    update_codec: UpdateCodec | None = None
 
 
 class ClientData(Protocol):
