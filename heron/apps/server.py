@@ -15,7 +15,6 @@ from heron.config import (
     recipe_config,
     refuse_occupied,
     resolve_budget,
-    to_toml,
     write_config,
 )
 from heron.errors import ConfigError
@@ -48,13 +47,11 @@ def plan_run(run_config: Mapping[str, Any]) -> ServerPlan:
         refuse_occupied(directory, f", or continue it with --run-config 'resume=\"{directory}\"'")
     _refuse_simulated_time(config)
     splits = load_splits(config)
-    servers, expected = build_servers(config, splits)
+    servers = build_servers(config, splits)
     write_config(directory, config)
     return ServerPlan(
         servers=servers,
-        expected=expected,
         splits=splits,
-        config=to_toml(config),
         fingerprint=fingerprint(config),
         rounds=config.rounds,
         evaluation_period=config.evaluation_period,

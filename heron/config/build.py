@@ -19,6 +19,7 @@ from heron.engines.in_process import Federation
 from heron.errors import ConfigError
 from heron.runs.run_directory import RunDirectory
 from heron.runs.run_loop import Run
+from heron.wire.groups import Settings
 from heron.wire.network import Network
 
 
@@ -71,13 +72,13 @@ def build_federation(config: RunConfig, splits: Splits) -> Federation:
     )
 
 
-def client_shares(config: RunConfig, splits: Splits) -> list[np.ndarray]:
+def client_shares(settings: Settings, splits: Splits) -> list[np.ndarray]:
     """Each client's positions in the training data."""
     return partition(
-        config.clients.partition,
+        settings.clients.partition,
         labels_of(splits.train),
-        num_clients=config.clients.total,
-        alpha=config.clients.alpha,
-        seed=config.seed,
+        num_clients=settings.clients.total,
+        alpha=settings.clients.alpha,
+        seed=settings.seed,
         groups=splits.groups,
     )

@@ -1,37 +1,115 @@
-"""The sides of a run whose clients are elsewhere: what each process builds of it."""
+"""The sides of a run whose clients are elsewhere: the part of it that each process builds."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from heron.algorithms import ALGORITHMS
+from heron.client.torch_runtime.examples import DatasetExamples
 from heron.config.build import client_shares
-from heron.config.parts import build_split, criterion, load_splits, use_threads_and_device
+from heron.config.families import MODELS
+from heron.config.overrides import check_choice
+from heron.config.parts import use_threads_and_device
 from heron.config.schema import RunConfig
-from heron.data import Batch, Splits, fetch, num_examples
+from heron.data import DATA_SETS, Splits, fetch, num_examples
+from heron.engines.agreement import agree
 from heron.engines.clients import Clients
-from heron.engines.resident import Resident
 from heron.engines.servers import Servers
-from heron.flower.expected import Expected
+from heron.errors import ConfigError, MessageError
+from heron.split import check_client
 from heron.tensors import as_tensor
+from heron.wire.groups import Settings
+from heron.wire.learning import learning_of
+from heron.wire.plain import from_plain, to_plain
+from heron.wire.terms import Terms
+
+NODE_KEYS = ("device", "threads")
+"""Settings that a node may have for itself."""
+_MAX_THREADS = 1024
+
+Owner = TypeVar("Owner")
 
 
-def build_servers(config: RunConfig, splits: Splits) -> tuple[Servers, Expected]:
-    """The servers' side of a run whose clients are elsewhere, and what uploads of theirs look like."""
+def build_servers(config: RunConfig, splits: Splits) -> Servers:
+    """Build the servers' side of a run whose clients are elsewhere."""
     use_threads_and_device(config)
-    resident, example = _resident(config, splits)
-    return Servers(resident, config.clients.total), Expected.of(resident, example, splits.num_classes)
-
-
-def build_clients(config: RunConfig) -> Clients:
-    """The clients' side of a run whose servers are elsewhere."""
-    use_threads_and_device(config)
-    splits = load_splits(config)
-    resident, _ = _resident(config, splits)
-    return Clients(resident, splits.train, client_shares(config, splits))
-
-
-def _resident(config: RunConfig, splits: Splits) -> tuple[Resident, Batch]:
-    """The network of one process, with initial weights that depend on the seed alone, and a few examples."""
+    algorithm, split = ALGORITHMS[config.algorithm], config.split.build(config.seed).to(config.device)
+    criterion = config.split.criterion
     example = fetch(splits.train, np.arange(min(2, num_examples(splits.train))), torch.device(config.device))
-    algorithm = ALGORITHMS[config.algorithm]
-    return Resident(build_split(config), algorithm, config, criterion(config), as_tensor(example.inputs)), example
+    terms = agree(
+        split,
+        algorithm,
+        settings_of(config),
+        criterion,
+        example,
+        num_classes=splits.num_classes,
+        data=to_plain(config.data),
+        network=to_plain(config.split),
+    )
+    return Servers(terms, algorithm, split, criterion)
+
+
+def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
+    """Build the clients' side of a run whose servers are elsewhere, and nothing of the servers'.
+
+    Args:
+        terms: of the run, as they were received.
+        node_config: this node's own configuration; `NODE_KEYS` are read from it.
+
+    Raises:
+        HeronError: if the terms, the data or the device are not usable here.
+    """
+    check_choice("algorithm", terms.algorithm, ALGORITHMS)
+    algorithm = ALGORITHMS[terms.algorithm]
+    terms = replace(terms, settings=_own_settings(terms.settings, node_config))
+    settings, device = terms.settings, torch.device(terms.settings.device)
+    use_threads_and_device(settings)
+    data, family = _owner(DATA_SETS, "data", "name", terms.data), _owner(MODELS, "network", "model", terms.network)
+    splits = data.load(settings.seed, family.load_tokenizer() if data.needs_tokenizer else None)
+    if algorithm.head == "server":
+        part = family.build(settings.seed).to(device)
+    else:
+        part = family.build_client(settings.seed, with_auxiliary=algorithm.head == "auxiliary").to(device)
+        inputs = fetch(splits.train, np.arange(min(2, num_examples(splits.train))), device).inputs
+        micro_batch = settings.client.micro_batch or None
+        check_client(
+            part, as_tensor(inputs), micro_batch=micro_batch, needs_auxiliary=algorithm.head == "auxiliary"
+        )
+    runtime = algorithm.torch_runtime(
+        part,
+        family.criterion,
+        algorithm.client_settings(learning_of(settings)),
+        micro_batch=settings.client.micro_batch or None,
+        checkpointing=settings.client.checkpointing,
+    )
+    shares = enumerate(client_shares(settings, splits))
+    examples = {client_id: DatasetExamples(splits.train, indices, device) for client_id, indices in shares}
+    return Clients(terms, algorithm, runtime, examples)
+
+
+def settings_of(config: RunConfig) -> Settings:
+    """Return the groups of settings of a configuration, without what names its network and data."""
+    return Settings(**{name: getattr(config, name) for name in Settings.__dataclass_fields__})
+
+
+def _own_settings(settings: Settings, node_config: Mapping[str, Any]) -> Settings:
+    """The settings with those of `NODE_KEYS` that the node has for itself."""
+    own = {key: node_config[key] for key in NODE_KEYS if key in node_config}
+    try:
+        return from_plain(Settings, to_plain(settings) | own, "node configuration")
+    except MessageError as error:
+        raise ConfigError(str(error).partition(";")[0]) from error
+
+
+def _owner(table: Mapping[str, type[Owner]], section: str, key: str, values: Mapping[str, Any]) -> Owner:
+    """The data set or network that a section of the terms names, with its settings."""
+    name = values.get(key)
+    if not isinstance(name, str) or name not in table:
+        raise MessageError(
+            f"terms.{section}: expected one of {', '.join(table)}, found {str(name)[:80]!r}; both sides need the same "
+            f"version of heron"
+        )
+    return from_plain(table[name], dict(values), f"terms.{section}")

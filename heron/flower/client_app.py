@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from heron.engines.clients import Clients
 from heron.errors import ConfigError, HeronError
+from heron.wire.terms import Terms, decode_terms
 from heron.flower.client_store import ClientStore
 from heron.flower.client_work import ClientWork, further_part
 from heron.flower.log import say
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from flwr.app import Context, Message
     from flwr.clientapp import ClientApp
 
-ClientBuilder = Callable[[str, Mapping[str, Any]], Clients]
-"""Function that makes the clients' side of a run from its configuration (TOML) and this node's own settings."""
+ClientBuilder = Callable[[Terms, Mapping[str, Any]], Clients]
+"""Function that makes the clients' side of a run from its terms and this node's own settings."""
 PARTITION_KEY = "partition-id"
 _MAX_REASON = 500
 
@@ -71,9 +72,11 @@ def _work(message: "Message", context: "Context", build: ClientBuilder) -> objec
     client_id = own_client_id(context.node_config)
     if request.client_id != client_id:
         raise ConfigError(f"expected a request for client {client_id}, which this node is, found {request.client_id}")
-    clients = build(request.config, context.node_config)
-    if client_id >= len(clients.partition):
-        raise ConfigError(f"expected {PARTITION_KEY} below clients.total = {len(clients.partition)}, found {client_id}")
+    terms = decode_terms(request.terms.encode())
+    total = terms.settings.clients.total
+    if client_id >= total:
+        raise ConfigError(f"expected {PARTITION_KEY} below clients.total = {total}, found {client_id}")
+    clients = build(terms, context.node_config)
     say("at work", run=context.run_id, round=request.round_index, client=client_id, step=request.step)
     return ClientWork(clients, ClientStore(context.state)).reply(request)
 

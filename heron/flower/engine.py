@@ -35,8 +35,6 @@ class FlowerFederation:
 
     Args:
         servers: the servers' side.
-        expected: form of an upload.
-        config: the run's configuration as TOML, for the clients.
         grid: Flower's access to the nodes.
         run_id: Flower's number of the run, for the log.
         settings: treatment of clients at fault.
@@ -50,8 +48,6 @@ class FlowerFederation:
     def __init__(
         self,
         servers: Servers,
-        expected: Expected,
-        config: str,
         grid: "Grid",
         run_id: int,
         settings: DeploymentSettings,
@@ -60,15 +56,15 @@ class FlowerFederation:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.servers = servers
-        self._expected = expected
+        self._expected = Expected.of(servers.terms.upload)
         self._run_id = run_id
         self._settings = settings
         self._nodes = Nodes(grid, servers.num_clients, clock=clock, sleep=sleep)
         self._courier = Courier(grid, self._nodes, settings, clock=clock, sleep=sleep)
         # For each client that keeps state, the round of that state.
         self._state_round_of: dict[int, int] = {}
-        self._requests = Requests(servers, config, self._state_round_of, settings.max_reply_bytes)
-        self._gatherer = Gatherer(servers, self._courier, self._requests, expected, retries=settings.retries)
+        self._requests = Requests(servers, self._state_round_of, settings.max_reply_bytes)
+        self._gatherer = Gatherer(servers, self._courier, self._requests, self._expected, retries=settings.retries)
         self._everyone_had_time = False
 
     def run_round(self) -> RoundResult:

@@ -26,6 +26,7 @@ from heron.wire import (
     SnapshotRequest,
     encoded_sizes,
 )
+from heron.wire.terms import encode_terms
 
 
 class Requests:
@@ -33,14 +34,13 @@ class Requests:
 
     Args:
         servers: the servers of the round.
-        config: the run's configuration as TOML.
         state_round_of: for each client, the round of the kept state that it begins with.
         max_reply_bytes: largest piece of a reply.
     """
 
-    def __init__(self, servers: Servers, config: str, state_round_of: Mapping[int, int], max_reply_bytes: int) -> None:
+    def __init__(self, servers: Servers, state_round_of: Mapping[int, int], max_reply_bytes: int) -> None:
         self._servers = servers
-        self._config = config
+        self._terms = encode_terms(servers.terms).decode()
         self._state_round_of = state_round_of
         self._max_reply_bytes = max_reply_bytes
 
@@ -49,7 +49,7 @@ class Requests:
         content, sizes = write_single(message, bundle=self._servers.settings.link.bundle)
         self._servers.ledger.record("downlink", sizes)
         return RoundRequest(
-            config=self._config,
+            terms=self._terms,
             round_index=message.round_index,
             client_id=message.client_id,
             step=step,

@@ -8,12 +8,13 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from heron.errors import MessageError
+from heron.wire.terms import MAX_BYTES
 
 if TYPE_CHECKING:
     from flwr.app import RecordDict
 
 CONTENT = "content"
-_MAX_TEXT = 1 << 16
+_MAX_TEXT = MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class RoundRequest:
     """Server to client: a round begins or, in a coupled round, continues with an answer.
 
     Attributes:
-        config: the run's configuration as TOML.
+        terms: the run's terms as JSON (`heron.wire.terms`).
         round_index: t, from 0.
         client_id: receiver, from 0.
         step: 0 with the broadcast that opens the round, n with the n-th answer.
@@ -30,7 +31,7 @@ class RoundRequest:
         content: the encoded broadcast or answer.
     """
 
-    config: str
+    terms: str
     round_index: int
     client_id: int
     step: int

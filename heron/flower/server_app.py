@@ -11,7 +11,6 @@ from heron.data import Splits
 from heron.engines.servers import Servers
 from heron.errors import HeronError
 from heron.flower.engine import FlowerFederation
-from heron.flower.expected import Expected
 from heron.flower.log import say
 from heron.flower.settings import DeploymentSettings
 from heron.runs.run_directory import Metrics, RunDirectory
@@ -30,9 +29,7 @@ class ServerPlan:
 
     Attributes:
         servers: the servers' side.
-        expected: form of an upload.
         splits: data that judges the model.
-        config: the run's configuration as TOML, which is sent to clients.
         fingerprint: identifies the configuration.
         rounds: number of rounds, T.
         evaluation_period: number of rounds between two evaluations.
@@ -40,9 +37,7 @@ class ServerPlan:
     """
 
     servers: Servers
-    expected: Expected
     splits: Splits
-    config: str
     fingerprint: str
     rounds: int
     evaluation_period: int
@@ -77,7 +72,7 @@ def make_server_app(build: PlanBuilder) -> "ServerApp":
 
 def _run_of(plan: ServerPlan, settings: DeploymentSettings, grid: "Grid", run_id: int) -> Run[FlowerFederation]:
     return Run(
-        FlowerFederation(plan.servers, plan.expected, plan.config, grid, run_id, settings),
+        FlowerFederation(plan.servers, grid, run_id, settings),
         plan.splits,
         rounds=plan.rounds,
         directory=RunDirectory(plan.directory),
