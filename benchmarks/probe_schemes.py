@@ -82,7 +82,7 @@ class Part(ZerothOrderPart):
         super().load(model, dict(state))
 
     def moved(self, update: Tensor) -> None:
-        """What the last round did to the averaged model."""
+        """Take the last round's change of the averaged model."""
 
     @torch.no_grad()
     def learn(self, loss_fn: LossFunction, clean_loss: Tensor, key: StepKey) -> None:
