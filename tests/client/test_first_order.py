@@ -6,11 +6,10 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.client.step import StepKey
 from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
@@ -156,14 +155,13 @@ def test_no_smashed_data_is_alive_while_a_split_client_learns(name: str, micro_b
 
     parties.main_server.answer = watched
     alive = []
-    update = parties.learner._update
 
-    def look(key: StepKey) -> None:
+    def look(_: Tensor) -> None:
         gc.collect()
         alive.append(uploads[-1]() is not None)
-        update(key)
 
-    parties.learner._update = look
+    # The first layer's gradient comes last.
+    next(parties.split.client.parameters()).register_post_accumulate_grad_hook(look)
     parties.run_round()
     assert alive
     assert not any(alive)
