@@ -174,7 +174,7 @@ def draw(flat: FlatParameters, by_one: Tensor, loss_fn: Callable[[], Tensor], in
     groups_by_name = block_groups(layer_masks(flat))
     for number in range(DRAWS):
         seed = derive_seed("quality", index, number)
-        u = direction(seed, 0, len(flat))
+        u = direction(seed, 0, len(flat), like=flat.theta)
         drawn["plain"].append((u @ g) * u)
         drawn["plain/fd"].append(slope(u) * u)
         drawn["central"].append(drawn["plain"][-1])
@@ -183,7 +183,8 @@ def draw(flat: FlatParameters, by_one: Tensor, loss_fn: Callable[[], Tensor], in
             limit = real = torch.zeros_like(g)
             for group, (mask, count) in enumerate(groups):
                 for probe in range(count):
-                    u = direction(derive_seed("quality", index, number, group, probe), 0, len(flat)) * mask
+                    probe_seed = derive_seed("quality", index, number, group, probe)
+                    u = direction(probe_seed, 0, len(flat), like=flat.theta) * mask
                     limit, real = limit + (u @ g) * u / count, real + slope(u) * u / count
             drawn[name].append(limit)
             drawn[f"{name}/fd"].append(real)

@@ -85,7 +85,8 @@ class ZerothOrderPart:
         """Projected gradients of the latest step, shape (q,), float32, where they are sent; else None."""
         if self._settings.update == "dense" or self.last_step is None:
             return None
-        return self.last_step.projected_gradients_P.float()
+        projected_gradients_P: Tensor = self.last_step.projected_gradients_P
+        return projected_gradients_P.float()
 
     def model(self) -> dict[str, Tensor]:
         """Views of theta by parameter name."""

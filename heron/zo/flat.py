@@ -1,114 +1,101 @@
-"""The trainable tensors of a module as views of one flat buffer, in two copies that probing cannot damage.
+"""Named arrays as views of one flat buffer, in two copies that probing cannot damage.
 
-`theta` holds the parameters and is never perturbed; `work` is what the module computes with. A probe writes
+`theta` holds the parameters and is never perturbed; `work` is what the loss is computed with. A probe writes
 `work = theta + mu * u`; an update changes `theta` and writes `work = theta`. Adding and then subtracting `mu * u`
 in place would save the second copy, but changes about 4% of all float32 weights and leaves wreckage behind
 when a loss raises.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import accumulate, pairwise
+from typing import Any, Generic
 
-import torch
-from torch import Tensor, nn
-
-from heron.errors import MessageError, SplitError
+from heron.arrays import Array, is_floating, namespace
+from heron.errors import ConfigError, MessageError, SplitError
 from heron.zo.kernel import Kernel
 from heron.zo.kernels import KernelName, choose_kernel
-from heron.zo.stream import Distribution
+from heron.zo.stream import A, Distribution
 
-LossFunction = Callable[[], Tensor]
-"""The scalar loss of a module at its present parameters, on one fixed batch."""
+LossFunction = Callable[[], Any]
+"""The scalar loss at the present parameters, on one fixed batch: an array of their kind."""
 
 
-class FlatParameters:
-    """Moves the trainable parameters of a module into one flat buffer.
-
-    Afterwards the module's parameters are views of `work`; optimisers and `state_dict` go on working (`adopt_` takes
-    over what they wrote). Frozen parameters stay where they are.
+class FlatArrays(Generic[A]):
+    """Copies named arrays into one flat buffer, and that into another.
 
     Args:
-        module: module with at least one trainable parameter, all of one floating dtype on one device.
-        only: names of the parameters to take; all trainable ones by default.
-        kernel: what passes over the parameters; `"auto"` takes the fastest that can.
+        named: at least one array, all of one floating element type on one device; NumPy arrays or tensors.
+        kernel: the kernel that passes over the parameters; `"auto"` takes the fastest that can.
 
     Attributes:
         theta: the parameters, shape (d,); never perturbed.
-        work: what the module sees, shape (d,).
+        work: what a loss is computed with, shape (d,).
 
     Raises:
-        SplitError: if there is nothing to train, or dtypes or devices are mixed.
+        SplitError: if there is nothing to train, or element types or devices are mixed.
+
+    Examples:
+        >>> import numpy as np
+        >>> flat = FlatArrays({"weight": np.ones((2, 3)), "bias": np.zeros(3)})
+        >>> with flat.perturbed(7, 0.5):
+        ...     print(flat.split(flat.work)["weight"])
+        [[0.5 0.5 0.5]
+         [1.5 0.5 1.5]]
     """
 
-    def __init__(self, module: nn.Module, only: Collection[str] | None = None, *, kernel: KernelName = "auto") -> None:
-        self.module = module
-        self._kernel = kernel
-        named = {
-            name: tensor
-            for name, tensor in module.named_parameters()
-            if tensor.requires_grad and (only is None or name in only)
-        }
+    theta: A
+    work: A
+
+    def __init__(self, named: Mapping[str, A], *, kernel: KernelName = "auto") -> None:
         _check_uniform(named)
-        self._shapes = {name: parameter.shape for name, parameter in named.items()}
-        with torch.no_grad():
-            self.work = torch.cat([parameter.reshape(-1) for parameter in named.values()])
-            for parameter, view in zip(named.values(), self.split(self.work).values(), strict=True):
-                parameter.data = view
-        self.theta = self.work.clone()
+        self._kernel = kernel
+        self._shapes = {name: tuple(array.shape) for name, array in named.items()}
+        pieces: list[Any] = [array.reshape(-1) for array in named.values()]
+        join = namespace(pieces[0]).concat
+        self.work, self.theta = join(pieces), join(pieces)
         self._in_step = True
-        self._parameters = list(named.values())
-        self._versions = [parameter._version for parameter in self._parameters]
 
     def __len__(self) -> int:
         """Trainable dimension d."""
-        return self.theta.numel()
+        return self.theta.shape[0]
 
-    def named_tensors(self) -> dict[str, Tensor]:
-        """Views of `theta` by parameter name, in the module's order."""
+    def named_tensors(self) -> dict[str, A]:
+        """Views of `theta` by parameter name, in the order of the flat buffer."""
         return self.split(self.theta)
 
-    def load_(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copy named tensors into `theta` and `work`; every parameter, nothing else.
+    def load_(self, tensors: Mapping[str, Array]) -> None:
+        """Copy named arrays into `theta` and `work`; every parameter, nothing else.
 
         Raises:
             MessageError: if a name or shape does not fit; nothing is changed then.
         """
-        expected = {name: tuple(shape) for name, shape in self._shapes.items()}
         found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        if expected != found:
-            odd = min(set(expected.items()) ^ set(found.items()))[0]
+        if self._shapes != found:
+            odd = min(set(self._shapes.items()) ^ set(found.items()))[0]
             raise MessageError(
-                f"parameters do not fit at {odd!r}: expected shape {expected.get(odd)}, found {found.get(odd)}"
+                f"parameters do not fit at {odd!r}: expected shape {self._shapes.get(odd)}, found {found.get(odd)}"
             )
-        with torch.no_grad():
-            for name, view in self.named_tensors().items():
-                view.copy_(tensors[name])
-            self.restore_(force=True)
+        self._fill_(tensors)
+        self.restore_(force=True)
 
-    @torch.no_grad()
-    def adopt_(self) -> None:
-        """Write `work` into `theta` if others (`load_state_dict`, a first-order optimiser) wrote the parameters."""
-        versions = [parameter._version for parameter in self._parameters]
-        if versions != self._versions:
-            self.theta.copy_(self.work)
-            self._versions = versions
-
-    @torch.no_grad()
     def perturb_(self, seed: int, scale: float, distribution: Distribution = "rademacher") -> None:
         """Write `theta + scale * direction(seed)` into `work`: one pass, `theta` is only read."""
         self._in_step = False
-        scales_P = torch.full((1,), scale, dtype=self.theta.dtype, device=self.theta.device)
-        self.kernel_for(distribution).add_directions_(self.work, self.theta, [seed], scales_P)
+        theta: Any = self.theta
+        scales_P = namespace(theta).full((1,), scale, dtype=theta.dtype, device=theta.device)
+        self.kernel_for(distribution).add_directions_(self.work, theta, [seed], scales_P)
 
-    @torch.no_grad()
     def restore_(self, *, force: bool = False) -> None:
         """Write `theta` into `work`, unless they are known to be equal."""
         if force or not self._in_step:
-            self.work.copy_(self.theta)
+            work: Any = self.work
+            work[...] = self.theta
             self._in_step = True
 
     def mark_restored(self) -> None:
-        """Declare `work == theta`: said by an update that has written both in its own pass."""
+        """Declare `work == theta`, for an update that has written both in its own pass."""
         self._in_step = True
 
     @contextmanager
@@ -120,29 +107,58 @@ class FlatParameters:
         finally:
             self.restore_()
 
-    def kernel_for(self, distribution: Distribution) -> Kernel:
-        """What passes over tensors like `theta` with directions of a distribution.
+    def probing(self) -> AbstractContextManager[None]:
+        """Context in which the losses of probes are computed; what else they would change comes back afterwards."""
+        return nullcontext()
+
+    def exact_projected_gradients(
+        self,
+        loss_fn: LossFunction,  # noqa: ARG002 - for those that can
+        seeds: Sequence[int],  # noqa: ARG002
+        distribution: Distribution,  # noqa: ARG002
+    ) -> A:
+        """Directional derivatives of the loss along the directions of `seeds`, shape (P,).
+
+        Raises:
+            ConfigError: always; plain arrays have no forward-mode differentiation.
+        """
+        raise ConfigError(
+            "expected parameters of a torch module for scheme 'jvp', which differentiates in forward mode, found plain "
+            "arrays; use scheme 'central'"
+        )
+
+    def kernel_for(self, distribution: Distribution) -> Kernel[A]:
+        """Kernel for passes over arrays like `theta` with directions of a distribution.
 
         Raises:
             ConfigError: if the kernel asked for is not installed or cannot do it.
         """
         return choose_kernel(self._kernel, self.theta, distribution)
 
-    def split(self, flat: Tensor) -> dict[str, Tensor]:
-        """Views of any flat tensor of d entries, by parameter name and in its shape."""
-        pieces = torch.split(flat, [shape.numel() for shape in self._shapes.values()])
-        return {name: piece.view(shape) for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True)}
+    def split(self, flat: A) -> dict[str, A]:
+        """Views of any flat array of d entries, by parameter name and in its shape."""
+        array: Any = flat
+        stops = accumulate((math.prod(shape) for shape in self._shapes.values()), initial=0)
+        return {
+            name: array[start:stop].reshape(shape)
+            for (name, shape), (start, stop) in zip(self._shapes.items(), pairwise(stops), strict=True)
+        }
+
+    def _fill_(self, tensors: Mapping[str, Array]) -> None:
+        views: dict[str, Any] = dict(self.named_tensors())
+        for name, view in views.items():
+            view[...] = tensors[name]
 
 
-def _check_uniform(named: Mapping[str, Tensor]) -> None:
+def _check_uniform(named: Mapping[str, Array]) -> None:
     if not named:
-        raise SplitError("expected trainable parameters, found none: set requires_grad on what should learn")
+        raise SplitError("expected parameters to train, found none")
     first_name, first = next(iter(named.items()))
-    if not first.dtype.is_floating_point:
+    if not is_floating(first):
         raise SplitError(f"expected floating parameters, found {first.dtype} in {first_name!r}")
-    for name, parameter in named.items():
-        if (parameter.dtype, parameter.device) != (first.dtype, first.device):
+    for name, array in named.items():
+        if (array.dtype, array.device) != (first.dtype, first.device):
             raise SplitError(
                 f"expected trainable parameters of one dtype on one device, found {first.dtype} on {first.device} in "
-                f"{first_name!r} and {parameter.dtype} on {parameter.device} in {name!r}; convert or freeze one"
+                f"{first_name!r} and {array.dtype} on {array.device} in {name!r}; convert or freeze one"
             )

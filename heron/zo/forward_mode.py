@@ -13,6 +13,7 @@ sees through.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,15 +22,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from heron.errors import SplitError
 from heron.zo.buffers import preserved_buffers
-from heron.zo.flat import FlatParameters, LossFunction
+from heron.zo.flat import LossFunction
 from heron.zo.stream import Distribution
+
+if TYPE_CHECKING:
+    from heron.zo.flat_parameters import FlatParameters
 
 # How torch names what an operation lacks.
 _FORWARD_MODE = ("forward AD", "forward mode AD")
 
 
 def exact_projected_gradients(
-    flat: FlatParameters,
+    flat: "FlatParameters",
     loss_fn: LossFunction,
     seeds: Sequence[int],
     distribution: Distribution = "rademacher",
@@ -52,7 +56,7 @@ def exact_projected_gradients(
         return torch.stack([_derivative(flat, loss_fn, seed, distribution) for seed in seeds])
 
 
-def _derivative(flat: FlatParameters, loss_fn: LossFunction, seed: int, distribution: Distribution) -> Tensor:
+def _derivative(flat: "FlatParameters", loss_fn: LossFunction, seed: int, distribution: Distribution) -> Tensor:
     tangent = torch.zeros_like(flat.theta)
     flat.kernel_for(distribution).add_directions_(tangent, tangent, [seed], torch.ones_like(tangent[:1]))
     try:
@@ -72,7 +76,7 @@ def _derivative(flat: FlatParameters, loss_fn: LossFunction, seed: int, distribu
 
 
 @contextmanager
-def _dual_parameters(flat: FlatParameters, tangent: Tensor) -> Iterator[None]:
+def _dual_parameters(flat: "FlatParameters", tangent: Tensor) -> Iterator[None]:
     """Let the module see dual tensors instead of its parameters; the parameters come back afterwards."""
     tangents = flat.split(tangent)
     duals = {

@@ -13,13 +13,16 @@ multiply-add; numbers that do not depend on the data are computed in double and 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-from torch import Tensor
+from heron.arrays import Array
+
+A_co = TypeVar("A_co", bound=Array, covariant=True)
+A_contra = TypeVar("A_contra", bound=Array, contravariant=True)
 
 
 @dataclass(frozen=True)
-class Terms:
+class Terms(Generic[A_co]):
     """The terms `scale_p * direction(seed_p)` of one step.
 
     Attributes:
@@ -28,12 +31,12 @@ class Terms:
     """
 
     seeds: Sequence[int]
-    scales_P: Tensor
+    scales_P: A_co
 
 
 @dataclass(frozen=True)
 class AdamFactors:
-    """What a pass of Adam multiplies with.
+    """Numbers of a pass of Adam that do not depend on the data.
 
     Attributes:
         beta1: decay of the first moment.
@@ -49,31 +52,52 @@ class AdamFactors:
     step_sizes: Sequence[float]
     root_scales: Sequence[float]
 
+    @property
+    def scalars(self) -> tuple[float, float, float, float, float]:
+        """Factors and terms of every step: `beta1, 1 - beta1, beta2, 1 - beta2, epsilon`."""
+        return self.beta1, 1.0 - self.beta1, self.beta2, 1.0 - self.beta2, self.epsilon
 
-class Kernel(Protocol):
-    """An implementation, for one distribution of directions; all tensors are flat, alike, and contiguous."""
+
+class Kernel(Protocol[A_contra]):
+    """An implementation for one distribution of directions and one kind of array.
+
+    All arrays of a call are flat, alike and contiguous.
+    """
 
     def add_directions_(
-        self, out: Tensor, base: Tensor, seeds: Sequence[int], scales_P: Tensor, *, copy_to: Tensor | None = None
+        self,
+        out: A_contra,
+        base: A_contra,
+        seeds: Sequence[int],
+        scales_P: A_contra,
+        *,
+        copy_to: A_contra | None = None,
     ) -> None:
         """Write `base + sum_p scales_P[p] * direction(seeds[p])` into `out`, in one pass over memory.
 
         Args:
-            out: flat tensor of d entries; may be `base` itself.
-            base: flat tensor of d entries.
+            out: flat array of d entries; may be `base` itself.
+            base: flat array of d entries.
             seeds: P direction seeds.
             scales_P: P scales on the device of `base`, shape (P,).
-            copy_to: second flat tensor that receives the same values.
+            copy_to: second flat array that receives the same values.
         """
         ...
 
     def momentum_(
-        self, theta: Tensor, work: Tensor, velocity: Tensor, steps: Sequence[Terms], *, decay: float, rate: float
+        self,
+        theta: A_contra,
+        work: A_contra,
+        velocity: A_contra,
+        steps: Sequence[Terms[A_contra]],
+        *,
+        decay: float,
+        rate: float,
     ) -> None:
         """Steps of `v <- decay * v + g; theta <- theta - rate * v; work <- theta`, in one pass over memory.
 
         Args:
-            theta: flat tensor of d entries.
+            theta: flat array of d entries.
             work: receives theta at the end.
             velocity: v.
             steps: terms whose sum is g, at least one of each step.
@@ -83,16 +107,22 @@ class Kernel(Protocol):
         ...
 
     def adam_(
-        self, theta: Tensor, work: Tensor, first: Tensor, second: Tensor, steps: Sequence[Terms], factors: AdamFactors
+        self,
+        theta: A_contra,
+        work: A_contra,
+        first: A_contra,
+        second: A_contra,
+        steps: Sequence[Terms[A_contra]],
+        factors: AdamFactors,
     ) -> None:
         """Steps of Adam (Kingma and Ba, ICLR 2015, Algorithm 1), in one pass over memory.
 
         Args:
-            theta: flat tensor of d entries.
+            theta: flat array of d entries.
             work: receives theta at the end.
             first: first moment.
             second: second moment.
             steps: terms whose sum is g, at least one of each step.
-            factors: what is multiplied with.
+            factors: numbers that do not depend on the data.
         """
         ...

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from heron.seeds import derive_seed
-from heron.zo.flat import FlatParameters, LossFunction
+from heron.tensors import as_tensor
+from heron.zo.flat import LossFunction
+from heron.zo.flat_parameters import FlatParameters
 from heron.zo.kernels import KernelName
 from heron.zo.probes import Estimator
 from heron.zo.steps import StepRecord, UpdateRule
@@ -70,7 +72,7 @@ class ZerothOrder:
             The clean loss, shape ().
         """
         self.flat.adopt_()
-        clean_loss = loss_fn().detach()
+        clean_loss = as_tensor(loss_fn()).detach()
         seeds = tuple(
             derive_seed("direction", self.seed, self.state.num_steps, probe)
             for probe in range(self.estimator.num_probes)

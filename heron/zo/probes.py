@@ -14,16 +14,14 @@ directions here have E[u u^T] = I and need none).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from heron.arrays import Array, is_tensor, namespace
 from heron.errors import ConfigError
-from heron.zo.buffers import preserved_buffers
-from heron.zo.flat import FlatParameters, LossFunction
-from heron.zo.forward_mode import exact_projected_gradients
-from heron.zo.stream import DISTRIBUTIONS, Distribution
+from heron.zo.flat import FlatArrays, LossFunction
+from heron.zo.stream import DISTRIBUTIONS, A, Distribution
 
 Scheme = Literal["one_sided", "central", "jvp"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
@@ -66,16 +64,16 @@ class Estimator:
 
     def projected_gradients(
         self,
-        flat: FlatParameters,
+        flat: FlatArrays[A],
         loss_fn: LossFunction,
         seeds: Sequence[int],
-        clean_loss: Tensor | None = None,
-    ) -> Tensor:
+        clean_loss: Array | None = None,
+    ) -> A:
         """Probe the loss along the directions of `seeds` and leave parameters and buffers as they were.
 
         Args:
             flat: parameters that `loss_fn` depends on.
-            loss_fn: returns the scalar loss at the module's present parameters; called under `torch.no_grad`.
+            loss_fn: returns the scalar loss at the present parameters; called in the context `flat.probing()`.
             seeds: one seed per probe, `num_probes` of them.
             clean_loss: loss at `theta`, shape (); needed by the one-sided scheme.
 
@@ -84,6 +82,7 @@ class Estimator:
 
         Raises:
             ConfigError: if the number of seeds is wrong, or the one-sided scheme lacks its clean loss.
+            ConfigError: also if jvp is asked for and the parameters are not those of a torch module.
             SplitError: if an operation has no forward-mode formula, which jvp needs.
         """
         try:
@@ -91,14 +90,13 @@ class Estimator:
         finally:
             flat.restore_()
 
-    @torch.no_grad()
     def projected_gradients_(
         self,
-        flat: FlatParameters,
+        flat: FlatArrays[A],
         loss_fn: LossFunction,
         seeds: Sequence[int],
-        clean_loss: Tensor | None = None,
-    ) -> Tensor:
+        clean_loss: Array | None = None,
+    ) -> A:
         """Like `projected_gradients`, but leaves `work` at the last probe for the update to overwrite.
 
         This is what makes a step cost P + 1 passes over the parameters. When the loss raises, `work` is restored. The
@@ -110,15 +108,19 @@ class Estimator:
             raise ConfigError("expected the clean loss, found none: the one-sided scheme differences against it")
         if self.scheme == "jvp":
             flat.restore_()
-            return _at_least_single(exact_projected_gradients(flat, loss_fn, seeds, self.distribution))
+            exact: A = _at_least_single(flat.exact_projected_gradients(loss_fn, seeds, self.distribution))
+            return exact
         try:
-            with preserved_buffers(flat.module):
-                return torch.stack([self._probe_(flat, loss_fn, seed, clean_loss) for seed in seeds])
+            # A run that diverges has no finite losses; whoever reads them notices.
+            with flat.probing(), np.errstate(all="ignore"):
+                scalars = [self._probe_(flat, loss_fn, seed, clean_loss) for seed in seeds]
+                stacked: A = namespace(scalars[0]).stack(scalars)
+                return stacked
         except BaseException:
             flat.restore_()
             raise
 
-    def _probe_(self, flat: FlatParameters, loss_fn: LossFunction, seed: int, clean_loss: Tensor | None) -> Tensor:
+    def _probe_(self, flat: FlatArrays[A], loss_fn: LossFunction, seed: int, clean_loss: Array | None) -> Any:
         flat.perturb_(seed, self.mu, self.distribution)
         forward = _at_least_single(loss_fn())
         if self.scheme == "one_sided":
@@ -128,6 +130,9 @@ class Estimator:
         return (forward - _at_least_single(loss_fn())) / (2.0 * self.mu)
 
 
-def _at_least_single(values: Tensor) -> Tensor:
+def _at_least_single(values: Array) -> Any:
     """Differences of half-precision losses would be all rounding: at least float32."""
-    return values.detach().to(torch.promote_types(values.dtype, torch.float32))
+    if is_tensor(values):
+        return values.detach().to(namespace(values).promote_types(values.dtype, namespace(values).float32))
+    array = np.asarray(values)
+    return array.astype(np.promote_types(array.dtype, np.float32))

@@ -1,19 +1,19 @@
 """The update rules: SGD, momentum, Adam.
 
 Every product and sum is a separate operation with one rounding: no fused multiply-add, no division by a host scalar,
-hence the same bits in NumPy.
+hence the same bits for NumPy arrays and for tensors.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from heron.arrays import Array, namespace
 from heron.errors import ConfigError
-from heron.zo.flat import FlatParameters
+from heron.zo.flat import FlatArrays
 from heron.zo.kernel import AdamFactors, Terms
 from heron.zo.steps import RuleState, StepRecord
 from heron.zo.stream import Distribution
@@ -32,20 +32,21 @@ class SGD:
     def __post_init__(self) -> None:
         _check_rate(self.learning_rate)
 
-    def init(self, theta: Tensor) -> RuleState:  # noqa: ARG002 - every rule is asked the same way
+    def init(self, theta: Array) -> RuleState:  # noqa: ARG002 - every rule is asked the same way
         """No moments."""
         return RuleState()
 
-    @torch.no_grad()
     def replay_(
-        self, state: RuleState, flat: FlatParameters, records: Sequence[StepRecord], distribution: Distribution
+        self, state: RuleState, flat: FlatArrays[Any], records: Sequence[StepRecord], distribution: Distribution
     ) -> RuleState:
         """One pass: `theta` and `work` are written together, steps are terms like probes."""
         seeds = [seed for record in records for seed in record.seeds]
         scales = [_scales(record, -self.learning_rate) for record in records]
         if scales:
             kernel = flat.kernel_for(distribution)
-            kernel.add_directions_(flat.theta, flat.theta, seeds, torch.cat(scales), copy_to=flat.work)
+            kernel.add_directions_(
+                flat.theta, flat.theta, seeds, namespace(scales[0]).concat(scales), copy_to=flat.work
+            )
             flat.mark_restored()
         return RuleState(state.num_steps + len(records))
 
@@ -66,13 +67,12 @@ class Momentum:
         _check_rate(self.learning_rate)
         _check_decay("momentum", self.momentum)
 
-    def init(self, theta: Tensor) -> RuleState:
+    def init(self, theta: Array) -> RuleState:
         """One moment, zero."""
-        return RuleState(0, {"velocity": torch.zeros_like(theta)})
+        return RuleState(0, {"velocity": namespace(theta).zeros_like(theta)})
 
-    @torch.no_grad()
     def replay_(
-        self, state: RuleState, flat: FlatParameters, records: Sequence[StepRecord], distribution: Distribution
+        self, state: RuleState, flat: FlatArrays[Any], records: Sequence[StepRecord], distribution: Distribution
     ) -> RuleState:
         """One pass over `theta`, `work` and the velocity."""
         flat.kernel_for(distribution).momentum_(
@@ -110,13 +110,12 @@ class Adam:
         if not self.epsilon > 0:
             raise ConfigError(f"expected epsilon > 0, found {self.epsilon}")
 
-    def init(self, theta: Tensor) -> RuleState:
+    def init(self, theta: Array) -> RuleState:
         """Two moments, zero."""
-        return RuleState(0, {"first": torch.zeros_like(theta), "second": torch.zeros_like(theta)})
+        return RuleState(0, {name: namespace(theta).zeros_like(theta) for name in ("first", "second")})
 
-    @torch.no_grad()
     def replay_(
-        self, state: RuleState, flat: FlatParameters, records: Sequence[StepRecord], distribution: Distribution
+        self, state: RuleState, flat: FlatArrays[Any], records: Sequence[StepRecord], distribution: Distribution
     ) -> RuleState:
         """One pass over `theta`, `work` and both moments; bias corrections are folded into two host scalars a step."""
         steps = range(state.num_steps + 1, state.num_steps + len(records) + 1)
@@ -144,11 +143,12 @@ OptimizerName = Literal["sgd", "momentum", "adam"]
 RULES = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
 
 
-def _gradient(record: StepRecord) -> Terms:
+def _gradient(record: StepRecord) -> Terms[Any]:
     return Terms(record.seeds, _scales(record, 1.0))
 
 
-def _scales(record: StepRecord, factor: float) -> Tensor:
+@np.errstate(over="ignore")
+def _scales(record: StepRecord, factor: float) -> Any:
     return record.projected_gradients_P * (factor / len(record.seeds))
 
 

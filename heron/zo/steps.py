@@ -8,15 +8,14 @@ the scalars (docs/methods.md, "Seeds and scalars").
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
-from torch import Tensor
-
+from heron.arrays import Array
 from heron.errors import ConfigError
-from heron.zo.flat import FlatParameters
+from heron.zo.flat import FlatArrays
 from heron.zo.stream import Distribution
 
-# A pass keeps what it needs of its steps, 8 KiB of each term in torch's kernel, and no more than this many.
+# A pass keeps what it needs of its steps, 8 KiB of each term where signs are looked up, and no more than this many.
 _STEPS_PER_PASS = 256
 
 
@@ -26,14 +25,14 @@ class StepRecord:
 
     Attributes:
         seeds: one direction seed per probe.
-        projected_gradients_P: one scalar per probe, shape (P,).
+        projected_gradients_P: one scalar per probe, shape (P,), an array of the kind of the parameters.
 
     Raises:
         ConfigError: if there is not one scalar per seed.
     """
 
     seeds: tuple[int, ...]
-    projected_gradients_P: Tensor
+    projected_gradients_P: Any
 
     def __post_init__(self) -> None:
         if not self.seeds or self.projected_gradients_P.shape != (len(self.seeds),):
@@ -45,21 +44,21 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class RuleState:
-    """State of an update rule: steps taken and the moments, each of shape (d,)."""
+    """State of an update rule: steps taken and the moments, arrays of shape (d,) like theta."""
 
     num_steps: int = 0
-    moments: dict[str, Tensor] = field(default_factory=dict)
+    moments: dict[str, Any] = field(default_factory=dict)
 
 
 class UpdateRule(Protocol):
     """An (init, replay) pair; implementations are frozen dataclasses of their hyperparameters."""
 
-    def init(self, theta: Tensor) -> RuleState:
+    def init(self, theta: Array) -> RuleState:
         """State before the first step for parameters like `theta`."""
         ...
 
     def replay_(
-        self, state: RuleState, flat: FlatParameters, records: Sequence[StepRecord], distribution: Distribution
+        self, state: RuleState, flat: FlatArrays[Any], records: Sequence[StepRecord], distribution: Distribution
     ) -> RuleState:
         """Take any number of steps in one pass over memory, with the bits of one after the other.
 
@@ -71,7 +70,7 @@ class UpdateRule(Protocol):
 def replay_(
     rule: UpdateRule,
     state: RuleState,
-    flat: FlatParameters,
+    flat: FlatArrays[Any],
     records: Iterable[StepRecord],
     distribution: Distribution = "rademacher",
 ) -> RuleState:

@@ -9,32 +9,40 @@ can be made anywhere, in any order, on any device. The specification is frozen; 
 
 Rademacher signs are the same bits on every device; Gaussian entries agree to float tolerance.
 Both have E[u u^T] = I, so the two-point estimate needs no factor d (docs/methods.md, "Normalisation of directions").
+
+This is the stream in NumPy; `torch_stream` is the same on any device of torch.
 """
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args, overload
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from heron.arrays import Array, is_tensor
 
 Distribution = Literal["rademacher", "gaussian"]
 DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
 
-_GOLDEN = 0x9E3779B97F4A7C15
-_MIX_1 = 0xBF58476D1CE4E5B9
-_MIX_2 = 0x94D049BB133111EB
+A = TypeVar("A", bound=Array)
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
 _TWO_POW_32 = 2.0**32
+# The signs of every byte, bit 0 first.
+_SIGNS = (1 - 2 * (np.arange(256)[:, np.newaxis] >> np.arange(8) & 1)).astype(np.int8)
 
 
+@overload
 def direction(
-    seed: int,
-    start: int,
-    stop: int,
-    *,
-    distribution: Distribution = "rademacher",
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-) -> Tensor:
+    seed: int, start: int, stop: int, *, distribution: Distribution = ..., like: None = ...
+) -> NDArray[np.float32]: ...
+@overload
+def direction(seed: int, start: int, stop: int, *, distribution: Distribution = ..., like: A) -> A: ...
+def direction(
+    seed: int, start: int, stop: int, *, distribution: Distribution = "rademacher", like: Array | None = None
+) -> Any:
     """Entries `start` to `stop - 1` of the direction of `seed`.
 
     Args:
@@ -42,61 +50,79 @@ def direction(
         start: first entry, >= 0.
         stop: one past the last entry, >= start.
         distribution: `"rademacher"` (signs) or `"gaussian"` (standard normal).
-        dtype: floating type of the result.
-        device: where the result lives.
+        like: floating array or tensor whose kind, element type and device the result has; a float32 array by default.
 
     Returns:
-        Tensor of shape (stop - start,).
+        Array of shape (stop - start,).
 
     Examples:
-        >>> direction(7, 0, 100)[40:60].equal(direction(7, 40, 60))
+        >>> np.array_equal(direction(7, 0, 100)[40:60], direction(7, 40, 60))
         True
     """
+    if like is not None and is_tensor(like):
+        from heron.zo import torch_stream
+
+        return torch_stream.direction(
+            seed, start, stop, distribution=distribution, dtype=like.dtype, device=like.device
+        )
+    dtype: Any = np.float32 if like is None else like.dtype
     if distribution == "rademacher":
-        return scaled_signs(seed, start, stop, sign_table(1.0, dtype, torch.device(device)))
-    words = _words(seed, start // 2, (stop + 1) // 2, torch.device(device))
+        return scaled_signs(seed, start, stop, sign_table(1.0, dtype))
+    return gaussian(seed, start, stop).astype(dtype)
+
+
+def gaussian(seed: int, start: int, stop: int) -> NDArray[np.float64]:
+    """Entries `start` to `stop - 1` of the Gaussian direction of `seed`, before they are rounded to another type."""
+    pair_words = words(seed, start // 2, (stop + 1) // 2)
     # (0, 1], so that the logarithm is finite; float64 keeps the 32 bits.
-    uniform = ((words >> 32 & 0xFFFFFFFF).double() + 1.0) / _TWO_POW_32
-    radius = torch.sqrt(-2.0 * torch.log(uniform))
-    angle = (words & 0xFFFFFFFF).double() * (2.0 * math.pi / _TWO_POW_32)
-    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
+    uniform = ((pair_words >> np.uint64(32)).astype(np.float64) + 1.0) / _TWO_POW_32
+    radius = np.sqrt(-2.0 * np.log(uniform))
+    angle = (pair_words & np.uint64(0xFFFFFFFF)).astype(np.float64) * (2.0 * math.pi / _TWO_POW_32)
+    pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
     offset = start % 2
-    return pairs.view(-1)[offset : offset + stop - start].to(dtype)
+    return pairs.reshape(-1)[offset : offset + stop - start]
 
 
-def sign_table(scale: Tensor | float, dtype: torch.dtype, device: torch.device) -> Tensor:
+def sign_table(scale: Any, dtype: DTypeLike) -> NDArray[Any]:
     """`scale` times the eight signs of every byte, bit 0 first: shape (256, 8).
 
     Looking bytes up in a table that already holds the scale costs one pass over the result, and `scale * (+-1)`
     is exact, so the sum that follows is rounded once.
     """
-    byte = torch.arange(256, device=device).unsqueeze(1)
-    signs = (1 - 2 * (byte >> torch.arange(8, device=device) & 1)).to(dtype)
-    return signs * scale
+    table: NDArray[Any] = _SIGNS.astype(dtype) * np.asarray(scale, dtype)
+    return table
 
 
-def scaled_signs(seed: int, start: int, stop: int, table: Tensor) -> Tensor:
-    """Entries `start` to `stop - 1` of `scale * direction`, for the scale that `table` was made with."""
-    first_word = start // 64
-    words = _words(seed, first_word, (stop + 63) // 64, table.device)
+def scaled_signs(
+    seed: int, start: int, stop: int, table: NDArray[Any], out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Entries `start` to `stop - 1` of `scale * direction`, for the scale that `table` was made with.
+
+    Args:
+        seed: integer in [0, 2**64).
+        start: first entry, >= 0.
+        stop: one past the last entry, >= start.
+        table: result of `sign_table`.
+        out: buffer that the result is a view of, of 64 entries for each word that is touched at least.
+    """
+    first = start // 64
     # Little-endian bytes of a word hold its bits in order, eight at a time.
-    signs = table.index_select(0, words.view(torch.uint8).int()).view(-1)
-    offset = start - 64 * first_word
+    octets = words(seed, first, (stop + 63) // 64).view(np.uint8).astype(np.intp)
+    rows = None if out is None else out[: 8 * len(octets)].reshape(-1, 8)
+    # No index is out of range; the mode "raise" would make a copy of `out`.
+    signs = np.take(table, octets, axis=0, out=rows, mode="clip").reshape(-1)
+    offset = start - 64 * first
     return signs[offset : offset + stop - start]
 
 
-def _words(seed: int, first: int, last: int, device: torch.device) -> Tensor:
-    """SplitMix64 outputs `first` to `last - 1` as int64 bit patterns (integer products wrap modulo 2**64)."""
-    counters = torch.arange(first + 1, last + 1, dtype=torch.int64, device=device)
-    state = counters * _signed(_GOLDEN) + _signed(seed)
-    state = (state ^ _shift_right(state, 30)) * _signed(_MIX_1)
-    state = (state ^ _shift_right(state, 27)) * _signed(_MIX_2)
-    return state ^ _shift_right(state, 31)
-
-
-def _shift_right(words: Tensor, bits: int) -> Tensor:
-    return words >> bits & ((1 << (64 - bits)) - 1)
-
-
-def _signed(word: int) -> int:
-    return word - (1 << 64) if word >= 1 << 63 else word
+def words(seed: int, first: int, last: int) -> NDArray[np.uint64]:
+    """SplitMix64 outputs `first` to `last - 1` of `seed` (integer sums and products wrap modulo 2**64)."""
+    state = np.arange(first + 1, last + 1, dtype=np.uint64)
+    state *= _GOLDEN
+    state += np.uint64(seed)
+    state ^= state >> np.uint64(30)
+    state *= _MIX_1
+    state ^= state >> np.uint64(27)
+    state *= _MIX_2
+    state ^= state >> np.uint64(31)
+    return state

@@ -5,11 +5,14 @@ It goes chunk by chunk, so that a chunk of the direction and of its operands sta
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
 from heron.zo.kernel import AdamFactors, Terms
-from heron.zo.stream import Distribution, direction, scaled_signs, sign_table
+from heron.zo.stream import Distribution
+from heron.zo.torch_stream import direction, scaled_signs, sign_table
 
 # On a GPU few launches matter more than caches.
 _CHUNK_ENTRIES = {"cpu": 1 << 17, "cuda": 1 << 24}
@@ -40,7 +43,14 @@ class TorchKernel:
                 copy_to[start:stop].copy_(chunk)
 
     def momentum_(
-        self, theta: Tensor, work: Tensor, velocity: Tensor, steps: Sequence[Terms], *, decay: float, rate: float
+        self,
+        theta: Tensor,
+        work: Tensor,
+        velocity: Tensor,
+        steps: Sequence[Terms[Tensor]],
+        *,
+        decay: float,
+        rate: float,
     ) -> None:
         """See `Kernel`."""
         gradients = [self._scaled(terms, theta) for terms in steps]
@@ -52,7 +62,13 @@ class TorchKernel:
             work[start:stop].copy_(theta_chunk)
 
     def adam_(
-        self, theta: Tensor, work: Tensor, first: Tensor, second: Tensor, steps: Sequence[Terms], factors: AdamFactors
+        self,
+        theta: Tensor,
+        work: Tensor,
+        first: Tensor,
+        second: Tensor,
+        steps: Sequence[Terms[Tensor]],
+        factors: AdamFactors,
     ) -> None:
         """See `Kernel`."""
         gradients = [self._scaled(terms, theta) for terms in steps]
@@ -67,7 +83,7 @@ class TorchKernel:
                 theta_chunk.sub_((first_chunk * step_size).div_(denominator))
             work[start:stop].copy_(theta_chunk)
 
-    def _scaled(self, terms: Terms, like: Tensor) -> "ScaledDirections":
+    def _scaled(self, terms: Terms[Tensor], like: Tensor) -> "ScaledDirections":
         return ScaledDirections(terms.seeds, terms.scales_P, distribution=self._distribution, dtype=like.dtype)
 
 
@@ -124,5 +140,7 @@ def chunks(flat: Tensor) -> Iterator[tuple[int, int]]:
 
 
 def _root(values: Tensor) -> Tensor:
-    """Square root, rounded correctly: vectorised float32 roots are not on every CPU, and a replay may run elsewhere."""
+    """Square root, rounded correctly: torch's vectorised roots are not on every CPU, and a replay may run elsewhere."""
+    if values.dtype == torch.float64 and values.device.type == "cpu" and not isinstance(values, FakeTensor):
+        return torch.from_numpy(np.sqrt(values.numpy()))
     return torch.sqrt(values.double()).to(values.dtype)

@@ -50,18 +50,30 @@ class TritonKernel:
         _run(self._loops.add_terms, (out, base, written), *terms, len(seeds), COPIES=copy_to is not None)
 
     def momentum_(
-        self, theta: Tensor, work: Tensor, velocity: Tensor, steps: Sequence[Terms], *, decay: float, rate: float
+        self,
+        theta: Tensor,
+        work: Tensor,
+        velocity: Tensor,
+        steps: Sequence[Terms[Tensor]],
+        *,
+        decay: float,
+        rate: float,
     ) -> None:
         """See `Kernel`."""
         scalars = _single(decay), _single(rate)
         _run(self._loops.momentum, (theta, work, velocity), *_terms(steps), _stops(steps, theta), len(steps), *scalars)
 
     def adam_(
-        self, theta: Tensor, work: Tensor, first: Tensor, second: Tensor, steps: Sequence[Terms], factors: AdamFactors
+        self,
+        theta: Tensor,
+        work: Tensor,
+        first: Tensor,
+        second: Tensor,
+        steps: Sequence[Terms[Tensor]],
+        factors: AdamFactors,
     ) -> None:
         """See `Kernel`."""
-        beta1, beta2 = factors.beta1, factors.beta2
-        scalars = (_single(scalar) for scalar in (beta1, 1.0 - beta1, beta2, 1.0 - beta2, factors.epsilon))
+        scalars = (_single(scalar) for scalar in factors.scalars)
         of_steps = (
             torch.tensor(values, dtype=torch.float32, device=theta.device)
             for values in (factors.step_sizes, factors.root_scales)
@@ -70,14 +82,14 @@ class TritonKernel:
         _run(self._loops.adam, tensors, *_terms(steps), _stops(steps, theta), len(steps), *of_steps, *scalars)
 
 
-def _terms(steps: Sequence[Terms]) -> tuple[Tensor, Tensor]:
+def _terms(steps: Sequence[Terms[Tensor]]) -> tuple[Tensor, Tensor]:
     """Bit patterns of the seeds, and the scales, on the device."""
     scales = torch.cat([terms.scales_P.to(torch.float32) for terms in steps])
     seeds = np.array([seed for terms in steps for seed in terms.seeds], dtype=np.uint64)
     return torch.from_numpy(seeds.view(np.int64)).to(scales.device), scales
 
 
-def _stops(steps: Sequence[Terms], theta: Tensor) -> Tensor:
+def _stops(steps: Sequence[Terms[Tensor]], theta: Tensor) -> Tensor:
     lengths = [0, *(len(terms.seeds) for terms in steps)]
     return torch.tensor(np.cumsum(lengths), dtype=torch.int32, device=theta.device)
 
