@@ -41,7 +41,7 @@ KEPT = ("round", "test_accuracy", "validation_accuracy", "train_loss", "uplink_b
 
 
 def curve(run: RunDirectory) -> list[dict[str, Any]]:
-    """What a run did, round by round."""
+    """Metrics of a run, round by round."""
     return [{key: row.get(key) for key in KEPT} for row in run.read_metrics()]
 
 

@@ -1,13 +1,13 @@
-"""Cost of one client step at the paper's real size, beside the paper's figures; saved with the hardware.
+"""Cost of one client step at the paper's real size, next to the paper's figures; saved with the hardware.
 
     python benchmarks/client_cost.py
 
-Measures `cifar10-resnet18` (batch 256, cut after the second BatchNorm) for every algorithm: as it is; with activation
+Measures `cifar10-resnet18` (batch 256, cut after the second BatchNorm) for every algorithm: unchanged; with activation
 checkpointing of the first-order clients; with GroupNorm and micro-batches of 32; with both. Costs depend on shapes
 alone, so the inputs are zeros and no data set is needed. The first setting is cross-checked: a fresh process per
-algorithm makes two steps and reports how far its resident memory rose, the client's parameters and inputs added. What
-it has beyond the live tensors is the room that convolutions work in: one map in a forward pass of this size and up to
-two and a half in a backward pass, measured by `convolution_scratch`.
+algorithm takes two steps and reports the rise of its resident memory, plus the client's parameters and inputs. The
+excess over the live tensors is the work space of convolutions: one map in a forward pass of this size and up to two
+and a half in a backward pass, measured by `convolution_scratch`.
 """
 
 import ctypes

@@ -1,9 +1,9 @@
-"""The comparison of `make demo`, its conditions checked and the result kept with the hardware.
+"""Comparison of `make demo`, with its conditions checked and the result saved with the hardware.
 
     python benchmarks/digits.py [RECIPE [RUN_FOLDER]]
 
 Runs `heron compare RECIPE --algorithms heron,cse_fsl,frozen --seeds 0,1,2,3,4` into the folder (default
-runs/RECIPE-compare; finished runs there are kept). RECIPE is `digits` (the default, what the demo trains; saves
+runs/RECIPE-compare; finished runs there are kept). RECIPE is `digits` (the default and the demo's recipe; saves
 benchmarks/results/digits.json) or `digits-published` (HERON-SFL as published; digits_published.json there).
 """
 

@@ -5,7 +5,7 @@
 Perplexity of 500 dev rows against rounds and traffic, for HERON-SFL as published, with its order boundary, SplitLoRA,
 CSE-FSL and the frozen client, three seeds; the size of the auxiliary network, one seed; BLEU and ROUGE-L on 100
 distinct test prompts, one seed. Runs are resumable run directories below the folder. Needs the data and the model
-beside it (`HERON_DATA`). Saves benchmarks/results/e2e.json and docs/figures/e2e.png.
+next to it (`HERON_DATA`). Saves benchmarks/results/e2e.json and docs/figures/e2e.png.
 """
 
 import argparse
@@ -45,7 +45,7 @@ ABLATION = {f"heron, {blocks} auxiliary blocks": blocks for blocks in (0, 2)}
 
 
 def finished_run(name: str, algorithm: str, settings: tuple[str, ...], seed: int, folder: Path) -> dict[str, Any]:
-    """Metrics by round, and for seed 0 what the model writes; computed once."""
+    """Metrics by round, and for seed 0 the generated texts; computed once."""
     config = recipe_config(RECIPE, algorithm, [*SETTINGS, *settings, f"seed={seed}"])
     path = folder / f"{name}-seed{seed}.json"
     if path.exists() and (saved := dict(read_json(path))).get("fingerprint") == fingerprint(config):
@@ -103,7 +103,7 @@ def _row(name: str, algorithm: str, settings: tuple[str, ...], runs: list[dict[s
 
 
 def main() -> None:
-    """Run what is not finished, print a table, save."""
+    """Finish the runs, print a table, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/e2e"), help="default runs/e2e")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time; default 2")

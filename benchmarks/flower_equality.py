@@ -1,4 +1,4 @@
-"""Does Flower compute what one process computes? Same run in process, in Flower's simulation and deployed.
+"""Equality of the same run in one process, in Flower's simulation and in a deployment.
 
     python benchmarks/flower_equality.py [--engines simulation,deployment] [--algorithms heron,sflv2] [--local-steps 2]
         [--rounds 3] [--clients 3] [--set 'KEY=VALUE KEY=VALUE'] [--json FILE]
@@ -6,8 +6,8 @@
 The deployment is a SuperLink and one SuperNode for each client, with TLS and node authentication, on loopback. The
 checkpoint after the last round must be the same file, byte for byte, and the metrics the same but for `elapsed_s`.
 A coupled round takes a message for every local step, which in a deployment is about ten seconds: `--local-steps 2`
-keeps it short. Shown beside: seconds per round and memory, of a deployment the largest resident memory by kind of
-process, of a simulation that of all processes together. Needs Linux with `unshare`.
+keeps it short. Also shown are seconds per round and memory: for a deployment the largest resident memory by kind of
+process, for a simulation that of all processes together. Needs Linux with `unshare`.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
 
 
 def difference(found: Path, expected: Path) -> str:
-    """What differs between two runs; empty if nothing does."""
+    """Differences between two runs; empty if there are none."""
     compared = [
         [{key: value for key, value in row.items() if key != "elapsed_s"} for row in rows_of(out)]
         for out in (found, expected)

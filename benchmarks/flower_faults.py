@@ -1,12 +1,12 @@
-"""Does a deployment survive SIGKILL? A federation whose processes are killed at random instants, and restarted.
+"""Survival of SIGKILL: a deployment whose processes are killed at random instants, and restarted.
 
     python benchmarks/flower_faults.py [--rounds 30] [--faults 10] [--clients 3] [--seed 0] [--json FILE]
 
 A SuperLink and one SuperNode for each client, with TLS and node authentication, on loopback, under a restart loop. In
 as many rounds as there are faults, drawn by the seed, something is killed some seconds after the round began: a
 ClientApp at work, a SuperNode, or the SuperLink with its ServerApp, whose run is then resumed. The run must finish, and
-every round that was recorded must stay as it was; the global model is compared with that of a run in one process that
-nobody disturbed. Needs Linux with `unshare`.
+every recorded round must stay unchanged; the global model is compared with that of an undisturbed run in one process.
+Needs Linux with `unshare`.
 """
 
 import argparse
@@ -93,7 +93,7 @@ class Saboteur(threading.Thread):
 
 
 def is_client_app(process: psutil.Process) -> bool:
-    """Whether a process is an app at work, and not what starts them."""
+    """Return whether a process is a working app, not the process that starts them."""
     try:
         return any("flwr-clientapp" in word for word in process.cmdline())
     except psutil.Error:

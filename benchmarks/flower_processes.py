@@ -1,8 +1,8 @@
 """Real Flower processes on loopback, for scripts and tests: a simulation, and a secured deployment.
 
-Everything runs in a network and process namespace of its own, where that is permitted: nothing listens outside it, and
+Everything runs in a separate network and process namespace, if that is permitted: nothing listens outside it, and
 nothing survives it. Keys and certificates are those of `heron deploy init`; the processes are started without its
-scripts, so that who measures or kills them knows which is which. `supervise` is their restart loop.
+scripts, so that code that measures or kills them can identify each. `supervise` is their restart loop.
 """
 
 import os
@@ -31,7 +31,7 @@ _RESTART_S = 5
 
 
 def can_have_namespace() -> bool:
-    """Whether this process may make a network and process namespace."""
+    """Return whether this process may make a network and process namespace."""
     if shutil.which("unshare") is None or shutil.which("ip") is None:
         return False
     return (
@@ -48,7 +48,7 @@ def enter_namespace() -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """What Flower's processes need: a home of their own, the environment's commands, no calls out."""
+    """Environment of Flower's processes: a separate home, the environment's commands, no calls to the internet."""
     path = os.environ.get("PYTHONPATH", "")
     return os.environ | {
         "FLWR_HOME": str(folder / "home"),
@@ -173,7 +173,7 @@ class Deployment:
         self._start(name, [*command, "--port", str(_free_port()), *options])
 
     def is_running(self, name: str) -> bool:
-        """Whether a process has not ended by itself."""
+        """Return whether a process is still running."""
         return self._processes[name].poll() is None
 
     def end(self, name: str) -> list[str]:
@@ -187,7 +187,7 @@ class Deployment:
         return _flwr(command, self.folder, timeout_s)
 
     def supervise(self) -> None:
-        """From now on, start whatever ends again."""
+        """Restart every process that ends from now on."""
         threading.Thread(target=self._restart, daemon=True).start()
 
     def descendants(self, name: str) -> list[psutil.Process]:
@@ -244,7 +244,7 @@ class Deployment:
 
 @contextmanager
 def deployment(folder: Path, num_clients: int, node_configs: Mapping[int, str] | None = None) -> Iterator[Deployment]:
-    """A running deployment; nothing of it is left afterwards."""
+    """Run a deployment; nothing of it is left afterwards."""
     parties = Deployment(folder, num_clients, node_configs)
     try:
         parties.start()

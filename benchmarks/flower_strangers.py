@@ -1,11 +1,11 @@
-"""Who is refused by a deployment, and does anybody else notice? Strangers at the door, and a client that sends rubbish.
+"""Refusals of a deployment: strangers, and a client that sends garbage; the other clients must not be affected.
 
     python benchmarks/flower_strangers.py [--drills strangers,hostile] [--json FILE]
 
-Real processes with TLS and node authentication on loopback. `strangers`: while three clients train, others knock: a
+Real processes with TLS and node authentication on loopback. `strangers`: while three clients train, others connect: a
 node whose key is not registered, one that trusts another authority than the server's, one without TLS, and a plain-text
 HTTP request. `hostile`: one of three clients replies with NaN, with 3e38, with a hundred times the bytes it declares,
-with the wrong type, to another round, and with garbage, a round each (`benchmarks/hostile/`). In both the run must be
+with the wrong type, to another round, and with garbage, one round each (`benchmarks/hostile/`). In both the run must be
 that of the honest clients in one process, bit for bit. Needs Linux with `unshare`.
 """
 
@@ -45,7 +45,7 @@ HOSTILE = NUM_CLIENTS - 1
 
 
 def knock(parties: Deployment, folder: Path) -> dict[str, str]:
-    """What each stranger is told; raises SystemExit if one is let in."""
+    """Answers to each stranger; raises SystemExit if one is admitted."""
     others = folder / "others"
     init_deployment(others, DeploymentPlan(NUM_CLIENTS, port=parties.port))
     here, there = parties.parties / "client-0", others / "client-0"
@@ -71,13 +71,13 @@ def knock(parties: Deployment, folder: Path) -> dict[str, str]:
 
 
 def reason(lines: list[str]) -> str:
-    """The first line of a log that tells why somebody was refused."""
+    """The first line of a log with the reason of a refusal."""
     plain = (_COLOUR.sub("", line).strip() for line in lines)
     return next((line[:_MAX_LETTERS] for line in plain if _REFUSAL.search(line)), "")
 
 
 def plain_text(port: int) -> str:
-    """What the server says to a request without TLS."""
+    """The server's answer to a request without TLS."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"POST /heartbeat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         try:
@@ -90,12 +90,12 @@ def plain_text(port: int) -> str:
 
 
 def app_config(rounds: int, out: Path) -> AppConfig:
-    """What both drills run."""
+    """Configuration of both drills."""
     return {"recipe": "digits", "algorithm": "heron", "rounds": rounds, "set": SETTINGS, "out": str(out)}
 
 
 def strangers(folder: Path) -> dict[str, Any]:
-    """Three rounds with knocks at the door."""
+    """Run three rounds while strangers try to connect."""
     expected, out = folder / "reference", folder / "out"
     in_process(expected, "heron", 3, SETTINGS)
     told: dict[str, str] = {}
@@ -116,7 +116,7 @@ def strangers(folder: Path) -> dict[str, Any]:
 
 
 def hostile(folder: Path) -> dict[str, Any]:
-    """A round for each thing that a hostile client sends."""
+    """Run one round for each kind of wrong message of a hostile client."""
     rounds = len(REPLIES)
     expected, out, app = folder / "reference", folder / "out", folder / "app"
     honest_run(expected, rounds)
@@ -156,7 +156,7 @@ def make_app(folder: Path) -> None:
 
 
 def same_parameters(found: Path, expected: Path) -> bool:
-    """Whether two runs ended with the same tensors."""
+    """Return whether two runs ended with the same tensors."""
     one, other = (load_file(each / "checkpoint" / "state.safetensors") for each in (found, expected))
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 

@@ -1,4 +1,4 @@
-"""What a figure was measured on: saved beside every figure."""
+"""The hardware and versions of a measurement, saved with every figure."""
 
 import os
 import platform

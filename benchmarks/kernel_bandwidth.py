@@ -1,9 +1,9 @@
-"""Values a second of the kernels that pass over the parameters, beside a plain axpy and torch's kernel.
+"""Values per second of the kernels that pass over the parameters, next to a plain axpy and torch's kernel.
 
     python benchmarks/kernel_bandwidth.py [--quick]
 
-67.7 M float32 entries, more than any cache holds. `axpy` is `torch.add(y, x, alpha=a, out=y)`, in place: 12 bytes an
-entry; `axpy out of place` writes a third array: 12 bytes, and 4 more where a processor reads what it is about to write.
+67.7 M float32 entries, more than any cache holds. `axpy` is `torch.add(y, x, alpha=a, out=y)`, in place: 12 bytes per
+entry; `axpy out of place` writes a third array: 12 bytes, and 4 more if the processor reads memory before writing it.
 A probe reads theta and writes work (8 bytes), an update of SGD reads and writes theta and writes work (12), momentum
 and Adam have 8 more for each moment. A replay of 64 steps is one pass; its rate counts pairs of a direction and an
 entry. Figures are medians over repeats that rotate; ratios are taken within a repeat. Saves
@@ -32,7 +32,7 @@ BYTES = {"axpy": 12, "axpy out of place": 12, "probe": 8, "SGD": 12, "momentum":
 
 
 def passes(flat: FlatParameters) -> dict[str, Callable[[], object]]:
-    """What is timed of one kernel."""
+    """Timed passes of one kernel."""
     records = [StepRecord((seed,), torch.full((1,), 1e-9)) for seed in range(REPLAYED)]
     runs: dict[str, Callable[[], object]] = {"probe": lambda: flat.perturb_(1, 1e-3)}
     for name, rule in (("SGD", SGD(1e-3)), ("momentum", Momentum(1e-3)), ("Adam", Adam(1e-3))):
@@ -42,7 +42,7 @@ def passes(flat: FlatParameters) -> dict[str, Callable[[], object]]:
 
 
 def measure(kernel: KernelName, num_threads: int, repeats: int) -> list[dict[str, Any]]:
-    """Rows of a kernel and of axpy beside it."""
+    """Rows of a kernel and of axpy."""
     torch.set_num_threads(num_threads)
     x, y, z = (torch.full((NUM_ENTRIES,), 0.5) for _ in range(3))
     runs: dict[str, Callable[[], object]] = {

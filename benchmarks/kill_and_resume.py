@@ -3,7 +3,7 @@
     python benchmarks/kill_and_resume.py [--instants 20] [--seed 0] [--json FILE]
 
 Every killed run must end with the same metrics (but for `elapsed_s`) and the same checkpoint, byte for byte.
-Instants are drawn over the whole life of the process, its start and the time before the first checkpoint included; a
+Instants are drawn over the whole life of the process, including its start and the time before the first checkpoint; a
 run killed before it has written its configuration is started again.
 """
 

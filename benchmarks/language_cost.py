@@ -1,11 +1,11 @@
-"""What a step of a GPT2-Medium client costs: 16 x 512 tokens, cut after block 6, three auxiliary blocks, LoRA.
+"""Cost of a step of a GPT2-Medium client: 16 x 512 tokens, cut after block 6, three auxiliary blocks, LoRA.
 
     python benchmarks/language_cost.py [--only NAME]
 
 Peak live bytes with their breakdown and FLOPs by the meter of `heron plan` (equal to `heron profile e2e-gpt2-medium`),
-and the resident memory of a fresh process that loads its part alone (files of `heron split-model`, random weights) and
-makes a step, on 1 sequence for the sake of time: 30 MiB of smashed data less. All at micro-batches of one sequence and
-with the same chunked loss. Saves benchmarks/results/language_cost.json.
+and the resident memory of a fresh process that loads only its part (files of `heron split-model`, random weights) and
+takes a step, on 1 sequence to save time: 30 MiB of smashed data less. All use micro-batches of one sequence and
+the same chunked loss. Saves benchmarks/results/language_cost.json.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def resident_bytes(name: str, parts: Path) -> dict[str, int]:
 
 
 def make_step(name: str, parts: Path) -> None:
-    """In a fresh process: load a client's part, make a step, print the peaks of resident memory as JSON."""
+    """Load a client's part, take a step and print the peaks of resident memory as JSON, all in a fresh process."""
     algorithm, settings = ROWS[name]
     config = recipe_config(RECIPE, algorithm, [*settings, f"client.batch_size={RESIDENT_BATCH}"])
     use_threads_and_device(config)

@@ -1,4 +1,4 @@
-"""Simulated time and bytes to a target accuracy under three links: does what saves bytes save time?
+"""Simulated time and bytes to a target accuracy under three links: do settings that save bytes save time?
 
     python benchmarks/link_model.py [--quick]
 
@@ -8,7 +8,7 @@ whose step on this small network takes as long as a larger network's. Bytes and 
 each algorithm and seed is trained once; every figure is the mean over SEEDS at the first round that reaches TARGET on
 the test split. Traffic is uplink and downlink of all clients. `--quick` takes one seed and saves nothing.
 
-Saves benchmarks/results/link_model.json. Nothing here depends on how fast this machine is.
+Saves benchmarks/results/link_model.json. No result depends on the speed of this machine.
 """
 
 import json
@@ -73,7 +73,7 @@ def on_link(
 def under(
     name: str, algorithm: str, trained: Sequence[tuple[list[dict[str, Any]], list[Sequence[Timeline]]]]
 ) -> dict[str, Any]:
-    """What an algorithm takes under a link."""
+    """Time and traffic of an algorithm under a link."""
     runs = [on_link(metrics, rounds, LINKS[name]) for metrics, rounds in trained]
     return {
         "link": name,

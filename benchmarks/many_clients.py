@@ -1,4 +1,4 @@
-"""A thousand unreliable clients on digits: completes, what an idle client holds, what the engine itself costs.
+"""A thousand unreliable clients on digits: a whole run, the memory of an idle client, the engine's own cost.
 
     python benchmarks/many_clients.py
 
@@ -37,7 +37,7 @@ PER_ROUND = 20
 
 
 def digits(total: int, *changes: str, per_round: int = PER_ROUND, directory: Path | None = None) -> Run[Federation]:
-    """A run of HERON-SFL as published on digits shared out among `total` clients."""
+    """A run of HERON-SFL as published on digits, partitioned among `total` clients."""
     assignments = [f"clients.total={total}", f"clients.per_round={per_round}", *changes]
     return build_run(recipe_config("digits-published", "heron", assignments), directory)
 

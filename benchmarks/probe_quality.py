@@ -1,8 +1,8 @@
-"""How good the estimates of cheaper probes are: relative variance and cosine, beside the derivations.
+"""Quality of the estimates of cheaper probes: relative variance and cosine, compared with the derivations.
 
     python benchmarks/probe_quality.py      some minutes
 
-`probe_schemes.py` says what the schemes are and derives their variances. Trains plain HERON on `digits-published` with
+`probe_schemes.py` defines the schemes and derives their variances. Trains plain HERON on `digits-published` with
 client.exact 1 and 2 and stops after rounds 0, 10, 40 and 80 to compare, on batches of 32, every scheme's estimates
 with the true batch gradient below the boundary: relative variance as derived, as measured in the limit mu -> 0 and
 with finite differences at mu = 1e-3, and cosine. `worth` is the number of plain probes that are as good, by variance
@@ -174,7 +174,7 @@ def draw(flat: FlatParameters, by_one: Tensor, loss_fn: Callable[[], Tensor], in
     groups_by_name = block_groups(layer_masks(flat))
     for number in range(DRAWS):
         seed = derive_seed("quality", index, number)
-        u = direction(seed, 0, len(flat))
+        u = direction(seed, 0, len(flat), like=flat.theta)
         drawn["plain"].append((u @ g) * u)
         drawn["plain/fd"].append(slope(u) * u)
         drawn["central"].append(drawn["plain"][-1])
@@ -183,7 +183,8 @@ def draw(flat: FlatParameters, by_one: Tensor, loss_fn: Callable[[], Tensor], in
             limit = real = torch.zeros_like(g)
             for group, (mask, count) in enumerate(groups):
                 for probe in range(count):
-                    u = direction(derive_seed("quality", index, number, group, probe), 0, len(flat)) * mask
+                    probe_seed = derive_seed("quality", index, number, group, probe)
+                    u = direction(probe_seed, 0, len(flat), like=flat.theta) * mask
                     limit, real = limit + (u @ g) * u / count, real + slope(u) * u / count
             drawn[name].append(limit)
             drawn[f"{name}/fd"].append(real)
@@ -203,7 +204,7 @@ def block_groups(masks: list[Tensor]) -> dict[str, list[tuple[Tensor, int]]]:
 
 
 def flips_variance(flat: FlatParameters, by_one: Tensor) -> float:
-    """As derived in `probe_schemes`."""
+    """Variance of sign flips, as derived in `probe_schemes`."""
     d, norm2 = len(flat), by_one.sum(0).square().sum()
     taps = torch.cat(
         [torch.full((t.numel(),), float(t[0, 0].numel() if t.dim() > 1 else 1)) for t in flat.named_tensors().values()]

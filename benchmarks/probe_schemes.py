@@ -81,7 +81,7 @@ class Part(ZerothOrderPart):
         super().load(model, dict(state))
 
     def moved(self, update: Tensor) -> None:
-        """What the last round did to the averaged model."""
+        """Take the last round's change of the averaged model."""
 
     @torch.no_grad()
     def learn(self, loss_fn: LossFunction, clean_loss: Tensor, key: StepKey) -> None:
@@ -111,7 +111,7 @@ class Part(ZerothOrderPart):
 
     def direction(self, seed: int) -> Tensor:
         """u, shape (d,)."""
-        return direction(seed, 0, len(self.flat))
+        return direction(seed, 0, len(self.flat), like=self.flat.theta)
 
 
 class Blocks(Part):
@@ -180,7 +180,7 @@ class Guided(Part):
 
     def direction(self, seed: int) -> Tensor:
         """(w + sqrt(d) e m) / sqrt 2."""
-        sign = direction(derive_seed("guided", seed >> 1), 0, 1)
+        sign = direction(derive_seed("guided", seed >> 1), 0, 1, like=self.flat.theta)
         plain = super().direction(seed)
         return (plain + math.sqrt(len(plain)) * sign * self._update) / math.sqrt(2)
 
@@ -195,14 +195,15 @@ class SignFlips:
     """
 
     def __init__(self, flat: FlatParameters, seed: int, size: int) -> None:
-        self._base = direction(seed, 0, len(flat))
+        self._base = direction(seed, 0, len(flat), like=flat.theta)
         self._weights = flat.split(self._base)
         self._layers = dict(flat.module.named_modules())
         self._signs: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
         for name, weight in self._weights.items():
             if name.endswith(".weight"):
                 widths = (weight.shape[0], weight.shape[1], 1)
-                signs = direction(derive_seed("flips", seed >> 1, len(self._signs)), 0, size * sum(widths))
+                flips = derive_seed("flips", seed >> 1, len(self._signs))
+                signs = direction(flips, 0, size * sum(widths), like=self._base)
                 rows, columns, bias = signs.view(size, -1).split_with_sizes(widths, dim=1)
                 self._signs[name.removesuffix(".weight")] = (rows, columns, bias)
 

@@ -1,10 +1,10 @@
-"""Which cheaper probes help at equal client FLOPs: training on digits.
+"""Training on digits with cheaper probes at equal client FLOPs.
 
     python benchmarks/probes.py EXACT SEEDS [SCHEMES]    e.g. 1 0,1,2 plain-q1,flips@3e-3 (@: one client rate only)
-    python benchmarks/probes.py                          the table of what has been run
+    python benchmarks/probes.py                          the table of finished runs
 
-80 rounds of `digits-published` each, from 15 s on an idle core; the schemes are those of `probe_schemes.py`. Kept are
-validation accuracy and loss after every fourth round. The table shows the accuracy's mean over rounds 12, 16, 20
+80 rounds of `digits-published` each, from 15 s on an idle core; the schemes are those of `probe_schemes.py`. Validation
+accuracy and loss are recorded after every fourth round. The table shows the accuracy's mean over rounds 12, 16, 20
 (early) and that of both over rounds 64, 68, ..., 80 (late), because one round's accuracy moves by a point. The test
 split is out of reach. Finished runs in benchmarks/results/probes.json, key "training", are not run again.
 """
@@ -76,7 +76,7 @@ def build(exact: int, seed: int, changes: list[str], make_client: Callable[..., 
 
 
 def train(exact: int, seeds: list[int], names: list[str]) -> None:
-    """Run what is not in the result file yet."""
+    """Do the runs that are not in the result file yet."""
     for name in names:
         name, _, chosen = name.partition("@")
         changes, make_part, rates = SCHEMES[name]
@@ -116,17 +116,17 @@ def _error(values: list[float]) -> float:
 
 
 def load() -> dict[str, Any]:
-    """What is known so far."""
+    """Read the results so far."""
     return dict(json.loads(RESULT.read_text())) if RESULT.exists() else {}
 
 
 def save(news: dict[str, Any]) -> None:
-    """Beside what is known."""
+    """Add results to those in the file."""
     RESULT.write_text(json.dumps(load() | {"hardware": describe()} | news, indent=1) + "\n")
 
 
 def main() -> None:
-    """Train what is asked for, or show the table."""
+    """Do the requested runs, or show the table."""
     if sys.argv[1:]:
         exact, seeds, *names = sys.argv[1:]
         train(int(exact), [int(seed) for seed in seeds.split(",")], names[0].split(",") if names else [*SCHEMES])

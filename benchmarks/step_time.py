@@ -8,8 +8,8 @@ clients of `cifar10-resnet18` and `cifar10-resnet18-small`. A repeat times, in a
 a step of `heron.zo.ZerothOrder` with the automatic kernel and with torch's, and a step of MeZO (Malladi et al., NeurIPS
 2023, Algorithm 1): Gaussian noise generated four times, for +mu, -2 mu, +mu and the update.
 
-Ratios are medians over the repeats of wall time. In the same way of processor time, which tells more where other
-processes want the cores, and less where threads wait busily. Saves benchmarks/results/step_time.json.
+Ratios are medians over the repeats of wall time. Ratios of processor time are computed in the same way; they are more
+reliable if other processes use the cores, and less if threads busy-wait. Saves benchmarks/results/step_time.json.
 """
 
 import argparse

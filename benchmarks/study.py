@@ -1,4 +1,4 @@
-"""How much of a first-order client's gain each client learning recovers, at which memory and compute.
+"""Share of a first-order client's gain that each kind of client recovers, with its memory and compute.
 
     python benchmarks/study.py digits [--runs FOLDER]
     python benchmarks/study.py cifar10_narrow

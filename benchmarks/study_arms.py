@@ -1,4 +1,4 @@
-"""The arms of `study.py`: what is compared on each task, and the rates each is tuned over."""
+"""The arms of `study.py`: the clients compared on each task, and the grids of rates for tuning."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What `study.py` says of its runs: gain recovered, gain over the frozen bottom, compute to the published accuracy."""
+"""Measures of `study.py`: gain recovered, gain over the frozen bottom, compute to the published accuracy."""
 
 import math
 import statistics
@@ -11,7 +11,7 @@ Row = dict[str, Any]
 
 
 def add_measures(rows: Sequence[Row], last_rounds: int) -> None:
-    """Add to every row, in place, what follows from all rows.
+    """Add to every row, in place, the measures that depend on all rows.
 
     `gain_recovered` is (accuracy - frozen) / (cse_fsl - frozen) of the mean test accuracies, and its standard error
     that of the same ratio over seeds with the two ends held at their means. `over_control` is the mean difference to

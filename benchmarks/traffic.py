@@ -1,4 +1,4 @@
-"""Accuracy against bytes: what scalars, codecs, fewer uploads and a narrow cut save, and what they cost.
+"""Accuracy against bytes: savings and costs of scalars, codecs, fewer uploads and a narrow cut.
 
     python benchmarks/traffic.py digits [--runs FOLDER] [--workers N]
     python benchmarks/traffic.py cifar10_narrow
@@ -7,8 +7,8 @@
 
 Every arm is the recipe with nothing but settings of traffic changed, run with the same seeds as its reference, which
 sends everything in float32. Traffic is every encoded byte of the run in both directions. The difference in test
-accuracy is paired by seed. What is asked of one arm is asked of the candidate that was best on the validation split,
-over the last rounds, with seeds that the table does not use. Finished runs are kept below the folder, so this can be
+accuracy is paired by seed. The chosen candidate is the best on the validation split over
+the last rounds, with seeds that the table does not use. Finished runs are kept below the folder, so this can be
 interrupted. Saves benchmarks/results/traffic_TASK.json.
 """
 

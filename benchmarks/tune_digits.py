@@ -4,7 +4,7 @@
 
 Every (client rate, server rate) pair of the grid is run for every algorithm; the mean validation accuracy after the
 last round decides. The frozen client has no client rate and FedAvg no server rate, so only the other is varied. The
-test split is not read. Algorithms that are not asked for keep what the result file says of them.
+test split is not read. Other algorithms keep their entries in the result file.
 """
 
 import argparse

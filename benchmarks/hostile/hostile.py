@@ -1,4 +1,4 @@
-"""heron's client app, but a node started with `hostile=1` sends something else in reply, another in every round."""
+"""heron's client app, except that a node started with `hostile=1` sends wrong replies of a different kind per round."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,19 +80,19 @@ app = ClientApp()
 
 @app.query("identity")
 def identity(message: Message, context: Context) -> Message:
-    """As it is."""
+    """The honest client's identity, unchanged."""
     return honest(message, context)
 
 
 @app.train("part")
 def part(message: Message, context: Context) -> Message:
-    """As it is."""
+    """A part of a reply, unchanged."""
     return honest(message, context)
 
 
 @app.train("round")
 def round_(message: Message, context: Context) -> Message:
-    """As it is, or not."""
+    """A round, unchanged or with wrong messages."""
     reply = honest(message, context)
     if not context.node_config.get("hostile"):
         return reply

@@ -75,9 +75,7 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
         part = family.build_client(settings.seed, with_auxiliary=algorithm.head == "auxiliary").to(device)
         inputs = fetch(splits.train, np.arange(min(2, num_examples(splits.train))), device).inputs
         micro_batch = settings.client.micro_batch or None
-        check_client(
-            part, as_tensor(inputs), micro_batch=micro_batch, needs_auxiliary=algorithm.head == "auxiliary"
-        )
+        check_client(part, as_tensor(inputs), micro_batch=micro_batch, needs_auxiliary=algorithm.head == "auxiliary")
     runtime = algorithm.torch_runtime(
         part,
         family.criterion,

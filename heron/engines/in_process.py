@@ -27,7 +27,7 @@ from heron.engines.round_result import RoundResult
 from heron.engines.servers import Servers, check_participants
 from heron.split import SplitModel
 from heron.split.criterion import Criterion
-from heron.wire import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Message, Upload
+from heron.wire import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Listener, Message, Upload
 from heron.wire.groups import Settings
 from heron.wire.learning import learning_of
 
@@ -49,6 +49,7 @@ class Federation:
         clients: the clients' side.
         states: the clients' states between rounds.
         held: the theta that each client received last, if replies contain scalars.
+        listeners: called with every message and its direction as its receiver gets it; for tests and measurements.
         simulated_s: simulated time of the rounds so far on the devices and links; None without them.
 
     Raises:
@@ -96,6 +97,7 @@ class Federation:
         self.learner = self.clients.learner
         self.fed_server = self.servers.fed_server
         self.main_server = self.servers.main_server
+        self.listeners: list[Listener] = []
         self._channel = self._make_channel()
 
     @property
@@ -196,7 +198,13 @@ class Federation:
 
     def _make_channel(self) -> Channel:
         watch = (lambda *_: None) if self._trace is None else self._trace.message
-        return Channel(self.ledger, wire=self.settings.wire, bundle=self.settings.link.bundle, watch=watch)
+        return Channel(
+            self.ledger,
+            wire=self.settings.wire,
+            bundle=self.settings.link.bundle,
+            watch=watch,
+            listeners=self.listeners,
+        )
 
     def _receive(self, message: FromClient) -> FromClient:
         return self._noted(self._channel.pass_through(message, "uplink"))

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from heron.engines.clients import Clients
 from heron.errors import ConfigError, HeronError
-from heron.wire.terms import Terms, decode_terms
 from heron.flower.client_store import ClientStore
 from heron.flower.client_work import ClientWork, further_part
 from heron.flower.log import say
 from heron.flower.records import Identity, PartRequest, Refusal, RoundRequest, read_record, write_record
+from heron.wire.terms import Terms, decode_terms
 
 if TYPE_CHECKING:
     from flwr.app import Context, Message

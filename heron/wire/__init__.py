@@ -3,7 +3,7 @@
 from heron.wire.bundle import Bundle, decode_bundle, encode_bundle
 from heron.wire.codec import decode, encode, encoded_sizes
 from heron.wire.ledger import DIRECTIONS, Direction, Ledger
-from heron.wire.link import Channel, Conversation, Link
+from heron.wire.link import Channel, Conversation, Link, Listener
 from heron.wire.messages import (
     Answer,
     Broadcast,
@@ -42,6 +42,7 @@ __all__ = [
     "FromClient",
     "Ledger",
     "Link",
+    "Listener",
     "LossAnswer",
     "Message",
     "ModelBroadcast",

@@ -1,6 +1,7 @@
 """How servers reach clients, and what a message passes on the way."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from heron.wire.bundle import Bundle, decode_bundle
@@ -10,6 +11,10 @@ from heron.wire.messages import Answer, Broadcast, FromClient, Message, Reply, S
 
 Conversation = Generator[FromClient, Answer | None, None]
 """What a client sends in its round; in a coupled round each upload is answered by `send`ing its answer."""
+
+
+Listener = Callable[[Message, Direction], None]
+"""Called with a message as its receiver gets it, before it is handed over; must not keep smashed data of a real run."""
 
 
 class Link(Protocol):
@@ -38,6 +43,7 @@ class Channel:
             faster and hides bugs; both must compute the same.
         bundle: count, and encode, every message as a bundle of one, and collect what clients send.
         watch: called with direction and encoded bytes of every message, once it is counted.
+        listeners: called in turn with every message that is handed over.
     """
 
     def __init__(
@@ -47,11 +53,13 @@ class Channel:
         wire: bool,
         bundle: bool = False,
         watch: Callable[[Direction, int], None] = lambda *_: None,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         self._ledger = ledger
         self._wire = wire
         self._bundle = bundle
         self._watch = watch
+        self._listeners = listeners
 
     def pass_through(self, message: Message, direction: Direction) -> Message:
         """Count a message and hand it over."""
@@ -60,9 +68,9 @@ class Channel:
             bundle.add(message)
             data, sizes = bundle.close()
             self._count(direction, sizes)
-            return next(decode_bundle(data)) if self._wire else message
+            return self._heard(direction, next(decode_bundle(data)) if self._wire else message)
         self._count(direction, encoded_sizes(message))
-        return decode(encode(message)) if self._wire else message
+        return self._heard(direction, decode(encode(message)) if self._wire else message)
 
     def collect(self, client: Conversation) -> Iterator[Message]:
         """What a client sends in its round, kept encoded on its side until the reply and counted as one message.
@@ -82,7 +90,12 @@ class Channel:
         if is_complete:
             data, sizes = bundle.close()
             self._count("uplink", sizes)
-            yield from decode_bundle(data)
+            yield from map(partial(self._heard, "uplink"), decode_bundle(data))
+
+    def _heard(self, direction: Direction, message: Message) -> Message:
+        for listener in self._listeners:
+            listener(message, direction)
+        return message
 
     def _count(self, direction: Direction, sizes: Mapping[str, int]) -> None:
         self._ledger.record(direction, sizes)

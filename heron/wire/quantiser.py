@@ -204,7 +204,7 @@ def _chunks(tensor_OCI: Tensor, seed: int) -> Iterator[tuple[slice, Tensor]]:
     for start in range(0, len(tensor_OCI), count):
         rows = slice(start, start + count)
         chunk = tensor_OCI[rows]
-        yield rows, uniform_16(seed, start * row, start * row + chunk.numel(), chunk.device).view(chunk.shape)
+        yield rows, uniform_16(seed, start * row, start * row + chunk.numel(), like=chunk).view(chunk.shape)
 
 
 def _joined(codes: Tensor, codec: str) -> Tensor:

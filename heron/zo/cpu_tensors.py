@@ -1,4 +1,8 @@
-"""A kernel of arrays for tensors of the CPU: they share their memory, so that nothing is copied."""
+"""A kernel of arrays for tensors of the CPU: they share their memory, so that nothing is copied.
+
+Fake tensors, whose costs alone are asked for, have no memory to share: for them nothing is done, which costs a meter of
+tensors what a kernel of arrays costs it.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,18 +18,19 @@ class OnCpuTensors:
     """Passes views of the tensors' memory to a kernel of arrays.
 
     Args:
-        kernel: the kernel of arrays.
+        kernel: the kernel of arrays; None for fake tensors.
     """
 
-    def __init__(self, kernel: Kernel[NDArray[Any]]) -> None:
+    def __init__(self, kernel: Kernel[NDArray[Any]] | None) -> None:
         self.kernel = kernel
 
     def add_directions_(
         self, out: Tensor, base: Tensor, seeds: Sequence[int], scales_P: Tensor, *, copy_to: Tensor | None = None
     ) -> None:
         """See `Kernel`."""
-        copy = None if copy_to is None else _memory(copy_to)
-        self.kernel.add_directions_(_memory(out), _memory(base), seeds, to_host(scales_P), copy_to=copy)
+        if self.kernel is not None:
+            copy = None if copy_to is None else _memory(copy_to)
+            self.kernel.add_directions_(_memory(out), _memory(base), seeds, to_host(scales_P), copy_to=copy)
 
     def momentum_(
         self,
@@ -38,8 +43,9 @@ class OnCpuTensors:
         rate: float,
     ) -> None:
         """See `Kernel`."""
-        tensors = _memory(theta), _memory(work), _memory(velocity)
-        self.kernel.momentum_(*tensors, _on_host(steps), decay=decay, rate=rate)
+        if self.kernel is not None:
+            arrays = _memory(theta), _memory(work), _memory(velocity)
+            self.kernel.momentum_(*arrays, _on_host(steps), decay=decay, rate=rate)
 
     def adam_(
         self,
@@ -51,8 +57,9 @@ class OnCpuTensors:
         factors: AdamFactors,
     ) -> None:
         """See `Kernel`."""
-        tensors = _memory(theta), _memory(work), _memory(first), _memory(second)
-        self.kernel.adam_(*tensors, _on_host(steps), factors)
+        if self.kernel is not None:
+            arrays = _memory(theta), _memory(work), _memory(first), _memory(second)
+            self.kernel.adam_(*arrays, _on_host(steps), factors)
 
 
 def _memory(tensor: Tensor) -> NDArray[Any]:

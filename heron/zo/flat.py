@@ -40,8 +40,9 @@ class FlatArrays(Generic[A]):
         >>> import numpy as np
         >>> flat = FlatArrays({"weight": np.ones((2, 3)), "bias": np.zeros(3)})
         >>> with flat.perturbed(7, 0.5):
-        ...     print(flat.split(flat.work)["bias"])
-        [-0.5  0.5 -0.5]
+        ...     print(flat.split(flat.work)["weight"])
+        [[0.5 0.5 0.5]
+         [1.5 0.5 1.5]]
     """
 
     theta: A

@@ -8,7 +8,7 @@ can be made anywhere, in any order, on any device. The specification is frozen; 
     Gaussian, 2j, 2j+1 = Box-Muller of word(seed, j): radius from its high 32 bits, angle from its low 32 bits
 
 Rademacher signs are the same bits on every device; Gaussian entries agree to float tolerance.
-Both have E[u u^T] = I, so the two-point estimate needs no factor d.
+Both have E[u u^T] = I, so the two-point estimate needs no factor d (docs/methods.md, "Normalisation of directions").
 
 This is the stream in NumPy; `torch_stream` is the same on any device of torch.
 """

@@ -22,34 +22,40 @@ def choose_tensor_kernel(name: KernelName, theta: Tensor, distribution: Distribu
     Raises:
         ConfigError: if the kernel asked for is not installed, or cannot do it.
     """
-    # Fake tensors stand for real ones whose costs are asked for; operations of torch are what can be asked.
-    if name == "torch" or isinstance(theta, FakeTensor):
+    if name == "torch":
         return TorchKernel(distribution)
-    if name == "auto":
-        return _fastest(theta, distribution)
-    refuse(name, _unfit(name, theta, distribution))
-    if name != "triton":
-        return OnCpuTensors(array_kernel(name, theta, distribution))
-    loops = triton_loops()
-    if loops is None:
-        raise not_installed(name)
-    return TritonKernel(loops)
-
-
-def _fastest(theta: Tensor, distribution: Distribution) -> Kernel[Tensor]:
-    if theta.device.type == "cuda" and not _unfit("triton", theta, distribution):
+    if name == "auto" and not _fits_arrays(theta, distribution):
+        return _with_operations(theta, distribution)
+    if name == "triton":
+        refuse(name, _unfit_for_triton(theta, distribution))
         loops = triton_loops()
-        return TorchKernel(distribution) if loops is None else TritonKernel(loops)
-    # Gaussian entries of NumPy and of torch differ in a last bit here and there; signs do not.
-    signs = distribution == "rademacher" and theta.element_size() >= 4
-    if theta.device.type == "cpu" and signs:
-        return OnCpuTensors(array_kernel("auto", theta, distribution))
-    return TorchKernel(distribution)
+        if loops is None:
+            raise not_installed(name)
+        return TritonKernel(loops)
+    if theta.device.type != "cpu":
+        refuse(name, f"parameters on cpu, found them on {theta.device.type}")
+    return OnCpuTensors(None if isinstance(theta, FakeTensor) else array_kernel(name, theta, distribution))
 
 
-def _unfit(name: KernelName, theta: Tensor, distribution: Distribution) -> str:
-    """Reason why the kernel cannot do it, or nothing."""
-    devices = ("cpu",) if name != "triton" else ("cuda", "cpu") if is_interpreted() else ("cuda",)
+def _fits_arrays(theta: Tensor, distribution: Distribution) -> bool:
+    """Whether a kernel of arrays has the bits of torch's.
+
+    Gaussian entries of NumPy and of torch differ in a last bit here and there; signs do not.
+    """
+    return theta.device.type == "cpu" and theta.element_size() >= 4 and distribution == "rademacher"
+
+
+def _with_operations(theta: Tensor, distribution: Distribution) -> Kernel[Tensor]:
+    """Triton's kernel on a GPU, else torch's; fake tensors, whose costs are asked for, have torch's operations."""
+    loops = None
+    if theta.device.type == "cuda" and not isinstance(theta, FakeTensor) and not _unfit_for_triton(theta, distribution):
+        loops = triton_loops()
+    return TorchKernel(distribution) if loops is None else TritonKernel(loops)
+
+
+def _unfit_for_triton(theta: Tensor, distribution: Distribution) -> str:
+    """Reason why Triton's kernel cannot do it, or nothing."""
+    devices = ("cuda", "cpu") if is_interpreted() else ("cuda",)
     if theta.device.type not in devices:
-        return f"parameters on {devices[0]}, found them on {theta.device.type}"
-    return unfit_for_signs(theta, distribution) if name == "triton" else ""
+        return f"parameters on cuda, found them on {theta.device.type}"
+    return unfit_for_signs(theta, distribution)

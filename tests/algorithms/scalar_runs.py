@@ -81,14 +81,7 @@ def dense(client: ClientSettings) -> ClientSettings:
 def record(parties: Federation) -> list[Message]:
     """Every message that passes from now on, as its receiver gets it."""
     messages: list[Message] = []
-    original = parties._channel.pass_through
-
-    def keep(message: Message, direction: str) -> Message:
-        received = original(message, direction)
-        messages.append(received)
-        return received
-
-    parties._channel.pass_through = keep  # type: ignore[method-assign]
+    parties.listeners.append(lambda message, _: messages.append(message))
     return messages
 
 

@@ -100,13 +100,7 @@ def test_with_one_client_the_replay_is_the_client_bit_for_bit(weighting: str) ->
 def sent(parties: Federation) -> list[object]:
     """Every message of the next round."""
     messages: list[object] = []
-    original = parties._channel.pass_through
-
-    def keep(message, direction):
-        messages.append(message)
-        return original(message, direction)
-
-    parties._channel.pass_through = keep
+    parties.listeners.append(lambda message, _: messages.append(message))
     parties.run_round()
     return messages
 

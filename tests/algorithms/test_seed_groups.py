@@ -117,13 +117,14 @@ def test_a_log_of_groups_holds_one_walk_for_each() -> None:
 def test_clients_of_a_group_share_directions_with_dense_updates() -> None:
     parties = federation("dense", 2, torch.float32)
     seeds = {}
-    learn = parties.learner.probed.directions
+    step = parties.learner.step
 
-    def watch(key):
-        seeds[key.round_index, key.client_id, key.local_step] = learn(key)
-        return seeds[key.round_index, key.client_id, key.local_step]
+    def watch(batch, key):
+        result = yield from step(batch, key)
+        seeds[key.round_index, key.client_id, key.local_step] = parties.learner.last_step.seeds
+        return result
 
-    parties.learner.probed.directions = watch
+    parties.learner.step = watch
     parties.run_round()
     assert seeds[0, 0, 1] == seeds[0, 2, 1]
     assert not set(seeds[0, 0, 1]) & set(seeds[0, 1, 1])

@@ -75,7 +75,9 @@ def errors(head: str, exact: int, mu: float, scheme: str, distribution: str = "r
     seeds, found = learner.probed.last_step.seeds, learner.probed.last_step.projected_gradients_P
     assert seeds == tuple(KEY.seed("direction", probe) for probe in range(PROBES))
     size = gradient.numel()
-    directions = [direction(s, 0, size, distribution=distribution, dtype=torch.float64) for s in seeds]
+    directions = [
+        direction(s, 0, size, distribution=distribution, like=torch.empty(0, dtype=torch.float64)) for s in seeds
+    ]
     return (found - torch.stack([u @ gradient for u in directions])) / gradient.norm()
 
 

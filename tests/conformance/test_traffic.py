@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from heron.algorithms import ALGORITHMS
 from heron.client.attendance import Reliability
@@ -13,7 +14,17 @@ from heron.errors import ConfigError
 from heron.runs.checkpoint import load_checkpoint
 from heron.runs.run_directory import RunDirectory
 from heron.seeds import derive_seed
-from heron.wire import CODECS, SmashedCodec, SmashedData, encode, encode_bundle, pack_tensor, packed_bytes
+from heron.wire import (
+    CODECS,
+    PackedData,
+    SmashedCodec,
+    SmashedData,
+    encode,
+    encode_bundle,
+    pack_tensor,
+    packed_bytes,
+    unpack_upload,
+)
 from tests.conformance.test_algorithms import (
     BATCH,
     CHANNELS,
@@ -35,15 +46,9 @@ EVERY_WAY = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.codec + "+z
 
 
 def sent_by(parties: Federation) -> dict[str, list]:
-    """Everything that passes the channel from now on, copied."""
+    """Every message that passes the channel from now on."""
     sent: dict[str, list] = {"uplink": [], "downlink": []}
-    original = parties._channel.pass_through
-
-    def watch(message, direction):
-        sent[direction].append(message)
-        return original(message, direction)
-
-    parties._channel.pass_through = watch
+    parties.listeners.append(lambda message, direction: sent[direction].append(message))
     return sent
 
 
@@ -214,27 +219,29 @@ def test_reuse_resumes_bit_for_bit(name: str, bundle: bool, tmp_path) -> None:
 
 @pytest.mark.parametrize("name", DECOUPLED)
 def test_reuse_does_what_it_says(name: str) -> None:
-    """After each upload, so many steps on uploads among the last ones; a server that does not re-use keeps nothing."""
+    """After each upload, three steps on uploads among the last two; a server that does not re-use keeps nothing."""
     parties = federation(name, codec=SmashedCodec("int8"), reuse=3, buffer_size=2)
-    server, trained = parties.main_server, []
-    original = server._step
+    sent, trained = sent_by(parties)["uplink"], []
 
-    def step(smashed, upload, again=()):
-        trained.append(((upload.round_index, upload.client_id, upload.local_step), again))
-        return original(smashed, upload, again)
+    def before_forward(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if not inputs[0].requires_grad:  # with a gradient at z it is the alignment of an auxiliary network
+            trained.append(inputs[0].clone())
 
-    server._step = step
+    parties.main_server.module.register_forward_pre_hook(before_forward)
     for _ in range(2):
         parties.run_round()
-    places = [place for place, again in trained if not again]
-    assert len(places) == 2 * len(batches(1))
-    assert len(trained) == 4 * len(places)
-    for number, place in enumerate(places):
-        (fresh, _), *others = trained[4 * number : 4 * number + 4]
-        assert fresh == place
-        assert [again for _, again in others] == [(*place, index) for index in range(3)]
-        assert {kept for kept, _ in others} <= set(places[max(0, number - 1) : number + 1])
-    assert len({kept == again[:3] for kept, again in trained if again}) == 2  # both of the two are drawn
+    uploads = [unpack_upload(message).smashed for message in sent if isinstance(message, PackedData)]
+    assert len(uploads) == 2 * len(batches(1))
+    assert len(trained) == 4 * len(uploads)
+    drawn = []
+    for number, upload in enumerate(uploads):
+        fresh, *others = trained[4 * number : 4 * number + 4]
+        torch.testing.assert_close(fresh, upload, rtol=0, atol=0)
+        kept = uploads[max(0, number - 1) : number + 1]
+        places = [[place for place, one in enumerate(kept) if torch.equal(one, other)] for other in others]
+        assert all(places), "trained on an upload that is not among the last two"
+        drawn += [place for found in places for place in found]
+    assert set(drawn) == {0, 1}  # both of the two are drawn
     plain = federation(name)
     plain.run_round()
     assert not any("uploads/" in key for key in plain.state()[0])

@@ -67,13 +67,7 @@ def events_of(parties: Federation) -> list[list]:
 def test_events_are_the_messages_and_operations_of_the_round(name: str) -> None:
     parties = linked(name, upload_period=2)
     sent: list[int] = []
-    original = parties._channel.pass_through
-
-    def weigh(message, direction):
-        sent.append(len(encode(message)))
-        return original(message, direction)
-
-    parties._channel.pass_through = weigh
+    parties.listeners.append(lambda message, _: sent.append(len(encode(message))))
     flops = flops_of(parties)
     every = {"periodic": 2, "every_step": 1, "never": 10**9}[parties.algorithm.uploads]
     answered = parties.algorithm.answers is not None

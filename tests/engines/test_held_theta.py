@@ -370,19 +370,17 @@ def test_nothing_that_was_received_or_held_is_alive_while_a_client_learns(update
     """A snapshot, a log, and theta as it was held and replayed: the client has its own copy of it."""
     parties = federation(clients(update=update), algorithm=algorithm, wire=True)
     alive: list[weakref.ref] = []
-    original, take = parties._channel.pass_through, parties.held.take
+    take = parties.held.take
 
     def watch(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         alive.extend(weakref.ref(tensor.untyped_storage()) for tensor in tensors.values())
         return tensors
 
-    def pass_through(message, direction):
-        received = original(message, direction)
+    def listen(received: object, _: str) -> None:
         if isinstance(received, ModelBroadcast | ScalarBroadcast):
             watch(received.model)
         if isinstance(received, ScalarBroadcast):
             watch({"entries": received.entries, "scalars": received.scalars})
-        return received
 
     passes: list[bool] = []
 
@@ -390,7 +388,7 @@ def test_nothing_that_was_received_or_held_is_alive_while_a_client_learns(update
         gc.collect()
         passes.append(all(reference() is None for reference in alive))
 
-    parties._channel.pass_through = pass_through
+    parties.listeners.append(listen)
     parties.held.take = lambda client_id: watch(take(client_id))
     parties.split.client.register_forward_pre_hook(before_forward)
     for _ in range(2):

@@ -136,13 +136,9 @@ def test_frozen_weights_stay_where_they_are(name: str, base: str, saved) -> None
         if not tensor.requires_grad
     }
     messages: list[Any] = []
-    original = parties._channel.pass_through
-
-    def watch(message, direction):
-        messages.append((type(message), list(getattr(message, "model", None) or ())))
-        return original(message, direction)
-
-    parties._channel.pass_through = watch
+    parties.listeners.append(
+        lambda message, _: messages.append((type(message), list(getattr(message, "model", None) or ())))
+    )
     two_rounds(parties)
     travelled = {key for kind, names in messages if issubclass(kind, ModelBroadcast | Reply) for key in names}
     assert all("lora_" in key for key in travelled)
@@ -353,15 +349,13 @@ def test_sflv2_with_one_client_trains_end_to_end(name: str, cut: int, saved) -> 
 def test_smashed_data_and_its_gradient_are_hidden_states(saved) -> None:
     parties = federation(saved("gpt2"), "sflv2")
     seen: list[tuple[type, tuple[int, ...], torch.dtype]] = []
-    original = parties._channel.pass_through
 
-    def watch(message, direction):
+    def listen(message: object, _: str) -> None:
         tensor = getattr(message, "smashed", getattr(message, "gradient", None))
         if tensor is not None:
             seen.append((type(message), tuple(tensor.shape), tensor.dtype))
-        return original(message, direction)
 
-    parties._channel.pass_through = watch
+    parties.listeners.append(listen)
     parties.run_round()
     assert {kind for kind, _, _ in seen} == {SmashedData, CutGradient}
     assert all(shape[2] == WIDTH and dtype == torch.float32 for _, shape, dtype in seen)
@@ -440,14 +434,14 @@ def test_the_server_fits_the_auxiliary_network(name: str, model: str, base: str,
     parties = federation(saved(model), name, {"base": base}, refresh_auxiliary=name == "heron")
     held = parties.fed_server.downlink_only or parties.fed_server.model
     aligned: list[dict[str, Tensor]] = []
-    original = parties.main_server._align
+    replace = parties.fed_server.replace
 
-    def watch(before: dict[str, Tensor], pairs):
-        aligned.append({key: tensor.clone() for key, tensor in before.items()})
-        aligned.append(original(before, pairs))
-        return aligned[-1]
+    def watch(tensors: dict[str, Tensor]) -> None:
+        aligned.append({key: parties.fed_server.global_model()[key].clone() for key in tensors})
+        aligned.append(tensors)
+        replace(tensors)
 
-    parties.main_server._align = watch
+    parties.fed_server.replace = watch
     parties.run_round()
     before, after = aligned
     assert before.keys() == after.keys() == {key for key in held if key.startswith("auxiliary.")}

@@ -10,7 +10,7 @@ import torch
 import heron.zo
 
 MODULES = ["heron.zo", *(f"heron.zo.{module.name}" for module in pkgutil.iter_modules(heron.zo.__path__))]
-WITH_EXAMPLES = {"heron.zo.optimizer", "heron.seeds", "heron.zo.stream", "heron.zo.uniform"}
+WITH_EXAMPLES = {"heron.zo.flat", "heron.zo.optimizer", "heron.seeds", "heron.zo.stream", "heron.zo.uniform"}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,4 +1,4 @@
-"""Compiled kernels have the bits of torch's, whatever the numbers, sizes, threads and places in memory."""
+"""NumPy's and compiled kernels have the bits of torch's, whatever the numbers, sizes, threads and places in memory."""
 
 import os
 import platform
@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from heron.zo import SGD, Adam, FlatParameters, KernelName, Momentum, StepRecord, UpdateRule, replay_
 from heron.zo import numba_kernel as numba_module
+from heron.zo.cpu_tensors import OnCpuTensors
 from heron.zo.kernel import AdamFactors, Kernel, Terms
 from heron.zo.numba_kernel import NumbaKernel, numba_loops
+from heron.zo.numpy_kernel import NumpyKernel
 from heron.zo.torch_kernel import TorchKernel
 from heron.zo.triton_kernel import TritonKernel, is_interpreted, triton_loops
 
@@ -34,7 +36,7 @@ def setup_module() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(params=["numba", "triton"])
+@pytest.fixture(params=["numpy", "numba", "triton"])
 def fast(request: pytest.FixtureRequest) -> str:
     """A kernel that can run here."""
     skip_unless_it_runs(request.param)
@@ -62,9 +64,11 @@ def device_of(name: str) -> str:
 
 def kernel_of(name: str) -> Kernel:
     skip_unless_it_runs(name)
+    if name == "numpy":
+        return OnCpuTensors(NumpyKernel("rademacher"))
     loops = numba_loops() if name == "numba" else triton_loops()
     assert loops is not None
-    return NumbaKernel(loops) if name == "numba" else TritonKernel(loops)
+    return OnCpuTensors(NumbaKernel(loops)) if name == "numba" else TritonKernel(loops)
 
 
 def assert_same_bits(found: Tensor, expected: Tensor) -> None:
@@ -102,7 +106,7 @@ def record(rng: np.random.Generator, num_probes: int, device: str = "cpu") -> St
     in_place=st.booleans(),
     copies=st.booleans(),
 )
-@pytest.mark.parametrize("name", ["numba", "triton"])
+@pytest.mark.parametrize("name", ["numpy", "numba", "triton"])
 def test_sums_of_any_numbers(
     name: str, values: list[float], terms: list[tuple[int, float]], in_place: bool, copies: bool
 ) -> None:
@@ -128,7 +132,7 @@ def test_sums_of_any_numbers(
     steps=st.lists(st.lists(NUMBERS, min_size=1, max_size=3), min_size=1, max_size=4),
     epsilon=st.sampled_from([1e-8, 1e-3]),
 )
-@pytest.mark.parametrize("name", ["numba", "triton"])
+@pytest.mark.parametrize("name", ["numpy", "numba", "triton"])
 def test_moments_of_any_numbers(
     name: str, values: list[tuple[float, ...]], steps: list[list[float]], epsilon: float
 ) -> None:
@@ -257,10 +261,10 @@ def in_a_process(code: str, **environment: str) -> str:
 
 
 USE = """
-import torch
+import numpy as np
 from heron.zo.numba_kernel import NumbaKernel, numba_loops
-base = torch.zeros(64)
-NumbaKernel(numba_loops()).add_directions_(base, base, [1], torch.ones(1))
+base = np.zeros(64, np.float32)
+NumbaKernel(numba_loops()).add_directions_(base, base, [1], np.ones(1, np.float32))
 print(sum(numba_loops().add_terms.stats.cache_hits.values()))
 """
 
@@ -315,6 +319,7 @@ def test_compiles_where_nothing_can_be_cached(monkeypatch: pytest.MonkeyPatch) -
 INTERPRETED = """
 import torch
 from tests.zo.test_fast_kernels import HUGE, RULES, TINY, assert_same_bits, kernel_of, trained
+from heron.zo.numpy_kernel import NumpyKernel
 from heron.zo.torch_kernel import TorchKernel
 for rule in RULES:
     for d, num_probes in ((1, 1), (65, 3), (1025, 2)):

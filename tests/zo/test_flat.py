@@ -82,7 +82,7 @@ def test_tied_parameters_count_once_and_move_together() -> None:
 def test_perturbed_is_theta_plus_scaled_direction(distribution: Distribution, dtype: torch.dtype) -> None:
     net, _ = conv_net(dtype)
     flat = FlatParameters(net)
-    u = direction(9, 0, len(flat), distribution=distribution, dtype=dtype)
+    u = direction(9, 0, len(flat), distribution=distribution, like=flat.theta)
     before = state_bits(net)
     with flat.perturbed(9, 1e-2, distribution):
         assert flat.work.equal(flat.theta + u * torch.tensor(1e-2, dtype=dtype))
@@ -137,7 +137,7 @@ def test_adding_and_subtracting_in_place_would_change_weights() -> None:
     bound = (64 * 3 * 3) ** -0.5  # torch's default, uniform in +-1/sqrt(fan-in)
     weight = torch.empty(64, 64, 3, 3).uniform_(-bound, bound, generator=generator)
     module = nn.ParameterList([weight.clone()])
-    flat, u, mu = FlatParameters(module), direction(1, 0, weight.numel()), 1e-3
+    flat, u, mu = FlatParameters(module), direction(1, 0, weight.numel(), like=weight), 1e-3
 
     def binade(values: torch.Tensor) -> torch.Tensor:
         return torch.frexp(values.double()).exponent

@@ -125,7 +125,7 @@ def test_number_of_forwards_and_where_they_look(scheme: Scheme, num_probes: int)
     estimator.projected_gradients(flat, loss_fn, seeds, flat.theta.sum())
     assert len(seen) == estimator.num_probe_forwards == num_probes * (2 if scheme == "central" else 1)
     sides = {"one_sided": [0.01], "central": [0.01, -0.01], "jvp": [0.0]}[scheme]
-    expected = [side * direction(seed, 0, len(flat), dtype=torch.float64) for seed in seeds for side in sides]
+    expected = [side * direction(seed, 0, len(flat), like=flat.theta) for seed in seeds for side in sides]
     torch.testing.assert_close(torch.stack(seen), torch.stack(expected), rtol=0, atol=1e-14)
 
 

@@ -187,7 +187,7 @@ def test_equals_torch_optimisers_on_the_estimate(name: str, distribution: Distri
     parameter = nn.Parameter(start.clone())
     optimizer = TORCH_RULES[name]([parameter])
     for step in steps:
-        directions = [direction(s, 0, d, distribution=distribution, dtype=torch.float64) for s in step.seeds]
+        directions = [direction(s, 0, d, distribution=distribution, like=start.double()) for s in step.seeds]
         parameter.grad = (step.projected_gradients_P.double().unsqueeze(1) * torch.stack(directions)).mean(dim=0)
         optimizer.step()
     # Scalars are float32: dividing them by three probes is rounded once at 6e-8, all else is float64.
