@@ -39,7 +39,7 @@ def client_round(
     learner: ClientLearner,
     terms: Terms,
     broadcast: Broadcast,
-    state: ClientState,
+    state: Mapping[str, Array],
     data: ClientData,
     *,
     max_steps: int | None = None,

@@ -4,6 +4,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 from heron.algorithms import Algorithm
+from heron.arrays import Array
 from heron.client.attendance import attendance
 from heron.client.opening import Opener, TensorStore
 from heron.client.progress import BEGINNING, ClientData, Progress
@@ -77,7 +78,7 @@ class Clients:
     def attend(
         self,
         broadcast: Broadcast,
-        state: ClientState,
+        state: Mapping[str, Array],
         opener: Opener | None,
         progress: Progress = BEGINNING,
         before_step: BeforeStep = lambda _: None,

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
+from heron.arrays import Array
 from heron.data import IGNORED
 from heron.errors import MessageError
 from heron.flower.faults import RefusedError
@@ -38,12 +38,13 @@ class Expected:
         dtypes: list[torch.dtype] = [getattr(torch, name) for name in (upload.dtype, upload.labels_dtype)]
         return cls(upload.smashed, dtypes[0], upload.labels, dtypes[1], upload.num_classes)
 
-    def check(self, smashed: Tensor, labels: Tensor, batch_size: int) -> None:
+    def check(self, smashed_data: Array, its_labels: Array, batch_size: int) -> None:
         """Refuse an upload that the Main Server cannot train on.
 
         Raises:
             RefusedError: with a description of the mistake.
         """
+        smashed, labels = as_tensor(smashed_data), as_tensor(its_labels)
         found = (smashed.dtype, labels.dtype)
         if found != (self.dtype, self.labels_dtype):
             raise RefusedError("malformed", f"expected types {self.dtype} and {self.labels_dtype}, found {found}")

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from heron.client.local_plan import Progress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heron.client.local_plan import Progress
 from heron.client.step import StepResult
 from heron.errors import ConfigError, MessageError
 from heron.flower import DeploymentSettings, make_client_app
