@@ -13,6 +13,8 @@ from torch.nn.functional import cross_entropy
 pytest.importorskip("transformers", reason="language models come from transformers")
 pytest.importorskip("peft", reason="LoRA comes from peft")
 
+from heron.costs.settings import FederationSettings
+
 from heron.algorithms import ALGORITHMS
 from heron.client.local import LocalNetwork
 from heron.client.round import finish
@@ -20,7 +22,6 @@ from heron.client.step import StepKey
 from heron.costs.client_step import ExampleShape, StepCost
 from heron.costs.plan import plan_step
 from heron.costs.profile import profile_step
-from heron.costs.settings import FederationSettings
 from heron.data import Batch, TokenSequences, fetch
 from heron.engines.in_process import Federation
 from heron.errors import HeronError
@@ -382,7 +383,7 @@ PIECES = {"micro_batch": 2, "checkpointing": True}
 def test_a_planned_step_costs_what_a_real_one_does(model: str, name: str, changes: dict, base: str, saved) -> None:
     algorithm, client_changes = ROWS[name]
     settings = FederationSettings(batch_size=BATCH, client=ClientSettings(**client_changes), **changes)
-    source, shape = saved(model), ExampleShape((9,), (9,), torch.int64)
+    source, shape = saved(model), ExampleShape((9,), (9,), "int64")
 
     def make() -> SplitModel:
         return causal_lm(
