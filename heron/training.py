@@ -14,12 +14,12 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset, TensorDataset
 
 from heron.algorithms import ALGORITHMS, Algorithm
+from heron.arrays import dtype_name
 from heron.config import check_choice, hash_of, settings_with, use_threads_and_device
 from heron.config.devices import link_model
-from heron.costs.client_step import ExampleShape
 from heron.costs.plan import largest_exact
 from heron.costs.step_flops import step_flops
-from heron.data import Splits, TokenSequences, fetch, labels_of, partition
+from heron.data import ExampleShape, Splits, TokenSequences, fetch, labels_of, partition
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError
 from heron.runs.run_directory import Metrics, RunDirectory
@@ -161,7 +161,7 @@ def _on_fakes(
 ) -> Any:
     """What a client step costs, measured on copies of the network that have no values."""
     example = fetch(data, np.zeros(1, dtype=np.int64))
-    shape = ExampleShape(tuple(example.inputs.shape[1:]), tuple(example.labels.shape[1:]), example.inputs.dtype)
+    shape = ExampleShape(tuple(example.inputs.shape[1:]), tuple(example.labels.shape[1:]), dtype_name(example.inputs))
     if isinstance(data, TokenSequences):  # as long as the longest
         longest = labels_of(data).shape[1:]
         shape = ExampleShape(longest, longest, shape.dtype)

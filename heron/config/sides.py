@@ -11,8 +11,8 @@ from heron.algorithms import ALGORITHMS
 from heron.client.torch_runtime.examples import DatasetExamples
 from heron.config.build import client_shares
 from heron.config.families import MODELS
-from heron.config.overrides import check_choice
 from heron.config.parts import use_threads_and_device
+from heron.config.problems import check_choice
 from heron.config.schema import RunConfig
 from heron.data import DATA_SETS, Splits, fetch, num_examples
 from heron.engines.agreement import agree

@@ -15,6 +15,7 @@ from heron.algorithms import Algorithm
 from heron.client.step import Perturbed, StepGenerator
 from heron.costs.client_step import ExampleShape, local_step
 from heron.costs.plan import BuildSplit
+from heron.data import ExampleShape
 from heron.metering import measure_flops
 from heron.seeds import StepKey
 from heron.server.main_server import MainServer

@@ -9,6 +9,7 @@ from heron.arrays import Array
 from heron.data import IGNORED
 from heron.errors import MessageError
 from heron.flower.faults import RefusedError
+from heron.tensors import as_tensor
 from heron.wire import MAX_ELEMENTS, PackedData, unpack_upload
 from heron.wire.groups import Smashed
 from heron.wire.terms import UploadTerm

@@ -17,13 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from heron.arrays import Array, is_floating, namespace, plain, to_kind_of
+from heron.arrays import Array, namespace, plain, to_kind_of
 from heron.errors import MessageError
 from heron.wire.payload import Codec
 from heron.wire.quantiser import pack_tensor, unpack_tensor
+from heron.wire.terms import TensorTerm, Terms
 
 _PREFIX = "packed/"
 _BLOCK = 128
+
+Shaped = Array | TensorTerm
 
 
 class UpdateCodec:
@@ -31,11 +34,11 @@ class UpdateCodec:
 
     Args:
         codec: codec of changes, `fp16`, `int8`, `int4` or `dither6`; values go down as float16.
-        sent: arrays by name that clients send back, of whose names, shapes and order both sides know.
+        sent: arrays by name that clients send back, or their terms; both sides know names, shapes and order.
         received_only: those that they only receive.
     """
 
-    def __init__(self, codec: Codec, sent: Mapping[str, Array], received_only: Mapping[str, Array]) -> None:
+    def __init__(self, codec: Codec, sent: Mapping[str, Shaped], received_only: Mapping[str, Shaped]) -> None:
         self._codec = codec
         self._up = _float_shapes(sent)
         self._down = self._up | _float_shapes(received_only)
@@ -49,9 +52,9 @@ class UpdateCodec:
         sent = {name: named[name] for name in terms.sent_back}
         return cls(terms.settings.update_codec, sent, {name: named[name] for name in terms.names("downlink_only")})
 
-    def pack_model(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What goes down; tensors that are not this codec's stay as they are."""
-        return _pack(tensors, self._down, "fp16", 0)
+    def pack_model(self, arrays: Mapping[str, Array]) -> dict[str, Any]:
+        """Pack what goes down; arrays that are not this codec's stay as they are."""
+        return _pack(arrays, self._down, "fp16", 0)
 
     def unpack_model(self, packed: Mapping[str, Array]) -> dict[str, Any]:
         """Unpack what a client received: float32, NumPy arrays unless on a GPU.
@@ -95,8 +98,8 @@ class UpdateCodec:
         }
 
 
-def _float_shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(array.shape) for name, array in arrays.items() if is_floating(array)}
+def _float_shapes(arrays: Mapping[str, Shaped]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in arrays.items() if "float" in str(array.dtype)}
 
 
 def _pack(

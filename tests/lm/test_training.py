@@ -379,7 +379,7 @@ PIECES = {"micro_batch": 2, "checkpointing": True}
 def test_a_planned_step_costs_what_a_real_one_does(model: str, name: str, changes: dict, base: str, saved) -> None:
     algorithm, client_changes = ROWS[name]
     settings = FederationSettings(batch_size=BATCH, client=ClientSettings(**client_changes), **changes)
-    source, shape = saved(model), ExampleShape((9,), (9,), torch.int64)
+    source, shape = saved(model), ExampleShape((9,), (9,), "int64")
 
     def make() -> SplitModel:
         return causal_lm(
