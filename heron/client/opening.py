@@ -19,7 +19,7 @@ _THETA = "theta/"
 class TensorStore(Protocol):
     """Place outside a client's memory that keeps arrays from one of its rounds to the next."""
 
-    def take(self, client_id: int) -> dict[str, Any]:
+    def take(self, client_id: int) -> Mapping[str, Array]:
         """Hand over the arrays that were kept, and forget them; empty if there are none.
 
         Raises:
@@ -27,7 +27,7 @@ class TensorStore(Protocol):
         """
         ...
 
-    def keep(self, client_id: int, round_index: int, state: dict[str, Any]) -> None:
+    def keep(self, client_id: int, round_index: int, state: Mapping[str, Array]) -> None:
         """Keep arrays that a round has left."""
         ...
 

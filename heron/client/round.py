@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from typing import Any, cast
 
 import numpy as np
 
@@ -153,7 +154,7 @@ def _upload(handed_over: Array | Perturbed | None, key: StepKey, labels: Array, 
     return pack_upload(upload, codec, key.seed("smashed codec")) if codec.packs else upload
 
 
-def _content(answer: Answer) -> Array:
+def _content(answer: Answer) -> Any:
     return answer.gradient if isinstance(answer, CutGradient) else answer.loss
 
 
@@ -177,5 +178,5 @@ def _mean(losses: list[Array]) -> Array:
     """Mean of losses, shape (), float32; NaN where there are none."""
     if not losses:
         return np.array(np.nan, np.float32)
-    mean = namespace(losses[0]).stack(losses).mean()
-    return mean.float() if is_tensor(mean) else np.array(mean, np.float32)
+    mean: Any = namespace(losses[0]).stack(losses).mean()
+    return cast("Array", mean.float() if is_tensor(mean) else np.array(mean, np.float32))

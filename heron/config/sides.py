@@ -19,7 +19,7 @@ from heron.engines.agreement import agree
 from heron.engines.clients import Clients
 from heron.engines.servers import Servers
 from heron.errors import ConfigError, MessageError
-from heron.split import check_client
+from heron.split import ClientPart, SplitModel, check_client
 from heron.tensors import as_tensor
 from heron.wire.groups import Settings
 from heron.wire.learning import learning_of
@@ -70,12 +70,12 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
     data, family = _owner(DATA_SETS, "data", "name", terms.data), _owner(MODELS, "network", "model", terms.network)
     splits = data.load(settings.seed, family.load_tokenizer() if data.needs_tokenizer else None)
     if algorithm.head == "server":
-        part = family.build(settings.seed).to(device)
+        part: SplitModel | ClientPart = family.build(settings.seed).to(device)
     else:
-        part = family.build_client(settings.seed, with_auxiliary=algorithm.head == "auxiliary").to(device)
+        part = own = family.build_client(settings.seed, with_auxiliary=algorithm.head == "auxiliary").to(device)
         inputs = fetch(splits.train, np.arange(min(2, num_examples(splits.train))), device).inputs
         micro_batch = settings.client.micro_batch or None
-        check_client(part, as_tensor(inputs), micro_batch=micro_batch, needs_auxiliary=algorithm.head == "auxiliary")
+        check_client(own, as_tensor(inputs), micro_batch=micro_batch, needs_auxiliary=algorithm.head == "auxiliary")
     runtime = algorithm.torch_runtime(
         part,
         family.criterion,

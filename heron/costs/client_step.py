@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from heron.algorithms import Algorithm
+from heron.arrays import Array
 from heron.client.step import ClientLearner, Perturbed
 from heron.client.torch_runtime.network import LocalNetwork
 from heron.data import Batch, ExampleShape
@@ -104,11 +105,11 @@ class ClientStep:
             # The upload is made, as in an engine, before the step learns; the client holds the answer while it learns.
             answer = self._answer(parcel.pop())
 
-    def _answer(self, handed_over: Tensor | Perturbed | None) -> Tensor | None:
+    def _answer(self, handed_over: Array | Perturbed | None) -> Tensor | None:
         """Zeros in the shape of the Main Server's answer."""
-        smashed = handed_over.smashed if isinstance(handed_over, Perturbed) else handed_over
-        if smashed is None:
+        if handed_over is None:
             return None
+        smashed = as_tensor(handed_over.smashed if isinstance(handed_over, Perturbed) else handed_over)
         self.smashed_bytes += smashed_bytes(smashed.shape, smashed.dtype.itemsize, self._codec)
         if self.algorithm.answers is None:
             return None
@@ -167,7 +168,7 @@ def step_cost(step: ClientStep) -> StepCost:
         flops = measure_flops(step)
     num_pieces = -(-len(batch) // (step.local.micro_batch or len(batch)))
     # The second step is measured, because a first-order client has no optimiser state before its first.
-    resident = step.learner.resident()
+    resident = {kind: list(map(as_tensor, arrays)) for kind, arrays in step.learner.resident().items()}
     memory = measure_memory(
         step,
         parameters=resident["parameters"],

@@ -15,7 +15,7 @@ from torch._subclasses import FakeTensorMode
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import Algorithm
-from heron.costs.client_step import ExampleShape, StepCost, local_step, step_cost
+from heron.costs.client_step import StepCost, local_step, step_cost
 from heron.data import ExampleShape
 from heron.errors import ConfigError
 from heron.split import SplitModel, num_client_modules

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
 from heron.algorithms import Algorithm
+from heron.arrays import Array
 from heron.client.step import Perturbed, StepGenerator
-from heron.costs.client_step import ExampleShape, local_step
+from heron.costs.client_step import local_step
 from heron.costs.plan import BuildSplit
 from heron.data import ExampleShape
 from heron.metering import measure_flops
@@ -77,7 +78,7 @@ def _count(step: StepGenerator, server: MainServer, algorithm: Algorithm, labels
     server_flops: list[int] = []
     answer: Tensor | None = None
     while True:
-        parcel: list[Tensor | Perturbed | None] = []
+        parcel: list[Array | Perturbed | None] = []
         client_flops.append(measure_flops(partial(_advance, step, answer, parcel)))
         if not parcel:
             return StepFlops(tuple(client_flops), tuple(server_flops), len(labels))
@@ -88,7 +89,7 @@ def _count(step: StepGenerator, server: MainServer, algorithm: Algorithm, labels
             answer = answers.pop()
 
 
-def _advance(step: StepGenerator, answer: Tensor | None, parcel: list[Tensor | Perturbed | None]) -> None:
+def _advance(step: StepGenerator, answer: Tensor | None, parcel: list[Array | Perturbed | None]) -> None:
     """Run the step up to the next tensor that it yields, which is put into the parcel; at its end nothing is."""
     try:
         parcel.append(step.send(answer))
@@ -99,7 +100,7 @@ def _advance(step: StepGenerator, answer: Tensor | None, parcel: list[Tensor | P
 def _serve(
     server: MainServer,
     algorithm: Algorithm,
-    handed_over: Tensor | Perturbed,
+    handed_over: Array | Perturbed,
     labels: Tensor,
     answers: list[Tensor | None],
 ) -> None:
