@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -179,4 +179,4 @@ def _mean(losses: list[Array]) -> Array:
     if not losses:
         return np.array(np.nan, np.float32)
     mean: Any = namespace(losses[0]).stack(losses).mean()
-    return cast("Array", mean.float() if is_tensor(mean) else np.array(mean, np.float32))
+    return mean.float() if is_tensor(mean) else np.array(mean, np.float32)
