@@ -14,7 +14,7 @@ from heron.wire import (
     ClientReply,
     Message,
     ModelBroadcast,
-    SmashedCodec,
+    Smashed,
     SmashedData,
     decode,
     decode_bundle,
@@ -81,7 +81,7 @@ def test_a_message_costs_little_framing() -> None:
     def uploads(count: int) -> list[Message]:
         smashed = torch.randn(32, 16, generator=torch.Generator().manual_seed(0))
         return [
-            pack_upload(SmashedData(3, 1, step, smashed, torch.arange(32)), SmashedCodec("int4"), step)
+            pack_upload(SmashedData(3, 1, step, smashed, torch.arange(32)), Smashed("int4"), step)
             for step in range(count)
         ]
 
