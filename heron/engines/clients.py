@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from heron.algorithms import Algorithm
 from heron.arrays import Array
-from heron.client.attendance import attendance
+from heron.client.attendance import Attendance, attendance
 from heron.client.opening import Opener, TensorStore
 from heron.client.progress import BEGINNING, ClientData, Progress
 from heron.client.round import BeforeStep, client_round
@@ -75,6 +75,11 @@ class Clients:
         replayer = Replayer(self.terms.settings.seed, self.learning)
         return Opener(store, {name: model[name] for name in names}, replayer)
 
+    def fate(self, round_index: int, client_id: int, num_steps: int) -> Attendance:
+        """Draw how far a client attends a round of `num_steps` local steps."""
+        settings = self.resident.settings
+        return attendance(settings.clients, settings.seed, round_index, client_id, num_steps)
+
     def attend(
         self,
         broadcast: Broadcast,
@@ -100,7 +105,7 @@ class Clients:
         client_id, settings = broadcast.client_id, self.terms.settings
         data, batch_size = self.data(client_id), settings.client.batch_size
         num_steps = num_local_steps(len(data), batch_size, settings.client.local_steps or None)
-        fate = attendance(settings.clients, settings.seed, broadcast.round_index, client_id, num_steps)
+        fate = self.fate(broadcast.round_index, client_id, num_steps)
         steps = client_round(
             learner or self.learner,
             self.terms,

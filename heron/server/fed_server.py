@@ -108,9 +108,9 @@ class FedServer:
             TrainingError: if the model would no longer be finite; the model is then unchanged.
         """
         mean, moments = self._mean.take(), self.moments
-        if mean and self._optimizer is not None:
+        if mean and self.optimizer is not None:
             trained = {name: tensor for name, tensor in mean.items() if name not in self._buffers}
-            stepped, moments = self._optimizer.step(self.model, trained, moments)
+            stepped, moments = self.optimizer.step(self.model, trained, moments)
             mean |= stepped
         require_finite(mean | moments)
         self.model |= mean
@@ -162,6 +162,10 @@ class FedServer:
                 f"check its data"
             )
         return tensors
+
+
+def _fed_adam(averaging: Averaging) -> FedAdam:
+    return FedAdam(averaging.learning_rate, averaging.beta1, averaging.beta2, averaging.epsilon)
 
 
 def _fed_adam(averaging: Averaging) -> FedAdam:

@@ -12,7 +12,7 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from heron.apps import client, server
-from heron.config import build_run, override, read_config, recipe_config, to_toml
+from heron.config import build_clients, build_run, build_servers, load_splits, read_config, recipe_config
 from heron.errors import CheckpointError, ConfigError
 from heron.flower import DeploymentSettings
 from tests.flower.grid import FakeGrid, Node, task_identity  # noqa: F401 - a fixture
@@ -123,14 +123,14 @@ def test_values_with_blanks_and_the_recipe_s_own_rounds(tmp_path, monkeypatch) -
 
 def test_a_node_has_its_own_threads_and_device() -> None:
     config = recipe_config("digits", "heron", ["threads=1"])
-    clients = client.clients_of_node(to_toml(config), {"partition-id": 0, "threads": 1, "device": "cpu"})
-    assert clients.resident.settings.device == "cpu"
-    assert len(clients.partition) == 5
+    terms = build_servers(config, load_splits(config)).terms
+    clients = build_clients(terms, {"partition-id": 0, "threads": 1, "device": "cpu"})
+    assert clients.terms.settings.device == "cpu"
+    assert [len(clients.data(client_id)) for client_id in range(5)]
     with pytest.raises(ConfigError, match="device 'nonsense' cannot be used"):
-        client.clients_of_node(to_toml(config), {"device": "nonsense"})
-    with pytest.raises(ConfigError, match="threads"):
-        client.clients_of_node(to_toml(config), {"threads": 0})
-    assert override(config, []) == config
+        build_clients(terms, {"device": "nonsense"})
+    with pytest.raises(ConfigError, match="threads: expected a value >= 1, found 0"):
+        build_clients(terms, {"threads": 0})
 
 
 def test_the_app_s_configuration_is_complete() -> None:

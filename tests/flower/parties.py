@@ -3,36 +3,42 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from flwr.app import Context, RecordDict
 from torch.nn.functional import cross_entropy
 
+from heron.client.torch_runtime.examples import DatasetExamples
 from heron.data import Batch, Splits
+from heron.engines.agreement import agree
 from heron.engines.clients import Clients
 from heron.engines.in_process import Federation
-from heron.engines.resident import Resident
 from heron.engines.servers import Servers
 from heron.flower import DeploymentSettings, FlowerFederation, make_client_app
-from heron.flower.expected import Expected
 from heron.runs.run_directory import RunDirectory
 from heron.runs.run_loop import Run
+from heron.wire.learning import learning_of
+from heron.wire.terms import Terms
 from tests.conformance.test_algorithms import CLASSES, NUM_CLIENTS, examples, federation, partition, split_model
 from tests.flower.grid import Clock, FakeGrid, Node
 
-CONFIG = "config of the run"
-
-
-def resident_like(parties: Federation) -> Resident:
-    """A process of its own for the same federation."""
-    inputs = examples().tensors[0][:2]
-    return Resident(split_model(), parties.algorithm, parties.settings, cross_entropy, inputs)
+CPU = torch.device("cpu")
 
 
 def grid_of(parties: Federation, num_clients: int = NUM_CLIENTS) -> FakeGrid:
     """One node for each client; node ids do not tell which."""
 
-    def build(config: str, node_config: Mapping[str, Any]) -> Clients:
-        assert config == CONFIG
-        return Clients(resident_like(parties), examples(), partition())
+    def build(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
+        """A process of its own for the same federation, built from the terms that have travelled."""
+        algorithm, client = parties.algorithm, terms.settings.client
+        runtime = algorithm.torch_runtime(
+            split_model(),
+            cross_entropy,
+            algorithm.client_settings(learning_of(terms.settings)),
+            micro_batch=client.micro_batch or None,
+            checkpointing=client.checkpointing,
+        )
+        data = {number: DatasetExamples(examples(), own, CPU) for number, own in enumerate(partition())}
+        return Clients(terms, algorithm, runtime, data)
 
     def node(client_id: int) -> Node:
         node_id = 100 + 7 * client_id
@@ -44,11 +50,11 @@ def grid_of(parties: Federation, num_clients: int = NUM_CLIENTS) -> FakeGrid:
 
 
 def flower(parties: Federation, grid: FakeGrid, **settings: Any) -> FlowerFederation:
-    resident, data = resident_like(parties), examples()
-    expected = Expected.of(resident, Batch(*(tensor[:2] for tensor in data.tensors)), CLASSES)
     chosen = DeploymentSettings(**{"round_timeout_s": 60.0} | settings)
-    servers = Servers(resident, NUM_CLIENTS)
-    return FlowerFederation(servers, expected, CONFIG, grid, 1, chosen, clock=grid.clock, sleep=grid.clock.sleep)
+    split, example = split_model(), Batch(*(tensor[:2] for tensor in examples().tensors))
+    terms = agree(split, parties.algorithm, parties.settings, cross_entropy, example, num_classes=CLASSES)
+    servers = Servers(terms, parties.algorithm, split, cross_entropy)
+    return FlowerFederation(servers, grid, 1, chosen, clock=grid.clock, sleep=grid.clock.sleep)
 
 
 def node_of(grid: FakeGrid, client_id: int) -> Node:
@@ -71,4 +77,4 @@ def flower_run(
     return Run(engine, splits, rounds=rounds, directory=directory)
 
 
-__all__ = ["CONFIG", "Clock", "flower", "flower_run", "grid_of", "node_of", "resident_like"]
+__all__ = ["Clock", "flower", "flower_run", "grid_of", "node_of"]

@@ -13,11 +13,11 @@ from heron.wire import (
     ProbeData,
     ScalarBroadcast,
     ScalarReply,
-    SmashedCodec,
     SmashedData,
     SnapshotRequest,
     pack_upload,
 )
+from heron.wire.groups import Smashed
 from heron.wire.update_codec import UpdateCodec
 
 DTYPES = ("int64", "float64", "float32", "int32", "bfloat16", "float16", "int16", "int8", "uint8", "bool")
@@ -64,7 +64,7 @@ def packed_messages() -> dict[str, Message]:
         for shape in ((8, 3, 4, 4), (4, 6, 5), (5, 7), (11,)):
             upload = SmashedData(3, 1, 2, wave(*shape).relu(), torch.arange(shape[0]) * 50 - 100)
             for zstd in (False, True):
-                packed: PackedData = pack_upload(upload, SmashedCodec(codec, zstd), 2**63 + 12345)
+                packed: PackedData = pack_upload(upload, Smashed(codec, zstd), 2**63 + 12345)
                 messages[f"{codec} {'zstd ' * zstd}{'x'.join(map(str, shape))}"] = packed
     start = {"a": wave(20, 10), "seen": torch.tensor(7), "b": wave(7)}
     end = {"a": start["a"] + wave(10, 20).T / 8, "seen": torch.tensor(9), "b": start["b"] * 0.75}
