@@ -77,7 +77,7 @@ class Clients:
 
     def fate(self, round_index: int, client_id: int, num_steps: int) -> Attendance:
         """Draw how far a client attends a round of `num_steps` local steps."""
-        settings = self.resident.settings
+        settings = self.terms.settings
         return attendance(settings.clients, settings.seed, round_index, client_id, num_steps)
 
     def attend(

@@ -39,7 +39,7 @@ class FedServer:
         self.downlink_only = {name: tensors[name].detach().clone() for name in terms.names("downlink_only")}
         self.moments: dict[str, Tensor] = {}
         self._weighting = terms.settings.clients.weighting
-        self._optimizer = _fed_adam(averaging) if averaging.optimizer == "adam" else None
+        self.optimizer = _fed_adam(averaging) if averaging.optimizer == "adam" else None
         self._buffers = frozenset(terms.names("buffer"))
         self._codec = UpdateCodec.of(terms)
         self.aggregation = Aggregation(averaging.aggregation, averaging.trim, averaging.max_norm, averaging.max_scalar)
@@ -162,10 +162,6 @@ class FedServer:
                 f"check its data"
             )
         return tensors
-
-
-def _fed_adam(averaging: Averaging) -> FedAdam:
-    return FedAdam(averaging.learning_rate, averaging.beta1, averaging.beta2, averaging.epsilon)
 
 
 def _fed_adam(averaging: Averaging) -> FedAdam:

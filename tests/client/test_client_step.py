@@ -11,9 +11,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.client.local_plan import ClientData, LocalPlan
 from heron.client.round import client_round, finish
 from heron.client.step import Perturbed
+from heron.client.torch_runtime.examples import DatasetExamples
 from heron.data import Batch
 from heron.metering import count_forwards
 from heron.seeds import StepKey
@@ -21,6 +21,7 @@ from heron.split import SplitModel, linear_head
 from heron.wire import ModelBroadcast, SmashedData
 from heron.wire.learning import ClientSettings
 from heron.zo import RULES, Estimator, FlatParameters, replay_
+from tests.server.terms import terms_of
 
 KEY = StepKey(run_seed=5, round_index=0, client_id=0, local_step=0)
 
@@ -129,7 +130,9 @@ def test_smashed_data_is_dead_when_the_probes_run() -> None:
     split = batchnorm_split()
     client = learner("heron", split)
     dataset = TensorDataset(*(torch.cat([part, part]) for part in (batch().inputs, batch().labels)))
-    plan = LocalPlan(0, 6, None, 1, torch.device("cpu"))
+    model = client.model()
+    terms = terms_of(model, buffers=client.runtime.buffers(), client={"batch_size": 6})
+    data = DatasetExamples(dataset, np.arange(12), torch.device("cpu"))
     alive: list[weakref.ref] = []
     probes = []
 
@@ -138,7 +141,7 @@ def test_smashed_data_is_dead_when_the_probes_run() -> None:
             gc.collect()
             probes.append(alive[-1]() is None)
 
-    rounds = client_round(client, ModelBroadcast(0, 0, client.model()), {}, ClientData(dataset, np.arange(12)), plan)
+    rounds = client_round(client, terms, ModelBroadcast(0, 0, model), {}, data)
     handle = split.client.register_forward_pre_hook(watch)
     for message in rounds:
         if isinstance(message, SmashedData):

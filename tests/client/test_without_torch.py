@@ -13,11 +13,12 @@ import sys
 import numpy as np
 sys.modules["torch"] = None  # an import fails
 from heron.algorithms.heron import HERON
-from heron.client.local_plan import LocalPlan
 from heron.client.opening import Opener
 from heron.client.round import client_round
-from heron.wire import ModelBroadcast, ScalarBroadcast, ScalarReply, SmashedData, SmashedCodec, decode, encode
-from heron.wire.learning import ClientSettings
+from heron.wire import ModelBroadcast, ScalarBroadcast, ScalarReply, decode, encode
+from heron.wire.groups import Client, Settings, Smashed
+from heron.wire.learning import learning_of
+from heron.wire.terms import TensorTerm, Terms, UploadTerm, decode_terms, encode_terms
 from heron.wire.walk_log import flatten
 from heron.wire.walks import Replayer, RoundWalks, Walk
 from tests.client.toy_runtime import ToyExamples, ToyRuntime
@@ -31,17 +32,21 @@ class Memory(dict):
         self[client_id] = dict(state)
 
 
-settings = HERON.client_settings(ClientSettings(RULE, 1e-2, keep_state=False, update="scalars"))
+client = Client(batch_size=4, optimizer=RULE, learning_rate=1e-2, keep_state=False)
+chosen = Settings(seed=5, threads=1, update="scalars", client=client, smashed=Smashed(CODEC))
+settings = HERON.client_settings(learning_of(chosen))
 runtime, data, memory = ToyRuntime(), ToyExamples(), Memory()
 learner = HERON.make_client(runtime, settings)
 replayer = Replayer(5, settings)
 theta = {name: array.copy() for name, array in learner.model().items()}
 opener = Opener(memory, theta, replayer)
-plan = LocalPlan(run_seed=5, batch_size=4, local_steps=None, upload_period=2, codec=SmashedCodec(CODEC))
+travelling = tuple(TensorTerm(name, array.shape, "float32", "replayed") for name, array in theta.items())
+upload = UploadTerm((3,), "float32", (), "int64", 4)
+terms = decode_terms(encode_terms(Terms("heron", chosen, travelling, upload, upload_period=2)))
 broadcast = decode(encode(ModelBroadcast(0, 0, theta)))
 losses = []
 for round_index in range(3):
-    conversation = client_round(learner, broadcast, {}, data, plan, opener=opener)
+    conversation = client_round(learner, terms, broadcast, {}, data, opener=opener)
     messages = [decode(encode(message)) for message in conversation]
     reply = messages[-1]
     assert isinstance(reply, ScalarReply) and reply.num_steps == 3 and len(messages) == 3, messages

@@ -27,9 +27,10 @@ from heron.flower.records import (
 )
 from heron.flower.stream import frame, num_pieces, piece, read_stream
 from heron.wire import CutGradient, ModelBroadcast, encode
+from heron.wire.terms import encode_terms
 from tests.conformance.test_algorithms import federation
 from tests.flower.grid import Node, task_identity  # noqa: F401 - a fixture
-from tests.flower.parties import CONFIG, grid_of, node_of
+from tests.flower.parties import grid_of, node_of
 
 PARCEL = Parcel(1, 2, 3, 0, 1, 5, True, False, True, 60, b"12345")
 RECORDS = (
@@ -199,7 +200,9 @@ def asked(node: Node, record: Any, kind: str = "train.round") -> RecordDict:
 def request_of(name: str, client_id: int = 0, **changes: Any) -> RoundRequest:
     parties = federation(name)
     content = encode(parties.fed_server.broadcast(0, client_id))
-    return replace(RoundRequest(CONFIG, 0, client_id, 0, -1, 2**20, content), **changes)
+    return replace(
+        RoundRequest(encode_terms(parties.servers.terms).decode(), 0, client_id, 0, -1, 2**20, content), **changes
+    )
 
 
 @pytest.mark.parametrize(
