@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from heron.arrays import copied
 from heron.algorithms import ALGORITHMS
 from heron.client.first_order import LocalLossClient
 from heron.client.round import finish
@@ -139,7 +140,7 @@ def check_against_the_oracle(
                 next(step)
                 losses.append(float(finish(step).loss))
             models[client_id] = {name: tensor.clone() for name, tensor in learner.model().items()}
-            states[client_id] = {name: tensor.clone() for name, tensor in learner.state().items()}
+            states[client_id] = {name: copied(array) for name, array in learner.state().items()}
             assert losses == pytest.approx(expected, rel=1e-6)
             literal_model = nn.ModuleDict({"client": client, "auxiliary": head}).state_dict()
             assert models[client_id].keys() == literal_model.keys()

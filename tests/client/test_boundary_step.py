@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from heron.arrays import copied
 from heron.algorithms import ALGORITHMS
 from heron.client.round import finish
 from heron.config import build_federation, load_splits, recipe_config
@@ -131,7 +132,7 @@ def test_what_is_kept_between_rounds_is_of_both_parts(exact: int, optimizer: str
     take_steps(first, 2)
     second.load(
         {name: tensor.clone() for name, tensor in first.model().items()},
-        {name: tensor.clone() for name, tensor in first.state().items()},
+        {name: copied(array) for name, array in first.state().items()},
     )
     for local_step in (2, 3):
         step = second.step(batch(local_step), StepKey(5, 0, 0, local_step))

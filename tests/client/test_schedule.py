@@ -43,4 +43,4 @@ def test_a_round_uses_its_rate(name: str) -> None:
 
 def test_the_configuration_decays_over_its_rounds() -> None:
     settings = build_run(recipe_config("digits", "heron", ["client.schedule=cosine", "rounds=7"]), None).federation
-    assert settings.clients.resident.client_settings.decay_rounds == 7
+    assert settings.clients.learning.decay_rounds == 7
