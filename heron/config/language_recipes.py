@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from heron.config.recipe_parts import Choice, PaperCost, update_rule
+from heron.config.recipe_parts import Choice, PaperCost
 from heron.config.schema import RunConfig
 from heron.data import E2E
 from heron.lm import CausalLm
@@ -19,7 +19,7 @@ PAPER_GPT2_MEDIUM = {
     )
 }
 
-_E2E = Choice(2e-4, 2e-4)
+_E2E = Choice(Client(learning_rate=2e-4), 2e-4)
 
 
 def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int) -> RunConfig:
@@ -37,7 +37,7 @@ def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int
         rounds=10,
         data=E2E(),
         clients=Clients(total=3),
-        client=Client(batch_size=16, micro_batch=1, optimizer=update_rule(algorithm), **_E2E.client_keys()),
+        client=_E2E.client_of(algorithm, batch_size=16, micro_batch=1),
         estimator=Probes(distribution="gaussian"),
         server=Server(learning_rate=_E2E.server_rate),
         split=CausalLm(pretrained=pretrained, cut=cut, auxiliary_blocks=auxiliary_blocks),

@@ -1,11 +1,12 @@
 """What recipes are made of."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from heron.algorithms import ALGORITHMS
 from heron.config.schema import RunConfig
+from heron.wire.groups import Client
 from heron.zo.rules import OptimizerName
 
 
@@ -41,35 +42,21 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a recipe chooses for an algorithm; names as in the configuration.
+    """Settings that a recipe chooses by algorithm.
 
     Attributes:
-        client_rate: `client.learning_rate`.
+        client: rates, order boundary, schedule and state of the clients; algorithms without a boundary have `exact` 0.
         server_rate: `server.learning_rate`.
-        exact: `client.exact`; algorithms without an order boundary have 0.
-        exact_rate: `client.exact_learning_rate`; 0 for the client's.
-        schedule: `client.schedule`.
-        keep_state: `client.keep_state`.
         probes: `estimator.probes`; first-order algorithms ignore it.
     """
 
-    client_rate: float
+    client: Client
     server_rate: float
-    exact: int = 0
-    exact_rate: float = 0.0
-    schedule: str = "constant"
-    keep_state: bool = True
     probes: int = 1
 
-    def client_keys(self) -> dict[str, Any]:
-        """The keys of `[client]` that are chosen."""
-        return {
-            "exact": self.exact,
-            "learning_rate": self.client_rate,
-            "exact_learning_rate": self.exact_rate,
-            "schedule": self.schedule,
-            "keep_state": self.keep_state,
-        }
+    def client_of(self, algorithm: str, **changes: Any) -> Client:
+        """Group `[client]` of an algorithm, with the recipe's changes."""
+        return replace(self.client, optimizer=update_rule(algorithm), **changes)
 
 
 def update_rule(algorithm: str) -> OptimizerName:

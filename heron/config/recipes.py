@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from heron.config.language_recipes import PAPER_GPT2_MEDIUM, e2e_gpt2, e2e_gpt2_mini
-from heron.config.recipe_parts import Choice, PaperCost, Recipe, update_rule
+from heron.config.recipe_parts import Choice, PaperCost, Recipe
 from heron.config.schema import RunConfig
 from heron.data import Cifar10, Digits
 from heron.split import DigitsCnn, ResNet18
@@ -19,29 +19,35 @@ from heron.wire.groups import Client, Probes, Server
 
 # What differs by algorithm: client rate, server rate, and what else is not as published.
 _DIGITS_PUBLISHED = {
-    "heron": Choice(1e-2, 3e-3),
-    "cse_fsl": Choice(1e-2, 1e-2),
-    "fsl_sage": Choice(1e-2, 1e-2),
-    "sflv1": Choice(3e-2, 3e-3),
-    "sflv2": Choice(3e-2, 3e-3),
-    "fedavg": Choice(1e-2, 1e-2),
-    "frozen": Choice(1e-2, 1e-2),
-    "ho_sfl": Choice(1e-3, 1e-2),
-    "hosl": Choice(1e-2, 1e-2),
+    "heron": Choice(Client(learning_rate=1e-2), 3e-3),
+    "cse_fsl": Choice(Client(learning_rate=1e-2), 1e-2),
+    "fsl_sage": Choice(Client(learning_rate=1e-2), 1e-2),
+    "sflv1": Choice(Client(learning_rate=3e-2), 3e-3),
+    "sflv2": Choice(Client(learning_rate=3e-2), 3e-3),
+    "fedavg": Choice(Client(learning_rate=1e-2), 1e-2),
+    "frozen": Choice(Client(learning_rate=1e-2), 1e-2),
+    "ho_sfl": Choice(Client(learning_rate=1e-3), 1e-2),
+    "hosl": Choice(Client(learning_rate=1e-2), 1e-2),
 }
 _DIGITS = _DIGITS_PUBLISHED | {
-    "heron": Choice(1e-1, 1e-2, exact=2, exact_rate=1e-2, schedule="cosine", keep_state=False, probes=2),
-    "cse_fsl": Choice(3e-2, 3e-3, schedule="cosine", keep_state=False),
+    "heron": Choice(
+        Client(learning_rate=1e-1, exact=2, exact_learning_rate=1e-2, schedule="cosine", keep_state=False),
+        1e-2,
+        probes=2,
+    ),
+    "cse_fsl": Choice(Client(learning_rate=3e-2, schedule="cosine", keep_state=False), 3e-3),
 }
-_DIGITS_OTHERS = Choice(1e-2, 3e-3)
+_DIGITS_OTHERS = Choice(Client(learning_rate=1e-2), 3e-3)
 
-_CIFAR10 = Choice(1e-4, 1e-4)
+_CIFAR10 = Choice(Client(learning_rate=1e-4), 1e-4)
 _CIFAR10_SMALL = {
-    "heron": Choice(3e-3, 3e-3, exact=2, exact_rate=1e-2, schedule="cosine", keep_state=False),
-    "cse_fsl": Choice(3e-3, 3e-3, schedule="cosine", keep_state=False),
-    "frozen": Choice(1e-3, 3e-3),
+    "heron": Choice(
+        Client(learning_rate=3e-3, exact=2, exact_learning_rate=1e-2, schedule="cosine", keep_state=False), 3e-3
+    ),
+    "cse_fsl": Choice(Client(learning_rate=3e-3, schedule="cosine", keep_state=False), 3e-3),
+    "frozen": Choice(Client(learning_rate=1e-3), 3e-3),
 }
-_CIFAR10_SMALL_OTHERS = Choice(1e-3, 1e-3)
+_CIFAR10_SMALL_OTHERS = Choice(Client(learning_rate=1e-3), 1e-3)
 
 # HERON-SFL (Kou et al., arXiv 2601.09076), ResNet-18 on CIFAR-10: MiB and GFLOP of one local step.
 _PAPER_RESNET18 = {
@@ -64,7 +70,7 @@ def _digits(algorithm: str, *, name: str, choices: Mapping[str, Choice]) -> RunC
         rounds=80,
         threads=1,
         data=Digits(),
-        client=Client(optimizer=update_rule(algorithm), **choice.client_keys()),
+        client=choice.client_of(algorithm),
         estimator=Probes(probes=choice.probes),
         server=Server(learning_rate=choice.server_rate),
         split=DigitsCnn(),
@@ -77,7 +83,7 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
         algorithm=algorithm,
         rounds=100,
         data=Cifar10(),
-        client=Client(batch_size=256, optimizer=update_rule(algorithm), **_CIFAR10.client_keys()),
+        client=_CIFAR10.client_of(algorithm, batch_size=256),
         server=Server(learning_rate=_CIFAR10.server_rate),
         split=ResNet18(),
     )
@@ -91,7 +97,7 @@ def _cifar10_resnet18_small(algorithm: str) -> RunConfig:
         rounds=20,
         threads=1,
         data=Cifar10(train_limit=5_000, test_limit=2_000),
-        client=Client(batch_size=64, optimizer=update_rule(algorithm), **choice.client_keys()),
+        client=choice.client_of(algorithm, batch_size=64),
         server=Server(learning_rate=choice.server_rate),
         split=ResNet18(width=16, bottleneck_channels=4, bottleneck_stride=4),
     )

@@ -1,6 +1,6 @@
 """The configuration of a run: its settings, and what they are for. Values come from a recipe or a saved file."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from heron.config.families import MODELS
@@ -8,6 +8,7 @@ from heron.config.models import OneOf
 from heron.data import DATA_SETS, DataSet
 from heron.split import ModelFamily
 from heron.wire.groups import Settings
+from heron.wire.plain import to_plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class RunConfig(Settings):
     split: Annotated[ModelFamily, OneOf(MODELS, "model")]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values, in the order of a saved file."""
-        values = asdict(self)
+        """Return plain values with the order and the lists of a saved file."""
+        values: dict[str, Any] = to_plain(self)
         first = {key: values.pop(key) for key in ("recipe", "algorithm", "data")}
         return first | values

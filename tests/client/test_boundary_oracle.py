@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from heron.arrays import copied
 from heron.algorithms import ALGORITHMS
+from heron.arrays import copied
 from heron.client.first_order import LocalLossClient
 from heron.client.round import finish
 from heron.data import Batch

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from heron.arrays import copied
 from heron.algorithms import ALGORITHMS
+from heron.arrays import copied
 from heron.client.round import finish
 from heron.config import build_federation, load_splits, recipe_config
 from heron.data import Batch

@@ -149,6 +149,7 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
         parties.run_round()
     # Uploads: steps 0, k, 2k, ... of each client's epoch; the last batch of an epoch holds what is left.
     algorithm, estimator = parties.algorithm, parties.clients.learning.estimator
+    algorithm, estimator = parties.algorithm, parties.clients.resident.client_settings.estimator
     uploads, answers = algorithm.uploads, algorithm.answers
     every = {"periodic": period, "every_step": 1, "never": 10**9}[uploads]
     uploaded = 0

@@ -372,6 +372,7 @@ def test_a_planned_step_costs_what_a_real_one_does(model: str, name: str, change
     algorithm, client_changes = ROWS[name]
     settings = changed(Settings(), batch_size=BATCH, **client_changes, **changes)
     source, shape = saved(model), ExampleShape((9,), (9,), "int64")
+    source, shape = saved(model), ExampleShape((9,), (9,), torch.int64)
 
     def make() -> SplitModel:
         return causal_lm(
