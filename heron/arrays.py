@@ -85,15 +85,6 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return dtype
 
 
-def to_kind_of(array: Array, other: Array) -> Any:
-    """The same values and element type in an array of the kind and on the device of another one."""
-    if not is_tensor(other):
-        return to_host(array)
-    from heron.tensors import as_tensor
-
-    return as_tensor(array, other.device)
-
-
 def is_floating(x: Array) -> bool:
     """Return whether the elements are floating-point numbers, bfloat16 included."""
     return "float" in dtype_name(x)

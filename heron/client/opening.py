@@ -5,10 +5,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from heron.arrays import Array, to_host, to_kind_of
+from heron.arrays import Array, to_host
 from heron.errors import CheckpointError, MessageError
 from heron.wire import Broadcast, ModelBroadcast, ScalarBroadcast
 from heron.wire.digests import digest_of
+from heron.wire.kinds import to_kind_of
 from heron.wire.walk_log import rebuild
 from heron.wire.walks import Replayer, Theta
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from heron.arrays import Array, to_host, to_kind_of
+from heron.arrays import Array, to_host
 from heron.errors import MessageError
+from heron.wire.kinds import to_kind_of
 
 MAX_EXPANSION = 1024
 """Bytes out for each byte in, at most: what is received bounds what is allocated."""

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from heron.arrays import Array, namespace, plain, to_kind_of
+from heron.arrays import Array, namespace, plain
 from heron.errors import MessageError
+from heron.wire.kinds import to_kind_of
 from heron.wire.payload import Codec
 from heron.wire.quantiser import pack_tensor, unpack_tensor
 from heron.wire.terms import TensorTerm, Terms

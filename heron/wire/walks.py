@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heron.arrays import Array, dtype_name, numpy_dtype, to_kind_of
+from heron.arrays import Array, dtype_name, numpy_dtype
 from heron.seeds import derive_seed
 from heron.wire.averaging import RunningMean
+from heron.wire.kinds import to_kind_of
 from heron.wire.learning import ClientSettings
 from heron.zo import RULES, FlatArrays, StepRecord, UpdateRule, replay_
 
