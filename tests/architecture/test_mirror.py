@@ -49,7 +49,7 @@ def imported(path: Path) -> frozenset[str]:
 
 
 def is_named_after(module: str) -> bool:
-    """Whether a file of tests has the module's name, or a test names it, e.g. for a process of its own."""
+    """Return whether a file of tests has the module's name, or a test names it, e.g. for a process of its own."""
     _, *rooms, name = module.split(".")
     folder = ROOT.joinpath("tests", *rooms)
     return any(folder.glob(f"test_{name}*.py")) or any(module in path.read_text() for path in TESTS)

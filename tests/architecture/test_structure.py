@@ -96,7 +96,7 @@ def test_imports_go_down(path: Path) -> None:
         if not module.startswith("heron."):
             continue
         there = module.split(".")[1]
-        # Errors lie under the ground floor: everyone may raise them.
+        # Errors are below the ground floor: every room may raise them.
         allowed = there in {here, "errors"} or FLOORS[there] < FLOORS[here]
         assert allowed or (here == "cli" and there in {"report", "deploy"}), (
             f"{path.relative_to(ROOT)} imports {module}: floor {FLOORS[here]} may import lower floors only"

@@ -48,7 +48,7 @@ def split_model() -> SplitModel:
 
 
 def examples(count: int = sum(SIZES)) -> TensorDataset:
-    """Four classes, told apart by which quarter of the picture is bright."""
+    """Four classes, distinguished by the quarter of the picture that is bright."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(count) % CLASSES
     inputs = 0.3 * torch.randn(count, 1, 4, 4, generator=generator)

@@ -28,7 +28,7 @@ def resident_like(parties: Federation) -> Resident:
 
 
 def grid_of(parties: Federation, num_clients: int = NUM_CLIENTS) -> FakeGrid:
-    """One node for each client; node ids do not tell which."""
+    """One node for each client; node ids do not identify the client."""
 
     def build(config: str, node_config: Mapping[str, Any]) -> Clients:
         assert config == CONFIG
