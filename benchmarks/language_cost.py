@@ -72,11 +72,10 @@ def make_step(name: str, parts: Path) -> None:
     config = recipe_config(RECIPE, algorithm, [*settings, f"client.batch_size={RESIDENT_BATCH}"])
     use_threads_and_device(config)
     assert isinstance(config.split, CausalLmConfig)  # the recipe's
-    held = load_client_parts(parts, Adaptation(base=config.split.base))
+    with_auxiliary = ALGORITHMS[algorithm].head is not None
+    part = load_client_parts(parts, Adaptation(base=config.split.base), with_auxiliary=with_auxiliary)
     loaded = _peak()
-    if ALGORITHMS[algorithm].head is None:
-        held["auxiliary"] = torch.nn.Identity()
-    split = SplitModel(held["client"], torch.nn.Identity(), held["auxiliary"])
+    split = SplitModel(part.client, torch.nn.Identity(), part.auxiliary)
     engine = federation_settings(config)
     local = LocalNetwork(
         split,

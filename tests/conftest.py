@@ -1,8 +1,15 @@
-"""One thread a test process: `pytest -n auto` starts one process per core already."""
+"""One thread a test process, since `pytest -n auto` starts one process per core already; and real data, if any."""
 
 import os
+from pathlib import Path
 
 import torch
 
+_DATA_NEXT_TO_CHECKOUT = Path(__file__).parents[2] / "shared" / "data"
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
 torch.set_num_threads(1)
+
+# Tests that need real data read them from HERON_DATA; without it and without this folder they are skipped.
+if _DATA_NEXT_TO_CHECKOUT.is_dir():
+    os.environ.setdefault("HERON_DATA", str(_DATA_NEXT_TO_CHECKOUT))

@@ -1,20 +1,16 @@
 """From a configuration to the parts of a run: data, network, loss, settings, and the device they are for."""
 
-from functools import partial
-
 import torch
-from torch.nn.functional import cross_entropy
 
 from heron.client.attendance import Reliability
 from heron.client.local import Criterion
-from heron.config.schema import CausalLmConfig, DigitsCnnConfig, DigitsConfig, E2EConfig, RunConfig
+from heron.config.schema import RunConfig
 from heron.costs.settings import FederationSettings
-from heron.data import Splits, load_cifar10, load_digits, load_e2e
+from heron.data import DATA_SETS, Splits
 from heron.errors import ConfigError
-from heron.lm import Adaptation, causal_lm, causal_lm_config, load_tokenizer
-from heron.seeds import derive_seed
+from heron.lm import CausalLm
 from heron.server.setup import Alignment
-from heron.split import SplitModel, build_seeded, digits_cnn, resnet18, token_cross_entropy
+from heron.split import DigitsCnn, ModelFamily, ResNet18, SplitModel
 from heron.wire import SmashedCodec
 from heron.wire.learning import ClientSettings
 from heron.zo import Estimator
@@ -22,48 +18,23 @@ from heron.zo import Estimator
 
 def load_splits(config: RunConfig) -> Splits:
     """The data of a run; the validation split depends on the seed, the test split does not."""
-    data = config.data
-    if isinstance(data, DigitsConfig):
-        return load_digits(validation=data.validation, seed=config.seed)
-    if isinstance(data, E2EConfig):
-        return _load_e2e(data, config)
-    return load_cifar10(
-        validation=data.validation,
-        seed=config.seed,
-        train_limit=data.train_limit or None,
-        test_limit=data.test_limit or None,
-    )
-
-
-def _load_e2e(data: E2EConfig, config: RunConfig) -> Splits:
-    if not isinstance(config.split, CausalLmConfig):
+    if config.data.name == "e2e" and config.split.model != "causal_lm":
         raise ConfigError(
             f"expected a causal language model for the data e2e, found {config.split.model}; take a recipe whose data "
             f"it reads"
         )
-    model = causal_lm_config(config.split.pretrained)
-    tokenizer = load_tokenizer(config.split.pretrained, model.vocab_size)
-    if data.max_length > model.max_position_embeddings:
-        raise ConfigError(
-            f"expected data.max_length of at most {model.max_position_embeddings}, the positions of "
-            f"{config.split.pretrained}, found {data.max_length}; lower it"
-        )
-    return load_e2e(
-        tokenize=partial(tokenizer.encode, add_special_tokens=False),
-        end_token=tokenizer.eos_token_id,
-        max_length=data.max_length,
-        train_limit=data.train_limit or None,
-        validation_limit=data.validation_limit or None,
-        test_limit=data.test_limit or None,
-        seed=config.seed,
-    )
+    data = DATA_SETS[config.data.name](**config.data.model_dump())
+    return data.load(config.seed, _family(config).load_tokenizer() if data.needs_tokenizer else None)
+
+
+def _family(config: RunConfig) -> ModelFamily:
+    families: dict[str, type[ModelFamily]] = {"digits_cnn": DigitsCnn, "resnet18": ResNet18, "causal_lm": CausalLm}
+    return families[config.split.model](**config.split.model_dump())
 
 
 def criterion(config: RunConfig) -> Criterion:
     """Mean loss over a batch, of scores of shape (B, C) or of `TokenLogits`."""
-    if isinstance(config.split, CausalLmConfig):
-        return token_cross_entropy
-    return cross_entropy
+    return _family(config).criterion
 
 
 def build_split(config: RunConfig, *, random_weights: bool = False) -> SplitModel:
@@ -76,31 +47,7 @@ def build_split(config: RunConfig, *, random_weights: bool = False) -> SplitMode
     Raises:
         HeronError: if the network cannot be had or cannot be cut like this.
     """
-    split = config.split
-    seed = derive_seed("init", config.seed)
-    if isinstance(split, CausalLmConfig):
-        return build_seeded(
-            lambda: causal_lm(
-                split.pretrained,
-                num_client_blocks=split.cut,
-                num_auxiliary_blocks=split.auxiliary_blocks,
-                adaptation=Adaptation(split.lora_rank, split.lora_alpha, split.lora_layers, split.base),
-                random_weights=random_weights,
-            ),
-            seed,
-        )
-    if isinstance(split, DigitsCnnConfig):
-        return build_seeded(lambda: digits_cnn(cut_layer=split.cut), seed)
-    return build_seeded(
-        lambda: resnet18(
-            width=split.width,
-            norm=split.norm,
-            cut_layer=split.cut,
-            bottleneck_channels=split.bottleneck_channels,
-            bottleneck_stride=split.bottleneck_stride,
-        ),
-        seed,
-    )
+    return _family(config).build(config.seed, random_weights=random_weights)
 
 
 def federation_settings(config: RunConfig) -> FederationSettings:

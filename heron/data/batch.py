@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from heron.arrays import Array
 
+IGNORED = -100
+"""Label of a position that does not count; the one that `torch.nn.functional.cross_entropy` ignores by default."""
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -6,18 +6,21 @@ Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. Files
 
 import io
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from heron.data.data_set import DataSet, ExampleShape, Tokenizer
 from heron.data.folder import data_folder
 from heron.data.quiet import quiet_libraries
 from heron.data.splits import Splits, check_limits, library_seed, stratified
 from heron.errors import DataError, MissingExtraError
+from heron.ranges import NonNegativeInt, Probability
 
 _HUB_NAME = "uoft-cs/cifar10"
 _NUM_CLASSES = 10
@@ -29,49 +32,56 @@ _MEAN_C = (0.4914, 0.4822, 0.4465)
 _STD_C = (0.2470, 0.2435, 0.2616)
 
 
-def load_cifar10(
-    *,
-    validation: float,
-    seed: int,
-    train_limit: int | None = None,
-    test_limit: int | None = None,
-    root: Path | None = None,
-) -> Splits:
-    """Load CIFAR-10, normalised per channel.
+@dataclass(frozen=True)
+class Cifar10(DataSet):
+    """CIFAR-10, from local parquet files or the hub, normalised per channel.
 
-    Args:
+    Inputs of shape (3, 32, 32), float32, have mean about 0 and deviation about 1; labels are int64 in [0, 10). If one
+    of the files is absent, both splits come from the hub.
+
+    Attributes:
+        name: `cifar10`.
         validation: share of the training examples kept for validation, in [0, 1).
-        seed: seed of the run; draws the validation split.
-        train_limit: number of training examples used, validation included, >= 1: a prefix of the shuffled file; None
-            for all.
-        test_limit: number of test examples used, >= 1; None for all.
-        root: folder that contains `cifar10/train.parquet` and `cifar10/test.parquet`; by default the environment
-            variable `HERON_DATA`, else `../shared/data`. If one of the files is absent, both splits come from the hub.
-
-    Returns:
-        Inputs of shape (3, 32, 32), float32, with mean about 0 and deviation about 1; labels int64 in [0, 10).
-
-    Raises:
-        DataError: if the data is not available or is not CIFAR-10, or if a share or limit is out of range.
-        MissingExtraError: if the extra `images` is not installed.
+        train_limit: training examples used, validation included: a prefix of the shuffled file; 0 for all.
+        test_limit: test examples used; 0 for all.
     """
-    check_limits(train_limit=train_limit, test_limit=test_limit)
-    folder = data_folder("cifar10", root)
-    _require_libraries()
-    with quiet_libraries():
-        train, test = _tables(folder)
-        pixels, labels = _read(train, "train", train_limit)
-        test_pixels, test_labels = _read(test, "test", test_limit)
-    kept, held_out = (
-        torch.from_numpy(part) for part in stratified(labels, validation, library_seed("validation", seed))
+
+    files: ClassVar[tuple[str, ...]] = ("cifar10/train.parquet", "cifar10/test.parquet")
+    source: ClassVar[str] = (
+        "The files have the layout of `uoft-cs/cifar10` on the Hugging Face hub: 50,000 and 10,000 rows with columns "
+        "`img` (an encoded image, 32 x 32) and `label` (0 to 9)."
     )
-    all_labels = torch.from_numpy(labels)
-    return Splits(
-        train=TensorDataset(_normalised(pixels[kept]), all_labels[kept]),
-        validation=TensorDataset(_normalised(pixels[held_out]), all_labels[held_out]),
-        test=TensorDataset(_normalised(test_pixels), torch.from_numpy(test_labels)),
-        num_classes=_NUM_CLASSES,
-    )
+    is_on_hub: ClassVar[bool] = True
+
+    name: Literal["cifar10"] = "cifar10"
+    validation: Probability = 0.1
+    train_limit: NonNegativeInt = 0
+    test_limit: NonNegativeInt = 0
+
+    @property
+    def example(self) -> ExampleShape:
+        """Shapes of one example."""
+        return ExampleShape((3, _SIDE, _SIDE))
+
+    def load(self, seed: int, tokenizer: Tokenizer | None = None, root: Path | None = None) -> Splits:  # noqa: ARG002
+        """Load CIFAR-10; the seed draws the validation split. Arguments as of `DataSet.load`."""
+        check_limits(train_limit=self.train_limit, test_limit=self.test_limit)
+        folder = data_folder("cifar10", root)
+        _require_libraries()
+        with quiet_libraries():
+            train, test = _tables(folder)
+            pixels, labels = _read(train, "train", self.train_limit or None)
+            test_pixels, test_labels = _read(test, "test", self.test_limit or None)
+        kept, held_out = (
+            torch.from_numpy(part) for part in stratified(labels, self.validation, library_seed("validation", seed))
+        )
+        all_labels = torch.from_numpy(labels)
+        return Splits(
+            train=TensorDataset(_normalised(pixels[kept]), all_labels[kept]),
+            validation=TensorDataset(_normalised(pixels[held_out]), all_labels[held_out]),
+            test=TensorDataset(_normalised(test_pixels), torch.from_numpy(test_labels)),
+            num_classes=_NUM_CLASSES,
+        )
 
 
 def _require_libraries() -> None:

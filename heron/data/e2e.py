@@ -5,20 +5,20 @@ that continues a prompt sees exactly the tokens that it was trained on.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge, Lt
 
+from heron.data.data_set import DataSet, ExampleShape, Tokenizer
 from heron.data.e2e_files import Row, read_rows
 from heron.data.sequences import TokenSequences
 from heron.data.splits import Splits, check_limits, library_seed
 from heron.errors import DataError
-
-Tokenize = Callable[[str], list[int]]
+from heron.ranges import NonNegativeInt
 
 _NAME = re.compile(r"(?:^|, )name\[(.*?)\]")
 # Seed of the order of validation and test rows, which is the same for every run.
@@ -38,71 +38,88 @@ class Prompt:
     references: tuple[str, ...]
 
 
-def load_e2e(
-    *,
-    tokenize: Tokenize,
-    end_token: int,
-    max_length: int,
-    validation_limit: int | None,
-    test_limit: int | None,
-    train_limit: int | None,
-    seed: int,
-    root: Path | None = None,
-) -> Splits:
-    """Load the data as next-token prediction, with loss on the reference and the end token only.
+@dataclass(frozen=True)
+class E2E(DataSet):
+    """E2E NLG as next-token prediction, from local CSV files, with loss on the reference and the end token only.
 
-    An example consists of the tokens of `"{mr} ||"`, the tokens of `" {ref}"`, and `end_token`. Inputs are all tokens
-    but the last; labels are all but the first, replaced by `IGNORED` within the prompt. The three files are never
-    mixed. Rows are shuffled and a limit takes a prefix: a random sample that contains the samples of smaller limits.
+    An example consists of the tokens of `"{mr} ||"`, the tokens of `" {ref}"`, and the end token. Inputs are all tokens
+    but the last; labels are all but the first, replaced by `IGNORED` within the prompt: int64, of shape (T,) with T per
+    example, in `TokenSequences`. Groups are restaurants: the position of the MR's `name[...]` among the sorted names
+    of train.csv. The three files are never mixed. Rows are shuffled and a limit takes a prefix: a random sample that
+    contains the samples of smaller limits. The seed draws the order of the training rows; that of the others never
+    changes.
 
-    Args:
-        tokenize: function from text to tokens, without special tokens.
-        end_token: token that ends a sequence and pads the inputs of a batch.
-        max_length: largest number of input tokens T of an example, >= 1.
-        validation_limit: number of rows of dev.csv used, >= 1; None for all. Their order never changes.
-        test_limit: number of rows of test.csv used, >= 1; None for all. Their order never changes.
-        train_limit: number of rows of train.csv used, >= 1; None for all.
-        seed: seed of the run; draws the order of the training rows.
-        root: folder that contains `e2e/train.csv`, `dev.csv` and `test.csv`; by default the environment variable
-            `HERON_DATA`, else `../shared/data`.
-
-    Returns:
-        Inputs and labels as `TokenSequences`, int64, of shape (T,) with T per example. Groups are restaurants: the
-        position of the MR's `name[...]` among the sorted names of train.csv.
-
-    Raises:
-        DataError: if a file is absent or malformed, a number is out of range, or an example exceeds `max_length`.
+    Attributes:
+        name: `e2e`.
+        max_length: largest number of input tokens of an example, prompt and reference together.
+        train_limit: training examples used, a random sample; 0 for all.
+        validation_limit: examples of the development set used; 0 for all.
+        test_limit: examples of the test set used; 0 for all.
     """
-    check_limits(validation_limit=validation_limit, test_limit=test_limit, train_limit=train_limit)
-    if max_length < 1:
-        raise DataError(f"expected a max_length of at least 1, found {max_length}; raise data.max_length")
-    rows = dict(zip(("train", "dev", "test"), read_rows(("train", "dev", "test"), root), strict=True))
-    names = [_name(row) for row in rows["train"]]
-    order = _order(len(names), library_seed("train", seed), train_limit)
-    chosen = {
-        "train": [rows["train"][position] for position in order],
-        "dev": _sample(rows["dev"], validation_limit),
-        "test": _sample(rows["test"], test_limit),
-    }
-    sequences = {split: _sequences(chosen[split], split, tokenize, end_token, max_length) for split in chosen}
-    return Splits(
-        train=sequences["train"],
-        validation=sequences["dev"],
-        test=sequences["test"],
-        num_classes=max(part.num_tokens for part in sequences.values()),
-        groups=np.unique(names, return_inverse=True)[1][order],
+
+    files: ClassVar[tuple[str, ...]] = ("e2e/train.csv", "e2e/dev.csv", "e2e/test.csv")
+    source: ClassVar[str] = (
+        "The files are `trainset.csv`, `devset.csv` and `testset_w_refs.csv` of the E2E NLG Challenge "
+        "(github.com/tuetschek/e2e-dataset), renamed: UTF-8, first row `mr,ref`."
     )
+    needs_tokenizer: ClassVar[bool] = True
+
+    name: Literal["e2e"] = "e2e"
+    max_length: Annotated[int, Ge(2), Lt(2**20)] = 512
+    train_limit: NonNegativeInt = 0
+    validation_limit: NonNegativeInt = 500
+    test_limit: NonNegativeInt = 500
+
+    @property
+    def example(self) -> ExampleShape:
+        """Shapes of the longest example."""
+        return ExampleShape((self.max_length,), (self.max_length,), "int64")
+
+    def load(self, seed: int, tokenizer: Tokenizer | None = None, root: Path | None = None) -> Splits:
+        """Load the texts as tokens. Arguments as of `DataSet.load`.
+
+        Raises:
+            DataError: also if an example has more than `max_length` tokens, or the model has no room for so long ones.
+        """
+        self._check(tokenizer)
+        assert tokenizer is not None  # checked
+        rows = dict(zip(("train", "dev", "test"), read_rows(("train", "dev", "test"), root), strict=True))
+        names = [_name(row) for row in rows["train"]]
+        order = _order(len(names), library_seed("train", seed), self.train_limit)
+        chosen = {
+            "train": [rows["train"][position] for position in order],
+            "dev": _sample(rows["dev"], self.validation_limit),
+            "test": _sample(rows["test"], self.test_limit),
+        }
+        sequences = {split: _sequences(chosen[split], split, tokenizer, self.max_length) for split in chosen}
+        return Splits(
+            train=sequences["train"],
+            validation=sequences["dev"],
+            test=sequences["test"],
+            num_classes=max(part.num_tokens for part in sequences.values()),
+            groups=np.unique(names, return_inverse=True)[1][order],
+        )
+
+    def _check(self, tokenizer: Tokenizer | None) -> None:
+        check_limits(validation_limit=self.validation_limit, test_limit=self.test_limit, train_limit=self.train_limit)
+        if self.max_length < 1:
+            raise DataError(f"expected a max_length of at least 1, found {self.max_length}; raise data.max_length")
+        if tokenizer is None:
+            raise DataError("expected the tokenizer of a language model for the data e2e, found none; give one to load")
+        if self.max_length > tokenizer.max_length:
+            raise DataError(
+                f"expected data.max_length of at most {tokenizer.max_length}, the positions of {tokenizer.source}, "
+                f"found {self.max_length}; lower it"
+            )
 
 
-def load_e2e_prompts(
-    split: Literal["dev", "test"] = "test", limit: int | None = None, root: Path | None = None
-) -> list[Prompt]:
+def load_e2e_prompts(split: Literal["dev", "test"] = "test", limit: int = 0, root: Path | None = None) -> list[Prompt]:
     """The distinct meaning representations of a split, in order of first appearance, each with all its references.
 
     Args:
         split: `dev` or `test`.
-        limit: number of prompts, >= 1: a fixed random sample that contains the samples of smaller limits; None for all.
-        root: as for `load_e2e`.
+        limit: number of prompts: a fixed random sample that contains the samples of smaller limits; 0 for all.
+        root: the data folder, in place of the default of `heron.data.folder`.
 
     Raises:
         DataError: if the split is neither, the file is absent or malformed, or the limit is out of range.
@@ -123,11 +140,11 @@ def _prompt(mr: str) -> str:
     return f"{mr} ||"
 
 
-def _order(num_rows: int, seed: int, limit: int | None) -> np.ndarray:
-    return np.random.default_rng(seed).permutation(num_rows)[:limit]
+def _order(num_rows: int, seed: int, limit: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(num_rows)[: limit or None]
 
 
-def _sample(rows: list[Row], limit: int | None) -> list[Row]:
+def _sample(rows: list[Row], limit: int) -> list[Row]:
     return [rows[position] for position in _order(len(rows), _ORDER_SEED, limit)]
 
 
@@ -138,7 +155,8 @@ def _name(row: Row) -> str:
     return found[1]
 
 
-def _sequences(rows: list[Row], split: str, tokenize: Tokenize, end_token: int, max_length: int) -> TokenSequences:
+def _sequences(rows: list[Row], split: str, tokenizer: Tokenizer, max_length: int) -> TokenSequences:
+    tokenize, end_token = tokenizer.encode, tokenizer.end_token
     prompt_tokens = cache(tokenize)  # about ten references share an MR
     sequences = TokenSequences(
         ((prompt_tokens(_prompt(row.mr)), [*tokenize(f" {row.ref}"), end_token]) for row in rows), pad=end_token

@@ -3,13 +3,16 @@
 import os
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 
 def data_folder(name: str, root: Path | None) -> Path:
     """The folder of one data set; it need not exist.
 
     Args:
         name: the data set.
-        root: the folder that contains it; None for the environment variable `HERON_DATA`, else `../shared/data`.
+        root: the folder that contains it; None for the environment variable `HERON_DATA`, else `heron/data` in the
+            user's cache folder (`~/.cache/heron/data` on Linux).
     """
     return (_data_root() if root is None else root) / name
 
@@ -24,4 +27,4 @@ def model_folder(name: str) -> Path:
 
 
 def _data_root() -> Path:
-    return Path(os.environ.get("HERON_DATA") or "../shared/data")
+    return Path(os.environ.get("HERON_DATA") or user_cache_path("heron", appauthor=False) / "data")

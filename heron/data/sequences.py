@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from heron.data.batch import IGNORED
 from heron.errors import DataError
-
-# The label that `torch.nn.functional.cross_entropy` ignores by default.
-IGNORED = -100
 
 
 class TokenSequences(Dataset[tuple[Tensor, ...]]):

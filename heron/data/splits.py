@@ -79,15 +79,15 @@ def stratified(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray,
     return np.sort(kept), np.sort(held_out)
 
 
-def check_limits(**limits: int | None) -> None:
-    """Refuse limits that select no example.
+def check_limits(**limits: int) -> None:
+    """Refuse limits that are no number of examples.
 
     Raises:
-        DataError: if a limit is less than 1; None, for all, is allowed.
+        DataError: if a limit is less than 0; 0 stands for all examples.
     """
     for name, limit in limits.items():
-        if limit is not None and limit < 1:
-            raise DataError(f"expected a {name} of at least 1, found {limit}; raise it, or give none to use all")
+        if limit < 0:
+            raise DataError(f"expected a {name} of at least 0, found {limit}; raise it, or use 0 for all examples")
 
 
 def take(inputs: Tensor, labels: Tensor, positions: np.ndarray) -> TensorDataset:

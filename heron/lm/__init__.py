@@ -1,22 +1,25 @@
 """Causal language models, cut: adapters to `transformers` and `peft`, and the parts made from their models.
 
 Read in this order: `layers`, `families`, `cutting`, `adaptation`, `widening`, `rounding`, `quiet`, `pretrained`,
-`build`, `parts`, `whole`. The libraries are imported when they are needed.
+`parts`, `build`, `settings`, `whole`. The libraries are imported when they are needed.
 """
 
 from heron.lm.adaptation import Adaptation, Base, LoraLayers
-from heron.lm.build import causal_lm
+from heron.lm.build import causal_lm, causal_lm_client
 from heron.lm.cutting import CausalLmSplit
 from heron.lm.parts import load_client_parts, write_parts
 from heron.lm.pretrained import causal_lm_config, load_tokenizer
+from heron.lm.settings import CausalLm
 from heron.lm.whole import continuations, save_whole, whole_model
 
 __all__ = [
     "Adaptation",
     "Base",
+    "CausalLm",
     "CausalLmSplit",
     "LoraLayers",
     "causal_lm",
+    "causal_lm_client",
     "causal_lm_config",
     "continuations",
     "load_client_parts",

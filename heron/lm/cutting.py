@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from heron.errors import SplitError
 from heron.lm.families import Family, family_of
 from heron.lm.layers import Unembedding
-from heron.split import SplitModel
+from heron.split import ClientPart, SplitModel
 
 
 class CausalLmSplit(SplitModel):
@@ -59,7 +59,7 @@ def cut_causal_lm(model: Any, num_client_blocks: int, num_auxiliary_blocks: int)
     """
     family = family_of(model.config)
     blocks = family.blocks(model)
-    _check_blocks(len(blocks), num_client_blocks, num_auxiliary_blocks)
+    check_blocks(len(blocks), num_client_blocks, num_auxiliary_blocks)
     layers = OrderedDict((f"block{index}", family.wrap(model, layer)) for index, layer in enumerate(blocks))
     names = list(layers)
     head = _head(model, family)
@@ -75,6 +75,30 @@ def cut_causal_lm(model: Any, num_client_blocks: int, num_auxiliary_blocks: int)
         if tied.requires_grad:
             server["unembedding"] = Unembedding(nn.Parameter(tied.detach().clone()))
     return CausalLmSplit(model, nn.Sequential(client), nn.Sequential(server), auxiliary)
+
+
+def client_part(model: Any, num_client_blocks: int, *, with_auxiliary: bool) -> ClientPart:
+    """Make a client's part of a model that has its blocks and those of the auxiliary network only.
+
+    Names and values are those of `cut_causal_lm`. Nothing is copied, because no server shares the tensors.
+
+    Args:
+        model: a causal language model of `transformers` with b + a blocks; the part takes over its modules.
+        num_client_blocks: b.
+        with_auxiliary: whether to make the auxiliary network of the blocks after b and the head.
+
+    Raises:
+        SplitError: if the family has no adapter.
+    """
+    family = family_of(model.config)
+    layers = {f"block{index}": family.wrap(model, layer) for index, layer in enumerate(family.blocks(model))}
+    names = list(layers)
+    client = OrderedDict[str, nn.Module](embedding=family.embed(model))
+    client.update((name, layers[name]) for name in names[:num_client_blocks])
+    if not with_auxiliary:
+        return ClientPart(nn.Sequential(client))
+    auxiliary = OrderedDict({name: layers[name] for name in names[num_client_blocks:]} | _head(model, family))
+    return ClientPart(nn.Sequential(client), nn.Sequential(auxiliary))
 
 
 def _head(model: Any, family: Family) -> dict[str, nn.Module]:
@@ -96,7 +120,17 @@ def _copy_trainable(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, copies)
 
 
-def _check_blocks(num_blocks: int, num_client: int, num_auxiliary: int) -> None:
+def check_blocks(num_blocks: int, num_client: int, num_auxiliary: int) -> None:
+    """Refuse a cut that a model does not have.
+
+    Args:
+        num_blocks: number of the model's blocks.
+        num_client: b.
+        num_auxiliary: a.
+
+    Raises:
+        SplitError: if a number is out of range.
+    """
     if not 1 <= num_client < num_blocks:
         raise SplitError(
             f"expected split.cut from 1 to {num_blocks - 1}, the model has {num_blocks} blocks and the server keeps at "

@@ -21,6 +21,7 @@ from heron.lm.adaptation import Adaptation
 from heron.lm.cutting import cut_causal_lm
 from heron.lm.layers import CausalBlock
 from heron.lm.pretrained import load_causal_lm, load_tokenizer
+from heron.split import ClientPart
 
 _MANIFEST = "manifest.json"
 _FORMAT = "heron-parts-1"
@@ -70,15 +71,43 @@ def write_parts(source: str, directory: Path, *, num_client_blocks: int, num_aux
     return manifest
 
 
-def load_client_parts(directory: Path, adaptation: Adaptation | None = None) -> nn.ModuleDict:
-    """Load a client's parts from a directory that `write_parts` wrote; nothing of the server is read or built.
+def is_parts(directory: Path) -> bool:
+    """Whether a directory holds the parts of a model instead of a whole one."""
+    return (directory / _MANIFEST).is_file()
+
+
+def check_cut(directory: Path, num_client_blocks: int, num_auxiliary_blocks: int | None) -> None:
+    """Refuse parts of another cut.
+
+    Args:
+        directory: a directory that `write_parts` wrote.
+        num_client_blocks: b.
+        num_auxiliary_blocks: a; None where the auxiliary network is not needed.
+
+    Raises:
+        SplitError: if the parts are of another cut, or no file says of which.
+    """
+    manifest = _read_manifest(directory)
+    found = manifest["cut"], manifest["auxiliary_blocks"]
+    if found[0] != num_client_blocks or num_auxiliary_blocks not in (found[1], None):
+        raise SplitError(
+            f"expected parts with split.cut={num_client_blocks} and split.auxiliary_blocks={num_auxiliary_blocks} in "
+            f"{directory}, found {found[0]} and {found[1]}; write the parts again with `heron split-model`"
+        )
+
+
+def load_client_parts(
+    directory: Path, adaptation: Adaptation | None = None, *, with_auxiliary: bool = True
+) -> ClientPart:
+    """Load a client's part from a directory that `write_parts` wrote; nothing of the server is read or built.
 
     Args:
         directory: the directory.
         adaptation: which weights train; LoRA of rank 8 in attention by default.
+        with_auxiliary: whether to load the auxiliary network.
 
     Returns:
-        The parts `client` and `auxiliary`; an unembedding that the model ties is the embedding's own tensor.
+        The part; an unembedding that the model ties is the embedding's own tensor.
 
     Raises:
         SplitError: if a file is absent, damaged, or belongs to another cut.
@@ -92,10 +121,11 @@ def load_client_parts(directory: Path, adaptation: Adaptation | None = None) -> 
     assert auxiliary is not None  # every language model is cut with one
     is_tied = auxiliary.get_parameter("unembedding.weight") is client.get_parameter("embedding.tokens.weight")
     _fill_(client, _read_part(directory, "client"), "client")
-    shared = {"unembedding.weight": client.get_parameter("embedding.tokens.weight")} if is_tied else {}
-    # The tensors read get no variable, so that each wide one is freed once it is stored narrow.
-    _fill_(auxiliary, _read_part(directory, "auxiliary") | shared, "auxiliary")
-    parts = nn.ModuleDict({"client": client, "auxiliary": auxiliary}).requires_grad_(True)
+    if with_auxiliary:
+        shared = {"unembedding.weight": client.get_parameter("embedding.tokens.weight")} if is_tied else {}
+        # The tensors read get no variable, so that each wide one is freed once it is stored narrow.
+        _fill_(auxiliary, _read_part(directory, "auxiliary") | shared, "auxiliary")
+    parts = ClientPart(client, auxiliary if with_auxiliary else None).requires_grad_(True)
     _make_rotations_(parts)
     (adaptation or Adaptation()).apply_(parts, whole.config)
     return parts

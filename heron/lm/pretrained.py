@@ -22,13 +22,14 @@ _GPT2_SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def load_causal_lm(source: str, *, random_weights: bool = False) -> Any:
+def load_causal_lm(source: str, *, random_weights: bool = False, num_blocks: int | None = None) -> Any:
     """Load a causal language model in float32 with fused causal attention; only safetensors files are read.
 
     Args:
         source: a directory in the layout of `save_pretrained`, the name of one in `models/` next to the data
             (`HERON_DATA`), or a name on the hub.
         random_weights: whether to build the model from its configuration alone; the sizes of GPT-2 need no file.
+        num_blocks: number of blocks, the first of the model; no others are made or read. None for all.
 
     Raises:
         SplitError: if the model is not available, has no adapter, or lacks weights.
@@ -39,6 +40,10 @@ def load_causal_lm(source: str, *, random_weights: bool = False) -> Any:
     except ImportError as error:
         raise MissingExtraError("transformers", "language") from error
     config = causal_lm_config(source, known_sizes=random_weights)
+    if num_blocks is not None:
+        config.num_hidden_layers = num_blocks
+        if getattr(config, "layer_types", None) is not None:  # one for each block
+            config.layer_types = config.layer_types[:num_blocks]
     options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa", **_NO_CODE}
     if random_weights:
         return AutoModelForCausalLM.from_config(config, **options)  # type: ignore[no-untyped-call]
@@ -46,7 +51,7 @@ def load_causal_lm(source: str, *, random_weights: bool = False) -> Any:
     try:
         with quiet_transformers():
             model, report = loader.from_pretrained(
-                str(_located(source)), config=config, use_safetensors=True, output_loading_info=True, **options
+                str(located(source)), config=config, use_safetensors=True, output_loading_info=True, **options
             )
     except Exception as error:  # the hub's client and the file formats raise many types
         raise _not_found(source, error) from error
@@ -73,11 +78,11 @@ def causal_lm_config(source: str, *, known_sizes: bool = False) -> Any:
         from transformers import AutoConfig, GPT2Config
     except ImportError as error:
         raise MissingExtraError("transformers", "language") from error
-    located = _located(source)
-    if known_sizes and not located.is_dir() and source in _GPT2_SIZES:
+    folder = located(source)
+    if known_sizes and not folder.is_dir() and source in _GPT2_SIZES:
         return GPT2Config(**_GPT2_SIZES[source])
     try:
-        config = AutoConfig.from_pretrained(str(located), **_NO_CODE)
+        config = AutoConfig.from_pretrained(str(folder), **_NO_CODE)
     except Exception as error:
         raise _not_found(source, error) from error
     family_of(config)  # refuse an unknown family before its weights are read
@@ -100,7 +105,7 @@ def load_tokenizer(source: str, num_tokens: int) -> Any:
     except ImportError as error:
         raise MissingExtraError("transformers", "language") from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(_located(source)), **_NO_CODE)
+        tokenizer = AutoTokenizer.from_pretrained(str(located(source)), **_NO_CODE)
     except Exception as error:
         raise _not_found(source, error) from error
     if not 1 < len(tokenizer) <= num_tokens:
@@ -113,8 +118,8 @@ def load_tokenizer(source: str, num_tokens: int) -> Any:
     return tokenizer
 
 
-def _located(source: str) -> Path:
-    """The directory that a name stands for, or the name itself."""
+def located(source: str) -> Path:
+    """The directory that the name of a model stands for, or the name itself, as a path."""
     beside = model_folder(source)
     return beside if not Path(source).is_dir() and beside.is_dir() else Path(source)
 

@@ -1,30 +1,36 @@
 """A network cut in two: how to cut it, the auxiliary networks of clients, and checks that the cut network can train.
 
 This room knows nothing of transport, metering or algorithms. Read in this order: `model`, `cut`, `traced`, `heads`,
-`bottleneck`, `equivalence`, `validate`, `trial`, `randomness`, `boundary`, `sharing`, `fakes`; then one file per model
-family: `digits_cnn`, `resnet18`, and the outputs of a language model: `token_logits`.
+`bottleneck`, `equivalence`, `validate`, `trial`, `randomness`, `boundary`, `sharing`, `fakes`, `family`; then one file
+per model family: `digits_cnn`, `resnet18`, and the outputs of a language model: `token_logits`.
 """
 
 from heron.split.bottleneck import with_bottleneck
 from heron.split.boundary import OrderBoundary, num_client_modules, place_boundary
 from heron.split.cut import cut, ordered_children
-from heron.split.digits_cnn import digits_cnn
+from heron.split.digits_cnn import DigitsCnn, digits_cnn
 from heron.split.equivalence import check_equivalence
 from heron.split.fakes import build_in_any_mode
+from heron.split.family import ModelFamily
 from heron.split.heads import linear_head, pooled_linear_head
-from heron.split.model import SplitModel
+from heron.split.model import ClientPart, SplitModel
 from heron.split.randomness import build_seeded, has_batchnorm, is_stochastic, seeded_randomness
-from heron.split.resnet18 import resnet18
+from heron.split.resnet18 import ResNet18, resnet18
 from heron.split.sharing import check_disjoint, persistent_buffers
 from heron.split.token_logits import TokenLogits, num_counted, token_cross_entropy
-from heron.split.validate import check_normalisation, check_trainable
+from heron.split.validate import check_client, check_normalisation, check_trainable
 
 __all__ = [
+    "ClientPart",
+    "DigitsCnn",
+    "ModelFamily",
     "OrderBoundary",
+    "ResNet18",
     "SplitModel",
     "TokenLogits",
     "build_in_any_mode",
     "build_seeded",
+    "check_client",
     "check_disjoint",
     "check_equivalence",
     "check_normalisation",

@@ -5,14 +5,34 @@ Input (B, 1, 8, 8); after `relu3` z is (B, 4, 2, 2).
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 
 from heron.split.arguments import check_count
 from heron.split.cut import cut
+from heron.split.family import ModelFamily
 from heron.split.heads import linear_head
 from heron.split.model import SplitModel
+
+
+@dataclass(frozen=True)
+class DigitsCnn(ModelFamily):
+    """Small CNN for 8x8 digits with a narrow cut.
+
+    Attributes:
+        model: `digits_cnn`.
+        cut: layer after which the network is cut.
+    """
+
+    model: Literal["digits_cnn"] = "digits_cnn"
+    cut: str = "relu3"
+
+    def network(self, *, random_weights: bool = False) -> SplitModel:  # noqa: ARG002 - all are random
+        """Make the cut network. Arguments as of `ModelFamily.network`."""
+        return digits_cnn(cut_layer=self.cut)
 
 
 def digits_cnn(*, cut_layer: str = "relu3", num_classes: int = 10) -> SplitModel:

@@ -15,6 +15,27 @@ from torch import Tensor, nn
 from heron.errors import SplitError
 
 
+class ClientPart(nn.Module):
+    """A client's own part of a cut network: what a device holds, without the server's part.
+
+    Args:
+        client: f_c.
+        auxiliary: f_a; None for algorithms whose clients have none.
+
+    Attributes:
+        client: f_c.
+        auxiliary: f_a or None.
+    """
+
+    client: nn.Module
+    auxiliary: nn.Module | None
+
+    def __init__(self, client: nn.Module, auxiliary: nn.Module | None = None) -> None:
+        super().__init__()
+        self.client = client
+        self.register_module("auxiliary", auxiliary)
+
+
 class SplitModel(nn.Module):
     """A network in two parts, with an optional auxiliary network.
 

@@ -11,15 +11,19 @@ tensor. Here the first block's shortcut starts at the cut tensor instead, so tha
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from heron.errors import SplitError
+from heron.ranges import NonNegativeInt, PositiveInt
 from heron.split.arguments import check_count
 from heron.split.bottleneck import with_bottleneck
 from heron.split.cut import cut
+from heron.split.family import ModelFamily
 from heron.split.heads import linear_head, pooled_linear_head
 from heron.split.model import SplitModel
 
@@ -27,6 +31,43 @@ Norm = Literal["batch", "group"]
 
 # (channels as a multiple of the width, stride) of block2 to block8
 _BLOCKS = ((1, 1), (2, 2), (2, 1), (4, 2), (4, 1), (8, 2), (8, 1))
+
+
+@dataclass(frozen=True)
+class ResNet18(ModelFamily):
+    """CIFAR ResNet-18.
+
+    Attributes:
+        model: `resnet18`.
+        cut: layer after which the network is cut; `norm2` is the paper's.
+        width: channels of the first stage; 64 is the paper's.
+        norm: `batch` or `group`.
+        bottleneck_channels: channels of a 1x1 bottleneck at the cut; 0 for none.
+        bottleneck_stride: side of the windows it averages first.
+    """
+
+    model: Literal["resnet18"] = "resnet18"
+    cut: str = "norm2"
+    width: PositiveInt = 64
+    norm: Norm = "batch"
+    bottleneck_channels: NonNegativeInt = 0
+    bottleneck_stride: PositiveInt = 1
+
+    def network(self, *, random_weights: bool = False) -> SplitModel:  # noqa: ARG002 - all are random
+        """Make the cut network. Arguments as of `ModelFamily.network`."""
+        return resnet18(
+            width=self.width,
+            norm=self.norm,
+            cut_layer=self.cut,
+            bottleneck_channels=self.bottleneck_channels,
+            bottleneck_stride=self.bottleneck_stride,
+        )
+
+    def neighbours(self, count: int) -> Sequence[str] | Sequence[int]:
+        """List other places for the cut. Arguments as of `ModelFamily.neighbours`."""
+        if self.bottleneck_channels:  # it moves with the cut: its layers are no places for one
+            return replace(self, bottleneck_channels=0, bottleneck_stride=1).neighbours(count)
+        return super().neighbours(count)
 
 
 def resnet18(

@@ -16,10 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from heron.data import IGNORED
 from heron.split.fakes import has_values
-
-IGNORED = -100
-"""Label of a position that does not count, as in torch's cross-entropy and in `heron.data`."""
 
 # Number of scores that exist at a time.
 _CHUNK_BYTES = 2**24

@@ -1,33 +1,33 @@
 """Forward passes of `check_trainable`: run the parts as training will, and check their outputs."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from heron.errors import SplitError
 from heron.split.cut import check_batch_dimension
-from heron.split.model import SplitModel
 from heron.split.randomness import generator_states, is_stochastic
 from heron.split.untouched import attempt, same_bits, untouched
 
 # Kernels may sum in another order for another batch size; coupled examples differ by far more.
 _COUPLING_TOLERANCE = 1e-3
 _COUPLING_ROUNDINGS = 8
+_LABELS = {"auxiliary": "auxiliary network"}
 
 
 class Trial:
     """Runs of a cut network's parts on two examples; refuses a network that training could not handle.
 
     Args:
-        split: the cut network.
-        auxiliary: its auxiliary network if clients hold it, else None.
+        split: the cut network, or a client's part of one; restored after the runs.
+        parts: its parts that run, by name: `client`, and `auxiliary` and `server` where they are held.
         example: inputs, shape (B, ...), B >= 1.
     """
 
-    def __init__(self, split: SplitModel, auxiliary: nn.Module | None, example: Tensor) -> None:
+    def __init__(self, split: nn.Module, parts: Mapping[str, nn.Module], example: Tensor) -> None:
         self._split = split
-        self._parts = {"client": split.client, "server": split.server}
-        if auxiliary is not None:
-            self._parts["auxiliary network"] = auxiliary
+        self._parts = {_LABELS.get(name, name): part for name, part in parts.items()}
         self._example = example[:2] if len(example) > 1 else example[:1].repeat(2, *[1] * (example.dim() - 1))
         self._parameters = {
             part: {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
@@ -55,9 +55,9 @@ class Trial:
             self._split.train(training)
             smashed = self._pass("client", self._example)
             check_batch_dimension(smashed, len(self._example))
-            if "auxiliary network" in self._parts:
-                self._pass("auxiliary network", smashed)
-            self._pass("server", smashed)
+            for part in ("auxiliary network", "server"):
+                if part in self._parts:
+                    self._pass(part, smashed)
 
     def _pass(self, part: str, inputs: Tensor) -> Tensor:
         """Run one forward pass on a copy of the inputs, with all checks."""

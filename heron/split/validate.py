@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from heron.errors import SplitError
 from heron.split.cut import check_example, check_initialised
-from heron.split.model import SplitModel
+from heron.split.model import ClientPart, SplitModel
 from heron.split.randomness import has_batchnorm
 from heron.split.sharing import check_disjoint
 from heron.split.trial import Trial
@@ -48,26 +48,58 @@ def check_trainable(
             of a batch depend on each other although micro-batches separate them.
     """
     check_example(example)
-    auxiliary = split.auxiliary if needs_auxiliary else None
-    if needs_auxiliary and auxiliary is None:
+    held = _held(split, needs_auxiliary=needs_auxiliary)
+    if holds_server:
+        held["server"] = split.server
+    check_initialised(split)
+    if next(_trainable(split.server), None) is None:
+        raise SplitError("expected trainable parameters in the server part, found none; cut earlier or unfreeze some")
+    _check_parameters(held, needs_auxiliary=needs_auxiliary)
+    check_normalisation(split, held, micro_batch)
+    for name, part in held.items() if not holds_server else ():
+        check_disjoint(name, part, "server", split.server)
+    return Trial(split, {**held, "server": split.server}, example).run(micro_batch)
+
+
+def check_client(
+    part: ClientPart, example: Tensor, *, micro_batch: int | None = None, needs_auxiliary: bool = True
+) -> tuple[str, ...]:
+    """Refuse a client's part that could not be trained: `check_trainable` for a process without the server's part.
+
+    Args:
+        part: the client's part; its auxiliary network is ignored if it is not needed.
+        example: as for `check_trainable`.
+        micro_batch: as for `check_trainable`.
+        needs_auxiliary: whether the client holds and trains the auxiliary network.
+
+    Returns:
+        A description of the runs, one line per forward pass, in order.
+
+    Raises:
+        SplitError: as `check_trainable`, except for everything about the server part.
+    """
+    check_example(example)
+    held = _held(part, needs_auxiliary=needs_auxiliary)
+    check_initialised(part)
+    _check_parameters(held, needs_auxiliary=needs_auxiliary)
+    check_normalisation(part, held, micro_batch)
+    return Trial(part, dict(held.items()), example).run(micro_batch)
+
+
+def _held(split: SplitModel | ClientPart, *, needs_auxiliary: bool) -> nn.ModuleDict:
+    """The parts with which a client computes its local loss, by name."""
+    if not needs_auxiliary:
+        return nn.ModuleDict({"client": split.client})
+    if split.auxiliary is None:
         raise SplitError(
             "expected an auxiliary network for the client's local loss, found none; pass one, e.g. "
             "cut(..., auxiliary=lambda shape: linear_head(shape, num_classes))"
         )
-    beside = {"auxiliary": auxiliary, "server": split.server if holds_server else None}
-    held = nn.ModuleDict({"client": split.client} | {name: part for name, part in beside.items() if part is not None})
-    check_initialised(split)
-    _check_parameters(split, held, needs_auxiliary=needs_auxiliary)
-    check_normalisation(split, held, micro_batch)
-    for name, part in held.items() if not holds_server else ():
-        check_disjoint(name, part, "server", split.server)
-    return Trial(split, auxiliary, example).run(micro_batch)
+    return nn.ModuleDict({"client": split.client, "auxiliary": split.auxiliary})
 
 
-def _check_parameters(split: SplitModel, held: nn.Module, *, needs_auxiliary: bool) -> None:
-    if next(_trainable(split.server), None) is None:
-        raise SplitError("expected trainable parameters in the server part, found none; cut earlier or unfreeze some")
-    if needs_auxiliary and next(_trainable(split.client), None) is None:
+def _check_parameters(held: nn.ModuleDict, *, needs_auxiliary: bool) -> None:
+    if needs_auxiliary and next(_trainable(held["client"]), None) is None:
         raise SplitError("expected trainable parameters in the client part, found none; cut later or unfreeze some")
     first = next(_trainable(held), None)
     if first is None:
@@ -86,7 +118,7 @@ def _check_parameters(split: SplitModel, held: nn.Module, *, needs_auxiliary: bo
             )
 
 
-def check_normalisation(split: SplitModel, held: nn.Module, micro_batch: int | None) -> None:
+def check_normalisation(split: SplitModel | ClientPart, held: nn.Module, micro_batch: int | None) -> None:
     """Refuse layers that couple examples or processes which training separates.
 
     Args:

@@ -142,17 +142,17 @@ def test_a_client_starts_from_its_part_alone(world, tmp_path, capsys):
     split = causal_lm("tiny", num_client_blocks=2, num_auxiliary_blocks=1, adaptation=Adaptation(lora_rank=0)).eval()
     ids = torch.randint(0, len(WORDS), (2, 7))
     with torch.no_grad():
-        smashed = parts.eval()["client"](ids)
+        smashed = parts.eval().client(ids)
         assert torch.equal(smashed, split.client(ids))
-        assert torch.equal(parts["auxiliary"](smashed).hidden_BTD, split.auxiliary(smashed).hidden_BTD)
-    assert parts["auxiliary"].unembedding.weight is parts["client"].embedding.tokens.weight
+        assert torch.equal(parts.auxiliary(smashed).hidden_BTD, split.auxiliary(smashed).hidden_BTD)
+    assert parts.auxiliary.unembedding.weight is parts.client.embedding.tokens.weight
     adapted = load_client_parts(out, Adaptation(lora_rank=2, base="bfloat16"))
     trained = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
     assert trained
     assert all("lora_" in name for name in trained)
-    embedding = adapted["client"].embedding.tokens.weight
+    embedding = adapted.client.embedding.tokens.weight
     assert embedding.dtype == torch.bfloat16
-    assert adapted["auxiliary"].unembedding.weight is embedding
+    assert adapted.auxiliary.unembedding.weight is embedding
 
 
 def test_a_client_starts_from_its_part_in_int8(world, tmp_path):
@@ -163,17 +163,17 @@ def test_a_client_starts_from_its_part_in_int8(world, tmp_path):
     parts = load_client_parts(out, adaptation).eval()
     split = causal_lm("tiny", num_client_blocks=1, num_auxiliary_blocks=1, adaptation=adaptation).eval()
     assert {tensor.dtype for tensor in parts.parameters()} == {torch.int8, torch.bfloat16, torch.float32}
-    own, others = parts["client"].state_dict(), split.client.state_dict()
+    own, others = parts.client.state_dict(), split.client.state_dict()
     assert own.keys() == others.keys()
     for name, tensor in others.items():
         if "lora_" not in name:  # drawn again
             assert torch.equal(own[name], tensor), name
     ids = torch.randint(0, len(WORDS), (2, 7))
     with torch.no_grad():
-        smashed = parts["client"](ids)
+        smashed = parts.client(ids)
         assert torch.equal(smashed, split.client(ids))
-        assert torch.equal(parts["auxiliary"](smashed).hidden_BTD, split.auxiliary(smashed).hidden_BTD)
-    assert parts["auxiliary"].unembedding.weight is parts["client"].embedding.tokens.weight
+        assert torch.equal(parts.auxiliary(smashed).hidden_BTD, split.auxiliary(smashed).hidden_BTD)
+    assert parts.auxiliary.unembedding.weight is parts.client.embedding.tokens.weight
 
 
 def test_an_int8_run_repeats_and_is_exported(world, tmp_path):

@@ -6,7 +6,7 @@ import datasets
 import httpx
 import pytest
 
-from heron.data import load_cifar10
+from heron.data import Cifar10
 from heron.errors import DataError, MissingExtraError
 from tests.data.cifar10_files import FakeHub, encoded, pictures, write
 
@@ -31,7 +31,7 @@ class HubClientError(Exception):
 def test_no_file_and_no_hub_says_what_to_do(tmp_path, error, monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", FakeHub(error))
     with pytest.raises(DataError) as caught:
-        load_cifar10(validation=0, seed=0, root=tmp_path)
+        Cifar10(validation=0).load(0, root=tmp_path)
     assert str(caught.value) == (
         f"CIFAR-10: expected parquet files in {tmp_path / 'cifar10'}, found no train.parquet and no test.parquet and "
         f"no usable hub ({type(error).__name__}); set HERON_DATA to a folder that holds cifar10/train.parquet and "
@@ -44,7 +44,7 @@ def test_the_file_that_is_absent_is_named(root, monkeypatch):
     (root / "cifar10" / "test.parquet").unlink()
     monkeypatch.setattr(datasets, "load_dataset", FakeHub(ConnectionError()))
     with pytest.raises(DataError, match=r"found no test\.parquet and no usable hub \(ConnectionError\)"):
-        load_cifar10(validation=0, seed=0, root=root)
+        Cifar10(validation=0).load(0, root=root)
 
 
 def test_a_file_that_is_no_parquet_is_refused_in_silence(root, capfd, caplog):
@@ -53,7 +53,7 @@ def test_a_file_that_is_no_parquet_is_refused_in_silence(root, capfd, caplog):
     with pytest.raises(
         DataError, match=r"^CIFAR-10: [^\n]* found an unreadable train\.parquet \([^\n]*set HERON_DATA[^\n]*$"
     ):
-        load_cifar10(validation=0, seed=0, root=root)
+        Cifar10(validation=0).load(0, root=root)
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
 
@@ -64,10 +64,10 @@ def test_a_file_cut_off_or_damaged_inside_is_refused(root):
     content[100:2000] = bytes(1900)  # the footer still reads, the rows do not
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"^CIFAR-10 train: [^\n]*$"):
-        load_cifar10(validation=0, seed=0, root=root)
+        Cifar10(validation=0).load(0, root=root)
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"found an unreadable train\.parquet"):
-        load_cifar10(validation=0, seed=0, root=root)
+        Cifar10(validation=0).load(0, root=root)
 
 
 @pytest.mark.parametrize("columns", [["img"], ["label"], ["image", "label"], ["img", "labels"]])
@@ -76,7 +76,7 @@ def test_wrong_columns_are_refused(root, columns):
     with pytest.raises(
         DataError, match=r"^CIFAR-10 test: expected columns 'img' and 'label', found \[[^\n]*\]; use [^\n]*$"
     ):
-        load_cifar10(validation=0, seed=0, root=root)
+        Cifar10(validation=0).load(0, root=root)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_wrong_labels_are_refused(root, labels, found):
     with pytest.raises(
         DataError, match=rf"^CIFAR-10 train: expected integer labels from 0 to 9, found {found}; use [^\n]*$"
     ):
-        load_cifar10(validation=0, seed=0, root=root)
+        Cifar10(validation=0).load(0, root=root)
 
 
 @pytest.mark.parametrize(
@@ -116,24 +116,24 @@ def test_wrong_labels_are_refused(root, labels, found):
 def test_wrong_images_are_refused(root, images, complaint):
     write(root, "train", datasets.Dataset.from_dict({"img": images, "label": [0] * len(images)}))
     with pytest.raises(DataError, match=rf"^CIFAR-10 train: {complaint}[^\n]*uoft-cs/cifar10$"):
-        load_cifar10(validation=0, seed=0, root=root)
+        Cifar10(validation=0).load(0, root=root)
 
 
 @pytest.mark.parametrize("name", ["train_limit", "test_limit"])
-@pytest.mark.parametrize("limit", [0, -1])
-def test_a_limit_below_one_is_refused(root, name, limit):
-    with pytest.raises(DataError, match=rf"^expected a {name} of at least 1, found {limit}; [^\n]*$"):
-        load_cifar10(validation=0, seed=0, root=root, **{name: limit})
+@pytest.mark.parametrize("limit", [-1, -5])
+def test_a_limit_below_zero_is_refused(root, name, limit):
+    with pytest.raises(DataError, match=rf"^expected a {name} of at least 0, found {limit}; [^\n]*$"):
+        Cifar10(validation=0, **{name: limit}).load(0, root=root)
 
 
 @pytest.mark.parametrize("validation", [-0.1, 1, float("nan"), 0.01])
 def test_a_share_that_cannot_be_had_is_refused(root, validation):
     with pytest.raises(DataError, match=r"^[^\n]*data\.validation[^\n]*$"):
-        load_cifar10(validation=validation, seed=0, root=root)
+        Cifar10(validation=validation).load(0, root=root)
 
 
 @pytest.mark.parametrize(("module", "library"), [("datasets", "datasets"), ("PIL", "pillow"), ("PIL.Image", "pillow")])
 def test_without_its_libraries(root, module, library, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf"'{library}'.*heron-sfl\[images\]"):
-        load_cifar10(validation=0, seed=0, root=root)
+        Cifar10(validation=0).load(0, root=root)

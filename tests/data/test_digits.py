@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits as bundled_digits
 
-from heron.data import Splits, labels_of, load_digits
+from heron.data import Digits, Splits, labels_of
 from heron.errors import DataError
 
 NUM_EXAMPLES = 1797
@@ -26,14 +26,14 @@ def rows(*datasets):
 def test_examples_are_the_bundled_ones_scaled_to_one():
     images, classes = bundled_digits(return_X_y=True)
     expected = sorted(row.tobytes() for row in np.concatenate([images / 16, classes[:, None]], axis=1).astype("f4"))
-    splits = load_digits(validation=0.25, seed=3)
+    splits = Digits(validation=0.25).load(3)
     assert isinstance(splits, Splits)
     # Nothing is lost, nothing is in two splits, and every image keeps its label.
     assert rows(splits.train, splits.validation, splits.test) == expected
 
 
 def test_shapes_types_and_ranges():
-    splits = load_digits(validation=0.1, seed=0)
+    splits = Digits(validation=0.1).load(0)
     for dataset in (splits.train, splits.validation, splits.test):
         image, label = dataset[0]
         assert image.shape == (1, 8, 8)
@@ -48,7 +48,7 @@ def test_shapes_types_and_ranges():
 @pytest.mark.parametrize(("validation", "num_validation"), [(0, 0), (0.0, 0), (0.1, 144), (0.5, 719)])
 def test_sizes(validation, num_validation):
     """1437 examples outside the test split; ceil(share * 1437) of them for validation."""
-    splits = load_digits(validation=validation, seed=0)
+    splits = Digits(validation=validation).load(0)
     assert len(splits.test) == NUM_TEST
     assert len(splits.validation) == num_validation
     assert len(splits.train) == NUM_EXAMPLES - NUM_TEST - num_validation
@@ -56,7 +56,7 @@ def test_sizes(validation, num_validation):
 
 @pytest.mark.parametrize("name", ["validation", "test"])
 def test_held_out_parts_are_stratified(name):
-    splits = load_digits(validation=0.2, seed=5)
+    splits = Digits(validation=0.2).load(5)
     everyone = np.bincount(bundled_digits().target)
     part = np.bincount(labels_of(getattr(splits, name)), minlength=10)
     share = part.sum() / NUM_EXAMPLES
@@ -64,9 +64,9 @@ def test_held_out_parts_are_stratified(name):
 
 
 def test_the_test_split_never_changes():
-    reference = load_digits(validation=0, seed=0).test
+    reference = Digits(validation=0).load(0).test
     for validation, seed in [(0.1, 0), (0.3, 1), (0.3, 2**63)]:
-        test = load_digits(validation=validation, seed=seed).test
+        test = Digits(validation=validation).load(seed).test
         assert all(torch.equal(mine, theirs) for mine, theirs in zip(test.tensors, reference.tensors, strict=True))
     # Numbers reported for this split are comparable only as long as it is this one: pinned, not derived.
     content = b"".join(tensor.numpy().tobytes() for tensor in reference.tensors)
@@ -74,7 +74,7 @@ def test_the_test_split_never_changes():
 
 
 def test_validation_depends_on_the_seed_alone():
-    first, again, other = (rows(load_digits(validation=0.2, seed=seed).validation) for seed in (4, 4, 5))
+    first, again, other = (rows(Digits(validation=0.2).load(seed).validation) for seed in (4, 4, 5))
     assert first == again
     assert first != other
 
@@ -82,4 +82,4 @@ def test_validation_depends_on_the_seed_alone():
 @pytest.mark.parametrize("validation", [-0.1, 1, 1.5, float("nan"), 0.001, 0.9999])
 def test_a_share_that_cannot_be_had_is_refused_in_one_line(validation):
     with pytest.raises(DataError, match=r"^[^\n]*data\.validation[^\n]*$"):
-        load_digits(validation=validation, seed=0)
+        Digits(validation=validation).load(0)

@@ -1,6 +1,5 @@
 """E2E from small hand-written files, and from the real files where present."""
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -8,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from heron.data import IGNORED, Prompt, TokenSequences, load_e2e, load_e2e_prompts, partition
+import heron.data.folder
+from heron.data import E2E, IGNORED, Prompt, Tokenizer, TokenSequences, load_e2e_prompts, partition
+from heron.data.folder import data_folder
 from heron.errors import DataError
 
-REAL = Path(os.environ.get("HERON_DATA") or Path(__file__).parents[3] / "shared" / "data")
+REAL = data_folder("e2e", None).parent
 pytestmark = pytest.mark.usefixtures("no_network")
 END = 0
 TRAIN = (
@@ -68,9 +69,9 @@ def write(root, train=TRAIN, dev=DEV, test=TEST):
 
 
 def load(root, **changes):
-    plan = {"tokenize": Characters(), "end_token": END, "max_length": 200, "seed": 0, "root": root}
-    limits = {"validation_limit": None, "test_limit": None, "train_limit": None}
-    return load_e2e(**{**plan, **limits, **changes})
+    fields = {"max_length": 200, "validation_limit": 0, "test_limit": 0} | changes
+    seed, tokenize, end = fields.pop("seed", 0), fields.pop("tokenize", Characters()), fields.pop("end_token", END)
+    return E2E(**fields).load(seed, Tokenizer(tokenize, end, max_length=1000, source="letters"), root)
 
 
 def test_tokens_and_labels_by_hand(tmp_path):
@@ -140,7 +141,7 @@ def test_a_limit_takes_a_random_sample_that_is_part_of_a_larger_one(tmp_path, sp
     def found(limit_, seed=0):
         return examples_of(getattr(load(tmp_path, seed=seed, **{f"{limit}_limit": limit_}), split))
 
-    everything = found(None)
+    everything = found(0)
     assert len(set(everything)) == 50
     assert found(20) == everything[:20]
     assert found(99) == everything
@@ -152,9 +153,9 @@ def test_a_limit_takes_a_random_sample_that_is_part_of_a_larger_one(tmp_path, sp
 
 
 @pytest.mark.parametrize("name", ["train_limit", "validation_limit", "test_limit"])
-@pytest.mark.parametrize("limit", [0, -1])
+@pytest.mark.parametrize("limit", [-1, -5])
 def test_limits_out_of_range_are_refused(e2e_root, name, limit):
-    with pytest.raises(DataError, match=rf"^expected a {name} of at least 1, found {limit}; [^\n]*$"):
+    with pytest.raises(DataError, match=rf"^expected a {name} of at least 0, found {limit}; [^\n]*$"):
         load(e2e_root, **{name: limit})
 
 
@@ -208,8 +209,8 @@ def test_prompts_need_their_own_file_only(e2e_root):
 def test_prompts_refuse_other_splits_and_limits(e2e_root):
     with pytest.raises(DataError, match=r"^expected prompts of dev or test, found 'train'; [^\n]*$"):
         load_e2e_prompts("train", root=e2e_root)
-    with pytest.raises(DataError, match=r"^expected a limit of at least 1, found 0; [^\n]*$"):
-        load_e2e_prompts("dev", 0, e2e_root)
+    with pytest.raises(DataError, match=r"^expected a limit of at least 0, found -1; [^\n]*$"):
+        load_e2e_prompts("dev", -1, e2e_root)
 
 
 def test_a_byte_order_mark_and_blank_lines_are_taken(tmp_path):
@@ -221,9 +222,8 @@ def test_the_folder_is_found_by_the_environment_variable(e2e_root, monkeypatch, 
     monkeypatch.setenv("HERON_DATA", str(e2e_root))
     assert len(load(None).train) == 4
     monkeypatch.delenv("HERON_DATA")
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(DataError, match=r"shared/data/e2e, found no train\.csv and no dev\.csv and no test\.csv; "):
+    monkeypatch.setattr(heron.data.folder, "user_cache_path", lambda *_, **__: tmp_path / "cache")
+    with pytest.raises(DataError, match=r"cache/data/e2e, found no train\.csv and no dev\.csv and no test\.csv; "):
         load(None)
 
 

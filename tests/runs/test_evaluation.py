@@ -9,8 +9,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
 from heron.analysis import ACCURACY, PERPLEXITY, quality_of
+from heron.data import IGNORED
 from heron.runs.evaluation import Evaluation, evaluate
-from heron.split.token_logits import IGNORED, TokenLogits
+from heron.split.token_logits import TokenLogits
 
 CPU = torch.device("cpu")
 NUM_TOKENS, LENGTH, NUM_SEQUENCES = 6, 5, 7

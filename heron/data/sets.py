@@ -1,0 +1,9 @@
+"""Table of the data sets."""
+
+from heron.data.cifar10 import Cifar10
+from heron.data.data_set import DataSet
+from heron.data.digits import Digits
+from heron.data.e2e import E2E
+
+DATA_SETS: dict[str, type[DataSet]] = {"digits": Digits, "cifar10": Cifar10, "e2e": E2E}
+"""Data sets by name, the value of `data.name`."""
