@@ -119,11 +119,17 @@ def _run(loop: Callable[..., None], arrays: Sequence[Floats], streams: bool, *ar
     if size % _WORD:
         ends = [array[full * _WORD :] for array in arrays]
         # Arrays that are one have one copy.
-        copies = {_address(end): np.pad(end, (0, _WORD - len(end))) for end in ends}
+        copies = {_address(end): _padded(end) for end in ends}
         padded = tuple(copies[_address(end)] for end in ends)
         loop(padded, (full, full, full + 1), False, *arguments)
         for end in ends:
             end[:] = copies[_address(end)][: len(end)]
+
+
+def _padded(end: Floats) -> Floats:
+    padded = np.zeros(_WORD, np.float32)
+    padded[: len(end)] = end
+    return padded
 
 
 def _share_out(work: Callable[[int, int], None], num_words: int) -> None:
