@@ -23,13 +23,14 @@ from heron.algorithms import ALGORITHMS
 from heron.client.local import LocalNetwork
 from heron.config import plan_cost, recipe_config, use_threads_and_device
 from heron.config.costs import example_shape
-from heron.config.parts import criterion, federation_settings
+from heron.config.parts import criterion
 from heron.config.schema import CausalLmConfig
 from heron.costs.client_step import ClientStep
 from heron.data.folder import data_folder
 from heron.lm import Adaptation, load_client_parts, write_parts
 from heron.lm.pretrained import load_causal_lm
 from heron.split import SplitModel
+from heron.wire.learning import learning_of
 
 RECIPE = "e2e-gpt2-medium"
 RESIDENT_BATCH = 1
@@ -76,17 +77,16 @@ def make_step(name: str, parts: Path) -> None:
     part = load_client_parts(parts, Adaptation(base=config.split.base), with_auxiliary=with_auxiliary)
     loaded = _peak()
     split = SplitModel(part.client, torch.nn.Identity(), part.auxiliary)
-    engine = federation_settings(config)
     local = LocalNetwork(
         split,
         criterion(config),
         head=ALGORITHMS[algorithm].head,
-        micro_batch=engine.micro_batch,
-        checkpointing=engine.checkpointing,
+        micro_batch=config.client.micro_batch or None,
+        checkpointing=config.client.checkpointing,
     )
-    learner = ALGORITHMS[algorithm].make_client(local, ALGORITHMS[algorithm].client_settings(engine.client))
-    batch = example_shape(config).batch(engine.batch_size, "cpu")
-    step = ClientStep(ALGORITHMS[algorithm], local, learner, batch, engine)
+    learner = ALGORITHMS[algorithm].make_client(local, ALGORITHMS[algorithm].client_settings(learning_of(config)))
+    batch = example_shape(config).batch(config.client.batch_size, "cpu")
+    step = ClientStep(ALGORITHMS[algorithm], local, learner, batch, config)
     step()
     print(json.dumps({"loaded": loaded, "peak": _peak()}))
 

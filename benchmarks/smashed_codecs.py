@@ -45,7 +45,7 @@ def smashed_data(recipe: str, changes: tuple[str, ...], rounds: int) -> Tensor:
     federation.load_global_model()
     federation.split.train()
     data = federation.clients.data(0)
-    batch = fetch(data.dataset, data.indices[: federation.settings.batch_size], torch.device("cpu"))
+    batch = fetch(data.dataset, data.indices[: federation.settings.client.batch_size], torch.device("cpu"))
     with torch.no_grad():
         return federation.local.smash_pass(batch, 0)
 

@@ -27,10 +27,10 @@ result = heron.train(
     split,
     train,
     test=test,
-    clients=3,
     rounds=20,
-    batch_size=8,
-    server_learning_rate=3e-3,
+    clients={"total": 3},
+    client={"batch_size": 8},
+    server={"learning_rate": 3e-3},
     criterion=token_cross_entropy,
 )
 

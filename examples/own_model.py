@@ -15,6 +15,6 @@ train, test = random_split(TensorDataset(features.float(), classes), [0.8, 0.2],
 network = nn.Sequential(nn.Linear(13, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 3))
 example = features[:2].float()
 split = cut(network, after="1", example=example, auxiliary=lambda shape: linear_head(shape, num_classes=3))
-result = heron.train(split, train, test=test, clients=5, rounds=30, batch_size=16, client_learning_rate=1e-2)
+result = heron.train(split, train, test=test, rounds=30, client={"batch_size": 16, "learning_rate": 1e-2})
 
 print(f"test accuracy {result.metrics[-1]['test_accuracy']:.1%}, uplink bytes {result.uplink_bytes_by_kind}")

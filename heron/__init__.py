@@ -6,19 +6,37 @@ arXiv 2601.09076). Start with `heron.train` for your own network and data, with 
 optimiser without federation, or with the command line: `heron --help`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from heron.training import TrainResult, train
+from heron.faces import lazy_face
 
 __version__ = "0.1.0"
-__all__ = ["TrainResult", "__version__", "train"]
 
-
-def __getattr__(name: str) -> Any:
-    # `heron.zo` alone should not import federation, and `heron --help` should not import torch.
-    if name in {"TrainResult", "train"}:
-        from heron import training
-
-        return getattr(training, name)
-    raise AttributeError(f"module 'heron' has no attribute {name!r}")
+# `heron.zo` alone should not import federation, nor `heron --help` torch.
+if TYPE_CHECKING:
+    from heron.training import TrainResult as TrainResult
+    from heron.training import train as train
+    from heron.wire.groups import Averaging as Averaging
+    from heron.wire.groups import Client as Client
+    from heron.wire.groups import Clients as Clients
+    from heron.wire.groups import Probes as Probes
+    from heron.wire.groups import Server as Server
+    from heron.wire.groups import Settings as Settings
+    from heron.wire.groups import Smashed as Smashed
+    from heron.wire.network import Network as Network
+else:
+    __getattr__, __dir__ = lazy_face(
+        __name__,
+        {
+            "Averaging": "heron.wire.groups",
+            "Client": "heron.wire.groups",
+            "Clients": "heron.wire.groups",
+            "Network": "heron.wire.network",
+            "Probes": "heron.wire.groups",
+            "Server": "heron.wire.groups",
+            "Settings": "heron.wire.groups",
+            "Smashed": "heron.wire.groups",
+            "TrainResult": "heron.training",
+            "train": "heron.training",
+        },
+    )

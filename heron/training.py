@@ -1,9 +1,11 @@
 """Train a network and a data set of your own, federated, in one call."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,21 +13,22 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset, TensorDataset
 
-from heron.algorithms import ALGORITHMS
+from heron.algorithms import ALGORITHMS, Algorithm
 from heron.client.local import Criterion
-from heron.config import check_choice
-from heron.costs.settings import FederationSettings
-from heron.data import Splits, labels_of, partition
+from heron.config import check_choice, hash_of, settings_with, use_threads_and_device
+from heron.config.devices import link_model
+from heron.costs.client_step import ExampleShape
+from heron.costs.plan import largest_exact
+from heron.costs.step_flops import step_flops
+from heron.data import Splits, TokenSequences, fetch, labels_of, partition
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError
 from heron.runs.run_directory import Metrics, RunDirectory
 from heron.runs.run_loop import Run
-from heron.server.fed_adam import FedAdam
 from heron.split import SplitModel
-from heron.wire import CODECS, Codec, SmashedCodec
-from heron.wire.learning import ClientSettings, Update
-from heron.zo import Estimator
-from heron.zo.rules import OptimizerName
+from heron.split.fakes import fake_copy
+from heron.tensors import as_tensor
+from heron.wire.groups import Settings
 
 Examples = Dataset[tuple[Tensor, ...]]
 
@@ -49,104 +52,140 @@ class TrainResult:
 
 def train(
     split: SplitModel,
-    dataset: Examples,
+    data: Examples | Splits,
     *,
     test: Examples | None = None,
     algorithm: str = "heron",
-    clients: int = 5,
-    rounds: int = 20,
-    partition_kind: Literal["iid", "dirichlet"] = "iid",
-    alpha: float = 0.5,
-    batch_size: int = 32,
-    micro_batch: int | None = None,
-    local_steps: int | None = None,
-    upload_period: int = 1,
-    smashed_codec: Codec = "fp32",
-    update: Update = "dense",
-    optimizer: OptimizerName = "adam",
-    client_learning_rate: float = 1e-3,
-    server_learning_rate: float = 1e-3,
-    estimator: Estimator | None = None,
-    fed_optimizer: FedAdam | None = None,
+    settings: Settings | None = None,
     criterion: Criterion = cross_entropy,
-    seed: int = 0,
-    device: str = "cpu",
     out: Path | None = None,
     observe: Callable[[Metrics], None] = lambda _: None,
+    **changes: Any,
 ) -> TrainResult:
     """Train a cut network across simulated clients.
 
     Args:
         split: the network, cut with `heron.split.cut` or put together as a `SplitModel`; trained in place.
-        dataset: training examples (input, label), shared out among the clients.
+        data: training examples (input, label), shared out among the clients; or `heron.data.Splits`, which also have
+            validation and test examples, and owners of examples for `clients.partition="natural"`.
         test: examples to evaluate after each round; none by default.
         algorithm: key of `heron.algorithms.ALGORITHMS`.
-        clients: number of clients, N.
-        rounds: number of rounds, T.
-        partition_kind: `"iid"`, or `"dirichlet"` for label skew.
-        alpha: concentration of the Dirichlet partition, > 0.
-        batch_size: examples per local step, B.
-        micro_batch: examples per forward pass; None for the whole batch.
-        local_steps: local steps per round, h; None for one pass over each client's data.
-        upload_period: local steps per upload of smashed data, k.
-        smashed_codec: how smashed data are written: `"fp32"`, `"fp16"`, `"int8"`, `"int4"` or `"dither6"`.
-        update: how zeroth-order learning travels: `"dense"`, as tensors, or `"scalars"`, as projected gradients; with
-            these, optimisers start afresh every round.
-        optimizer: update rule of the clients.
-        client_learning_rate: eta_l.
-        server_learning_rate: eta_s, of the Main Server's Adam.
-        estimator: probes of zeroth-order clients.
-        fed_optimizer: what the Fed Server makes of the averaged update; None for plain averaging.
+        settings: how to train; by default `heron.Settings()`.
         criterion: mean loss over a batch.
-        seed: seed of everything random after the network was built.
-        device: torch device.
         out: run directory for metrics and checkpoints; a run interrupted there is continued.
         observe: called with each round's metrics.
+        changes: settings by the names that `heron.Settings` and the files of the command line have: keys of the run as
+            a whole (`rounds=30`, `seed=1`, `update="scalars"`), and sections as a mapping of some of their keys
+            (`clients={"total": 10}`, `client={"learning_rate": 1e-2, "exact": 2}`) or as a whole group
+            (`estimator=heron.Probes(probes=2)`).
 
     Returns:
         The trained network and what happened.
 
     Raises:
-        HeronError: if a value, the data, the partition or the cut does not work out.
+        HeronError: if a key, a value, the data, the partition or the cut does not work out.
 
     Examples:
         See `examples/own_model.py`.
     """
     check_choice("algorithm", algorithm, ALGORITHMS)
-    check_choice("smashed_codec", smashed_codec, CODECS)
-    if rounds < 1 or batch_size < 1 or upload_period < 1:
-        counts = f"{rounds}, {batch_size} and {upload_period}"
-        raise ConfigError(f"expected rounds, batch_size and upload_period of at least 1, found {counts}")
-    settings = FederationSettings(
-        seed=seed,
-        batch_size=batch_size,
-        micro_batch=micro_batch,
-        local_steps=local_steps,
-        upload_period=upload_period,
-        codec=SmashedCodec(smashed_codec),
-        client=ClientSettings(
-            optimizer,
-            client_learning_rate,
-            keep_state=update == "dense",
-            estimator=estimator or Estimator(),
-            update=update,
-        ),
-        fed_optimizer=fed_optimizer,
-        server_learning_rate=server_learning_rate,
-        device=device,
-    )
-    labels = labels_of(dataset)
-    shares = partition(partition_kind, labels, num_clients=clients, alpha=alpha, seed=seed)
-    federation = Federation(split, ALGORITHMS[algorithm], dataset, shares, settings, criterion)
-    nothing = TensorDataset(torch.empty(0), torch.empty(0))
-    run = Run(
-        federation,
-        Splits(train=dataset, validation=nothing, test=test or nothing, num_classes=len(np.unique(labels))),
-        rounds=rounds,
-        directory=None if out is None else RunDirectory(out),
-        fingerprint=f"{algorithm} {clients} {partition_kind} {alpha} {settings}",
-    )
-    run.restore()
-    metrics = run.train(observe)
+    settings = settings_with(Settings() if settings is None else settings, changes)
+    splits = _splits(data, test)
+    row = ALGORITHMS[algorithm]
+    with _threads_and_device(settings):
+        settings = _within_budget(settings, row, split, splits.train, criterion)
+        run = _run(split, splits, row, settings, criterion, None if out is None else RunDirectory(out))
+        run.restore()
+        metrics = run.train(observe)
+    federation = run.federation
     ledger = federation.ledger
     return TrainResult(federation.load_global_model(), metrics, ledger.by_kind("uplink"), ledger.by_kind("downlink"))
+
+
+def _run(
+    split: SplitModel,
+    splits: Splits,
+    algorithm: Algorithm,
+    settings: Settings,
+    criterion: Criterion,
+    directory: RunDirectory | None,
+) -> Run[Federation]:
+    """The federation with its data and directory, before its first round."""
+    clients = settings.clients
+    shares = partition(
+        clients.partition,
+        labels_of(splits.train),
+        num_clients=clients.total,
+        alpha=clients.alpha,
+        seed=settings.seed,
+        groups=splits.groups,
+    )
+    count_flops = partial(_on_fakes, step_flops, settings, algorithm, split, splits.train, criterion)
+    link = link_model(settings, count_flops)
+    return Run(
+        Federation(split, algorithm, splits.train, shares, settings, criterion, link),
+        splits,
+        rounds=settings.rounds,
+        directory=directory,
+        fingerprint=_fingerprint(algorithm, settings),
+        evaluation_period=settings.evaluation_period,
+    )
+
+
+def _splits(data: Examples | Splits, test: Examples | None) -> Splits:
+    """The data in their three splits, empty where there are none."""
+    if isinstance(data, Splits):
+        if test is not None:
+            raise ConfigError("expected test examples once, found them in data and as test; leave test out")
+        return data
+    nothing = TensorDataset(torch.empty(0), torch.empty(0))
+    return Splits(data, validation=nothing, test=test or nothing, num_classes=len(np.unique(labels_of(data))))
+
+
+def _within_budget(
+    settings: Settings, algorithm: Algorithm, split: SplitModel, data: Examples, criterion: Criterion
+) -> Settings:
+    """The same settings with `client.exact` in place of the memory budget that chooses it."""
+    if not settings.client.memory_budget or not algorithm.has_boundary:
+        return settings
+    exact = _on_fakes(largest_exact, settings, algorithm, split, data, criterion)
+    return replace(settings, client=replace(settings.client, exact=exact, memory_budget=0))
+
+
+def _on_fakes(
+    measure: Callable[..., Any],
+    settings: Settings,
+    algorithm: Algorithm,
+    split: SplitModel,
+    data: Examples,
+    criterion: Criterion,
+) -> Any:
+    """What a client step costs, measured on copies of the network that have no values."""
+    example = fetch(data, np.zeros(1, dtype=np.int64))
+    shape = ExampleShape(
+        tuple(example.inputs.shape[1:]), tuple(example.labels.shape[1:]), as_tensor(example.inputs).dtype
+    )
+    if isinstance(data, TokenSequences):  # as long as the longest
+        longest = labels_of(data).shape[1:]
+        shape = ExampleShape(longest, longest, shape.dtype)
+    return measure(partial(fake_copy, split), algorithm, settings, shape, criterion)
+
+
+def _fingerprint(algorithm: Algorithm, settings: Settings) -> str:
+    """Identity of what the rounds compute: more rounds continue a run, unless step sizes depend on their number."""
+    client = replace(settings.client, kernel="auto")
+    rounds = settings.rounds if client.schedule == "cosine" else 1
+    return hash_of({"algorithm": algorithm.name} | asdict(replace(settings, rounds=rounds, client=client)))
+
+
+@contextmanager
+def _threads_and_device(settings: Settings) -> Iterator[None]:
+    """Torch as the settings ask for it; afterwards as it was before."""
+    cudnn = torch.backends.cudnn
+    before = torch.get_num_threads(), cudnn.deterministic, cudnn.benchmark
+    try:
+        use_threads_and_device(settings)
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cudnn.deterministic, cudnn.benchmark = before[1:]

@@ -1,6 +1,7 @@
 """`heron plan`: the clients that fit into a memory budget, and their costs; trains nothing, reads no data."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,7 @@ def _row(config: RunConfig, budget: int, *, is_default: bool) -> dict[str, Any]:
 
 def _is_own(variant: RunConfig, config: RunConfig) -> bool:
     """Return whether a variant differs from the run only in `client.exact`."""
-    client = variant.client.model_copy(update={"exact": config.client.exact})
-    return variant.model_copy(update={"client": client}) == config
+    return replace(variant, client=replace(variant.client, exact=config.client.exact)) == config
 
 
 def _refusal(budget: int, own: Sequence[Mapping[str, Any]]) -> str:

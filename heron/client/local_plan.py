@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from heron.client.step import StepResult
-from heron.wire import Answer, SmashedCodec
+from heron.wire import Answer
+from heron.wire.groups import Smashed
 from heron.wire.update_codec import UpdateCodec
 
 
@@ -33,7 +34,7 @@ class LocalPlan:
     local_steps: int | None
     upload_period: int | None
     device: torch.device
-    codec: SmashedCodec = field(default_factory=SmashedCodec)
+    codec: Smashed = field(default_factory=Smashed)
     update_codec: UpdateCodec | None = None
 
 

@@ -22,12 +22,12 @@ from heron.wire import (
     ProbeData,
     Reply,
     ScalarReply,
-    SmashedCodec,
     SmashedData,
     SnapshotRequest,
     Upload,
     pack_upload,
 )
+from heron.wire.groups import Smashed
 
 ClientRound = Generator[FromClient, Answer | None, ClientState]
 BeforeStep = Callable[[Sequence[StepResult]], None]
@@ -141,7 +141,7 @@ def _uploading(
         received = None if answer is None else _content(answer).to(plan.device)
 
 
-def _upload(handed_over: Tensor | Perturbed | None, key: StepKey, labels: Tensor, codec: SmashedCodec) -> Upload:
+def _upload(handed_over: Tensor | Perturbed | None, key: StepKey, labels: Tensor, codec: Smashed) -> Upload:
     place = (key.round_index, key.client_id, key.local_step)
     if isinstance(handed_over, Perturbed):
         return ProbeData(*place, handed_over.probe, handed_over.smashed, labels)

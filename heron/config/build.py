@@ -1,5 +1,6 @@
 """From a configuration to a run."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import numpy as np
 from heron.algorithms import ALGORITHMS, OTHER_NAMES
 from heron.config.costs import resolve_budget, run_flops
 from heron.config.devices import link_model
-from heron.config.overrides import assigned_keys, check_choice, fingerprint, override
-from heron.config.parts import build_split, criterion, federation_settings, load_splits, use_threads_and_device
-from heron.config.recipe_parts import NO_LINK
+from heron.config.overrides import assigned_keys, fingerprint, override
+from heron.config.parts import build_split, criterion, load_splits, use_threads_and_device
+from heron.config.problems import check_choice
 from heron.config.recipes import RECIPES
 from heron.config.schema import RunConfig
 from heron.data import Splits, labels_of, partition
@@ -18,6 +19,7 @@ from heron.engines.in_process import Federation
 from heron.errors import ConfigError
 from heron.runs.run_directory import RunDirectory
 from heron.runs.run_loop import Run
+from heron.wire.network import Network
 
 
 def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunConfig:
@@ -63,9 +65,9 @@ def build_federation(config: RunConfig, splits: Splits) -> Federation:
         ALGORITHMS[config.algorithm],
         splits.train,
         client_shares(config, splits),
-        federation_settings(config),
+        config,
         criterion(config),
-        link_model(config, partial(run_flops, config.model_copy(update={"seed": 0, "link": NO_LINK}))),
+        link_model(config, partial(run_flops, replace(config, seed=0, link=Network()))),
     )
 
 

@@ -1,11 +1,12 @@
 """What a client step of a configuration costs, before there is data, and what a memory budget chooses."""
 
+from dataclasses import replace
 from functools import lru_cache, partial
 
 import torch
 
 from heron.algorithms import ALGORITHMS
-from heron.config.parts import build_split, criterion, federation_settings, use_threads_and_device
+from heron.config.parts import build_split, criterion, use_threads_and_device
 from heron.config.schema import DigitsConfig, E2EConfig, RunConfig
 from heron.costs.client_step import ExampleShape, StepCost
 from heron.costs.plan import largest_exact, plan_step
@@ -26,39 +27,35 @@ def resolve_budget(config: RunConfig) -> RunConfig:
         return config
     use_threads_and_device(config)
     # Shapes do not depend on the seed: every seed of a comparison has the same answer.
-    exact = _exact_that_fits(config.model_copy(update={"seed": 0}))
-    return config.model_copy(update={"client": config.client.model_copy(update={"exact": exact, "memory_budget": 0})})
+    exact = _exact_that_fits(replace(config, seed=0))
+    return replace(config, client=replace(config.client, exact=exact, memory_budget=0))
 
 
 @lru_cache(maxsize=64)
 def _exact_that_fits(config: RunConfig) -> int:
-    algorithm, settings = ALGORITHMS[config.algorithm], federation_settings(config)
     build = partial(build_split, config, random_weights=True)
-    budget = config.client.memory_budget
-    return largest_exact(build, algorithm, settings, example_shape(config), budget, criterion(config))
+    return largest_exact(build, ALGORITHMS[config.algorithm], config, example_shape(config), criterion(config))
 
 
 def plan_cost(config: RunConfig) -> StepCost:
     """What one client step of a run costs, found without data and without memory for the network."""
-    algorithm, settings = ALGORITHMS[config.algorithm], federation_settings(config)
     build = partial(build_split, config, random_weights=True)
-    return plan_step(build, algorithm, settings, example_shape(config), criterion(config))
+    return plan_step(build, ALGORITHMS[config.algorithm], config, example_shape(config), criterion(config))
 
 
 def profile_cost(config: RunConfig) -> ClientCost:
     """What one client step of a run costs, measured on a batch of full size, without data and pre-trained weights."""
     use_threads_and_device(config)
     config = resolve_budget(config)
-    split, settings = build_split(config, random_weights=True), federation_settings(config)
-    return profile_step(split, ALGORITHMS[config.algorithm], settings, example_shape(config), criterion(config))
+    split = build_split(config, random_weights=True)
+    return profile_step(split, ALGORITHMS[config.algorithm], config, example_shape(config), criterion(config))
 
 
 @lru_cache(maxsize=64)
 def run_flops(config: RunConfig) -> StepFlops:
     """Operations of a client step and of the Main Server's answers, counted once for configurations that are equal."""
     build = partial(build_split, config, random_weights=True)
-    settings = federation_settings(config)
-    return step_flops(build, ALGORITHMS[config.algorithm], settings, example_shape(config), criterion(config))
+    return step_flops(build, ALGORITHMS[config.algorithm], config, example_shape(config), criterion(config))
 
 
 def example_shape(config: RunConfig) -> ExampleShape:

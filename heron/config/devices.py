@@ -6,35 +6,40 @@ A profile is read once, when it is set; its content is saved with the run (docs/
 import math
 import tomllib
 from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from heron.config.schema import RunConfig
-from heron.config.traffic import DeviceConfig, LinkConfig
+from heron.config.models import validated
 from heron.costs.network import DeviceClass, LinkModel
 from heron.costs.round_time import Device
 from heron.costs.step_flops import StepFlops
 from heron.errors import ConfigError
+from heron.wire.groups import Settings
+from heron.wire.network import DeviceProfile, Network
+
+S = TypeVar("S", bound=Settings)
 
 _MAX_FILE_BYTES = 2**20
 _MAX_CLASSES = 1000
 _SHARE_ERROR = 1e-6  # of the sum of shares that are written with a few decimals
-_KEYS = tuple(key for key in DeviceConfig.model_fields if key != "name")
+_KEYS = tuple(field.name for field in fields(DeviceProfile) if field.name != "name")
 
 
-def with_devices(config: RunConfig) -> RunConfig:
-    """The configuration with the content of its `link.profile` in `link.devices`; no classes without a profile.
+def with_devices(settings: S) -> S:
+    """The settings with the content of its `link.profile` in `link.devices`; no classes without a profile.
 
     Raises:
         ConfigError: if the file cannot be read or is no profile.
     """
-    devices = read_profile(Path(config.link.profile)) if config.link.profile else ()
-    return config.model_copy(update={"link": config.link.model_copy(update={"devices": devices})})
+    link = settings.link
+    devices = read_profile(Path(link.profile)) if link.profile else ()
+    return replace(settings, link=replace(link, devices=devices))
 
 
-def read_profile(path: Path) -> tuple[DeviceConfig, ...]:
+def read_profile(path: Path) -> tuple[DeviceProfile, ...]:
     """The device classes of a TOML file, a table for each.
 
     Raises:
@@ -59,13 +64,13 @@ def read_profile(path: Path) -> tuple[DeviceConfig, ...]:
     return tuple(_device(path, name, table) for name, table in tables.items())
 
 
-def check_link(config: RunConfig) -> None:
+def check_link(settings: Settings) -> None:
     """Refuse a link section whose keys do not agree with each other.
 
     Raises:
         ConfigError: if they do not.
     """
-    link, devices = config.link, config.link.devices
+    link, devices = settings.link, settings.link.devices
     if link.profile and not devices:
         raise ConfigError(
             f"link.devices: expected the content of link.profile={link.profile!r} in a saved configuration, found "
@@ -78,30 +83,30 @@ def check_link(config: RunConfig) -> None:
             "link: expected uplink_mbps, downlink_mbps and latency_ms of 0 beside device classes, which have their "
             "own; set them to 0 or drop the profile"
         )
-    _check_clients(devices, config.clients.total)
+    _check_clients(devices, settings.clients.total)
 
 
-def link_model(config: RunConfig, count_flops: Callable[[], StepFlops]) -> LinkModel | None:
-    """What the configuration says of devices and links; None where nothing takes time.
+def link_model(settings: Settings, count_flops: Callable[[], StepFlops]) -> LinkModel | None:
+    """Devices and lines of a run whose time is simulated; None where nothing takes time.
 
     Args:
-        config: the run.
+        settings: of the run.
         count_flops: counts the operations of its local step; called where computing takes time.
     """
-    link = config.link
+    link = settings.link
     if not link.takes_time:
         return None
     computes = link.client_gflops or link.server_gflops
-    return LinkModel(_classes(link), config.seed, _rate(link.server_gflops, 1e9), count_flops() if computes else None)
+    return LinkModel(_classes(link), settings.seed, _rate(link.server_gflops, 1e9), count_flops() if computes else None)
 
 
-def _classes(link: LinkConfig) -> list[DeviceClass]:
+def _classes(link: Network) -> list[DeviceClass]:
     if not link.devices:
         return [DeviceClass(_hardware(link, link, speed=1.0))]
     return [DeviceClass(_hardware(link, one, one.speed), one.share, frozenset(one.clients)) for one in link.devices]
 
 
-def _hardware(link: LinkConfig, rates: LinkConfig | DeviceConfig, speed: float) -> Device:
+def _hardware(link: Network, rates: Network | DeviceProfile, speed: float) -> Device:
     return Device(
         uplink_bytes_per_s=_rate(rates.uplink_mbps, 1e6 / 8),
         downlink_bytes_per_s=_rate(rates.downlink_mbps, 1e6 / 8),
@@ -115,7 +120,7 @@ def _rate(value: float, unit: float) -> float:
     return value * unit if value else math.inf
 
 
-def _device(path: Path, name: str, table: Any) -> DeviceConfig:
+def _device(path: Path, name: str, table: Any) -> DeviceProfile:
     where = f"{path}, class {name[:80]!r}"
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: expected a table of {', '.join(_KEYS)}, found {type(table).__name__}")
@@ -128,14 +133,14 @@ def _device(path: Path, name: str, table: Any) -> DeviceConfig:
         what = f"the unknown key {unknown[0][:80]!r}" if unknown else f"no {missing[0]}"
         raise ConfigError(f"{where}: expected {', '.join(_KEYS[:-2])} and one of share and clients, found {what}")
     try:
-        return DeviceConfig.model_validate({"share": 0.0, "clients": (), **table, "name": name})
+        return validated(DeviceProfile, {"share": 0.0, "clients": (), **table, "name": name})
     except ValidationError as error:
         problem = error.errors()[0]
         key, found = problem["loc"][0], repr(problem["input"])[:80]
         raise ConfigError(f"{where}: {key}: {problem['msg'].lower()}, found {found}") from error
 
 
-def _check_clients(devices: Sequence[DeviceConfig], total: int) -> None:
+def _check_clients(devices: Sequence[DeviceProfile], total: int) -> None:
     """Every client has a class, and one only."""
     listed: dict[int, str] = {}
     for one in devices:

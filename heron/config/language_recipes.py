@@ -1,17 +1,11 @@
 """The recipes that train language models."""
 
-from heron.config.recipe_parts import (
-    AVERAGE,
-    EXACT_UPLOADS,
-    FIVE_CLIENTS,
-    NO_LINK,
-    Choice,
-    PaperCost,
-    available_cores,
-    server,
-    update_rule,
-)
-from heron.config.schema import CausalLmConfig, ClientConfig, E2EConfig, EstimatorConfig, RunConfig
+from dataclasses import replace
+
+from heron.config.recipe_parts import Choice, PaperCost
+from heron.config.schema import CausalLmConfig, E2EConfig, RunConfig
+from heron.lm import LoraLayers
+from heron.wire.groups import Client, Clients, Probes, Server
 
 # HERON-SFL (Kou et al., arXiv 2601.09076), GPT2-Medium on E2E NLG: GB (10^9 bytes) and TFLOP of one local step.
 PAPER_GPT2_MEDIUM = {
@@ -24,7 +18,7 @@ PAPER_GPT2_MEDIUM = {
     )
 }
 
-_E2E = Choice(2e-4, 2e-4)
+_E2E = Choice(Client(learning_rate=2e-4), 2e-4)
 
 
 def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int) -> RunConfig:
@@ -39,44 +33,13 @@ def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int
     return RunConfig(
         recipe=f"e2e-{pretrained}",
         algorithm=algorithm,
-        seed=0,
         rounds=10,
-        device="cpu",
-        threads=available_cores(),
-        wire=False,
-        evaluation_period=1,
-        update="dense",
-        update_codec="fp32",
-        seed_groups=0,
-        digest_period=10,
         data=E2EConfig(name="e2e", max_length=512, train_limit=0, validation_limit=500, test_limit=500),
-        clients=FIVE_CLIENTS.model_copy(update={"total": 3}),
-        client=ClientConfig(
-            batch_size=16,
-            micro_batch=1,
-            checkpointing=False,
-            local_steps=0,
-            upload_period=1,
-            memory_budget=0,
-            kernel="auto",
-            optimizer=update_rule(algorithm),
-            **_E2E.client_keys(),
-        ),
-        smashed=EXACT_UPLOADS,
-        estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="gaussian", scheme="one_sided"),
-        server=server(_E2E.server_rate),
-        fed_server=AVERAGE,
-        link=NO_LINK,
-        split=CausalLmConfig(
-            model="causal_lm",
-            pretrained=pretrained,
-            cut=cut,
-            auxiliary_blocks=auxiliary_blocks,
-            lora_rank=8,
-            lora_alpha=16,
-            lora_layers="attention",
-            base="float32",
-        ),
+        clients=Clients(total=3),
+        client=_E2E.client_of(algorithm, batch_size=16, micro_batch=1),
+        estimator=Probes(distribution="gaussian"),
+        server=Server(learning_rate=_E2E.server_rate),
+        split=_gpt2(pretrained, cut=cut, auxiliary_blocks=auxiliary_blocks, lora_layers="attention"),
     )
 
 
@@ -92,12 +55,24 @@ def e2e_gpt2_mini(algorithm: str) -> RunConfig:
     """
     full = e2e_gpt2(algorithm, pretrained="gpt2-mini", cut=2, auxiliary_blocks=1)
     rate = _E2E_MINI_RATES.get(algorithm, 2e-3)
-    return full.model_copy(
-        update={
-            "rounds": 6,
-            "data": full.data.model_copy(update={"max_length": 160, "train_limit": 4_800, "test_limit": 100}),
-            "client": full.client.model_copy(update={"micro_batch": 0, "local_steps": 8, "learning_rate": rate}),
-            "server": full.server.model_copy(update={"learning_rate": 2e-3}),
-            "split": full.split.model_copy(update={"lora_layers": "all"}),
-        }
+    return replace(
+        full,
+        rounds=6,
+        data=E2EConfig(name="e2e", max_length=160, train_limit=4_800, validation_limit=500, test_limit=100),
+        client=replace(full.client, micro_batch=0, local_steps=8, learning_rate=rate),
+        server=Server(learning_rate=2e-3),
+        split=_gpt2("gpt2-mini", cut=2, auxiliary_blocks=1, lora_layers="all"),
+    )
+
+
+def _gpt2(pretrained: str, *, cut: int, auxiliary_blocks: int, lora_layers: LoraLayers) -> CausalLmConfig:
+    return CausalLmConfig(
+        model="causal_lm",
+        pretrained=pretrained,
+        cut=cut,
+        auxiliary_blocks=auxiliary_blocks,
+        lora_rank=8,
+        lora_alpha=16,
+        lora_layers=lora_layers,
+        base="float32",
     )

@@ -1,14 +1,12 @@
 """What recipes are made of."""
 
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from heron.algorithms import ALGORITHMS
-from heron.config.schema import ClientsConfig, RunConfig
-from heron.config.servers import FedServerConfig, ServerConfig
-from heron.config.traffic import LinkConfig, SmashedConfig
+from heron.config.schema import RunConfig
+from heron.wire.groups import Client
 from heron.zo.rules import OptimizerName
 
 
@@ -44,90 +42,24 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a recipe chooses for an algorithm; names as in the configuration.
+    """Settings that a recipe chooses by algorithm.
 
     Attributes:
-        client_rate: `client.learning_rate`.
+        client: rates, order boundary, schedule and state of the clients; algorithms without a boundary have `exact` 0.
         server_rate: `server.learning_rate`.
-        exact: `client.exact`; algorithms without an order boundary have 0.
-        exact_rate: `client.exact_learning_rate`; 0 for the client's.
-        schedule: `client.schedule`.
-        keep_state: `client.keep_state`.
         probes: `estimator.probes`; first-order algorithms ignore it.
     """
 
-    client_rate: float
+    client: Client
     server_rate: float
-    exact: int = 0
-    exact_rate: float = 0.0
-    schedule: str = "constant"
-    keep_state: bool = True
     probes: int = 1
 
-    def client_keys(self) -> dict[str, Any]:
-        """The keys of `[client]` that are chosen."""
-        return {
-            "exact": self.exact,
-            "learning_rate": self.client_rate,
-            "exact_learning_rate": self.exact_rate,
-            "schedule": self.schedule,
-            "keep_state": self.keep_state,
-        }
-
-
-FIVE_CLIENTS = ClientsConfig(
-    total=5, per_round=0, partition="iid", alpha=0.5, weighting="equal", dropout=0.0, stragglers=0.0
-)
-
-EXACT_UPLOADS = SmashedConfig(codec="fp32", zstd=False)
-
-# Clients average, unbounded. For who switches FedAdam on: its paper's values.
-AVERAGE = FedServerConfig(
-    optimizer="average",
-    learning_rate=1e-2,
-    beta1=0.9,
-    beta2=0.99,
-    epsilon=1e-3,
-    aggregation="mean",
-    trim=0.1,
-    max_norm=0.0,
-    max_scalar=0.0,
-)
-
-
-# Messages one by one, and no limits, so no time to simulate.
-NO_LINK = LinkConfig(
-    bundle=False,
-    uplink_mbps=0.0,
-    downlink_mbps=0.0,
-    latency_ms=0.0,
-    client_gflops=0.0,
-    server_gflops=0.0,
-    profile="",
-    devices=(),
-)
-
-
-def server(learning_rate: float) -> ServerConfig:
-    """Adam, an auxiliary network that no server refreshes."""
-    return ServerConfig(
-        optimizer="adam",
-        learning_rate=learning_rate,
-        refresh_auxiliary=False,
-        reuse=0,
-        buffer_size=64,
-        alignment_period=1,
-        alignment_steps=10,
-        alignment_learning_rate=1e-2,
-    )
+    def client_of(self, algorithm: str, **changes: Any) -> Client:
+        """Group `[client]` of an algorithm, with the recipe's changes."""
+        return replace(self.client, optimizer=update_rule(algorithm), **changes)
 
 
 def update_rule(algorithm: str) -> OptimizerName:
     """Adam, where the algorithm leaves the choice."""
     known = ALGORITHMS[algorithm].optimizers
     return "adam" if "adam" in known else known[0]
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,56 +7,45 @@ fall along a cosine. Published rates of digits were chosen for every algorithm o
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from heron.config.language_recipes import PAPER_GPT2_MEDIUM, e2e_gpt2, e2e_gpt2_mini
-from heron.config.recipe_parts import (
-    AVERAGE,
-    EXACT_UPLOADS,
-    FIVE_CLIENTS,
-    NO_LINK,
-    Choice,
-    PaperCost,
-    Recipe,
-    available_cores,
-    server,
-    update_rule,
-)
-from heron.config.schema import (
-    Cifar10Config,
-    ClientConfig,
-    DigitsCnnConfig,
-    DigitsConfig,
-    EstimatorConfig,
-    ResNet18Config,
-    RunConfig,
-)
+from heron.config.recipe_parts import Choice, PaperCost, Recipe
+from heron.config.schema import Cifar10Config, DigitsCnnConfig, DigitsConfig, ResNet18Config, RunConfig
+from heron.wire.groups import Client, Probes, Server
 
 # What differs by algorithm: client rate, server rate, and what else is not as published.
 _DIGITS_PUBLISHED = {
-    "heron": Choice(1e-2, 3e-3),
-    "cse_fsl": Choice(1e-2, 1e-2),
-    "fsl_sage": Choice(1e-2, 1e-2),
-    "sflv1": Choice(3e-2, 3e-3),
-    "sflv2": Choice(3e-2, 3e-3),
-    "fedavg": Choice(1e-2, 1e-2),
-    "frozen": Choice(1e-2, 1e-2),
-    "ho_sfl": Choice(1e-3, 1e-2),
-    "hosl": Choice(1e-2, 1e-2),
+    "heron": Choice(Client(learning_rate=1e-2), 3e-3),
+    "cse_fsl": Choice(Client(learning_rate=1e-2), 1e-2),
+    "fsl_sage": Choice(Client(learning_rate=1e-2), 1e-2),
+    "sflv1": Choice(Client(learning_rate=3e-2), 3e-3),
+    "sflv2": Choice(Client(learning_rate=3e-2), 3e-3),
+    "fedavg": Choice(Client(learning_rate=1e-2), 1e-2),
+    "frozen": Choice(Client(learning_rate=1e-2), 1e-2),
+    "ho_sfl": Choice(Client(learning_rate=1e-3), 1e-2),
+    "hosl": Choice(Client(learning_rate=1e-2), 1e-2),
 }
 _DIGITS = _DIGITS_PUBLISHED | {
-    "heron": Choice(1e-1, 1e-2, exact=2, exact_rate=1e-2, schedule="cosine", keep_state=False, probes=2),
-    "cse_fsl": Choice(3e-2, 3e-3, schedule="cosine", keep_state=False),
+    "heron": Choice(
+        Client(learning_rate=1e-1, exact=2, exact_learning_rate=1e-2, schedule="cosine", keep_state=False),
+        1e-2,
+        probes=2,
+    ),
+    "cse_fsl": Choice(Client(learning_rate=3e-2, schedule="cosine", keep_state=False), 3e-3),
 }
-_DIGITS_OTHERS = Choice(1e-2, 3e-3)
+_DIGITS_OTHERS = Choice(Client(learning_rate=1e-2), 3e-3)
 
-_CIFAR10 = Choice(1e-4, 1e-4)
+_CIFAR10 = Choice(Client(learning_rate=1e-4), 1e-4)
 _CIFAR10_SMALL = {
-    "heron": Choice(3e-3, 3e-3, exact=2, exact_rate=1e-2, schedule="cosine", keep_state=False),
-    "cse_fsl": Choice(3e-3, 3e-3, schedule="cosine", keep_state=False),
-    "frozen": Choice(1e-3, 3e-3),
+    "heron": Choice(
+        Client(learning_rate=3e-3, exact=2, exact_learning_rate=1e-2, schedule="cosine", keep_state=False), 3e-3
+    ),
+    "cse_fsl": Choice(Client(learning_rate=3e-3, schedule="cosine", keep_state=False), 3e-3),
+    "frozen": Choice(Client(learning_rate=1e-3), 3e-3),
 }
-_CIFAR10_SMALL_OTHERS = Choice(1e-3, 1e-3)
+_CIFAR10_SMALL_OTHERS = Choice(Client(learning_rate=1e-3), 1e-3)
 
 # HERON-SFL (Kou et al., arXiv 2601.09076), ResNet-18 on CIFAR-10: MiB and GFLOP of one local step.
 _PAPER_RESNET18 = {
@@ -76,34 +65,12 @@ def _digits(algorithm: str, *, name: str, choices: Mapping[str, Choice]) -> RunC
     return RunConfig(
         recipe=name,
         algorithm=algorithm,
-        seed=0,
         rounds=80,
-        device="cpu",
         threads=1,
-        wire=False,
-        evaluation_period=1,
-        update="dense",
-        update_codec="fp32",
-        seed_groups=0,
-        digest_period=10,
         data=DigitsConfig(name="digits", validation=0.2),
-        clients=FIVE_CLIENTS,
-        client=ClientConfig(
-            batch_size=32,
-            micro_batch=0,
-            checkpointing=False,
-            local_steps=0,
-            upload_period=1,
-            memory_budget=0,
-            kernel="auto",
-            optimizer=update_rule(algorithm),
-            **choice.client_keys(),
-        ),
-        smashed=EXACT_UPLOADS,
-        estimator=EstimatorConfig(mu=1e-3, probes=choice.probes, distribution="rademacher", scheme="one_sided"),
-        server=server(choice.server_rate),
-        fed_server=AVERAGE,
-        link=NO_LINK,
+        client=choice.client_of(algorithm),
+        estimator=Probes(probes=choice.probes),
+        server=Server(learning_rate=choice.server_rate),
         split=DigitsCnnConfig(model="digits_cnn", cut="relu3"),
     )
 
@@ -112,34 +79,10 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
     return RunConfig(
         recipe="cifar10-resnet18",
         algorithm=algorithm,
-        seed=0,
         rounds=100,
-        device="cpu",
-        threads=available_cores(),
-        wire=False,
-        evaluation_period=1,
-        update="dense",
-        update_codec="fp32",
-        seed_groups=0,
-        digest_period=10,
         data=Cifar10Config(name="cifar10", validation=0.1, train_limit=0, test_limit=0),
-        clients=FIVE_CLIENTS,
-        client=ClientConfig(
-            batch_size=256,
-            micro_batch=0,
-            checkpointing=False,
-            local_steps=0,
-            upload_period=1,
-            memory_budget=0,
-            kernel="auto",
-            optimizer=update_rule(algorithm),
-            **_CIFAR10.client_keys(),
-        ),
-        smashed=EXACT_UPLOADS,
-        estimator=EstimatorConfig(mu=1e-3, probes=1, distribution="rademacher", scheme="one_sided"),
-        server=server(_CIFAR10.server_rate),
-        fed_server=AVERAGE,
-        link=NO_LINK,
+        client=_CIFAR10.client_of(algorithm, batch_size=256),
+        server=Server(learning_rate=_CIFAR10.server_rate),
         split=ResNet18Config(
             model="resnet18", cut="norm2", width=64, norm="batch", bottleneck_channels=0, bottleneck_stride=1
         ),
@@ -147,19 +90,18 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
 
 
 def _cifar10_resnet18_small(algorithm: str) -> RunConfig:
-    full = _cifar10_resnet18(algorithm)
     choice = _CIFAR10_SMALL.get(algorithm, _CIFAR10_SMALL_OTHERS)
-    narrow = {"width": 16, "bottleneck_channels": 4, "bottleneck_stride": 4}
-    return full.model_copy(
-        update={
-            "recipe": "cifar10-resnet18-small",
-            "rounds": 20,
-            "threads": 1,
-            "data": full.data.model_copy(update={"train_limit": 5_000, "test_limit": 2_000}),
-            "client": full.client.model_copy(update={"batch_size": 64, **choice.client_keys()}),
-            "server": full.server.model_copy(update={"learning_rate": choice.server_rate}),
-            "split": full.split.model_copy(update=narrow),
-        }
+    return replace(
+        _cifar10_resnet18(algorithm),
+        recipe="cifar10-resnet18-small",
+        rounds=20,
+        threads=1,
+        data=Cifar10Config(name="cifar10", validation=0.1, train_limit=5_000, test_limit=2_000),
+        client=choice.client_of(algorithm, batch_size=64),
+        server=Server(learning_rate=choice.server_rate),
+        split=ResNet18Config(
+            model="resnet18", cut="norm2", width=16, norm="batch", bottleneck_channels=4, bottleneck_stride=4
+        ),
     )
 
 

@@ -1,12 +1,13 @@
 """What else a run's clients could be within a memory: other boundaries, micro-batches, checkpointing and cuts."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
 
 from heron.algorithms import CONTROLS
-from heron.config.parts import build_split, federation_settings
+from heron.config.parts import build_split
 from heron.config.schema import CausalLmConfig, ResNet18Config, RunConfig
 from heron.costs.plan import fake_split, possible_exact
 from heron.errors import SplitError
@@ -32,18 +33,18 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
     """
     split = fake_split(partial(build_split, config, random_weights=True))
     for micro_batch, checkpointing in product(_micro_batches(config, split), (False, True)):
-        for exact in possible_exact(split.client, federation_settings(config)):
+        for exact in possible_exact(split.client, config):
             # Neither a client without an exact part nor one with an exact head alone keeps activations to recompute.
             if exact > 1 or checkpointing == config.client.checkpointing:
                 yield _with_client(config, exact=exact, micro_batch=micro_batch, checkpointing=checkpointing)
     for cut in _neighbours(config):
-        moved = config.model_copy(update={"split": config.split.model_copy(update={"cut": cut})})
+        moved = _with_split(config, cut=cut)
         try:
             client = fake_split(partial(build_split, moved, random_weights=True)).client
         except SplitError:  # what the model refuses is no alternative
             continue
-        yield from (_with_client(moved, exact=exact) for exact in possible_exact(client, federation_settings(config)))
-    yield from (config.model_copy(update={"algorithm": name}) for name in CONTROLS.values())
+        yield from (_with_client(moved, exact=exact) for exact in possible_exact(client, config))
+    yield from (replace(config, algorithm=name) for name in CONTROLS.values())
 
 
 def _micro_batches(config: RunConfig, split: SplitModel) -> list[int]:
@@ -60,14 +61,18 @@ def _neighbours(config: RunConfig) -> list[str] | list[int]:
     if isinstance(config.split, CausalLmConfig):
         own_block = config.split.cut
         return [*range(max(1, own_block - _NEIGHBOURS), own_block), *range(own_block + 1, own_block + 1 + _NEIGHBOURS)]
-    plain = config.split
-    if isinstance(plain, ResNet18Config):  # a bottleneck moves with the cut: its layers are no places for one
-        plain = plain.model_copy(update={"bottleneck_channels": 0, "bottleneck_stride": 1})
-    split = fake_split(partial(build_split, config.model_copy(update={"split": plain}), random_weights=True))
+    plain = config
+    if isinstance(config.split, ResNet18Config):  # a bottleneck moves with the cut: its layers are no places for one
+        plain = _with_split(config, bottleneck_channels=0, bottleneck_stride=1)
+    split = fake_split(partial(build_split, plain, random_weights=True))
     names = [*ordered_children(split.client), *ordered_children(split.server)]
     own = names.index(config.split.cut)
     return names[max(0, own - _NEIGHBOURS) : own] + names[own + 1 : own + 1 + _NEIGHBOURS]
 
 
+def _with_split(config: RunConfig, **changes: Any) -> RunConfig:
+    return replace(config, split=replace(config.split, **changes))
+
+
 def _with_client(config: RunConfig, **changes: Any) -> RunConfig:
-    return config.model_copy(update={"client": config.client.model_copy(update=changes)})
+    return replace(config, client=replace(config.client, **changes))

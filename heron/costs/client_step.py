@@ -9,12 +9,13 @@ from torch import Tensor
 from heron.algorithms import Algorithm
 from heron.client.local import Criterion, LocalNetwork
 from heron.client.step import ClientLearner, Perturbed, StepKey
-from heron.costs.settings import FederationSettings
 from heron.data import Batch
 from heron.metering import count_forwards, measure_flops, measure_memory
 from heron.split import SplitModel, check_normalisation
 from heron.tensors import as_tensor
-from heron.wire import SmashedCodec, smashed_bytes
+from heron.wire import smashed_bytes
+from heron.wire.groups import Settings, Smashed
+from heron.wire.learning import learning_of
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class ClientStep:
         local: LocalNetwork,
         learner: ClientLearner,
         batch: Batch,
-        settings: FederationSettings,
+        settings: Settings,
     ) -> None:
         self.algorithm = algorithm
         self.local = local
@@ -94,7 +95,7 @@ class ClientStep:
         self.smashed_bytes = 0
         self._seed = settings.seed
         # A server that evaluates probes would refuse any other codec in training.
-        self._codec = SmashedCodec() if algorithm.answers == "loss" else settings.codec
+        self._codec = Smashed() if algorithm.answers == "loss" else settings.smashed
 
     def __call__(self) -> None:
         """Take the step, the first of the run."""
@@ -126,7 +127,7 @@ class ClientStep:
 def local_step(
     split: SplitModel,
     algorithm: Algorithm,
-    settings: FederationSettings,
+    settings: Settings,
     example: ExampleShape,
     criterion: Criterion,
 ) -> ClientStep:
@@ -147,12 +148,12 @@ def local_step(
         split,
         criterion,
         head=algorithm.head,
-        micro_batch=settings.micro_batch,
-        checkpointing=settings.checkpointing,
+        micro_batch=settings.client.micro_batch or None,
+        checkpointing=settings.client.checkpointing,
     )
-    check_normalisation(split, local.module, settings.micro_batch)
-    learner = algorithm.make_client(local, algorithm.client_settings(settings.client))
-    return ClientStep(algorithm, local, learner, example.batch(settings.batch_size, settings.device), settings)
+    check_normalisation(split, local.module, settings.client.micro_batch or None)
+    learner = algorithm.make_client(local, algorithm.client_settings(learning_of(settings)))
+    return ClientStep(algorithm, local, learner, example.batch(settings.client.batch_size, settings.device), settings)
 
 
 def step_cost(step: ClientStep) -> StepCost:

@@ -17,9 +17,9 @@ from torch.nn.functional import cross_entropy
 from heron.algorithms import Algorithm
 from heron.client.local import Criterion
 from heron.costs.client_step import ExampleShape, StepCost, local_step, step_cost
-from heron.costs.settings import FederationSettings
 from heron.errors import ConfigError
 from heron.split import SplitModel, num_client_modules
+from heron.wire.groups import Settings
 
 BuildSplit = Callable[[], SplitModel]
 """Function that builds a new cut network and uses no existing tensors, because it runs under a `FakeTensorMode`."""
@@ -38,7 +38,7 @@ def fake_split(build: BuildSplit) -> SplitModel:
 def plan_step(
     build: BuildSplit,
     algorithm: Algorithm,
-    settings: FederationSettings,
+    settings: Settings,
     example: ExampleShape,
     criterion: Criterion = cross_entropy,
 ) -> StepCost:
@@ -61,22 +61,21 @@ def plan_step(
         return step_cost(local_step(split, algorithm, settings, example, criterion))
 
 
-def possible_exact(client: nn.Module, settings: FederationSettings) -> range:
-    """Values of `exact` that a client can have; without an estimator at least one module is trained exactly.
+def possible_exact(client: nn.Module, settings: Settings) -> range:
+    """Values of `exact` that a client can have; without probes at least one module is trained exactly.
 
     Args:
         client: f_c.
         settings: settings of the run.
     """
-    return range(0 if settings.client.estimator else 1, num_client_modules(client) + 1)
+    return range(0 if settings.estimator.probes else 1, num_client_modules(client) + 1)
 
 
 def largest_exact(
     build: BuildSplit,
     algorithm: Algorithm,
-    settings: FederationSettings,
+    settings: Settings,
     example: ExampleShape,
-    budget_bytes: int,
     criterion: Criterion = cross_entropy,
 ) -> int:
     """The largest `exact` whose step fits into a budget.
@@ -84,9 +83,8 @@ def largest_exact(
     Args:
         build: function that builds the cut network.
         algorithm: an algorithm with an order boundary.
-        settings: settings of the run, with any `exact`.
+        settings: settings of the run, with a `client.memory_budget` and any `exact`.
         example: shapes and dtype of a batch.
-        budget_bytes: largest allowed peak memory of a client step.
         criterion: mean loss over a batch.
 
     Raises:
@@ -97,9 +95,9 @@ def largest_exact(
         client = dataclasses.replace(settings.client, exact=exact)
         changed = dataclasses.replace(settings, client=client)
         peaks[exact] = plan_step(build, algorithm, changed, example, criterion).peak_memory_bytes
-        if peaks[exact] <= budget_bytes:
+        if peaks[exact] <= settings.client.memory_budget:
             return exact
-    raise ConfigError(too_small(budget_bytes, peaks))
+    raise ConfigError(too_small(settings.client.memory_budget, peaks))
 
 
 def too_small(budget_bytes: int, peaks: Mapping[int, int]) -> str:

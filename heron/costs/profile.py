@@ -7,9 +7,9 @@ from torch.nn.functional import cross_entropy
 from heron.algorithms import Algorithm
 from heron.client.local import Criterion
 from heron.costs.client_step import ClientStep, ExampleShape, StepCost, local_step, step_cost
-from heron.costs.settings import FederationSettings
 from heron.metering import measure_seconds
 from heron.split import SplitModel
+from heron.wire.groups import Settings
 
 # Total time of timed steps after which no further step is timed.
 _ENOUGH_S = 10.0
@@ -29,7 +29,7 @@ class ClientCost(StepCost):
 def profile_step(
     split: SplitModel,
     algorithm: Algorithm,
-    settings: FederationSettings,
+    settings: Settings,
     example: ExampleShape,
     criterion: Criterion = cross_entropy,
     *,

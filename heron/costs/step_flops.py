@@ -15,12 +15,12 @@ from heron.client.local import Criterion
 from heron.client.step import Perturbed, StepGenerator, StepKey
 from heron.costs.client_step import ExampleShape, local_step
 from heron.costs.plan import BuildSplit
-from heron.costs.settings import FederationSettings
 from heron.metering import measure_flops
 from heron.server.main_server import MainServer
 from heron.server.setup import ServerSetup
 from heron.tensors import as_tensor
 from heron.wire import CutGradient, ProbeData, SmashedData
+from heron.wire.groups import Server, Settings
 
 _PLACE = (0, 0, 0)
 
@@ -41,7 +41,7 @@ class StepFlops:
 
 
 def step_flops(
-    build: BuildSplit, algorithm: Algorithm, settings: FederationSettings, example: ExampleShape, criterion: Criterion
+    build: BuildSplit, algorithm: Algorithm, settings: Settings, example: ExampleShape, criterion: Criterion
 ) -> StepFlops:
     """Count the operations of a step on both sides of the cut.
 
@@ -61,12 +61,12 @@ def step_flops(
             split = build()
         client = local_step(split, algorithm, settings, example, criterion)
         # Update rules are elementwise, and elementwise work is not counted, so any rule will do.
-        setup = ServerSetup(split, criterion, "sgd", 0.0, settings.seed)
+        setup = ServerSetup(split, criterion, settings.seed, Server(optimizer="sgd"))
         server = algorithm.make_main_server(setup)
         step = client.learner.step(client.batch, StepKey(settings.seed, *_PLACE))
         counted = _count(step, server, algorithm, as_tensor(client.batch.labels))
     # Uploads that are trained on again cost the same as new ones.
-    return replace(counted, server=tuple(flops * (1 + settings.reuse) for flops in counted.server))
+    return replace(counted, server=tuple(flops * (1 + settings.server.reuse) for flops in counted.server))
 
 
 def _count(step: StepGenerator, server: MainServer, algorithm: Algorithm, labels: Tensor) -> StepFlops:

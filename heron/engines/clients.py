@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from heron.client.attendance import Attendance, attendance
 from heron.client.local_plan import BEGINNING, ClientData, Progress
 from heron.client.opening import Opener
 from heron.client.round import BeforeStep, client_round
@@ -52,6 +53,11 @@ class Clients:
         """A client's examples."""
         return ClientData(self.dataset, self.partition[client_id])
 
+    def fate(self, round_index: int, client_id: int, num_steps: int) -> Attendance:
+        """Draw how far a client attends a round of `num_steps` local steps."""
+        settings = self.resident.settings
+        return attendance(settings.clients, settings.seed, round_index, client_id, num_steps)
+
     def attend(
         self,
         broadcast: Broadcast,
@@ -61,7 +67,7 @@ class Clients:
         before_step: BeforeStep = lambda _: None,
         learner: ClientLearner | None = None,
     ) -> ClientConversation:
-        """Run the round of the client that a broadcast names, as far as it attends (`Reliability`).
+        """Run the round of the client that a broadcast names, as far as it attends.
 
         Yields its uploads in order, then its reply unless it drops out; in coupled rounds an upload is answered. No
         variable here holds smashed data across a `yield`.
@@ -77,15 +83,14 @@ class Clients:
         client_id, plan = broadcast.client_id, self.resident.local_plan()
         data = self.data(client_id)
         num_steps = num_local_steps(len(data.indices), plan.batch_size, plan.local_steps)
-        reliability = self.resident.settings.reliability
-        attendance = reliability.attendance(plan.run_seed, broadcast.round_index, client_id, num_steps)
+        fate = self.fate(broadcast.round_index, client_id, num_steps)
         steps = client_round(
             learner or self.resident.learner,
             broadcast,
             state,
             data,
             plan,
-            attendance.max_steps,
+            fate.max_steps,
             opener,
             progress,
             before_step,
@@ -100,6 +105,6 @@ class Clients:
                 return Attended(stop.value, num_examples)
             if isinstance(parcel[0], Reply):
                 num_examples = num_batched(len(data.indices), plan.batch_size, parcel[0].num_steps)
-                if not attendance.replies:
+                if not fate.replies:
                     return Attended({}, num_examples)
             answer = yield parcel.pop()

@@ -18,7 +18,6 @@ from heron.algorithms import Algorithm
 from heron.client.local import Criterion
 from heron.client.states import ClientStates
 from heron.costs.network import LinkModel
-from heron.costs.settings import FederationSettings
 from heron.costs.trace import RoundTrace, TracedLearner
 from heron.data import fetch
 from heron.engines.clients import Clients, Examples
@@ -28,6 +27,7 @@ from heron.engines.servers import Servers, check_participants
 from heron.split import SplitModel
 from heron.tensors import as_tensor
 from heron.wire import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Listener, Message, Upload
+from heron.wire.groups import Settings
 
 
 class Federation:
@@ -62,11 +62,11 @@ class Federation:
         algorithm: Algorithm,
         dataset: Examples,
         partition: Sequence[np.ndarray],
-        settings: FederationSettings,
+        settings: Settings,
         criterion: Criterion = cross_entropy,
         link: LinkModel | None = None,
     ) -> None:
-        check_participants(settings.clients_per_round, len(partition))
+        check_participants(settings.clients.per_round, len(partition))
         example = fetch(dataset, partition[0][:2], torch.device(settings.device))
         resident = Resident(split, algorithm, settings, criterion, as_tensor(example.inputs))
         self.clients = Clients(resident, dataset, partition)
@@ -125,7 +125,7 @@ class Federation:
         assert isinstance(received, Broadcast)  # the channel keeps a message's type
         client = self._attend(received)
         del received  # the client alone keeps it, and may free it
-        if self.settings.bundle:
+        if self.settings.link.bundle:
             yield from map(self._noted, self._channel.collect(client))
             return
         answer: Answer | None = None
@@ -188,7 +188,7 @@ class Federation:
         return Channel(
             self.ledger,
             wire=self.settings.wire,
-            bundle=self.settings.bundle,
+            bundle=self.settings.link.bundle,
             watch=watch,
             listeners=self.listeners,
         )

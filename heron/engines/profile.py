@@ -20,7 +20,7 @@ def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
     federation.load_global_model()
     settings = federation.settings
     # A smaller batch is extended to a full one, since costs depend on shapes, not on values.
-    chosen = np.resize(federation.partition[0], settings.batch_size)
+    chosen = np.resize(federation.partition[0], settings.client.batch_size)
     batch = fetch(federation.dataset, chosen, torch.device(settings.device))
     step = ClientStep(federation.algorithm, federation.local, federation.learner, batch, settings)
     return measured_cost(step, repeats)

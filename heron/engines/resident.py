@@ -7,10 +7,11 @@ from heron.algorithms import Algorithm
 from heron.client.local import Criterion, LocalNetwork
 from heron.client.local_plan import LocalPlan
 from heron.client.opening import Opener, TensorStore
-from heron.costs.settings import FederationSettings
 from heron.engines.refusals import check_optimizer, check_settings
 from heron.errors import ConfigError
 from heron.split import SplitModel, check_disjoint, check_trainable
+from heron.wire.groups import Settings
+from heron.wire.learning import learning_of
 from heron.wire.update_codec import UpdateCodec
 from heron.wire.walks import Replayer
 
@@ -37,7 +38,7 @@ class Resident:
         self,
         split: SplitModel,
         algorithm: Algorithm,
-        settings: FederationSettings,
+        settings: Settings,
         criterion: Criterion,
         inputs: Tensor,
     ) -> None:
@@ -50,10 +51,10 @@ class Resident:
             self.split,
             criterion,
             head=algorithm.head,
-            micro_batch=settings.micro_batch,
-            checkpointing=settings.checkpointing,
+            micro_batch=settings.client.micro_batch or None,
+            checkpointing=settings.client.checkpointing,
         )
-        self.client_settings = algorithm.client_settings(settings.client)
+        self.client_settings = algorithm.client_settings(learning_of(settings))
         self.learner = algorithm.make_client(self.local, self.client_settings)
         self._check_update()
         self.update_codec = self._make_update_codec()
@@ -81,14 +82,14 @@ class Resident:
     def local_plan(self) -> LocalPlan:
         """Plan of every client's round."""
         settings = self.settings
-        period = {"periodic": settings.upload_period, "every_step": 1, "never": None}[self.algorithm.uploads]
+        period = {"periodic": settings.client.upload_period, "every_step": 1, "never": None}[self.algorithm.uploads]
         return LocalPlan(
             settings.seed,
-            settings.batch_size,
-            settings.local_steps,
+            settings.client.batch_size,
+            settings.client.local_steps or None,
             period,
             torch.device(settings.device),
-            settings.codec,
+            settings.smashed,
             self.update_codec,
         )
 
@@ -117,11 +118,11 @@ class Resident:
         check_trainable(
             self.split,
             inputs,
-            micro_batch=self.settings.micro_batch,
+            micro_batch=self.settings.client.micro_batch or None,
             needs_auxiliary=self.algorithm.head == "auxiliary",
             holds_server=self.algorithm.head == "server",
         )
-        if self.algorithm.downlink_only == "auxiliary" or self.settings.refresh_auxiliary:
+        if self.algorithm.downlink_only == "auxiliary" or self.settings.server.refresh_auxiliary:
             assert self.split.auxiliary is not None  # checked before
             # The server changes theta_a, so a tensor of the client's in it would differ between the two.
             check_disjoint(

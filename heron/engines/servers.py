@@ -10,11 +10,11 @@ from heron.engines.resident import Resident
 from heron.engines.round_result import RoundResult
 from heron.errors import ConfigError
 from heron.seeds import derive_seed
-from heron.server.aggregation import Aggregation
 from heron.server.fed_servers import make_fed_server
 from heron.server.setup import FedServerSetup, ServerSetup
 from heron.split import SplitModel
 from heron.wire import Ledger, Link
+from heron.wire.groups import Averaging
 from heron.wire.packing import pack, unpack
 
 _LEAST_ROBUST = 3
@@ -44,39 +44,28 @@ class Servers:
         self.ledger = Ledger()
         self.next_round = 0
         self.client_examples = 0
-        check_participants(settings.clients_per_round, num_clients)
-        check_robust(settings.aggregation, settings.clients_per_round or num_clients)
+        check_participants(settings.clients.per_round, num_clients)
+        check_robust(settings.fed_server, settings.clients.per_round or num_clients)
         self.fed_server = make_fed_server(
             FedServerSetup(
-                resident.learner.model(),
-                resident.downlink_only(),
-                settings.weighting,
-                settings.seed,
-                resident.client_settings,
-                settings.fed_optimizer,
-                resident.local.buffers(),
-                resident.learner.replayed(),
-                resident.update_codec,
-                settings.aggregation,
+                model=resident.learner.model(),
+                downlink_only=resident.downlink_only(),
+                run_seed=settings.seed,
+                weighting=settings.clients.weighting,
+                averaging=settings.fed_server,
+                client=resident.client_settings,
+                buffers=resident.local.buffers(),
+                replayed=resident.learner.replayed(),
+                codec=resident.update_codec,
             )
         )
         self.main_server = algorithm.make_main_server(
-            ServerSetup(
-                resident.split,
-                resident.criterion,
-                settings.server_optimizer,
-                settings.server_learning_rate,
-                settings.seed,
-                settings.alignment,
-                settings.refresh_auxiliary,
-                settings.reuse,
-                settings.buffer_size,
-            )
+            ServerSetup(resident.split, resident.criterion, settings.seed, settings.server)
         )
 
     def participants(self, round_index: int) -> list[int]:
         """The clients of a round, ascending: drawn without replacement from (seed, round)."""
-        chosen = self.resident.settings.clients_per_round or self.num_clients
+        chosen = self.resident.settings.clients.per_round or self.num_clients
         generator = np.random.default_rng(derive_seed("participants", self.resident.settings.seed, round_index))
         return sorted(int(client_id) for client_id in generator.choice(self.num_clients, size=chosen, replace=False))
 
@@ -146,24 +135,29 @@ class Servers:
         self.fed_server.load_state(groups)
 
 
-def check_robust(aggregation: Aggregation, num_participants: int) -> None:
+def check_robust(averaging: Averaging, num_participants: int) -> None:
     """Refuse a median or trimmed mean of too few replies for any to be left out.
 
     Raises:
         ConfigError: with the number.
     """
-    if aggregation.method != "mean" and num_participants < _LEAST_ROBUST:
+    if averaging.aggregation != "mean" and num_participants < _LEAST_ROBUST:
         raise ConfigError(
-            f"expected at least {_LEAST_ROBUST} clients in a round with fed_server.aggregation={aggregation.method}, "
-            f"found {num_participants}; raise clients.per_round or clients.total, or use mean and fed_server.max_norm"
+            f"expected at least {_LEAST_ROBUST} clients in a round with fed_server.aggregation="
+            f"{averaging.aggregation}, found {num_participants}; raise clients.per_round or clients.total, or use mean "
+            f"and fed_server.max_norm"
         )
 
 
-def check_participants(chosen: int | None, num_clients: int) -> None:
+def check_participants(chosen: int, num_clients: int) -> None:
     """Refuse a round of more clients than there are.
+
+    Args:
+        chosen: participants of a round; 0 for all.
+        num_clients: number of clients, N.
 
     Raises:
         ConfigError: with both numbers.
     """
-    if chosen is not None and not 1 <= chosen <= num_clients:
+    if chosen > num_clients:
         raise ConfigError(f"expected clients.per_round from 1 to clients.total = {num_clients}, found {chosen}")

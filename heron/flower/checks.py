@@ -81,10 +81,10 @@ class RoundCheck:
                 raise RefusedError("malformed", "expected the end of a round without examples, found another")
             return
         if self._reply is None:
-            if not settings.reliability.dropout:
+            if not settings.clients.dropout:
                 raise RefusedError("malformed", "expected a reply at the end of the round, found none")
             return
-        num_examples = num_batched(self._reply.num_examples, settings.batch_size, self._reply.num_steps)
+        num_examples = num_batched(self._reply.num_examples, settings.client.batch_size, self._reply.num_steps)
         if not facts.finished or facts.num_examples != num_examples:
             raise RefusedError("malformed", f"expected the end of a round of {num_examples} examples, found another")
 
@@ -101,14 +101,14 @@ class RoundCheck:
         if step is None or found != (step, probe):
             raise RefusedError("malformed", f"expected the upload of step and probe {(step, probe)}, found {found}")
         settings = self._servers.resident.settings
-        if isinstance(upload, PackedData) != settings.codec.packs:
+        if isinstance(upload, PackedData) != settings.smashed.packs:
             raise RefusedError(
-                "malformed", f"expected smashed data written as {settings.codec}, found {type(upload).__name__}"
+                "malformed", f"expected smashed data written as {settings.smashed}, found {type(upload).__name__}"
             )
         if isinstance(upload, PackedData):
-            self._expected.check_packed(upload, settings.codec, settings.batch_size)
+            self._expected.check_packed(upload, settings.smashed, settings.client.batch_size)
         else:
-            self._expected.check(upload.smashed, upload.labels, settings.batch_size)
+            self._expected.check(upload.smashed, upload.labels, settings.client.batch_size)
         self._num_uploads += 1
 
     def _take_reply(self, reply: Reply) -> None:
@@ -117,7 +117,7 @@ class RoundCheck:
         if reply.num_examples < 1 or reply.num_steps < 1:
             raise RefusedError("malformed", "expected at least one example and step, found none")
         num_steps = num_local_steps(reply.num_examples, plan.batch_size, plan.local_steps)
-        is_short = reply.num_steps < num_steps and resident.settings.reliability.stragglers > 0
+        is_short = reply.num_steps < num_steps and resident.settings.clients.stragglers > 0
         if reply.num_steps != num_steps and not is_short:
             raise RefusedError("malformed", f"expected {num_steps} local steps, found {reply.num_steps}")
         period = plan.upload_period
@@ -146,7 +146,7 @@ class RoundCheck:
     def _per_step(self) -> int:
         """Number of uploads in a step that uploads: one per probe if the server evaluates probes, else one."""
         resident = self._servers.resident
-        estimator = resident.settings.client.estimator
+        estimator = resident.client_settings.estimator
         if resident.algorithm.answers != "loss" or estimator is None:
             return 1
         return 1 + estimator.num_probe_forwards

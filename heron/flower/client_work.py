@@ -29,7 +29,7 @@ class ClientWork:
     def __init__(self, clients: Clients, store: ClientStore) -> None:
         self._clients = clients
         self._store = store
-        self._bundle = clients.resident.settings.bundle
+        self._bundle = clients.resident.settings.link.bundle
 
     def reply(self, request: RoundRequest) -> Parcel | Refusal:
         """Do the work of a request, up to the first piece of the reply.

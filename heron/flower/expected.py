@@ -11,7 +11,8 @@ from heron.engines.resident import Resident
 from heron.errors import MessageError
 from heron.flower.faults import RefusedError
 from heron.tensors import as_tensor
-from heron.wire import MAX_ELEMENTS, PackedData, SmashedCodec, unpack_upload
+from heron.wire import MAX_ELEMENTS, PackedData, unpack_upload
+from heron.wire.groups import Smashed
 from heron.zo import preserved_buffers
 
 
@@ -71,7 +72,7 @@ class Expected:
         elif not bool(torch.isfinite(labels).all()):
             raise RefusedError("not_finite", "expected finite labels, found NaN or infinity")
 
-    def check_packed(self, upload: PackedData, codec: SmashedCodec, batch_size: int) -> None:
+    def check_packed(self, upload: PackedData, codec: Smashed, batch_size: int) -> None:
         """Check a packed upload; no more values are unpacked than belong to its labels.
 
         Args:

@@ -81,7 +81,7 @@ class Gatherer:
         """
         may_ask = client_id in self._may_ask
         check = RoundCheck(self._servers, self._expected, self._servers.next_round, client_id, may_ask=may_ask)
-        bundle = self._servers.resident.settings.bundle
+        bundle = self._servers.resident.settings.link.bundle
         sizes = [encoded_sizes(message) for message in read_checked(delivery.path, check, bundle=bundle)]
         check.end(delivery.facts)
         for each in counted(sizes, delivery.facts.num_bytes, bundle=bundle):

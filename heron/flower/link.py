@@ -46,7 +46,7 @@ class Requests:
 
     def carrying(self, message: Broadcast | Answer, step: int) -> RoundRequest:
         """Make the request that carries a broadcast or the answer to an upload."""
-        content, sizes = write_single(message, bundle=self._servers.resident.settings.bundle)
+        content, sizes = write_single(message, bundle=self._servers.resident.settings.link.bundle)
         self._servers.ledger.record("downlink", sizes)
         return RoundRequest(
             config=self._config,
@@ -84,7 +84,7 @@ class SpooledLink:
         """
         client_id, main_server = broadcast.client_id, self._servers.main_server
         undo = main_server.save_point()
-        path, bundle = self._deliveries[client_id].path, self._servers.resident.settings.bundle
+        path, bundle = self._deliveries[client_id].path, self._servers.resident.settings.link.bundle
         messages = read_stream(path, bundle=bundle)
         while True:
             parcel = [next(messages, None)]

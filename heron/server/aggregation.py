@@ -10,15 +10,15 @@ Backdoor Federated Learning?", Sun, Kairouz, Suresh, McMahan, 2019 (arXiv 1911.0
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from heron.errors import ConfigError
 from heron.wire.averaging import RunningMean
+from heron.wire.groups import AggregationMethod
 
-AggregationMethod = Literal["mean", "median", "trimmed_mean"]
 _SLACK = 1e-9  # makes 0.07 of 100 replies 7, despite floating point
 _COLUMNS = 1 << 20  # number of coordinates that are sorted at a time
 

@@ -40,7 +40,7 @@ class AligningServer(MainServer):
         super().__init__(setup)
         assert setup.split.auxiliary is not None  # checked before training
         self._auxiliary = setup.split.auxiliary
-        self._alignment = setup.alignment
+        self._settings = setup.settings
         self._seed = setup.run_seed
         self._stored: deque[SmashedData] = deque(maxlen=_MAX_STORED)
 
@@ -65,7 +65,7 @@ class AligningServer(MainServer):
         """Every `period` rounds, replace theta_a by one that imitates the server's gradients on stored smashed data."""
         stored = list(self._stored)
         self._stored.clear()
-        if not stored or (round_index + 1) % self._alignment.period:
+        if not stored or (round_index + 1) % self._settings.alignment_period:
             return
         names = {f"{_PREFIX}{name}" for name, _ in self._auxiliary.named_parameters()}
         theta_a = {name: tensor for name, tensor in fed_server.global_model().items() if name in names}
@@ -87,7 +87,7 @@ class AligningServer(MainServer):
         own_names = {name.removeprefix(_PREFIX): tensor for name, tensor in theta.items()}
         head = functools.partial(functional_call, self._auxiliary, own_names)
         descent = Descent(theta, "adam")
-        for _ in range(self._alignment.steps):
+        for _ in range(self._settings.alignment_steps):
             for (smashed, labels), target in pairs:
                 # The gradient of fused attention is not differentiable; that of its separate operations is.
                 with sdpa_kernel(SDPBackend.MATH):
@@ -97,7 +97,7 @@ class AligningServer(MainServer):
                 gradients = torch.autograd.grad(distance, list(theta.values()), allow_unused=True)
                 for tensor, found in zip(theta.values(), gradients, strict=True):
                     tensor.grad = found
-                descent.step(self._alignment.learning_rate)
+                descent.step(self._settings.alignment_learning_rate)
         return {name: tensor.detach() for name, tensor in theta.items()}
 
     def _labelled(self, upload: SmashedData) -> tuple[Tensor, Tensor]:
@@ -113,4 +113,4 @@ class AligningServer(MainServer):
 
 def refreshing_server(setup: ServerSetup) -> MainServer:
     """The Main Server of an algorithm whose clients train theta_a: it refreshes theta_a if the setup asks for it."""
-    return AligningServer(setup) if setup.refresh_auxiliary else MainServer(setup)
+    return AligningServer(setup) if setup.settings.refresh_auxiliary else MainServer(setup)

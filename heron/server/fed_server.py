@@ -4,9 +4,8 @@ In this file the mean is the result of `Aggregation`: the weighted mean of the r
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Literal
 
 from torch import Tensor
 
@@ -14,48 +13,32 @@ from heron.errors import MessageError, TrainingError
 from heron.server.aggregation import Aggregation
 from heron.server.fed_adam import FedAdam
 from heron.server.finite import LARGEST, LARGEST_FP16, is_within, require_finite
+from heron.server.setup import FedServerSetup
 from heron.wire import Broadcast, ModelBroadcast, Reply
-from heron.wire.update_codec import UpdateCodec
-
-Weighting = Literal["equal", "examples"]
-"""Weights of replies in a mean: equal (HERON-SFL), or the number of examples (FedAvg)."""
+from heron.wire.groups import Averaging
 
 
 class FedServer:
     """Server of the tensors that clients train (and their buffers): it broadcasts them and averages the replies.
 
     Args:
-        model: initial tensors by name; copied.
-        downlink_only: tensors that clients receive but do not send back; copied.
-        weighting: weights of the replies.
-        optimizer: rule that makes the next model from the mean; None takes the mean itself.
-        buffers: names in `model` that are averaged regardless of the optimizer: statistics and counters.
-        codec: encoding of tensors that travel; None for none.
-        aggregation: kind of mean, and bounds on a single reply.
+        setup: the model that clients train, copied, and the way from their replies to the next one.
 
     Attributes:
         moments: state of the optimizer by name; empty before its first step.
         num_bounded: number of replies of the latest round that exceeded a bound.
     """
 
-    def __init__(
-        self,
-        model: Mapping[str, Tensor],
-        downlink_only: Mapping[str, Tensor] | None = None,
-        weighting: Weighting = "equal",
-        optimizer: FedAdam | None = None,
-        buffers: Collection[str] = (),
-        codec: UpdateCodec | None = None,
-        aggregation: Aggregation | None = None,
-    ) -> None:
-        self.model = {name: tensor.detach().clone() for name, tensor in model.items()}
-        self.downlink_only = {name: tensor.detach().clone() for name, tensor in (downlink_only or {}).items()}
+    def __init__(self, setup: FedServerSetup) -> None:
+        averaging = setup.averaging
+        self.model = {name: tensor.detach().clone() for name, tensor in setup.model.items()}
+        self.downlink_only = {name: tensor.detach().clone() for name, tensor in setup.downlink_only.items()}
         self.moments: dict[str, Tensor] = {}
-        self._weighting = weighting
-        self._optimizer = optimizer
-        self._buffers = frozenset(buffers)
-        self._codec = codec
-        self.aggregation = aggregation or Aggregation()
+        self._weighting = setup.weighting
+        self.optimizer = _fed_adam(averaging) if averaging.optimizer == "adam" else None
+        self._buffers = frozenset(setup.buffers)
+        self._codec = setup.codec
+        self.aggregation = Aggregation(averaging.aggregation, averaging.trim, averaging.max_norm, averaging.max_scalar)
         self.num_bounded = 0
         self._mean = self.aggregation.aggregator()
         self._losses: list[float] = []
@@ -122,9 +105,9 @@ class FedServer:
             TrainingError: if the model would no longer be finite; the model is then unchanged.
         """
         mean, moments = self._mean.take(), self.moments
-        if mean and self._optimizer is not None:
+        if mean and self.optimizer is not None:
             trained = {name: tensor for name, tensor in mean.items() if name not in self._buffers}
-            stepped, moments = self._optimizer.step(self.model, trained, moments)
+            stepped, moments = self.optimizer.step(self.model, trained, moments)
             mean |= stepped
         require_finite(mean | moments)
         self.model |= mean
@@ -176,6 +159,10 @@ class FedServer:
                 f"check its data"
             )
         return reply
+
+
+def _fed_adam(averaging: Averaging) -> FedAdam:
+    return FedAdam(averaging.learning_rate, averaging.beta1, averaging.beta2, averaging.epsilon)
 
 
 def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -15,35 +15,27 @@ def make_fed_server(setup: FedServerSetup) -> FedServer:
     _check_aggregation(setup)
     if setup.replayed:
         return ScalarFedServer(setup)
-    return FedServer(
-        setup.model,
-        setup.downlink_only,
-        setup.weighting,
-        optimizer=setup.optimizer,
-        buffers=setup.buffers,
-        codec=setup.codec,
-        aggregation=setup.aggregation,
-    )
+    return FedServer(setup)
 
 
 def _check_aggregation(setup: FedServerSetup) -> None:
-    aggregation = setup.aggregation
-    if setup.weighting != "equal" and (aggregation.max_norm or aggregation.max_scalar):
+    averaging = setup.averaging
+    if setup.weighting != "equal" and (averaging.max_norm or averaging.max_scalar):
         raise ConfigError(
             f"expected clients.weighting=equal with fed_server.max_norm or max_scalar, found {setup.weighting}: a "
             f"client could claim a higher weight; set it, or set no bound"
         )
     if not setup.replayed:
-        if aggregation.max_scalar:
+        if averaging.max_scalar:
             raise ConfigError(
-                f"expected fed_server.max_scalar=0 if replies contain no scalars, found {aggregation.max_scalar}; set "
+                f"expected fed_server.max_scalar=0 where replies hold no scalars, found {averaging.max_scalar}; set "
                 f"fed_server.max_norm, or update=scalars"
             )
         return
     rest = setup.model.keys() - set(setup.replayed)
     for key, is_set, tensors in (
-        (f"aggregation={aggregation.method}", aggregation.method != "mean", rest),
-        (f"max_norm={aggregation.max_norm}", aggregation.max_norm > 0, rest - set(setup.buffers)),
+        (f"aggregation={averaging.aggregation}", averaging.aggregation != "mean", rest),
+        (f"max_norm={averaging.max_norm}", averaging.max_norm > 0, rest - set(setup.buffers)),
     ):
         if is_set and not tensors:
             raise ConfigError(

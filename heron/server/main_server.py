@@ -31,12 +31,12 @@ class MainServer:
         self.module = setup.split.server
         self.criterion = setup.criterion
         trainable = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
-        self._descent = Descent(trainable, setup.optimizer)
-        self._learning_rate = setup.learning_rate
+        self._descent = Descent(trainable, setup.settings.optimizer)
+        self._learning_rate = setup.settings.learning_rate
         self._run_seed = setup.run_seed
         self._stochastic = is_stochastic(self.module)
-        self._reuse = setup.reuse
-        self._buffer = UploadBuffer(setup.buffer_size)
+        self._reuse = setup.settings.reuse
+        self._buffer = UploadBuffer(setup.settings.buffer_size)
         self._losses: list[Tensor] = []
 
     def receive(self, upload: Upload) -> None:

@@ -8,6 +8,7 @@ their sum is replayed once (`heron.wire.walks`). Tensors that are not replayed f
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -37,20 +38,13 @@ class ScalarFedServer(FedServer):
     """
 
     def __init__(self, setup: FedServerSetup) -> None:
-        if setup.optimizer is not None:
+        if setup.averaging.optimizer != "average":
             raise ConfigError(
                 "expected fed_server.optimizer=average if clients send scalars, whose mean other clients replay; "
                 "found another one"
             )
         rest = {name: tensor for name, tensor in setup.model.items() if name not in setup.replayed}
-        super().__init__(
-            rest,
-            setup.downlink_only,
-            setup.weighting,
-            buffers=setup.buffers,
-            codec=setup.codec,
-            aggregation=setup.aggregation,
-        )
+        super().__init__(replace(setup, model=rest))
         self.theta = {name: setup.model[name].detach().clone() for name in setup.replayed}
         self._replayer = Replayer(setup.run_seed, setup.client)
         self._seed_groups = setup.client.seed_groups

@@ -1,5 +1,6 @@
 """Tensors without values: those of torch's `FakeTensorMode` have a shape, a dtype and a storage size, no memory."""
 
+import copy
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -40,6 +41,19 @@ def build_in_any_mode(build: Callable[[], _ModuleT]) -> _ModuleT:
             fakes.setdefault(tensor, _fake_like(tensor))
             setattr(child, name, fakes[tensor])
     return module
+
+
+def fake_copy(module: _ModuleT) -> _ModuleT:
+    """Copy a module without its values; to be called under a `FakeTensorMode`.
+
+    Args:
+        module: any module; stays as it is.
+
+    Returns:
+        The copy, its tensors on the default device; shared tensors remain shared.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    return copy.deepcopy(module, {id(tensor): _fake_like(tensor) for tensor in tensors})
 
 
 def _fake_like(tensor: Tensor) -> Tensor:

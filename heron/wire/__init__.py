@@ -24,7 +24,7 @@ from heron.wire.messages import (
 )
 from heron.wire.payload import CODECS, MAX_ELEMENTS, Codec
 from heron.wire.quantiser import pack_tensor, packed_bytes, unpack_tensor
-from heron.wire.smashed import SmashedCodec, pack_upload, smashed_bytes, unpack_upload
+from heron.wire.smashed import pack_upload, smashed_bytes, unpack_upload
 
 __all__ = [
     "CODECS",
@@ -51,7 +51,6 @@ __all__ = [
     "Reply",
     "ScalarBroadcast",
     "ScalarReply",
-    "SmashedCodec",
     "SmashedData",
     "SnapshotRequest",
     "Upload",

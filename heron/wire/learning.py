@@ -4,11 +4,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from heron.wire.groups import Settings, Update
 from heron.zo import Estimator, KernelName
 from heron.zo.rules import OptimizerName
-
-Update = Literal["dense", "scalars"]
-"""How what a client learned by zeroth order travels: as tensors, or as its projected gradients."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +45,21 @@ class ClientSettings:
         if self.decay_rounds is None:
             return self.learning_rate
         return self.learning_rate * (1.0 + math.cos(math.pi * round_index / self.decay_rounds)) / 2.0
+
+
+def learning_of(settings: Settings) -> ClientSettings:
+    """Hyperparameters of the clients of a run; zeros become None."""
+    client, probes = settings.client, settings.estimator
+    return ClientSettings(
+        optimizer=client.optimizer,
+        learning_rate=client.learning_rate,
+        keep_state=client.keep_state,
+        estimator=Estimator(probes.mu, probes.probes, probes.distribution, probes.scheme) if probes.probes else None,
+        exact=client.exact,
+        exact_learning_rate=client.exact_learning_rate or None,
+        decay_rounds=settings.rounds if client.schedule == "cosine" else None,
+        update=settings.update,
+        seed_groups=settings.seed_groups,
+        digest_period=settings.digest_period,
+        kernel=client.kernel,
+    )

@@ -6,44 +6,21 @@ messages by reference and over a wire compute the same.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from heron.errors import MessageError
+from heron.wire.groups import Smashed
 from heron.wire.messages import PackedData, SmashedData
-from heron.wire.payload import COMPRESSED, MAX_ELEMENTS, Codec
+from heron.wire.payload import MAX_ELEMENTS
 from heron.wire.quantiser import pack_tensor, packed_bytes, unpack_tensor
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 """From narrow to wide, the one for class labels first."""
 
 
-@dataclass(frozen=True)
-class SmashedCodec:
-    """How clients write smashed data.
-
-    Attributes:
-        codec: a value in 32, 16, 8, 4 or 2 bits.
-        zstd: whether to compress that where it pays, tensor by tensor.
-    """
-
-    codec: Codec = "fp32"
-    zstd: bool = False
-
-    @property
-    def packs(self) -> bool:
-        """Whether uploads are anything else than smashed data as they are."""
-        return self.codec != "fp32" or self.zstd
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What the codes of a packed upload may be called."""
-        return (self.codec, self.codec + COMPRESSED) if self.zstd else (self.codec,)
-
-
-def pack_upload(upload: SmashedData, codec: SmashedCodec, seed: int) -> PackedData:
+def pack_upload(upload: SmashedData, codec: Smashed, seed: int) -> PackedData:
     """Write an upload in few bytes.
 
     Args:
@@ -95,7 +72,7 @@ def narrow(labels: Tensor) -> Tensor:
     return labels.to(next(dtype for dtype in _INTEGERS if limits[dtype].min <= low and high <= limits[dtype].max))
 
 
-def smashed_bytes(shape: Sequence[int], dtype: torch.dtype, codec: SmashedCodec) -> int:
+def smashed_bytes(shape: Sequence[int], dtype: torch.dtype, codec: Smashed) -> int:
     """Bytes of smashed data in an upload, compression left aside because it depends on the values.
 
     Args:

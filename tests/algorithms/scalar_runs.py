@@ -1,7 +1,7 @@
 """Federations whose clients send scalars, their dense twins, and what passes between their parties."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.client.attendance import Attendance, Reliability
-from heron.costs.settings import FederationSettings
+from heron.client.attendance import Attendance
 from heron.data import Splits
 from heron.engines.in_process import Federation
 from heron.runs.run_directory import RunDirectory
 from heron.runs.run_loop import Run
 from heron.split import SplitModel
 from heron.wire import Message, ModelBroadcast, ScalarBroadcast, ScalarReply, SnapshotRequest
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client, Server, Settings
 from tests.conformance.test_algorithms import CLASSES, examples, partition
+from tests.settings import changed
 
 
 def deep_split(width: int = 16) -> SplitModel:
@@ -30,39 +30,34 @@ def deep_split(width: int = 16) -> SplitModel:
     return SplitModel(client, nn.Sequential(nn.Flatten(), nn.Linear(48, CLASSES)), head)
 
 
-@dataclass(frozen=True)
-class Scripted(Reliability):
-    """Fates by (round, client); the others attend."""
-
-    script: Mapping[tuple[int, int], Attendance] = field(default_factory=dict)
-
-    def attendance(self, seed: int, round_index: int, client_id: int, num_steps: int) -> Attendance:
-        return self.script.get((round_index, client_id), Attendance())
-
-
 GONE = Attendance(0, replies=False)
 """It drops out once it has received the broadcast."""
 
 
-def clients(**changes: Any) -> ClientSettings:
-    return replace(ClientSettings("sgd", 0.05, keep_state=False, update="scalars", digest_period=1), **changes)
+def clients(**changes: Any) -> Settings:
+    client = Client(batch_size=8, optimizer="sgd", learning_rate=0.05, keep_state=False)
+    settings = Settings(seed=3, update="scalars", digest_period=1, client=client, server=Server(learning_rate=1e-2))
+    return changed(settings, **changes)
 
 
 def federation(
-    client: ClientSettings,
+    settings: Settings,
     *,
     algorithm: str = "heron",
     split: Callable[[], SplitModel] = deep_split,
     schedule: list[list[int]] | None = None,
+    script: Mapping[tuple[int, int], Attendance] | None = None,
     dtype: torch.dtype = torch.float32,
     **changes: Any,
 ) -> Federation:
-    """`schedule`: who takes part in each round; everybody by default."""
-    values = {"seed": 3, "batch_size": 8, "client": client, "server_learning_rate": 1e-2}
+    """`schedule`: who takes part in each round, everybody by default; `script`: fates by (round, client)."""
     inputs, labels = examples().tensors
     dataset = TensorDataset(inputs.to(dtype), labels)
-    settings = FederationSettings(**values | changes)
+    settings = changed(settings, **changes)
     parties = Federation(split().to(dtype), ALGORITHMS[algorithm], dataset, partition(), settings)
+    if script is not None:
+        fates = dict(script)
+        parties.clients.fate = lambda *place: fates.get(place[:2], Attendance())  # type: ignore[method-assign]
     if schedule is not None:
         parties.participants = lambda round_index: schedule[round_index]  # type: ignore[method-assign]
     return parties
@@ -74,8 +69,8 @@ def run(parties: Federation, rounds: int, directory: RunDirectory | None = None)
     return Run(parties, splits, rounds=rounds, directory=directory)
 
 
-def dense(client: ClientSettings) -> ClientSettings:
-    return replace(client, update="dense")
+def dense(settings: Settings) -> Settings:
+    return replace(settings, update="dense")
 
 
 def record(parties: Federation) -> list[Message]:

@@ -9,28 +9,23 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
-from heron.server.setup import Alignment
 from heron.split import SplitModel
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client, Clients, Server, Settings
 from tests.algorithms.test_oracles import BATCH, NUM_CLIENTS, ROUNDS, SEED, assert_same, data, order, small_split
 from tests.reference.baselines import fedavg, fsl_sage, splitfed
 
 WEIGHTINGS = pytest.mark.parametrize("weighting", ["equal", "examples"])
-ALIGNMENT = Alignment(period=2, steps=3, learning_rate=1e-2)
+SERVER = Server("sgd", 0.1, alignment_period=2, alignment_steps=3, alignment_learning_rate=1e-2)
 
 
 def trained(name: str, split: SplitModel, weighting: str, rounds: int = ROUNDS) -> Federation:
     dataset, partition = data()
-    settings = FederationSettings(
+    settings = Settings(
         seed=SEED,
-        batch_size=BATCH,
-        client=ClientSettings("sgd", 0.05, keep_state=False),
-        weighting=weighting,
-        server_optimizer="sgd",
-        server_learning_rate=0.1,
-        alignment=ALIGNMENT,
+        clients=Clients(weighting=weighting),
+        client=Client(batch_size=BATCH, optimizer="sgd", learning_rate=0.05, keep_state=False),
+        server=SERVER,
     )
     federation = Federation(split, ALGORITHMS[name], dataset, partition, settings)
     for _ in range(rounds):
@@ -92,9 +87,9 @@ def test_fsl_sage_equals_the_literal_oracle(rounds: int) -> None:
         rounds=rounds,
         client_rate=0.05,
         server_rate=0.1,
-        period=ALIGNMENT.period,
-        steps=ALIGNMENT.steps,
-        rate=ALIGNMENT.learning_rate,
+        period=SERVER.alignment_period,
+        steps=SERVER.alignment_steps,
+        rate=SERVER.alignment_learning_rate,
     )
     found = trained("fsl_sage", split, "equal", rounds)
     assert_same(parameters(found.split.client), theta_c)
@@ -112,7 +107,7 @@ def test_alignment_brings_the_gradients_together() -> None:
             small_split(),
             ALGORITHMS["fsl_sage"],
             *data(),
-            FederationSettings(batch_size=BATCH, alignment=Alignment(period=period, steps=50)),
+            Settings(client=Client(batch_size=BATCH), server=Server(alignment_period=period, alignment_steps=50)),
         )
         for _ in range(3):
             federation.run_round()
@@ -143,9 +138,8 @@ def test_one_client_is_plain_end_to_end_training(name: str, batchnorm: bool) -> 
     split = SplitModel(nn.Sequential(*copy.deepcopy(uncut)[:3]), nn.Sequential(*copy.deepcopy(uncut)[3:]))
     dataset, _ = data()
     everyone = [np.arange(30)]
-    settings = FederationSettings(
-        seed=SEED, batch_size=BATCH, client=ClientSettings("adam", 1e-2), server_learning_rate=1e-2
-    )
+    client, server = Client(batch_size=BATCH, learning_rate=1e-2), Server(learning_rate=1e-2)
+    settings = Settings(seed=SEED, client=client, server=server)
     federation = Federation(split, ALGORITHMS[name], dataset, everyone, settings)
     adam = torch.optim.Adam(uncut.parameters(), lr=1e-2)
     for round_index in range(3):
@@ -168,7 +162,7 @@ def test_the_largest_step_counter_of_the_copies_is_kept() -> None:
     """Clients with 3, 3 and 3 batches of 4 in a round: the server's Adam has made 3 steps, not 9 and not a mean."""
     dataset, partition = data()
     federation = Federation(
-        small_split(), ALGORITHMS["sflv1"], dataset, partition, FederationSettings(batch_size=BATCH)
+        small_split(), ALGORITHMS["sflv1"], dataset, partition, Settings(client=Client(batch_size=BATCH))
     )
     federation.run_round()
     steps = [value for name, value in federation.main_server.state().items() if name.endswith("/step")]

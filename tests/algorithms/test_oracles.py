@@ -9,13 +9,11 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.data import batch_indices
 from heron.engines.in_process import Federation
 from heron.seeds import derive_seed
 from heron.split import SplitModel, linear_head
-from heron.wire.learning import ClientSettings
-from heron.zo import Estimator
+from heron.wire.groups import Client, Probes, Server, Settings
 from tests.reference.heron_sfl import cse_fsl, heron_sfl
 
 NUM_CLIENTS, ROUNDS, BATCH, SEED = 3, 2, 4, 7
@@ -43,14 +41,13 @@ def order(partition: list[np.ndarray]):
     return of
 
 
-def trained(algorithm: str, split: SplitModel, estimator: Estimator) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def trained(algorithm: str, split: SplitModel, estimator: Probes) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     dataset, partition = data()
-    settings = FederationSettings(
+    settings = Settings(
         seed=SEED,
-        batch_size=BATCH,
-        client=ClientSettings("sgd", 0.05, keep_state=False, estimator=estimator),
-        server_optimizer="sgd",
-        server_learning_rate=0.1,
+        client=Client(batch_size=BATCH, optimizer="sgd", learning_rate=0.05, keep_state=False),
+        estimator=estimator,
+        server=Server("sgd", 0.1),
     )
     federation = Federation(split, ALGORITHMS[algorithm], dataset, partition, settings)
     for _ in range(ROUNDS):
@@ -81,7 +78,7 @@ def test_heron_equals_the_literal_oracle(probes: int) -> None:
         client_rate=0.05,
         server_rate=0.1,
     )
-    found_l, found_s = trained("heron", split, Estimator(mu=1e-2, num_probes=probes))
+    found_l, found_s = trained("heron", split, Probes(mu=1e-2, probes=probes))
     assert_same(found_l, theta_l)
     assert_same(found_s, theta_s)
 
@@ -99,7 +96,7 @@ def test_cse_fsl_equals_plain_autograd() -> None:
         client_rate=0.05,
         server_rate=0.1,
     )
-    found_l, found_s = trained("cse_fsl", split, Estimator())
+    found_l, found_s = trained("cse_fsl", split, Probes())
     assert_same(found_l, theta_l)
     assert_same(found_s, theta_s)
 
@@ -107,6 +104,6 @@ def test_cse_fsl_equals_plain_autograd() -> None:
 def test_frozen_keeps_its_client_and_trains_the_server() -> None:
     split = small_split()
     before = copy.deepcopy(split)
-    trained("frozen", split, Estimator())
+    trained("frozen", split, Probes())
     assert_same(list(split.client.parameters()), list(before.client.parameters()))
     assert not torch.equal(split.server[1].weight, before.server[1].weight)

@@ -11,16 +11,14 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.client.attendance import Reliability
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError, MessageError, TrainingError
 from heron.split import SplitModel
 from heron.wire import LossAnswer, ProbeData, ScalarReply, SmashedData
-from heron.wire.learning import ClientSettings
-from heron.zo import Estimator
+from heron.wire.groups import Client, Probes, Server, Settings
 from tests.algorithms.test_oracles import BATCH, NUM_CLIENTS, ROUNDS, SEED, data, order, small_split
 from tests.reference.relatives import hybrid
+from tests.settings import changed
 
 MU, CLIENT_RATE, SERVER_RATE = 1e-2, 0.05, 0.1
 SHARES = [np.arange(0, 5), np.arange(5, 20), np.arange(20, 30)]  # 2, 4 and 3 local steps
@@ -29,15 +27,13 @@ SHARES = [np.arange(0, 5), np.arange(5, 20), np.arange(20, 30)]  # 2, 4 and 3 lo
 def federation(name: str, split: SplitModel, shares: list[np.ndarray] = SHARES, **changes) -> Federation:
     inputs, labels = data()[0].tensors
     inputs = inputs.to(next(split.client.parameters()).dtype)
-    probes = changes.pop("probes", 2)
-    values = {
-        "seed": SEED,
-        "batch_size": BATCH,
-        "client": ClientSettings("sgd", CLIENT_RATE, keep_state=False, estimator=Estimator(MU, probes)),
-        "server_optimizer": "sgd",
-        "server_learning_rate": SERVER_RATE,
-    }
-    settings = FederationSettings(**values | changes)
+    settings = Settings(
+        seed=SEED,
+        client=Client(batch_size=BATCH, optimizer="sgd", learning_rate=CLIENT_RATE, keep_state=False),
+        estimator=Probes(MU, 2),
+        server=Server("sgd", SERVER_RATE),
+    )
+    settings = changed(settings, **changes)
     return Federation(split, ALGORITHMS[name], TensorDataset(inputs, labels), shares, settings)
 
 
@@ -61,7 +57,7 @@ def test_equals_the_literal_oracle(name: str, dtype: torch.dtype, probes: int, a
     """Clients make 2, 4 and 3 steps: the mean of scalars is the mean of models, missing steps count 0."""
     split = small_split().to(dtype)
     parts = copy.deepcopy((split.client, split.server))
-    parties = federation(name, split, probes=probes, weighting=weighting)
+    parties = federation(name, split, estimator={"probes": probes}, clients={"weighting": weighting})
     theta_c, theta_s = hybrid(
         name,
         *parts,
@@ -85,7 +81,7 @@ def test_equals_the_literal_oracle(name: str, dtype: torch.dtype, probes: int, a
 
 @pytest.mark.parametrize("weighting", ["equal", "examples"])
 def test_with_one_client_the_replay_is_the_client_bit_for_bit(weighting: str) -> None:
-    parties = federation("ho_sfl", small_split(), [np.arange(30)], weighting=weighting, wire=True)
+    parties = federation("ho_sfl", small_split(), [np.arange(30)], clients={"weighting": weighting}, wire=True)
     before = copy.deepcopy(parties.split.client)
     for _ in range(ROUNDS):
         parties.run_round()
@@ -114,7 +110,7 @@ def test_ho_sfl_replies_hold_no_parameter() -> None:
 
 def test_ho_sfl_clients_that_drop_out_do_not_count() -> None:
     """Nobody replies: theta_c stays, bit for bit, and the next round finds no trace of the lost one."""
-    parties = federation("ho_sfl", small_split(), reliability=Reliability(dropout=0.999999))
+    parties = federation("ho_sfl", small_split(), clients={"dropout": 0.999999})
     before = {name: tensor.clone() for name, tensor in parties.fed_server.theta.items()}
     result = parties.run_round()
     assert result.num_replies == 0
@@ -155,13 +151,13 @@ def test_a_model_is_refused_where_scalars_are_expected() -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "momentum"])
 def test_ho_sfl_refuses_another_rule_than_sgd(optimizer: str) -> None:
     with pytest.raises(ConfigError, match=f"ho_sfl: expected client.optimizer of sgd, found {optimizer}"):
-        federation("ho_sfl", small_split(), client=ClientSettings(optimizer))
+        federation("ho_sfl", small_split(), optimizer=optimizer)
 
 
 @pytest.mark.parametrize("name", ["ho_sfl", "hosl"])
 def test_no_probes_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"estimator\.probes of at least 1"):
-        federation(name, small_split(), client=ClientSettings("sgd", estimator=None))
+        federation(name, small_split(), estimator={"probes": 0})
 
 
 def stateful_split() -> SplitModel:
@@ -174,8 +170,7 @@ def stateful_split() -> SplitModel:
 
 @pytest.mark.parametrize(("scheme", "uploads"), [("one_sided", 3), ("central", 5)])
 def test_hosl_uploads_its_probes_and_the_clean_pass_last(scheme: str, uploads: int) -> None:
-    client = ClientSettings("sgd", CLIENT_RATE, estimator=Estimator(MU, 2, scheme=scheme))
-    messages = sent(federation("hosl", stateful_split(), client=client))
+    messages = sent(federation("hosl", stateful_split(), keep_state=True, estimator={"scheme": scheme}))
     seen = [message for message in messages if isinstance(message, ProbeData | SmashedData | LossAnswer)]
     first = [message for message in seen if (message.client_id, message.local_step) == (0, 1)]
     assert [type(message) for message in first] == [ProbeData, LossAnswer] * (uploads - 1) + [SmashedData, LossAnswer]
@@ -206,11 +201,10 @@ def test_the_loss_server_learns_from_the_clean_upload_alone() -> None:
 def test_hosl_descends_the_loss_of_the_whole_network() -> None:
     """With many probes the client's step is the one that backpropagation would take."""
     probes = 256
-    estimator = Estimator(1e-3, probes, scheme="central")
+    estimator = Probes(1e-3, probes, scheme="central")
     split = small_split()
     reference = copy.deepcopy(split)
-    client = ClientSettings("sgd", 1e-3, estimator=estimator)
-    parties = federation("hosl", split, [np.arange(4)], client=client)
+    parties = federation("hosl", split, [np.arange(4)], learning_rate=1e-3, estimator=estimator)
     before = [p.detach().clone() for p in split.client.parameters()]
     inputs, labels = parties.dataset.tensors
     loss = cross_entropy(reference.server(reference.client(inputs[:4])), labels[:4])

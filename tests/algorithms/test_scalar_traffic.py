@@ -12,20 +12,28 @@ from heron.server.scalar_server import ScalarFedServer
 from heron.server.setup import FedServerSetup
 from heron.split import SplitModel, linear_head
 from heron.wire import ModelBroadcast, ScalarBroadcast, ScalarReply, encode, encoded_sizes
-from heron.wire.learning import ClientSettings
-from heron.zo import Estimator
+from heron.wire.groups import Probes
+from heron.wire.learning import learning_of
 from tests.algorithms.scalar_runs import assert_same_bits, clients, dense, federation, record
 from tests.conformance.test_algorithms import CLASSES
+from tests.settings import changed
 
 PROBES, STEPS = 2, 3
 
 
 def server(d: int, weighting: str = "equal", probes: int = PROBES, **changes: Any) -> ScalarFedServer:
     """Theta of d float32 in one tensor, and one buffer that scalars do not tell."""
-    client = ClientSettings("sgd", 0.1, estimator=Estimator(1e-2, probes), update="scalars", digest_period=4)
+    chosen = clients(learning_rate=0.1, keep_state=True, estimator=Probes(1e-2, probes), digest_period=4)
     model = {"theta": torch.arange(d, dtype=torch.float32), "mean": torch.zeros(2)}
-    setup = FedServerSetup(model, {}, weighting, 5, dataclasses.replace(client, **changes), replayed=("theta",))
-    return ScalarFedServer(setup)
+    return ScalarFedServer(
+        FedServerSetup(
+            model,
+            run_seed=5,
+            weighting=weighting,
+            client=learning_of(changed(chosen, **changes)),
+            replayed=("theta",),
+        )
+    )
 
 
 def reply(round_index: int, client_id: int, probes: int = PROBES, **changes: Any) -> ScalarReply:
@@ -52,8 +60,8 @@ def test_a_reply_is_four_bytes_a_probe_and_a_constant(probes: int, steps: int) -
         client = nn.Sequential(nn.Conv2d(1, channels, 3, padding=1), nn.Tanh())
         rest = nn.Sequential(nn.Flatten(), nn.Linear(16 * channels, CLASSES))
         split = SplitModel(client, rest, linear_head((channels, 4, 4), CLASSES))
-        client_settings = clients(estimator=Estimator(1e-2, probes))
-        parties = federation(client_settings, split=lambda split=split: split, local_steps=steps, schedule=[[0]])
+        settings = clients(estimator=Probes(1e-2, probes))
+        parties = federation(settings, split=lambda split=split: split, local_steps=steps, schedule=[[0]])
         messages = record(parties)
         parties.run_round()
         (found,) = (message for message in messages if isinstance(message, ScalarReply))

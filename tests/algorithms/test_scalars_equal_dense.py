@@ -5,13 +5,10 @@ from itertools import count, product
 import pytest
 import torch
 
-from heron.client.attendance import Reliability
-from heron.server.setup import Alignment
 from heron.wire import ModelBroadcast, ScalarReply
-from heron.zo import Estimator
+from heron.wire.groups import Probes
 from tests.algorithms.scalar_runs import (
     GONE,
-    Scripted,
     assert_same_bits,
     clients,
     dense,
@@ -22,9 +19,10 @@ from tests.algorithms.scalar_runs import (
     record,
     run,
 )
+from tests.settings import changed
 
 RATES = {"sgd": 0.05, "momentum": 0.02, "adam": 0.01}
-UNSTEADY = Reliability(dropout=0.3, stragglers=0.5)
+UNSTEADY = {"dropout": 0.3, "stragglers": 0.5}
 CASES = [
     (rule, exact, scheme, (1, 3)[number % 2], ("equal", "examples")[number // 2 % 2], number // 3 % 2 == 0, number % 5)
     for number, (rule, exact, scheme) in zip(
@@ -45,17 +43,18 @@ def compare(client, rounds: int = 4, **changes) -> str:
 
 @pytest.mark.parametrize(("rule", "exact", "scheme", "probes", "weighting", "wire", "way"), CASES)
 def test_every_rule_boundary_and_scheme(rule, exact, scheme, probes, weighting, wire, way) -> None:
-    estimator = Estimator(1e-2, probes, ("rademacher", "gaussian")[way % 2], scheme)
-    client = clients(optimizer=rule, learning_rate=RATES[rule], exact=exact, estimator=estimator, decay_rounds=7)
-    changes = [{}, {"clients_per_round": 2}, {"reliability": UNSTEADY}, {"local_steps": 2}, {"clients_per_round": 1}]
-    said = compare(client, weighting=weighting, wire=wire, **changes[way])
+    estimator = Probes(1e-2, probes, ("rademacher", "gaussian")[way % 2], scheme)
+    settings = clients(optimizer=rule, learning_rate=RATES[rule], exact=exact, estimator=estimator)
+    settings = changed(settings, schedule="cosine", rounds=7, clients={"weighting": weighting}, wire=wire)
+    ways = [{}, {"clients": {"per_round": 2}}, {"clients": UNSTEADY}, {"local_steps": 2}, {"clients": {"per_round": 1}}]
+    said = compare(changed(settings, **ways[way]))
     assert "L" in said
     assert "R" not in said, "who holds the right theta never needs a snapshot"
 
 
 @pytest.mark.parametrize("weighting", ["equal", "examples"])
 def test_partial_participation_with_stragglers_and_dropouts(weighting: str) -> None:
-    said = compare(clients(optimizer="adam"), 12, weighting=weighting, clients_per_round=2, reliability=UNSTEADY)
+    said = compare(clients(optimizer="adam", clients={"per_round": 2, "weighting": weighting, **UNSTEADY}), 12)
     assert {"S", "L", "A"} == set(said)
 
 
@@ -68,8 +67,8 @@ def test_hosl_and_sgd_that_keeps_its_step_count(keep_state: bool) -> None:
 @pytest.mark.parametrize("exact", [0, 1])
 def test_an_auxiliary_network_that_the_main_server_refreshes(exact: int, period: int) -> None:
     """With exact=0 theta_a is part of theta: no log leads to what the server made of it."""
-    refresh = {"refresh_auxiliary": True, "alignment": Alignment(period=period, steps=2, learning_rate=1e-2)}
-    said = compare(clients(exact=exact), 6, wire=True, **refresh)
+    refresh = {"refresh_auxiliary": True, "alignment_period": period, "alignment_steps": 2}
+    said = compare(clients(exact=exact), 6, wire=True, server=refresh)
     round_of = {1: ("SA", "LA")[exact], 2: "LA"}[period]
     after_alignment = "SA" if exact == 0 else "LA"
     expected = "SA" * 3
@@ -106,14 +105,14 @@ def test_a_client_that_missed_rounds(missed: int, wire: bool) -> None:
 
 def test_rounds_without_any_reply() -> None:
     script = {(index, client_id): GONE for index in (2, 3, 6) for client_id in range(3)}
-    said = compare(clients(), 9, reliability=Scripted(script=script), wire=True)
+    said = compare(clients(), 9, script=script, wire=True)
     assert said == "SA" * 3 + "LA" * 3 + "LLL" * 2 + "LA" * 6 + "LLL" + "LA" * 6
 
 
 def test_the_first_rounds_without_any_reply() -> None:
     """Nobody is known to hold anything, though everybody does."""
     script = {(index, client_id): GONE for index in (0, 1) for client_id in range(3)}
-    assert compare(clients(), 4, reliability=Scripted(script=script)) == "SSS" * 2 + "SA" * 3 + "LA" * 3
+    assert compare(clients(), 4, script=script) == "SSS" * 2 + "SA" * 3 + "LA" * 3
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -122,7 +121,7 @@ def test_a_client_that_holds_a_later_theta_than_the_server_knows(optimizer: str)
     script = {(2, 0): GONE, (4, 0): GONE}
     schedule = [[0, 1, 2], [0, 1], [0, 2], [1, 2], [0, 1], [1], [0, 2], [0, 1, 2]]
     client = clients(optimizer=optimizer, learning_rate=RATES[optimizer])
-    changes = {"schedule": schedule, "reliability": Scripted(script=script), "wire": True}
+    changes = {"schedule": schedule, "script": script, "wire": True}
     parties, twin = federation(client, **changes), federation(dense(client), **changes)
     messages = record(parties)
     for _ in schedule:

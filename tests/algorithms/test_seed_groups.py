@@ -2,6 +2,7 @@
 
 import copy
 import random
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -12,11 +13,10 @@ from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client, Clients, Probes, Server, Settings
+from heron.wire.learning import learning_of
 from heron.wire.walks import Replayer, RoundWalks, Walk, schedule_of, summed
-from heron.zo import Estimator
 from tests.algorithms.scalar_runs import record
 from tests.algorithms.test_oracles import BATCH, NUM_CLIENTS, ROUNDS, SEED, data, order, small_split
 from tests.reference.seed_groups import averaged_walks, heron_in_groups
@@ -25,11 +25,20 @@ SHARES = [np.arange(0, 5), np.arange(5, 20), np.arange(20, 30)]  # 2, 4 and 3 lo
 MU, RATE, SERVER_RATE, PROBES = 1e-2, 0.05, 0.1, 2
 
 
+def settings_of(groups: int) -> Settings:
+    return Settings(
+        seed=SEED,
+        update="scalars",
+        seed_groups=groups,
+        client=Client(batch_size=BATCH, optimizer="sgd", learning_rate=RATE, keep_state=False),
+        estimator=Probes(MU, PROBES),
+        server=Server("sgd", SERVER_RATE),
+    )
+
+
 def federation(update: str, groups: int, dtype: torch.dtype, weighting: str = "equal") -> Federation:
     inputs, labels = data()[0].tensors
-    client = ClientSettings("sgd", RATE, False, Estimator(MU, PROBES), update=update, seed_groups=groups)
-    values = {"seed": SEED, "batch_size": BATCH, "server_optimizer": "sgd", "server_learning_rate": SERVER_RATE}
-    setup = FederationSettings(client=client, weighting=weighting, **values)
+    setup = replace(settings_of(groups), update=update, clients=Clients(weighting=weighting))
     return Federation(
         small_split().to(dtype), ALGORITHMS["heron"], TensorDataset(inputs.to(dtype), labels), SHARES, setup
     )
@@ -90,8 +99,7 @@ def test_the_summed_form_is_the_mean_of_what_clients_became(groups, steps, probe
         Walk(schedule_of(index, groups), weight, torch.tensor([*chain(*each)], dtype=torch.float64))
         for index, (weight, each) in enumerate(zip(weights, scalars, strict=True))
     ]
-    estimator = Estimator(MU, probes)
-    replayer = Replayer(SEED, ClientSettings("sgd", RATE, False, estimator, update="scalars", seed_groups=groups))
+    replayer = Replayer(SEED, learning_of(replace(settings_of(groups), estimator=Probes(MU, probes))))
     found = replayer.advance(
         {"a": theta[:50].view(5, 10), "b": theta[50:]}, RoundWalks(4, tuple(summed(walks, theta.dtype)))
     )

@@ -5,23 +5,23 @@ import math
 import pytest
 
 from heron.algorithms import ALGORITHMS
-from heron.client.attendance import Attendance, Reliability
-from heron.errors import ConfigError
+from heron.client.attendance import Attendance, attendance
+from heron.wire.groups import Clients
 from tests.conformance.test_algorithms import BATCH, NUM_CLIENTS, SIZES, comparable, federation, run
 
 EVERY = pytest.mark.parametrize("name", list(ALGORITHMS))
 
 
-def fates(reliability: Reliability, num_steps: int = 5, count: int = 4000) -> list[Attendance]:
-    return [reliability.attendance(3, index, 7, num_steps) for index in range(count)]
+def fates(clients: Clients, num_steps: int = 5, count: int = 4000) -> list[Attendance]:
+    return [attendance(clients, 3, index, 7, num_steps) for index in range(count)]
 
 
 def test_reliable_clients_are_not_disturbed() -> None:
-    assert set(fates(Reliability())) == {Attendance(None, replies=True)}
+    assert set(fates(Clients())) == {Attendance(None, replies=True)}
 
 
 def test_shares_are_those_asked_for() -> None:
-    drawn = fates(Reliability(dropout=0.3, stragglers=0.4))
+    drawn = fates(Clients(dropout=0.3, stragglers=0.4))
     dropped = [fate for fate in drawn if not fate.replies]
     late = [fate for fate in drawn if fate.replies and fate.max_steps is not None]
     assert len(dropped) / len(drawn) == pytest.approx(0.3, abs=5 * math.sqrt(0.3 * 0.7 / len(drawn)))
@@ -31,21 +31,15 @@ def test_shares_are_those_asked_for() -> None:
 
 
 def test_a_fate_is_a_function_of_seed_round_and_client() -> None:
-    reliability = Reliability(dropout=0.5)
-    assert fates(reliability) == fates(reliability)
-    others = [reliability.attendance(seed, 0, client, 5) for seed in range(8) for client in range(8)]
+    clients = Clients(dropout=0.5)
+    assert fates(clients) == fates(clients)
+    others = [attendance(clients, seed, 0, client, 5) for seed in range(8) for client in range(8)]
     assert len(set(others)) > 3
-
-
-@pytest.mark.parametrize(("name", "value"), [("dropout", 1.0), ("dropout", -0.1), ("stragglers", math.nan)])
-def test_probabilities_out_of_range_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=rf"clients\.{name} in \[0, 1\)"):
-        Reliability(**{name: value})
 
 
 @EVERY
 def test_a_round_goes_on_without_those_who_drop_out(name: str) -> None:
-    parties = federation(name, reliability=Reliability(dropout=0.5, stragglers=0.3), weighting="examples")
+    parties = federation(name, clients={"dropout": 0.5, "stragglers": 0.3, "weighting": "examples"})
     results = [parties.run_round() for _ in range(12)]
     replies = [result.num_replies for result in results]
     assert all(len(result.participants) == NUM_CLIENTS for result in results)
@@ -56,7 +50,7 @@ def test_a_round_goes_on_without_those_who_drop_out(name: str) -> None:
 
 @EVERY
 def test_a_round_without_a_reply_keeps_the_model(name: str) -> None:
-    parties = federation(name, reliability=Reliability(dropout=0.9999999))
+    parties = federation(name, clients={"dropout": 0.9999999})
     parties.run_round()
     before = {key: value.clone() for key, value in parties.fed_server.model.items()}
     result = parties.run_round()
@@ -68,11 +62,11 @@ def test_a_round_without_a_reply_keeps_the_model(name: str) -> None:
 def test_unreliable_clients_resume_bit_for_bit(name: str, tmp_path) -> None:
     from heron.runs.run_directory import RunDirectory
 
-    reliability = Reliability(dropout=0.3, stragglers=0.4)
-    whole = run(name, RunDirectory(tmp_path / "whole"), reliability=reliability)
+    clients = {"dropout": 0.3, "stragglers": 0.4}
+    whole = run(name, RunDirectory(tmp_path / "whole"), clients=clients)
     whole.train()
-    run(name, RunDirectory(tmp_path / "cut"), rounds=2, reliability=reliability).train()
-    resumed = run(name, RunDirectory(tmp_path / "cut"), reliability=reliability)
+    run(name, RunDirectory(tmp_path / "cut"), rounds=2, clients=clients).train()
+    resumed = run(name, RunDirectory(tmp_path / "cut"), clients=clients)
     assert resumed.restore() == 2
     resumed.train()
     assert comparable(resumed.metrics) == comparable(whole.metrics)

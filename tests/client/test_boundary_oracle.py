@@ -13,15 +13,15 @@ from heron.client.boundary import BoundaryClient
 from heron.client.local import LocalNetwork
 from heron.client.round import finish
 from heron.client.step import StepKey
-from heron.costs.settings import FederationSettings
 from heron.data import Batch
 from heron.engines.in_process import Federation
 from heron.split import SplitModel
-from heron.wire.learning import ClientSettings
-from heron.zo import Estimator
+from heron.wire.groups import Client, Probes, Server, Settings
+from heron.wire.learning import learning_of
 from tests.algorithms.test_oracles import BATCH, NUM_CLIENTS, ROUNDS, SEED, assert_same, data, order, small_split
 from tests.reference.boundary import Memory, Plan, train_round
 from tests.reference.heron_sfl import cse_fsl, heron_sfl
+from tests.settings import changed
 
 RUN_SEED = 5
 BATCHNORM = {2: 5, 3: 4, 4: 1}
@@ -29,10 +29,9 @@ BATCHNORM = {2: 5, 3: 4, 4: 1}
 PLAIN = {1: 8, 2: 4}
 
 
-def federation(name: str, client: ClientSettings, split: SplitModel | None = None) -> Federation:
-    settings = FederationSettings(
-        seed=SEED, batch_size=BATCH, client=client, server_optimizer="sgd", server_learning_rate=0.1
-    )
+def federation(name: str, split: SplitModel | None = None, **changes) -> Federation:
+    client = Client(batch_size=BATCH, optimizer="sgd", keep_state=False)
+    settings = changed(Settings(seed=SEED, client=client, server=Server("sgd", 0.1)), **changes)
     return Federation(split or small_split(), ALGORITHMS[name], *data(), settings)
 
 
@@ -54,19 +53,19 @@ def literal(oracle, split: SplitModel, client_rate: float, **settings):
 def test_nothing_exact_equals_the_oracle_of_heron_sfl() -> None:
     split = small_split()
     theta_l, theta_s = literal(heron_sfl, split, 0.05, run_seed=SEED, mu=1e-2, probes=2)
-    estimator = Estimator(mu=1e-2, num_probes=2)
-    parties = federation("heron", ClientSettings("sgd", 0.05, False, estimator, 0, 9.0), split)
+    parties = federation("heron", split, learning_rate=0.05, estimator=Probes(1e-2, 2), exact_learning_rate=9.0)
     after_rounds(parties)
     assert_same(list(parties.fed_server.model.values()), theta_l)
     assert_same([p.detach() for p in split.server.parameters()], theta_s)
 
 
 @pytest.mark.parametrize("exact", ["all", 2])
-@pytest.mark.parametrize("rates", [(0.05, None), (9.0, 0.05)])
+@pytest.mark.parametrize("rates", [(0.05, 0.0), (9.0, 0.05)])
 def test_everything_exact_equals_the_oracle_of_cse_fsl(exact, rates) -> None:
     split = small_split()
     theta_l, theta_s = literal(cse_fsl, split, 0.05)
-    parties = federation("heron", ClientSettings("sgd", rates[0], False, None, exact, rates[1]), split)
+    client = {"learning_rate": rates[0], "exact_learning_rate": rates[1], "exact": exact}
+    parties = federation("heron", split, estimator={"probes": 0}, client=client)
     after_rounds(parties)
     assert_same(list(parties.fed_server.model.values()), theta_l)
     assert_same([p.detach() for p in split.server.parameters()], theta_s)
@@ -75,8 +74,9 @@ def test_everything_exact_equals_the_oracle_of_cse_fsl(exact, rates) -> None:
 @pytest.mark.parametrize("keep_state", [False, True])
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 def test_everything_exact_is_cse_fsl_with_any_optimiser(optimizer: str, keep_state: bool) -> None:
-    expected = federation("cse_fsl", ClientSettings(optimizer, 0.01, keep_state))
-    found = federation("heron", ClientSettings(optimizer, 9.0, keep_state, exact="all", exact_learning_rate=0.01))
+    client = {"optimizer": optimizer, "keep_state": keep_state, "learning_rate": 0.01}
+    expected = federation("cse_fsl", client=client)
+    found = federation("heron", client=client | {"learning_rate": 9.0, "exact": "all", "exact_learning_rate": 0.01})
     tensors, others = after_rounds(found, 3), after_rounds(expected, 3)
     assert tensors.keys() == others.keys()
     for name, tensor in others.items():
@@ -113,10 +113,15 @@ def check_against_the_oracle(
     local = LocalNetwork(
         split, cross_entropy, head="auxiliary", micro_batch=plan.micro_batch, checkpointing=checkpointing
     )
-    estimator = Estimator(plan.mu, plan.probes, "rademacher", "central" if plan.central else "one_sided")
-    learner = ALGORITHMS["heron"].make_client(
-        local, ClientSettings(plan.optimizer, plan.rate, keep_state, estimator, exact, plan.exact_rate)
+    client = Client(
+        optimizer=plan.optimizer,
+        learning_rate=plan.rate,
+        keep_state=keep_state,
+        exact=exact,
+        exact_learning_rate=plan.exact_rate,
     )
+    estimator = Probes(plan.mu, plan.probes, scheme="central" if plan.central else "one_sided")
+    learner = ALGORITHMS["heron"].make_client(local, learning_of(Settings(client=client, estimator=estimator)))
     assert isinstance(learner, BoundaryClient)
     models = [{name: tensor.clone() for name, tensor in learner.model().items()}] * 2
     states: list[dict[str, torch.Tensor]] = [{}, {}]

@@ -14,7 +14,6 @@ from heron.client.local import LocalNetwork
 from heron.client.round import finish
 from heron.client.step import StepKey
 from heron.config import build_federation, load_splits, recipe_config
-from heron.costs.settings import FederationSettings
 from heron.data import Batch
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
@@ -22,6 +21,7 @@ from heron.errors import ConfigError, MessageError
 from heron.metering import count_forwards
 from heron.split import SplitModel, linear_head
 from heron.wire import SmashedData
+from heron.wire.groups import Client, Settings
 from heron.wire.learning import ClientSettings
 from heron.zo import Estimator
 from tests.algorithms.test_oracles import data
@@ -146,13 +146,11 @@ def test_what_is_kept_between_rounds_is_of_both_parts(exact: int, optimizer: str
 
 
 @EXACT
-@pytest.mark.parametrize("micro_batch", [None, 4])
+@pytest.mark.parametrize("micro_batch", [0, 4])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_no_smashed_data_is_alive_while_a_client_probes(exact: int, micro_batch, checkpointing: bool) -> None:
-    settings = FederationSettings(
-        batch_size=4, micro_batch=micro_batch, checkpointing=checkpointing, client=ClientSettings(exact=exact)
-    )
-    parties = Federation(split_model(norm=nn.GroupNorm), ALGORITHMS["heron"], *data(), settings)
+    client = Client(batch_size=4, micro_batch=micro_batch, checkpointing=checkpointing, exact=exact)
+    parties = Federation(split_model(norm=nn.GroupNorm), ALGORITHMS["heron"], *data(), Settings(client=client))
     uploads: list[weakref.ref] = []
     probes: list[bool] = []
     train = parties.main_server.train

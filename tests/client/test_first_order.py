@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
 from heron.errors import SplitError
 from heron.split import SplitModel, linear_head
 from heron.wire import SmashedData
-from heron.wire.learning import ClientSettings
-from heron.zo import Estimator
+from heron.wire.groups import Client, Settings
+from tests.settings import changed
 
 FIRST_ORDER = ("cse_fsl", "fsl_sage", "sflv1", "sflv2", "fedavg")
 EXAMPLES = 24
@@ -71,8 +70,7 @@ def federation(name: str, split: SplitModel, **changes) -> Federation:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(EXAMPLES, 1, 4, 4, generator=generator)
     dataset = TensorDataset(inputs, torch.randint(0, 5, (EXAMPLES,), generator=generator))
-    values = {"batch_size": 10, "client": ClientSettings(learning_rate=1e-2)}
-    settings = FederationSettings(**values | changes)
+    settings = changed(Settings(client=Client(batch_size=10, learning_rate=1e-2)), **changes)
     return Federation(split, ALGORITHMS[name], dataset, np.split(np.arange(EXAMPLES), [10]), settings)
 
 
@@ -114,12 +112,9 @@ def test_checkpointing_saves_memory_for_one_more_forward(name: str) -> None:
 @pytest.mark.parametrize("name", list(ALGORITHMS))
 def test_micro_batches_change_parameters_by_rounding_only(name: str, checkpointing: bool) -> None:
     # A large smoothing radius: rounding of the loss counts for less in a difference of losses.
-    client = ClientSettings("sgd", 1e-2, estimator=Estimator(mu=0.1))
+    sgd = {"optimizer": "sgd", "estimator": {"mu": 0.1}, "checkpointing": checkpointing}
     whole, pieces = (
-        tensors_after(
-            federation(name, split_model(nn.GroupNorm), micro_batch=size, client=client, checkpointing=checkpointing)
-        )
-        for size in (None, 4)
+        tensors_after(federation(name, split_model(nn.GroupNorm), micro_batch=size, **sgd)) for size in (0, 4)
     )
     for key, tensor in whole.items():
         torch.testing.assert_close(pieces[key], tensor, atol=2e-5, rtol=1e-3)

@@ -18,7 +18,7 @@ def leaves(values, prefix=""):
             yield f"{prefix}{name}", value
 
 
-KEYS = [key for key, _ in leaves(DIGITS.model_dump())]
+KEYS = [key for key, _ in leaves(DIGITS.to_dict())]
 
 
 def refusal(assignment, config=DIGITS):
@@ -29,7 +29,7 @@ def refusal(assignment, config=DIGITS):
     return message
 
 
-@pytest.mark.parametrize(("key", "value"), list(leaves(DIGITS.model_dump())))
+@pytest.mark.parametrize(("key", "value"), list(leaves(DIGITS.to_dict())))
 def test_every_key_takes_its_own_value(key, value):
     text = str(value).lower() if isinstance(value, bool) else str(value)
     assert override(DIGITS, [f"{key}={text}"]) == DIGITS

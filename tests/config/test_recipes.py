@@ -1,12 +1,12 @@
 """Every recipe for every algorithm is a complete configuration that survives TOML."""
 
 import re
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
-from pydantic import ValidationError
 
 from heron.algorithms import ALGORITHMS
-from heron.config import RECIPES, RunConfig, fingerprint, from_toml, override, recipe_config, to_toml
+from heron.config import RECIPES, fingerprint, from_toml, override, recipe_config, to_toml
 from heron.errors import ConfigError
 
 
@@ -15,7 +15,6 @@ from heron.errors import ConfigError
 def test_every_recipe_and_algorithm_validates_and_survives_toml(recipe, algorithm):
     config = recipe_config(recipe, algorithm, [])
     assert (config.recipe, config.algorithm) == (recipe, algorithm)
-    assert RunConfig.model_validate(config.model_dump()) == config
     assert from_toml(to_toml(config)) == config
     assert fingerprint(from_toml(to_toml(config))) == fingerprint(config)
     assert config.client.optimizer in ALGORITHMS[algorithm].optimizers
@@ -48,7 +47,7 @@ def test_only_heron_has_an_order_boundary(recipe):
 @pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in {"heron", "cse_fsl"}])
 def test_both_recipes_of_digits_are_one_for_the_other_algorithms(algorithm):
     published = recipe_config("digits-published", algorithm, [])
-    assert published.model_copy(update={"recipe": "digits"}) == recipe_config("digits", algorithm, [])
+    assert replace(published, recipe="digits") == recipe_config("digits", algorithm, [])
 
 
 def test_the_published_method_on_digits():
@@ -56,7 +55,7 @@ def test_the_published_method_on_digits():
     assert (config.client.learning_rate, config.server.learning_rate, config.estimator.probes) == (1e-2, 3e-3, 1)
     same = [f"client.{key}={str(getattr(config.client, key)).lower()}" for key in (*CHOSEN, "learning_rate")]
     changed = recipe_config("digits", "heron", [*same, "server.learning_rate=3e-3", "estimator.probes=1"])
-    assert changed.model_copy(update={"recipe": "digits-published"}) == config
+    assert replace(changed, recipe="digits-published") == config
 
 
 def test_fingerprints_differ_with_any_key():
@@ -73,7 +72,7 @@ def test_the_kernel_is_no_part_of_a_fingerprint():
 
 def test_a_configuration_does_not_change():
     config = recipe_config("digits", "heron", [])
-    with pytest.raises(ValidationError):
+    with pytest.raises(FrozenInstanceError):
         config.rounds = 3
 
 

@@ -1,7 +1,6 @@
 """One table of all algorithms and their variants, one set of tests over every row."""
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.data import Splits
 from heron.engines.in_process import Federation
 from heron.runs.checkpoint import load_checkpoint
@@ -19,7 +17,8 @@ from heron.runs.run_directory import RunDirectory
 from heron.runs.run_loop import Run
 from heron.split import SplitModel, linear_head
 from heron.wire import Message, encode
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client, Server, Settings
+from tests.settings import changed
 
 NUM_CLIENTS, BATCH, CLASSES, CHANNELS = 3, 8, 4, 3
 SIZES = (20, 16, 24)
@@ -27,13 +26,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, exact head": ("heron", {"exact": 1}),
     "heron, exact head and norm": ("heron", {"exact": 2, "exact_learning_rate": 2e-2}),
     "heron, all exact": ("heron", {"exact": "all"}),
-    "heron, exact head without probes": ("heron", {"exact": 1, "estimator": None}),
+    "heron, exact head without probes": ("heron", {"exact": 1, "estimator": {"probes": 0}}),
     "heron, scalars": ("heron", {"update": "scalars", "keep_state": False, "digest_period": 1}),
     "heron, exact head, scalars": ("heron", {"exact": 1, "update": "scalars", "keep_state": False}),
     "heron, seed groups": ("heron", {"optimizer": "sgd", "learning_rate": 0.1, "update": "scalars", "seed_groups": 2}),
     "hosl, scalars": ("hosl", {"update": "scalars", "keep_state": False, "digest_period": 1}),
 }
-"""Name -> algorithm and changes to `ClientSettings`."""
+"""Name -> algorithm and changes to its settings."""
 # ho_sfl's clients have SGD only.
 OWN = {"ho_sfl": {"optimizer": "sgd", "learning_rate": 0.1}}
 ROWS = {name: (name, OWN.get(name, {})) for name in ALGORITHMS} | VARIANTS
@@ -63,15 +62,9 @@ def partition() -> list[np.ndarray]:
 
 
 def federation(name: str, **changes) -> Federation:
-    values = {
-        "batch_size": BATCH,
-        "client": ClientSettings(learning_rate=1e-2),
-        "server_learning_rate": 1e-2,
-        "upload_period": 1,
-    }
-    algorithm, client_changes = ROWS[name]
-    settings = FederationSettings(**values | changes)
-    settings = replace(settings, client=replace(settings.client, **client_changes))
+    settings = Settings(client=Client(batch_size=BATCH, learning_rate=1e-2), server=Server(learning_rate=1e-2))
+    algorithm, own = ROWS[name]
+    settings = changed(changed(settings, **changes), **own)
     return Federation(split_model(), ALGORITHMS[algorithm], examples(), partition(), settings)
 
 
@@ -155,7 +148,7 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
     for _ in range(rounds):
         parties.run_round()
     # Uploads: steps 0, k, 2k, ... of each client's epoch; the last batch of an epoch holds what is left.
-    algorithm, estimator = parties.algorithm, parties.settings.client.estimator
+    algorithm, estimator = parties.algorithm, parties.clients.resident.client_settings.estimator
     uploads, answers = algorithm.uploads, algorithm.answers
     every = {"periodic": period, "every_step": 1, "never": 10**9}[uploads]
     uploaded = 0
@@ -195,15 +188,15 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
 
 @EVERY
 def test_partial_participation_is_drawn_from_seed_and_round(name: str) -> None:
-    drawn = [federation(name, clients_per_round=2).participants(index) for index in range(20)]
-    assert drawn == [federation(name, clients_per_round=2).participants(index) for index in range(20)]
+    drawn = [federation(name, clients={"per_round": 2}).participants(index) for index in range(20)]
+    assert drawn == [federation(name, clients={"per_round": 2}).participants(index) for index in range(20)]
     assert all(len(set(clients)) == 2 and clients == sorted(clients) for clients in drawn)
     assert {client for clients in drawn for client in clients} == set(range(NUM_CLIENTS))
 
 
 @EVERY
 def test_state_that_is_not_kept_is_not_stored(name: str) -> None:
-    parties = federation(name, client=ClientSettings(learning_rate=1e-2, keep_state=False))
+    parties = federation(name, keep_state=False)
     parties.run_round()
     assert parties.state()[1]["client_states"] == {}
 

@@ -8,23 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from heron.algorithms import ALGORITHMS
-from heron.client.attendance import Reliability
+from heron.client.attendance import attendance
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError
 from heron.runs.checkpoint import load_checkpoint
 from heron.runs.run_directory import RunDirectory
 from heron.seeds import derive_seed
-from heron.wire import (
-    CODECS,
-    PackedData,
-    SmashedCodec,
-    SmashedData,
-    encode,
-    encode_bundle,
-    pack_tensor,
-    packed_bytes,
-    unpack_upload,
-)
+from heron.wire import CODECS, PackedData, SmashedData, encode, encode_bundle, pack_tensor, packed_bytes, unpack_upload
+from heron.wire.groups import Smashed
 from tests.conformance.test_algorithms import (
     BATCH,
     CHANNELS,
@@ -41,7 +32,7 @@ from tests.conformance.test_algorithms import (
 PACKING = [name for name, row in ALGORITHMS.items() if row.uploads != "never" and row.answers != "loss"]
 DECOUPLED = [name for name in PACKING if ALGORITHMS[name].answers is None]
 COUPLED = [name for name, row in ALGORITHMS.items() if row.answers is not None]
-WAYS = [SmashedCodec(codec, zstd) for codec in CODECS for zstd in (False, True)]
+WAYS = [Smashed(codec, zstd) for codec in CODECS for zstd in (False, True)]
 EVERY_WAY = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.codec + "+zstd" * way.zstd)
 
 
@@ -61,8 +52,8 @@ def batches(period: int) -> list[int]:
 
 @pytest.mark.parametrize("name", PACKING)
 @EVERY_WAY
-def test_wire_equals_reference(name: str, way: SmashedCodec) -> None:
-    reference, wire = (run(name, rounds=2, codec=way, wire=wire) for wire in (False, True))
+def test_wire_equals_reference(name: str, way: Smashed) -> None:
+    reference, wire = (run(name, rounds=2, smashed=way, wire=wire) for wire in (False, True))
     assert comparable(reference.train()) == comparable(wire.train())
     assert_equal(tensors_of(wire.federation), tensors_of(reference.federation))
     assert wire.federation.ledger.to_dict() == reference.federation.ledger.to_dict()
@@ -74,7 +65,7 @@ def test_wire_equals_reference(name: str, way: SmashedCodec) -> None:
 def test_the_ledger_equals_the_closed_form_to_the_byte(name: str, codec: str, period: int) -> None:
     """codes + 8 bytes a channel + 4 a dimension (+ 8 of a seed) for each upload, labels of a byte; 4 a value and 8 a
     label unpacked."""
-    parties = federation(name, codec=SmashedCodec(codec), upload_period=period)
+    parties = federation(name, smashed=Smashed(codec), upload_period=period)
     sent = sent_by(parties)
     parties.run_round()
     sizes = batches(period if ALGORITHMS[name].uploads == "periodic" else 1)
@@ -98,14 +89,14 @@ def test_the_ledger_equals_the_closed_form_to_the_byte(name: str, codec: str, pe
 
 @pytest.mark.parametrize("name", PACKING)
 def test_learns_with_four_bits(name: str) -> None:
-    rows = run(name, rounds=25, codec=SmashedCodec("int4", zstd=True)).train()
+    rows = run(name, rounds=25, smashed=Smashed("int4", zstd=True)).train()
     assert rows[-1]["test_accuracy"] > 0.85  # chance is 0.25
 
 
 @pytest.mark.parametrize("name", ["heron", "sflv2"])
 def test_the_main_server_sees_rounded_smashed_data(name: str) -> None:
     """And its gradient is taken there: another codec, another gradient, of the shape of the smashed data."""
-    exact, packed = (federation(name, codec=SmashedCodec(codec)) for codec in ("fp32", "int4"))
+    exact, packed = (federation(name, smashed=Smashed(codec)) for codec in ("fp32", "int4"))
     for parties in (exact, packed):
         parties.run_round()
     found, expected = tensors_of(packed), tensors_of(exact)
@@ -114,7 +105,7 @@ def test_the_main_server_sees_rounded_smashed_data(name: str) -> None:
 
 def test_rounding_is_a_function_of_run_round_client_and_step() -> None:
     """The client part of the frozen control is the same for every codec, so both runs have the same smashed data."""
-    exact, packed = (federation("frozen", codec=SmashedCodec(codec), seed=4) for codec in ("fp32", "int4"))
+    exact, packed = (federation("frozen", smashed=Smashed(codec), seed=4) for codec in ("fp32", "int4"))
     sent = [sent_by(parties)["uplink"] for parties in (exact, packed)]
     exact.run_round()
     packed.run_round()
@@ -127,7 +118,9 @@ def test_rounding_is_a_function_of_run_round_client_and_step() -> None:
 
 
 @pytest.mark.parametrize("name", COUPLED)
-@pytest.mark.parametrize(("change", "key"), [({"reuse": 1}, "server.reuse"), ({"bundle": True}, "link.bundle")])
+@pytest.mark.parametrize(
+    ("change", "key"), [({"server": {"reuse": 1}}, "server.reuse"), ({"link": {"bundle": True}}, "link.bundle")]
+)
 def test_what_coupled_algorithms_have_no_place_for(name: str, change: dict, key: str) -> None:
     with pytest.raises(ConfigError, match=f"expected {key}=.*{name}") as caught:
         federation(name, **change)
@@ -135,16 +128,16 @@ def test_what_coupled_algorithms_have_no_place_for(name: str, change: dict, key:
 
 
 @pytest.mark.parametrize("way", WAYS[1:], ids=str)
-def test_probes_are_not_packed(way: SmashedCodec) -> None:
+def test_probes_are_not_packed(way: Smashed) -> None:
     with pytest.raises(ConfigError, match=r"smashed\.codec=fp32 and smashed\.zstd=false with hosl"):
-        federation("hosl", codec=way)
+        federation("hosl", smashed=way)
 
 
 @pytest.mark.parametrize("name", [*DECOUPLED, "fedavg"])
 @pytest.mark.parametrize("way", [WAYS[0], WAYS[-1]], ids=str)
 @pytest.mark.parametrize("wire", [False, True])
-def test_a_bundle_changes_bytes_and_nothing_else(name: str, way: SmashedCodec, wire: bool) -> None:
-    plain, bundled = (run(name, rounds=2, codec=way, bundle=bundle, wire=wire) for bundle in (False, True))
+def test_a_bundle_changes_bytes_and_nothing_else(name: str, way: Smashed, wire: bool) -> None:
+    plain, bundled = (run(name, rounds=2, smashed=way, link={"bundle": bundle}, wire=wire) for bundle in (False, True))
     own = {"uplink_bytes", "downlink_bytes"}
     rows = [
         [{key: value for key, value in row.items() if key not in own} for row in comparable(each.train())]
@@ -161,7 +154,7 @@ def test_a_bundle_changes_bytes_and_nothing_else(name: str, way: SmashedCodec, w
 
 def test_a_bundle_is_counted_to_the_byte() -> None:
     """A bundle by `encode_bundle`, of the messages that would have been sent one by one."""
-    plain, bundled = (federation("heron", codec=SmashedCodec("int8"), bundle=bundle) for bundle in (False, True))
+    plain, bundled = (federation("heron", smashed=Smashed("int8"), link={"bundle": bundle}) for bundle in (False, True))
     sent, parties = sent_by(plain), []
     plain.run_round()
     for message in sent["uplink"]:
@@ -177,8 +170,7 @@ def test_a_bundle_is_counted_to_the_byte() -> None:
 
 def test_who_drops_out_has_sent_nothing_of_a_bundle() -> None:
     """Without bundles what it had uploaded until then is used; with them the Main Server never sees it."""
-    reliability = Reliability(dropout=0.6)
-    plain, bundled = (federation("heron", bundle=bundle, reliability=reliability) for bundle in (False, True))
+    plain, bundled = (federation("heron", link={"bundle": each}, clients={"dropout": 0.6}) for each in (False, True))
     seen: dict[Federation, list] = {plain: [], bundled: []}
     for parties, uploads in seen.items():
         original = parties.main_server.receive
@@ -190,7 +182,7 @@ def test_who_drops_out_has_sent_nothing_of_a_bundle() -> None:
     for index in range(8):
         for client_id in plain.participants(index):
             steps = -(-SIZES[client_id] // BATCH)
-            fate = reliability.attendance(0, index, client_id, steps)
+            fate = attendance(plain.settings.clients, 0, index, client_id, steps)
             started += bool(not fate.replies and fate.max_steps)
             if fate.replies:
                 replied.add((index, client_id))
@@ -204,7 +196,11 @@ def test_who_drops_out_has_sent_nothing_of_a_bundle() -> None:
 @pytest.mark.parametrize("name", DECOUPLED)
 @pytest.mark.parametrize("bundle", [False, True])
 def test_reuse_resumes_bit_for_bit(name: str, bundle: bool, tmp_path) -> None:
-    changes = {"codec": SmashedCodec("int8", zstd=True), "reuse": 2, "buffer_size": 5, "bundle": bundle}
+    changes = {
+        "smashed": Smashed("int8", zstd=True),
+        "server": {"reuse": 2, "buffer_size": 5},
+        "link": {"bundle": bundle},
+    }
     whole = run(name, RunDirectory(tmp_path / "whole"), **changes)
     whole.train()
     run(name, RunDirectory(tmp_path / "cut"), rounds=2, **changes).train()
@@ -220,7 +216,7 @@ def test_reuse_resumes_bit_for_bit(name: str, bundle: bool, tmp_path) -> None:
 @pytest.mark.parametrize("name", DECOUPLED)
 def test_reuse_does_what_it_says(name: str) -> None:
     """After each upload, three steps on uploads among the last two; a server that does not re-use keeps nothing."""
-    parties = federation(name, codec=SmashedCodec("int8"), reuse=3, buffer_size=2)
+    parties = federation(name, smashed=Smashed("int8"), server={"reuse": 3, "buffer_size": 2})
     sent, trained = sent_by(parties)["uplink"], []
 
     def before_forward(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -248,14 +244,14 @@ def test_reuse_does_what_it_says(name: str) -> None:
 
 
 def test_reuse_does_not_count_in_the_training_loss() -> None:
-    parties = federation("frozen", reuse=2, server_learning_rate=1e-30)
-    plain = federation("frozen", server_learning_rate=1e-30)
+    parties = federation("frozen", server={"reuse": 2, "learning_rate": 1e-30})
+    plain = federation("frozen", server={"learning_rate": 1e-30})
     assert parties.run_round().server_loss == plain.run_round().server_loss
 
 
 def test_kept_uploads_stay_as_they_came() -> None:
     """Neither the unpacked copy nor a training step changes what is kept."""
-    parties = federation("heron", reuse=1, buffer_size=20)
+    parties = federation("heron", server={"reuse": 1, "buffer_size": 20})
     received: list[tuple[SmashedData, torch.Tensor]] = []
     original = parties.main_server.receive
 
@@ -274,11 +270,10 @@ def test_kept_uploads_stay_as_they_came() -> None:
 def test_settings_compose() -> None:
     """A period of uploads, four bits, compression, re-use and bundles, wire or not."""
     changes = {
-        "codec": SmashedCodec("int4", zstd=True),
+        "smashed": Smashed("int4", zstd=True),
         "upload_period": 2,
-        "reuse": 1,
-        "buffer_size": 3,
-        "bundle": True,
+        "server": {"reuse": 1, "buffer_size": 3},
+        "link": {"bundle": True},
     }
     parties = [federation("heron", wire=wire, **changes) for wire in (False, True)]
     assert replace(parties[0].settings, wire=True) == parties[1].settings

@@ -12,14 +12,13 @@ from heron.algorithms import ALGORITHMS
 from heron.costs.client_step import ExampleShape, StepCost
 from heron.costs.plan import largest_exact, plan_step
 from heron.costs.profile import profile_step
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
 from heron.errors import ConfigError, SplitError
 from heron.split import SplitModel, build_seeded, digits_cnn, num_client_modules, resnet18
-from heron.wire import CODECS, SmashedCodec, packed_bytes
-from heron.wire.learning import ClientSettings
-from heron.zo import Estimator
+from heron.wire import CODECS, packed_bytes
+from heron.wire.groups import Client, Probes, Settings, Smashed
+from tests.settings import changed
 
 ALL_DIGITS = num_client_modules(digits_cnn().client)
 BATCH = 16
@@ -48,15 +47,13 @@ def with_dropout() -> SplitModel:
 SHAPES = {digits: (1, 8, 8), small_resnet: (3, 32, 32), grouped_resnet: (3, 32, 32), with_dropout: (1, 8, 8)}
 
 
+def settings_of(**changes) -> Settings:
+    return changed(Settings(client=Client(batch_size=BATCH, learning_rate=1e-2)), **changes)
+
+
 def both(build, name="heron", **options) -> tuple[StepCost, StepCost]:
     """Planned and measured."""
-    client = ClientSettings(
-        options.pop("optimizer", "adam"),
-        1e-2,
-        estimator=options.pop("estimator", Estimator()),
-        exact=options.pop("exact", 0),
-    )
-    settings = FederationSettings(batch_size=BATCH, client=client, **options)
+    settings = settings_of(**options)
     dataset = TensorDataset(torch.rand(BATCH, *SHAPES[build]), torch.arange(BATCH) % 10)
     parties = Federation(build(), ALGORITHMS[name], dataset, [np.arange(BATCH)], settings)
     measured = profile_client(parties, repeats=1).to_dict()
@@ -64,7 +61,7 @@ def both(build, name="heron", **options) -> tuple[StepCost, StepCost]:
     return plan_step(build, ALGORITHMS[name], settings, ExampleShape(SHAPES[build])), StepCost(**measured)
 
 
-@pytest.mark.parametrize("micro_batch", [None, 5])
+@pytest.mark.parametrize("micro_batch", [0, 5])
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("exact", range(ALL_DIGITS + 1))
 def test_digits_at_every_boundary(exact, checkpointing, micro_batch):
@@ -83,7 +80,7 @@ def test_every_algorithm_and_optimizer(name, optimizer):
 
 @pytest.mark.parametrize(
     "estimator",
-    [Estimator(num_probes=3, scheme="central"), Estimator(distribution="gaussian"), Estimator(scheme="jvp")],
+    [Probes(probes=3, scheme="central"), Probes(distribution="gaussian"), Probes(scheme="jvp")],
 )
 def test_every_kind_of_probe(estimator):
     planned, measured = both(digits, estimator=estimator, exact=1)
@@ -115,10 +112,6 @@ def test_dropout(exact):
     assert planned == measured
 
 
-def settings_of(**client) -> FederationSettings:
-    return FederationSettings(batch_size=BATCH, client=ClientSettings("adam", 1e-2, **client))
-
-
 def peaks_of_digits() -> list[int]:
     return [
         plan_step(digits, HERON, settings_of(exact=exact), ExampleShape(SHAPES[digits])).peak_memory_bytes
@@ -131,12 +124,15 @@ def test_the_largest_that_fits_is_chosen():
     for budget in {*peaks, *(peak - 1 for peak in peaks), *(peak + 1 for peak in peaks)}:
         fitting = [exact for exact, peak in enumerate(peaks) if peak <= budget]
         if fitting:
-            assert largest_exact(digits, HERON, settings_of(), ExampleShape(SHAPES[digits]), budget) == fitting[-1]
+            assert (
+                largest_exact(digits, HERON, settings_of(memory_budget=budget), ExampleShape(SHAPES[digits]))
+                == fitting[-1]
+            )
         else:
             with pytest.raises(
                 ConfigError, match=rf"at least {min(peaks):,} bytes.*client\.exact=0.*batch_size"
             ) as caught:
-                largest_exact(digits, HERON, settings_of(), ExampleShape(SHAPES[digits]), budget)
+                largest_exact(digits, HERON, settings_of(memory_budget=budget), ExampleShape(SHAPES[digits]))
             assert len(str(caught.value).splitlines()) == 1
     assert len(set(peaks)) == ALL_DIGITS + 1, "budgets between all neighbours were tried"
 
@@ -146,7 +142,7 @@ def test_the_largest_that_fits_is_chosen():
 def test_smashed_bytes_are_those_of_the_packed_form(name, codec):
     """Bytes of the batch by `packed_bytes`; probes, and everything that hosl sends, stay exact."""
     algorithm, exact = ALGORITHMS[name], settings_of()
-    packed = dataclasses.replace(exact, codec=SmashedCodec(codec, zstd=True))
+    packed = dataclasses.replace(exact, smashed=Smashed(codec, zstd=True))
     example = ExampleShape(SHAPES[digits])
     plain, found = (plan_step(digits, algorithm, settings, example) for settings in (exact, packed))
     shape = (BATCH, *digits().smashed_shape)
@@ -159,11 +155,13 @@ def test_smashed_bytes_are_those_of_the_packed_form(name, codec):
 
 def test_without_probes_something_is_exact():
     with pytest.raises(ConfigError, match=r"client\.exact=1"):
-        largest_exact(digits, HERON, settings_of(estimator=None), ExampleShape(SHAPES[digits]), 1)
+        largest_exact(
+            digits, HERON, settings_of(estimator={"probes": 0}, memory_budget=1), ExampleShape(SHAPES[digits])
+        )
 
 
 def test_what_cannot_run_is_refused():
-    settings = FederationSettings(batch_size=BATCH, micro_batch=4)
+    settings = settings_of(micro_batch=4)
     with pytest.raises(SplitError, match="BatchNorm"):
         plan_step(small_resnet, HERON, settings, ExampleShape(SHAPES[small_resnet]))
 

@@ -9,10 +9,9 @@ from functools import partial
 import pytest
 
 from heron.algorithms import ALGORITHMS
-from heron.client.attendance import Reliability
 from heron.config import build_split, plan_cost, recipe_config
 from heron.config.costs import example_shape
-from heron.config.parts import criterion, federation_settings
+from heron.config.parts import criterion
 from heron.costs.client_step import ExampleShape
 from heron.costs.network import DeviceClass, LinkModel
 from heron.costs.round_time import Compute, Device, Receive, Send, Serve
@@ -124,11 +123,11 @@ def test_training_is_the_same_with_a_link_and_on_the_wire(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["heron", "sflv2", "hosl"])
 def test_simulated_time_goes_on_where_it_was(name: str, tmp_path) -> None:
-    reliability = Reliability(dropout=0.3, stragglers=0.4)
-    whole = linked_run(name, RunDirectory(tmp_path / "whole"), reliability=reliability)
+    clients = {"dropout": 0.3, "stragglers": 0.4}
+    whole = linked_run(name, RunDirectory(tmp_path / "whole"), clients=clients)
     whole.train()
-    linked_run(name, RunDirectory(tmp_path / "cut"), rounds=2, reliability=reliability).train()
-    resumed = linked_run(name, RunDirectory(tmp_path / "cut"), reliability=reliability)
+    linked_run(name, RunDirectory(tmp_path / "cut"), rounds=2, clients=clients).train()
+    resumed = linked_run(name, RunDirectory(tmp_path / "cut"), clients=clients)
     assert resumed.restore() == 2
     resumed.train()
     assert comparable(resumed.metrics) == comparable(whole.metrics)
@@ -137,8 +136,8 @@ def test_simulated_time_goes_on_where_it_was(name: str, tmp_path) -> None:
 
 @EVERY
 def test_a_client_that_drops_out_counts_with_what_it_did(name: str) -> None:
-    parties = linked(name, reliability=Reliability(dropout=0.9999999))
-    fates = [parties.settings.reliability.attendance(0, 0, client, -(-SIZES[client] // BATCH)) for client in range(3)]
+    parties = linked(name, clients={"dropout": 0.9999999})
+    fates = [parties.clients.fate(0, client, -(-SIZES[client] // BATCH)) for client in range(3)]
     found = events_of(parties)
     segments = len(flops_of(parties).client)
     for events, fate in zip(found, fates, strict=True):
@@ -146,7 +145,7 @@ def test_a_client_that_drops_out_counts_with_what_it_did(name: str) -> None:
         assert not isinstance(events[-1], Send) or fate.max_steps  # there is no reply
     whole = linked(name)
     whole.run_round()
-    cut = linked(name, reliability=Reliability(dropout=0.9999999))
+    cut = linked(name, clients={"dropout": 0.9999999})
     cut.run_round()
     assert 0 < cut.simulated_s < whole.simulated_s
 
@@ -179,7 +178,7 @@ def test_noting_keeps_no_smashed_data_alive(name: str, handler: str, wire: bool)
 def test_a_step_has_the_operations_that_a_plan_counts(name: str) -> None:
     config = recipe_config("digits", name, [])
     build = partial(build_split, config, random_weights=True)
-    found = step_flops(build, ALGORITHMS[name], federation_settings(config), example_shape(config), criterion(config))
+    found = step_flops(build, ALGORITHMS[name], config, example_shape(config), criterion(config))
     assert sum(found.client) == plan_cost(config).flops_per_step
     assert found.batch_size == 32
     # Linear layers of 16 x 64 and 64 x 10 (digits_cnn after relu3): forward 2 B (1024 + 640); backward twice that, but

@@ -6,13 +6,11 @@ import torch
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
 from heron.metering import measure_memory
 from heron.split import build_seeded, resnet18
-from heron.wire.learning import ClientSettings
-from heron.zo import Estimator
+from heron.wire.groups import Client, Probes, Settings
 
 BATCH = 256
 MIB = 2**20
@@ -25,8 +23,7 @@ def dataset() -> TensorDataset:
 
 
 def federation(name: str, dataset: TensorDataset, *, probes: int = 1) -> Federation:
-    client = ClientSettings("adam", 1e-4, estimator=Estimator(num_probes=probes))
-    settings = FederationSettings(batch_size=BATCH, client=client)
+    settings = Settings(client=Client(batch_size=BATCH, learning_rate=1e-4), estimator=Probes(probes=probes))
     split = build_seeded(resnet18, 0)
     return Federation(split, ALGORITHMS[name], dataset, [np.arange(BATCH)], settings)
 

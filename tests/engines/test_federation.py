@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError, TrainingError
+from heron.wire.groups import Client, Settings
 from tests.conformance.test_algorithms import examples, federation, partition, split_model
 
 
@@ -41,7 +41,7 @@ def test_no_smashed_data_is_alive_while_a_client_probes(name: str, handler: str,
 
 def test_more_participants_than_clients_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"clients\.per_round from 1 to clients\.total = 3, found 4"):
-        federation("heron", clients_per_round=4)
+        federation("heron", clients={"per_round": 4})
 
 
 def test_an_update_that_is_not_finite_names_the_client() -> None:
@@ -49,13 +49,14 @@ def test_an_update_that_is_not_finite_names_the_client() -> None:
     inputs = data.tensors[0].clone()
     inputs[partition()[1]] = torch.nan
     poisoned = torch.utils.data.TensorDataset(inputs, data.tensors[1])
-    parties = Federation(split_model(), ALGORITHMS["heron"], poisoned, partition(), FederationSettings(batch_size=8))
+    settings = Settings(client=Client(batch_size=8))
+    parties = Federation(split_model(), ALGORITHMS["heron"], poisoned, partition(), settings)
     with pytest.raises(TrainingError, match="client 1 in round 0"):
         parties.run_round()
 
 
 def test_participants_do_not_depend_on_the_process_wide_generator() -> None:
     np.random.seed(0)  # noqa: NPY002 - the generator that must not matter
-    first = federation("heron", clients_per_round=1).participants(3)
+    first = federation("heron", clients={"per_round": 1}).participants(3)
     np.random.seed(1)  # noqa: NPY002
-    assert federation("heron", clients_per_round=1).participants(3) == first
+    assert federation("heron", clients={"per_round": 1}).participants(3) == first

@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 
-from heron.client.attendance import Reliability
 from heron.runs.run_directory import RunDirectory
-from heron.wire import SmashedCodec
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Smashed
 from tests.conformance.test_algorithms import EVERY, SIZES, assert_equal, comparable, federation, run
 from tests.flower.grid import task_identity  # noqa: F401 - a fixture
 from tests.flower.parties import flower_run, grid_of
@@ -27,8 +25,7 @@ def facts_of(found) -> dict:
 @EVERY
 @pytest.mark.parametrize("keep_state", [True, False])
 def test_equals_the_in_process_engine(name: str, keep_state: bool) -> None:
-    client = ClientSettings(learning_rate=1e-2, keep_state=keep_state)
-    expected, found = (make(name, client=client, upload_period=2) for make in (run, flower_run))
+    expected, found = (make(name, keep_state=keep_state, upload_period=2) for make in (run, flower_run))
     expected.train()
     found.train()
     assert_same_run(found, expected)
@@ -36,7 +33,7 @@ def test_equals_the_in_process_engine(name: str, keep_state: bool) -> None:
 
 @pytest.mark.parametrize("name", ["heron", "sflv1", "hosl"])
 def test_equals_it_with_part_of_the_clients_drop_outs_and_stragglers(name: str) -> None:
-    changes = {"clients_per_round": 2, "reliability": Reliability(dropout=0.3, stragglers=0.3), "local_steps": 3}
+    changes = {"clients": {"per_round": 2, "dropout": 0.3, "stragglers": 0.3}, "local_steps": 3}
     expected, found = (make(name, rounds=8, **changes) for make in (run, flower_run))
     expected.train()
     found.train()
@@ -52,8 +49,9 @@ def test_one_message_a_round_where_no_answer_comes_back(name: str) -> None:
     flower_run(name, rounds=2, grid=grid).train()
     kinds = [kind for _, kind in grid.handled if kind != "query.identity"]
     assert set(kinds) == {"train.round"}
-    num_steps = sum(-(-size // parties.settings.batch_size) for size in SIZES)
-    probes = parties.settings.client.estimator.num_probe_forwards if parties.algorithm.answers == "loss" else 0
+    num_steps = sum(-(-size // parties.settings.client.batch_size) for size in SIZES)
+    estimator = parties.clients.resident.client_settings.estimator
+    probes = estimator.num_probe_forwards if parties.algorithm.answers == "loss" else 0
     # In a coupled round one opens it and one carries each answer.
     answers = 0 if parties.algorithm.answers is None else num_steps * (1 + probes)
     assert len(kinds) == 2 * (len(SIZES) + answers)
@@ -85,12 +83,11 @@ def test_order_of_arrival_does_not_matter(name: str) -> None:
 @EVERY
 def test_a_run_that_one_engine_began_goes_on_in_the_other(name: str, tmp_path) -> None:
     """Clients keep nothing between rounds here, and the server's checkpoint is the same file."""
-    client = ClientSettings(learning_rate=1e-2, keep_state=False)
-    whole = run(name, RunDirectory(tmp_path / "whole"), client=client)
+    whole = run(name, RunDirectory(tmp_path / "whole"), keep_state=False)
     whole.train()
-    run(name, RunDirectory(tmp_path / "cut"), rounds=1, client=client).train()
+    run(name, RunDirectory(tmp_path / "cut"), rounds=1, keep_state=False).train()
     for make, rounds in ((flower_run, 2), (run, 3), (flower_run, 4)):
-        resumed = make(name, RunDirectory(tmp_path / "cut"), rounds=rounds, client=client)
+        resumed = make(name, RunDirectory(tmp_path / "cut"), rounds=rounds, keep_state=False)
         assert resumed.restore() == rounds - 1
         resumed.train()
     found, expected = (comparable(each.directory.read_metrics()) for each in (resumed, whole))
@@ -110,25 +107,25 @@ def without_bytes(rows: list[dict]) -> list[dict]:
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("heron", {"codec": SmashedCodec("int8")}),
-        ("heron", {"codec": SmashedCodec("int4", zstd=True), "reuse": 2, "buffer_size": 3}),
-        ("heron", {"codec": SmashedCodec("dither6", zstd=True), "bundle": True}),
-        ("sflv2", {"codec": SmashedCodec("fp16", zstd=True)}),
-        ("ho_sfl", {"codec": SmashedCodec("int8"), "update_codec": "int8"}),
+        ("heron", {"smashed": Smashed("int8")}),
+        ("heron", {"smashed": Smashed("int4", zstd=True), "server": {"reuse": 2, "buffer_size": 3}}),
+        ("heron", {"smashed": Smashed("dither6", zstd=True), "link": {"bundle": True}}),
+        ("sflv2", {"smashed": Smashed("fp16", zstd=True)}),
+        ("ho_sfl", {"smashed": Smashed("int8"), "update_codec": "int8"}),
         ("heron", {"update_codec": "int8"}),
         ("sflv1", {"update_codec": "int4"}),
         ("hosl", {"update_codec": "int8"}),
         ("hosl, scalars", {"update_codec": "int8"}),
-        ("heron, exact head, scalars", {"codec": SmashedCodec("int8"), "update_codec": "int8", "reuse": 1}),
-        ("fsl_sage", {"codec": SmashedCodec("int8"), "update_codec": "fp16"}),
-        ("heron", {"bundle": True, "upload_period": 2}),
-        ("fedavg", {"bundle": True}),
-        ("heron", {"bundle": True, "codec": SmashedCodec("int8"), "reliability": Reliability(dropout=0.3)}),
-        ("heron, scalars", {"bundle": True, "update_codec": "int8", "clients_per_round": 1}),
+        ("heron, exact head, scalars", {"smashed": Smashed("int8"), "update_codec": "int8", "server": {"reuse": 1}}),
+        ("fsl_sage", {"smashed": Smashed("int8"), "update_codec": "fp16"}),
+        ("heron", {"link": {"bundle": True}, "upload_period": 2}),
+        ("fedavg", {"link": {"bundle": True}}),
+        ("heron", {"link": {"bundle": True}, "smashed": Smashed("int8"), "clients": {"per_round": 2, "dropout": 0.3}}),
+        ("heron, scalars", {"link": {"bundle": True}, "update_codec": "int8", "clients": {"per_round": 1}}),
     ],
 )
 def test_equals_it_with_little_traffic(name: str, changes: dict[str, Any]) -> None:
-    expected, found = (make(name, **{"clients_per_round": 2} | changes) for make in (run, flower_run))
+    expected, found = (make(name, **{"clients": {"per_round": 2}} | changes) for make in (run, flower_run))
     expected.train()
     found.train()
     assert_same_run(found, expected)

@@ -11,7 +11,6 @@ from heron.errors import TrainingError
 from heron.flower.records import Refusal, write_record
 from heron.runs.run_directory import RunDirectory
 from heron.wire import Reply, SmashedData
-from heron.wire.learning import ClientSettings
 from tests.conformance.test_algorithms import assert_equal, comparable, federation, run, tensors_of
 from tests.flower.grid import FakeGrid, task_identity  # noqa: F401 - a fixture
 from tests.flower.parties import flower, flower_run, grid_of, node_of
@@ -19,7 +18,7 @@ from tests.flower.tampering import each, tamper
 
 # One of each way to go through a round: whole, step by step, copies of the server, several uploads a step, scalars.
 KINDS = pytest.mark.parametrize("name", ["heron", "fsl_sage", "sflv2", "sflv1", "hosl", "ho_sfl"])
-FORGETFUL: dict[str, Any] = {"client": ClientSettings(learning_rate=1e-2, keep_state=False)}
+FORGETFUL: dict[str, Any] = {"keep_state": False}
 
 
 def rounds_of(grid: FakeGrid) -> list[int]:

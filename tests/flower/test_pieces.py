@@ -256,8 +256,6 @@ def test_a_node_that_is_no_client_says_so(config: dict[str, Any]) -> None:
 
 def test_nothing_is_kept_where_nothing_outlives_a_round() -> None:
     """The context of a decoupled client that keeps no optimiser state stays empty."""
-    from heron.wire.learning import ClientSettings
-
-    node = node_of(grid_of(federation("heron", client=ClientSettings(learning_rate=1e-2, keep_state=False))), 0)
+    node = node_of(grid_of(federation("heron", keep_state=False)), 0)
     assert not read_record(asked(node, request_of("heron")), Parcel).keeps_state
     assert not list(node.context.state)

@@ -7,10 +7,8 @@ import pytest
 import torch
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 
-from heron.client.attendance import Reliability
 from heron.flower.records import Parcel, read_record, write_record
 from heron.wire import ModelBroadcast, ProbeData, Reply, SmashedData
-from heron.wire.learning import ClientSettings
 from tests.conformance.test_algorithms import assert_equal, federation, tensors_of
 from tests.flower.grid import task_identity  # noqa: F401 - a fixture
 from tests.flower.parties import flower, grid_of, node_of
@@ -128,7 +126,7 @@ CASES = [
     ("fedavg", "uploads", "malformed", edited(lambda messages: [_upload(), *messages])),
 ]
 SETTINGS = {"min_clients": 2, "retries": 0, "max_reply_bytes": 2**20}
-CHANGES: dict[str, Any] = {"client": ClientSettings(learning_rate=1e-2, keep_state=False)}
+CHANGES: dict[str, Any] = {"keep_state": False}
 
 
 def _upload() -> SmashedData:
@@ -184,7 +182,7 @@ def test_a_client_that_sends_it_is_as_good_as_absent(
 
 @pytest.mark.parametrize("name", ["heron", "sflv2"])
 def test_drop_outs_may_leave_without_a_reply_where_they_are_simulated_only(name: str) -> None:
-    parties = federation(name, reliability=Reliability(dropout=1e-9), **CHANGES)
+    parties = federation(name, clients={"dropout": 1e-9}, **CHANGES)
     grid = grid_of(parties)
     engine = flower(parties, grid, **SETTINGS)
     tamper(node_of(grid, 1), lambda parcel: with_stream(replace(parcel, finished=True), b""))

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from heron.flower.records import Parcel, RoundRequest, read_record
-from heron.wire import PackedData, ProbeData, ScalarBroadcast, SmashedCodec, SmashedData, SnapshotRequest, decode
+from heron.wire import PackedData, ProbeData, ScalarBroadcast, SmashedData, SnapshotRequest, decode
+from heron.wire.groups import Smashed
 from tests.conformance.test_algorithms import assert_equal, federation, tensors_of
 from tests.flower.grid import FakeGrid, task_identity  # noqa: F401 - a fixture
 from tests.flower.parties import flower, grid_of, node_of
 from tests.flower.tampering import Edit, each, edited, tamper, with_stream
 
 SCALARS = pytest.mark.parametrize("name", ["heron, scalars", "heron, seed groups", "ho_sfl", "hosl, scalars"])
-INT8: dict[str, Any] = {"codec": SmashedCodec("int8")}
+INT8: dict[str, Any] = {"smashed": Smashed("int8")}
 LENIENT: dict[str, Any] = {"min_clients": 2, "retries": 0}
 
 
@@ -216,8 +217,8 @@ def test_what_is_not_to_be_packed_is_refused_packed() -> None:
     ],
 )
 def test_a_damaged_bundle_is_refused(change: Any, fault: str) -> None:
-    grid = grid_of(federation("heron", bundle=True))
-    engine = flower(federation("heron", bundle=True), grid, **LENIENT)
+    grid = grid_of(federation("heron", link={"bundle": True}))
+    engine = flower(federation("heron", link={"bundle": True}), grid, **LENIENT)
     tamper(node_of(grid, 1), lambda parcel: with_stream(parcel, change(parcel.content)))
     result = engine.run_round()
     assert (result.faults, result.num_replies) == ({fault: 1}, 2)

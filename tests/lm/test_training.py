@@ -1,7 +1,6 @@
 """Tiny language models in a federation: every algorithm, what travels, what is exact, what it costs."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,16 +19,17 @@ from heron.client.step import StepKey
 from heron.costs.client_step import ExampleShape, StepCost
 from heron.costs.plan import plan_step
 from heron.costs.profile import profile_step
-from heron.costs.settings import FederationSettings
 from heron.data import Batch, TokenSequences, fetch
 from heron.engines.in_process import Federation
 from heron.errors import HeronError
 from heron.lm import Adaptation, causal_lm, whole_model
 from heron.split import SplitModel, build_seeded, num_counted, token_cross_entropy
 from heron.wire import CutGradient, ModelBroadcast, Reply, SmashedData
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client, Server, Settings
+from heron.wire.learning import learning_of
 from heron.zo import Estimator, FlatParameters
 from tests.lm.models import NUM_BLOCKS, NUM_TOKENS, WIDTH
+from tests.settings import changed
 
 SIZES = (8, 5, 7)
 BATCH, RANK = 4, 2
@@ -75,9 +75,8 @@ def build(source: str, cut: int = 1, blocks: int = 1, **options) -> SplitModel:
 
 def federation(source: str, name: str, split: dict[str, Any] | None = None, **changes) -> Federation:
     algorithm, client_changes = ROWS[name]
-    values = {"batch_size": BATCH, "client": ClientSettings(learning_rate=1e-2), "server_learning_rate": 1e-2}
-    settings = FederationSettings(**values | changes)
-    settings = replace(settings, client=replace(settings.client, **client_changes))
+    settings = Settings(client=Client(batch_size=BATCH, learning_rate=1e-2), server=Server(learning_rate=1e-2))
+    settings = changed(changed(settings, **changes), **client_changes)
     return Federation(
         build(source, **split or {}), ALGORITHMS[algorithm], examples(), partition(), settings, token_cross_entropy
     )
@@ -200,10 +199,8 @@ def test_micro_batches_are_the_batch(size: int, silent: bool, saved) -> None:
     "name", ["heron", "heron, exact head", "heron, exact head and block", "cse_fsl", "ho_sfl", "hosl"]
 )
 def test_a_round_in_micro_batches_is_a_round(name: str, saved) -> None:
-    sgd = ClientSettings("sgd", 1e-2, estimator=Estimator(1e-2))
-    whole, pieces = (
-        federation(saved("gpt2"), name, client=sgd, micro_batch=size, server_optimizer="sgd") for size in (None, 3)
-    )
+    sgd = {"optimizer": "sgd", "estimator": {"mu": 1e-2}, "server": {"optimizer": "sgd"}}
+    whole, pieces = (federation(saved("gpt2"), name, **sgd | {"micro_batch": size}) for size in (0, 3))
     np.testing.assert_allclose(two_rounds(whole), two_rounds(pieces), rtol=1e-4)
     tensors, others = whole.state()[0], pieces.state()[0]
     for key, tensor in tensors.items():
@@ -251,13 +248,13 @@ def test_all_exact_is_cse_fsl_bit_for_bit(saved) -> None:
 def test_above_the_boundary_gradients_are_exact(exact: int, saved) -> None:
     """One SGD step moves what is exact like cse_fsl's, and leaves what is below where it was, without probes."""
     moved: dict[str, dict[str, Tensor]] = {}
-    for name, settings in (
-        ("heron", ClientSettings("sgd", 1.0, exact=exact, estimator=None)),
-        ("cse_fsl", ClientSettings("sgd", 1.0)),
-    ):
+    sgd = Settings(client=Client(optimizer="sgd", learning_rate=1.0))
+    for name, settings in (("heron", changed(sgd, exact=exact, estimator={"probes": 0})), ("cse_fsl", sgd)):
         local = LocalNetwork(build(saved("gpt2"), 2, 0 if exact == 2 else 1), token_cross_entropy, head="auxiliary")
         before = {key: tensor.detach().clone() for key, tensor in local.module.named_parameters()}
-        step = ALGORITHMS[name].make_client(local, settings).step(batch_of(0, 1, 2, 3), StepKey(0, 0, 0, 0))
+        step = (
+            ALGORITHMS[name].make_client(local, learning_of(settings)).step(batch_of(0, 1, 2, 3), StepKey(0, 0, 0, 0))
+        )
         next(step)
         finish(step)
         moved[name] = {key: tensor.detach() - before[key] for key, tensor in local.module.named_parameters()}
@@ -304,12 +301,9 @@ def test_sflv2_with_one_client_trains_end_to_end(name: str, cut: int, saved) -> 
         ALGORITHMS["sflv2"],
         data,
         [np.arange(6)],
-        FederationSettings(
-            batch_size=6,
-            local_steps=steps // 2,
-            client=ClientSettings("sgd", rate),
-            server_optimizer="sgd",
-            server_learning_rate=rate,
+        Settings(
+            client=Client(batch_size=6, local_steps=steps // 2, optimizer="sgd", learning_rate=rate),
+            server=Server("sgd", rate),
         ),
         token_cross_entropy,
     )
@@ -375,7 +369,7 @@ PIECES = {"micro_batch": 2, "checkpointing": True}
 @pytest.mark.parametrize("base", BASES)
 def test_a_planned_step_costs_what_a_real_one_does(model: str, name: str, changes: dict, base: str, saved) -> None:
     algorithm, client_changes = ROWS[name]
-    settings = FederationSettings(batch_size=BATCH, client=ClientSettings(**client_changes), **changes)
+    settings = changed(Settings(), batch_size=BATCH, **client_changes, **changes)
     source, shape = saved(model), ExampleShape((9,), (9,), torch.int64)
 
     def make() -> SplitModel:
@@ -414,7 +408,7 @@ def test_all_weights_may_train_and_tied_ones_stay_one(name: str, saved) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"), [*((name, {}) for name in TIED_APART), ("heron", {"refresh_auxiliary": True})]
+    ("name", "changes"), [*((name, {}) for name in TIED_APART), ("heron", {"server": {"refresh_auxiliary": True}})]
 )
 def test_a_tied_weight_cannot_be_trained_in_two_ways(name: str, changes: dict, saved) -> None:
     with pytest.raises(HeronError, match=r"found '.*tokens\.weight' and '.*weight' to be one tensor") as caught:
@@ -428,7 +422,7 @@ def test_a_tied_weight_cannot_be_trained_in_two_ways(name: str, changes: dict, s
 @pytest.mark.parametrize(("model", "base"), [("gpt2", "bfloat16"), ("llama", "float32"), ("llama", "int8")])
 def test_the_server_fits_the_auxiliary_network(name: str, model: str, base: str, saved) -> None:
     """Through attention, whose fused form has no second derivative, and through the scores in chunks."""
-    parties = federation(saved(model), name, {"base": base}, refresh_auxiliary=name == "heron")
+    parties = federation(saved(model), name, {"base": base}, server={"refresh_auxiliary": name == "heron"})
     held = parties.fed_server.downlink_only or parties.fed_server.model
     aligned: list[dict[str, Tensor]] = []
     replace = parties.fed_server.replace

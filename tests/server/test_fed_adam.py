@@ -13,12 +13,15 @@ from heron.errors import ConfigError
 from heron.runs.run_directory import RunDirectory
 from heron.server.fed_adam import FedAdam
 from heron.server.fed_server import FedServer
+from heron.server.setup import FedServerSetup
 from heron.wire import ClientReply
+from heron.wire.groups import Averaging
 from tests.conformance.test_algorithms import NUM_CLIENTS, assert_equal, comparable, federation, run, tensors_of
 from tests.reference.fed_adam import fed_adam
 
 RULE = FedAdam(0.02, 0.8, 0.97, 1e-4)
 VALUES = {"learning_rate": 0.02, "beta1": 0.8, "beta2": 0.97, "epsilon": 1e-4}
+ADAM = Averaging(optimizer="adam", **VALUES)
 # The others' Fed Servers replay scalars.
 EVERY = pytest.mark.parametrize(
     "name", [name for name, algorithm in ALGORITHMS.items() if algorithm.fixed.get("update") != "scalars"]
@@ -65,7 +68,7 @@ def average(values: list[np.ndarray]) -> np.ndarray:
 @EVERY
 def test_a_federation_equals_the_oracle_and_averages_its_buffers(name: str) -> None:
     """Replies as they arrive at the server, averaged in NumPy in their order."""
-    parties = federation(name, fed_optimizer=RULE)
+    parties = federation(name, fed_server=ADAM)
     buffers, accept = parties.local.buffers(), parties.fed_server.accept
     start = {key: tensor.numpy().copy() for key, tensor in parties.fed_server.model.items()}
     replies: list[dict[str, np.ndarray]] = []
@@ -92,7 +95,7 @@ def test_a_federation_equals_the_oracle_and_averages_its_buffers(name: str) -> N
 
 @EVERY
 def test_resumes_bit_for_bit(name: str, tmp_path) -> None:
-    changes = {"fed_optimizer": RULE, "wire": True}
+    changes = {"fed_server": ADAM, "wire": True}
     whole = run(name, RunDirectory(tmp_path / "whole"), **changes)
     whole.train()
     run(name, RunDirectory(tmp_path / "cut"), rounds=2, **changes).train()
@@ -105,7 +108,7 @@ def test_resumes_bit_for_bit(name: str, tmp_path) -> None:
 
 
 def test_a_round_without_a_reply_is_no_step() -> None:
-    server = FedServer({"w": torch.ones(2)}, optimizer=RULE)
+    server = FedServer(FedServerSetup({"w": torch.ones(2)}, averaging=ADAM))
     server.accept(reply(torch.full((2,), 3.0)))
     server.average()
     model, moments = dict(server.model), dict(server.moments)
@@ -119,14 +122,16 @@ def reply(weights: torch.Tensor) -> ClientReply:
 
 
 def test_learns_where_averaging_learns() -> None:
-    averaged, adapted = (run("heron", rounds=25, **changes).train() for changes in ({}, {"fed_optimizer": FedAdam()}))
+    averaged, adapted = (
+        run("heron", rounds=25, fed_server={"optimizer": optimizer}).train() for optimizer in ("average", "adam")
+    )
     assert averaged[-1]["test_accuracy"] > 0.85
     assert adapted[-1]["test_accuracy"] > 0.85
 
 
 def built(*assignments: str) -> FedAdam | None:
     config = recipe_config("digits", "heron", list(assignments))
-    return build_federation(config, load_splits(config)).settings.fed_optimizer
+    return build_federation(config, load_splits(config)).fed_server.optimizer
 
 
 def test_the_configuration_says_which() -> None:

@@ -1,6 +1,7 @@
 """`server.refresh_auxiliary`: the Main Server aligns the averaged auxiliary network of clients that train it."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,16 +10,12 @@ from torch.nn.functional import cross_entropy
 
 from heron.algorithms import ALGORITHMS
 from heron.cli.main import main
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError
 from heron.runs.run_directory import RunDirectory
 from heron.server.alignment import AligningServer
-from heron.server.fed_adam import FedAdam
-from heron.server.setup import Alignment
 from heron.split import SplitModel
-from heron.wire.learning import ClientSettings
-from heron.zo import Estimator
+from heron.wire.groups import Client, Probes, Server, Settings
 from tests.algorithms.test_oracles import BATCH, NUM_CLIENTS, SEED, assert_same, data, order, small_split
 from tests.conformance.test_algorithms import (
     CHANNELS,
@@ -37,13 +34,18 @@ from tests.reference.heron_sfl import cse_fsl, heron_sfl
 
 TRAINED = ("heron", "cse_fsl")
 TRAINING = pytest.mark.parametrize("name", TRAINED)
-ALIGNMENT = Alignment(period=2, steps=3, learning_rate=1e-2)
-REFRESH = {"refresh_auxiliary": True, "alignment": ALIGNMENT}
+PERIOD, STEPS, RATE = 2, 3, 1e-2
+REFRESH = {
+    "refresh_auxiliary": True,
+    "alignment_period": PERIOD,
+    "alignment_steps": STEPS,
+    "alignment_learning_rate": RATE,
+}
 
 
 def refresh(round_index: int, f_a: nn.Module, f_s: nn.Module, stored: list[tuple[Tensor, Tensor]]) -> None:
-    if (round_index + 1) % ALIGNMENT.period == 0:
-        align(f_a, f_s, stored, ALIGNMENT.steps, ALIGNMENT.learning_rate)
+    if (round_index + 1) % PERIOD == 0:
+        align(f_a, f_s, stored, STEPS, RATE)
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 3])
@@ -58,13 +60,11 @@ def test_equals_the_literal_oracle(name: str, rounds: int) -> None:
     if name == "heron":
         values |= {"run_seed": SEED, "mu": 1e-2, "probes": 2}
     theta_l, theta_s = oracle(*parts, *dataset.tensors, order(shares), **values, refresh=refresh)
-    settings = FederationSettings(
+    settings = Settings(
         seed=SEED,
-        batch_size=BATCH,
-        client=ClientSettings("sgd", 0.05, keep_state=False, estimator=Estimator(1e-2, 2)),
-        server_optimizer="sgd",
-        server_learning_rate=0.1,
-        **REFRESH,
+        client=Client(batch_size=BATCH, optimizer="sgd", learning_rate=0.05, keep_state=False),
+        estimator=Probes(1e-2, 2),
+        server=Server("sgd", 0.1, **REFRESH),
     )
     parties = Federation(split, ALGORITHMS[name], dataset, shares, settings)
     for _ in range(rounds):
@@ -90,8 +90,9 @@ def distance(split: SplitModel, auxiliary: dict[str, Tensor], smashed: Tensor, l
 
 @TRAINING
 def test_brings_the_gradients_together_and_touches_nothing_else(name: str) -> None:
-    alignment = Alignment(period=1, steps=30, learning_rate=1e-2)
-    settings = FederationSettings(batch_size=8, alignment=alignment, refresh_auxiliary=True)
+    settings = Settings(
+        client=Client(batch_size=8), server=Server(refresh_auxiliary=True, alignment_period=1, alignment_steps=30)
+    )
     parties = Federation(with_a_head_that_normalises(), ALGORITHMS[name], examples(), partition(), settings)
     server, after_average = parties.main_server, parties.main_server.after_average
     trained = {f"auxiliary.{key}" for key, _ in parties.split.auxiliary.named_parameters()}
@@ -133,20 +134,19 @@ def test_a_server_gradient_of_zero_leaves_the_network_alone() -> None:
     """Zero weights in the server's last layer: no direction, and no distance relative to it."""
     split = split_model()
     nn.init.zeros_(split.server[1].weight)
-    settings = FederationSettings(
-        batch_size=8, server_optimizer="sgd", server_learning_rate=0.0, refresh_auxiliary=True, client=ClientSettings()
-    )
+    still = Server("sgd", 0.0)
+    settings = Settings(client=Client(batch_size=8), server=replace(still, refresh_auxiliary=True))
     parties = Federation(split, ALGORITHMS["heron"], examples(), partition(), settings)
-    plain = federation("heron", server_optimizer="sgd", server_learning_rate=0.0, client=ClientSettings())
+    plain = federation("heron", client=Client(batch_size=8), server=still)
     for each in (parties, plain):
         each.run_round()
     assert_equal(parties.fed_server.model, plain.fed_server.model)
 
 
-@pytest.mark.parametrize("optimizer", [None, FedAdam()], ids=["average", "adam"])
+@pytest.mark.parametrize("optimizer", ["average", "adam"])
 @TRAINING
-def test_resumes_bit_for_bit_and_the_wire_changes_nothing(name: str, optimizer: FedAdam | None, tmp_path) -> None:
-    changes = REFRESH | {"fed_optimizer": optimizer}
+def test_resumes_bit_for_bit_and_the_wire_changes_nothing(name: str, optimizer: str, tmp_path) -> None:
+    changes = {"server": REFRESH, "fed_server": {"optimizer": optimizer}}
     whole = run(name, RunDirectory(tmp_path / "whole"), wire=True, **changes)
     whole.train()
     for rounds in (1, 2, 3):  # before, at and after an alignment
@@ -161,7 +161,7 @@ def test_resumes_bit_for_bit_and_the_wire_changes_nothing(name: str, optimizer: 
     reference = run(name, wire=False, **changes)
     reference.train()
     assert_equal(tensors_of(reference.federation), tensors_of(whole.federation))
-    plain = run(name, wire=False, fed_optimizer=optimizer)
+    plain = run(name, wire=False, fed_server={"optimizer": optimizer})
     plain.train()
     assert plain.federation.ledger.to_dict() == reference.federation.ledger.to_dict(), "it costs no byte"
     assert not torch.equal(plain.federation.split.client[0].weight, reference.federation.split.client[0].weight)
@@ -171,11 +171,11 @@ def test_resumes_bit_for_bit_and_the_wire_changes_nothing(name: str, optimizer: 
 def test_has_a_meaning_where_clients_train_an_auxiliary_network(name: str) -> None:
     assert ALGORITHMS[name].trains_auxiliary == (name in TRAINED)
     if name in TRAINED:
-        assert isinstance(federation(name, refresh_auxiliary=True).main_server, AligningServer)
+        assert isinstance(federation(name, server={"refresh_auxiliary": True}).main_server, AligningServer)
         assert not isinstance(federation(name).main_server, AligningServer)
         return
     with pytest.raises(ConfigError, match=f"server.refresh_auxiliary=false with {name}, found true") as caught:
-        federation(name, refresh_auxiliary=True)
+        federation(name, server={"refresh_auxiliary": True})
     assert "\n" not in str(caught.value)
 
 

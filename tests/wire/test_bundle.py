@@ -14,7 +14,6 @@ from heron.wire import (
     ClientReply,
     Message,
     ModelBroadcast,
-    SmashedCodec,
     SmashedData,
     decode,
     decode_bundle,
@@ -25,6 +24,7 @@ from heron.wire import (
 )
 from heron.wire.bundle import Bundle
 from heron.wire.compression import compress_bytes, decompress_bytes, told_bytes
+from heron.wire.groups import Smashed
 from tests.wire.drawing import MESSAGES, contents, one_of_each
 
 
@@ -81,7 +81,7 @@ def test_a_message_costs_little_framing() -> None:
     def uploads(count: int) -> list[Message]:
         smashed = torch.randn(32, 16, generator=torch.Generator().manual_seed(0))
         return [
-            pack_upload(SmashedData(3, 1, step, smashed, torch.arange(32)), SmashedCodec("int4"), step)
+            pack_upload(SmashedData(3, 1, step, smashed, torch.arange(32)), Smashed("int4"), step)
             for step in range(count)
         ]
 

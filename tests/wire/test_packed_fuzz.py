@@ -17,7 +17,6 @@ from heron.wire import (
     CODECS,
     ClientReply,
     PackedData,
-    SmashedCodec,
     SmashedData,
     decode,
     decode_bundle,
@@ -28,11 +27,12 @@ from heron.wire import (
     unpack_upload,
 )
 from heron.wire.compression import compress_bytes, decompress_bytes
+from heron.wire.groups import Smashed
 
 NUM_EXAMPLES = 3_500
 SMASHED = torch.randn(4, 2, 6, 6, generator=torch.Generator().manual_seed(0)).relu()
 UPLOADS = [
-    pack_upload(SmashedData(1, 0, 2, SMASHED, torch.arange(4)), SmashedCodec(codec, zstd), 7)
+    pack_upload(SmashedData(1, 0, 2, SMASHED, torch.arange(4)), Smashed(codec, zstd), 7)
     for codec in CODECS
     for zstd in (False, True)
 ]

@@ -12,7 +12,6 @@ from heron.errors import MessageError
 from heron.wire import (
     CODECS,
     PackedData,
-    SmashedCodec,
     SmashedData,
     decode,
     encode,
@@ -23,10 +22,11 @@ from heron.wire import (
     unpack_upload,
 )
 from heron.wire.compression import MAX_EXPANSION, compress_bytes
+from heron.wire.groups import Smashed
 from heron.wire.payload import MAX_ELEMENTS
 from heron.wire.smashed import narrow
 
-WAYS = [SmashedCodec(codec, zstd) for codec in CODECS for zstd in (False, True)]
+WAYS = [Smashed(codec, zstd) for codec in CODECS for zstd in (False, True)]
 
 
 def upload(smashed: Tensor | None = None, labels: Tensor | None = None) -> SmashedData:
@@ -36,11 +36,11 @@ def upload(smashed: Tensor | None = None, labels: Tensor | None = None) -> Smash
 
 
 def packed(codec: str = "int8", *, zstd: bool = False) -> PackedData:
-    return pack_upload(upload(), SmashedCodec(codec, zstd), 0)
+    return pack_upload(upload(), Smashed(codec, zstd), 0)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_an_upload_comes_back(way: SmashedCodec) -> None:
+def test_an_upload_comes_back(way: Smashed) -> None:
     sent = upload()
     message = pack_upload(sent, way, 5)
     received = unpack_upload(decode(encode(message)))
@@ -65,9 +65,9 @@ def test_bytes_by_hand() -> None:
         sizes = encoded_sizes(packed(codec))
         assert (sizes["smashed"], sizes["labels"]) == (size, 8)
         if codec != "fp32":
-            assert smashed_bytes((8, 3, 4, 4), torch.float32, SmashedCodec(codec)) == size
-    assert smashed_bytes((8, 3, 4, 4), torch.float64, SmashedCodec()) == 384 * 8
-    assert smashed_bytes((8, 3, 4, 4), torch.float64, SmashedCodec(zstd=True)) == 384 * 4 + 16
+            assert smashed_bytes((8, 3, 4, 4), torch.float32, Smashed(codec)) == size
+    assert smashed_bytes((8, 3, 4, 4), torch.float64, Smashed()) == 384 * 8
+    assert smashed_bytes((8, 3, 4, 4), torch.float64, Smashed(zstd=True)) == 384 * 4 + 16
 
 
 def test_defaults_do_not_pack() -> None:
@@ -90,14 +90,14 @@ def test_labels_travel_in_the_narrowest_integers(values: list[int]) -> None:
 
 def test_labels_of_tokens_survive() -> None:
     labels = torch.tensor([[-100, 50_256, 0], [7, -100, 32_768]])
-    message = pack_upload(upload(torch.ones(2, 3, 4), labels), SmashedCodec("int8"), 0)
+    message = pack_upload(upload(torch.ones(2, 3, 4), labels), Smashed("int8"), 0)
     assert message.labels.dtype == torch.int32
     assert torch.equal(unpack_upload(message).labels, labels)
 
 
 @pytest.mark.parametrize("labels", [torch.rand(8, 5), torch.ones(8, dtype=torch.bool)], ids=["probabilities", "bools"])
 def test_other_labels_stay_what_they_are(labels: Tensor) -> None:
-    received = unpack_upload(pack_upload(upload(labels=labels), SmashedCodec("int4"), 0))
+    received = unpack_upload(pack_upload(upload(labels=labels), Smashed("int4"), 0))
     assert torch.equal(received.labels, labels)
 
 
@@ -194,7 +194,7 @@ def test_what_is_too_small_to_be_believed_is_not_compressed() -> None:
     """A mebibyte of zeros would be a frame of some fifty bytes; receivers allow for `MAX_EXPANSION` bytes a byte."""
     zeros = torch.zeros(2**20, 1)
     assert len(compress_bytes(bytes(2**20))) * MAX_EXPANSION < 2**20
-    message = pack_upload(upload(zeros), SmashedCodec("int8", zstd=True), 0)
+    message = pack_upload(upload(zeros), Smashed("int8", zstd=True), 0)
     assert "int8" in message.packed
     assert torch.equal(unpack_upload(message).smashed, zeros)
     entries = zstd(compress_bytes(bytes(2**20))) | {"scales": torch.zeros(2, 1)} | shape_of(2**20, 1)

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heron.algorithms import ALGORITHMS
-from heron.costs.settings import FederationSettings
 from heron.engines.in_process import Federation
 from heron.errors import MessageError, TrainingError
 from heron.wire import ClientReply, ScalarReply
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client, Settings
 from heron.wire.update_codec import UpdateCodec
 from tests.conformance.test_algorithms import examples, partition, split_model
+from tests.settings import changed
 
 CODECS = ("fp16", "int8", "int4", "dither6")
 LEVELS = {"int8": 255, "int4": 15, "dither6": 5}
@@ -26,10 +26,8 @@ def model(seed: int = 0, sizes: tuple[int, ...] = (3, 200, 1)) -> dict[str, torc
 
 
 def federation(name: str = "heron", codec: str = "int8", **changes) -> Federation:
-    client = ClientSettings(
-        **{"optimizer": "sgd", "learning_rate": 1e-2, "keep_state": False} | changes.pop("client", {})
-    )
-    values = FederationSettings(batch_size=8, client=client, update_codec=codec, **changes)
+    client = Client(batch_size=8, optimizer="sgd", learning_rate=1e-2, keep_state=False)
+    values = changed(Settings(client=client, update_codec=codec), **changes)
     return Federation(split_model(), ALGORITHMS[name], examples(), partition(), values)
 
 
@@ -115,7 +113,7 @@ def test_every_algorithm_trains_the_same_by_reference_and_over_a_wire(name: str,
 
 def test_scalars_are_not_touched() -> None:
     """With everything else exact in float16 - there is nothing else - scalars give dense parameters bit for bit."""
-    plain, coded = federation(codec="fp32", client={"update": "scalars"}), federation(client={"update": "scalars"})
+    plain, coded = federation(codec="fp32", update="scalars"), federation(update="scalars")
     theta = [{name: tensor.clone() for name, tensor in parties.fed_server.theta.items()} for parties in (plain, coded)]
     for parties in (plain, coded):
         parties.run_round()
@@ -176,7 +174,7 @@ def test_a_reply_of_another_codec_is_refused() -> None:
 
 
 def test_seeds_of_the_rounding_differ_by_round_and_client() -> None:
-    parties, seen = federation(client={"exact": 1, "update": "scalars"}), []
+    parties, seen = federation(exact=1, update="scalars"), []
     accept = parties.fed_server.accept
 
     def keep(reply: ScalarReply) -> None:

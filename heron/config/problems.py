@@ -1,0 +1,88 @@
+"""One line for a key or a value that is not as it should be, with the key that was probably meant."""
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from pydantic import ValidationError
+
+from heron.errors import ConfigError
+
+_UNIONS = ("data", "split")
+
+
+def check_choice(what: str, found: str, choices: Collection[str]) -> None:
+    """Refuse a name that is not one of the choices, with the nearest one.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    if found not in choices:
+        raise ConfigError(f"unknown {what} {found!r}{nearest(found, choices)}; known: {', '.join(choices)}")
+
+
+def nearest(found: str, choices: Collection[str]) -> str:
+    """The key that was probably meant: same section first; initials (`lr`) and bare last parts are understood.
+
+    Args:
+        found: a key that does not exist.
+        choices: those that do.
+
+    Returns:
+        A question to end a message with; empty if no key is near.
+    """
+    section, _, name = found.rpartition(".")
+    pool = [choice for choice in choices if section and choice.startswith(f"{section}.")] or list(choices)
+    near = (
+        [choice for choice in pool if "".join(word[0] for word in _last(choice).split("_")) == name]
+        or [choice for choice in choices if _last(choice) == name]
+        or difflib.get_close_matches(found, pool, n=1, cutoff=0.5)
+    )
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def first_problem(error: ValidationError, group: type) -> str:
+    """Say what is wrong with the first key that is not as it should be.
+
+    Args:
+        error: what validation found.
+        group: the dataclass that values were validated for.
+    """
+    problem, *others = error.errors()
+    key = _key_of(problem)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{nearest(key, list(known_keys(group)))}"
+    if problem["type"] == "missing":
+        return f"missing key {key!r}: a saved configuration holds every key"
+    if problem["type"] == "value_error":  # of a validator of ours, complete as it is
+        return f"{key}: {problem['ctx']['error']}"
+    found = problem.get("input")
+    shown = "" if isinstance(found, Mapping) else f", found {found!r}"
+    # A key that takes several types has a problem with each of them.
+    told = " or ".join(each["msg"].lower() for each in (problem, *others) if _key_of(each) == key)
+    return " ".join(f"{key}: {told}{shown}".split())  # what was found may hold line breaks
+
+
+def known_keys(group: type, prefix: str = "") -> Iterator[str]:
+    """Dotted keys of a dataclass of settings, those of every kind of a section."""
+    hints = get_type_hints(group)
+    for field in fields(group):
+        kinds = [kind for kind in (hints[field.name], *get_args(hints[field.name])) if is_dataclass(kind)]
+        for kind in kinds:
+            assert isinstance(kind, type)  # an annotation
+            yield from known_keys(kind, f"{prefix}{field.name}.")
+        if not kinds:
+            yield f"{prefix}{field.name}"
+
+
+def _key_of(problem: Mapping[str, Any]) -> str:
+    section, *rest = [str(part) for part in problem["loc"]] or [""]
+    if section in _UNIONS:  # the next part names the member of the union, which is no part of the key
+        rest = rest[1:]
+    # Keys have two parts at most; a third names one of the types that a value may have.
+    return ".".join([section, *rest[:1]])
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
