@@ -155,10 +155,11 @@ def _share_out(work: Callable[[int, int], None], num_words: int) -> None:
 
 
 def num_threads() -> int:
-    """As many as torch uses, in a process that has it; else `OMP_NUM_THREADS`, or one a processor."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        number: int = torch.get_num_threads()
+    """Number of threads that torch uses, in a process that has it; else `OMP_NUM_THREADS`, or one per processor."""
+    # A module that is only half imported has no such function yet.
+    of_torch = getattr(sys.modules.get("torch"), "get_num_threads", None)
+    if of_torch is not None:
+        number: int = of_torch()
         return number
     setting = os.environ.get("OMP_NUM_THREADS", "")
     return int(setting) if setting.isdecimal() and int(setting) else os.cpu_count() or 1
