@@ -25,7 +25,7 @@ from hardware import describe
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
-from heron.config import RECIPES, build_split, recipe_config
+from heron.config import RECIPES, recipe_config
 from heron.costs.client_step import ClientStep
 from heron.data import fetch
 from heron.engines.in_process import Federation
@@ -52,7 +52,7 @@ def federation(algorithm: str, assignments: list[str]) -> Federation:
     torch.set_num_threads(config.threads)
     batch = config.client.batch_size
     dataset = TensorDataset(torch.zeros(batch, 3, 32, 32), torch.zeros(batch, dtype=torch.int64))
-    return Federation(build_split(config), ALGORITHMS[algorithm], dataset, [np.arange(batch)], config)
+    return Federation(config.split.build(config.seed), ALGORITHMS[algorithm], dataset, [np.arange(batch)], config)
 
 
 def resident_rise(algorithm: str) -> int:

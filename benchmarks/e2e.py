@@ -20,9 +20,8 @@ from hardware import describe
 
 from heron.analysis import PERPLEXITY, standard_error, text_scores
 from heron.config import build_run, fingerprint, profile_cost, recipe_config
-from heron.config.schema import CausalLmConfig
 from heron.data import load_e2e_prompts
-from heron.lm import continuations, load_tokenizer, whole_model
+from heron.lm import CausalLm, continuations, load_tokenizer, whole_model
 from heron.report import plot_learning_curves
 from heron.runs.run_directory import read_json, write_json
 
@@ -59,7 +58,7 @@ def finished_run(name: str, algorithm: str, settings: tuple[str, ...], seed: int
         "metrics": run.train(),
     }
     if seed == 0:
-        assert isinstance(config.split, CausalLmConfig)  # the recipe's
+        assert isinstance(config.split, CausalLm)  # the recipe's
         outcome |= _generation(run.federation.load_global_model(), config.split.pretrained)
     write_json(path, outcome)
     print(f"{name} seed {seed}: {outcome['metrics'][-1]['test_perplexity']:.1f}", flush=True)

@@ -22,12 +22,9 @@ from hardware import describe
 from heron.algorithms import ALGORITHMS
 from heron.client.local import LocalNetwork
 from heron.config import plan_cost, recipe_config, use_threads_and_device
-from heron.config.costs import example_shape
-from heron.config.parts import criterion
-from heron.config.schema import CausalLmConfig
-from heron.costs.client_step import ClientStep
+from heron.costs.client_step import ClientStep, zeros
 from heron.data.folder import data_folder
-from heron.lm import Adaptation, load_client_parts, write_parts
+from heron.lm import Adaptation, CausalLm, load_client_parts, write_parts
 from heron.lm.pretrained import load_causal_lm
 from heron.split import SplitModel
 from heron.wire.learning import learning_of
@@ -72,20 +69,20 @@ def make_step(name: str, parts: Path) -> None:
     algorithm, settings = ROWS[name]
     config = recipe_config(RECIPE, algorithm, [*settings, f"client.batch_size={RESIDENT_BATCH}"])
     use_threads_and_device(config)
-    assert isinstance(config.split, CausalLmConfig)  # the recipe's
+    assert isinstance(config.split, CausalLm)  # the recipe's
     with_auxiliary = ALGORITHMS[algorithm].head is not None
     part = load_client_parts(parts, Adaptation(base=config.split.base), with_auxiliary=with_auxiliary)
     loaded = _peak()
     split = SplitModel(part.client, torch.nn.Identity(), part.auxiliary)
     local = LocalNetwork(
         split,
-        criterion(config),
+        config.split.criterion,
         head=ALGORITHMS[algorithm].head,
         micro_batch=config.client.micro_batch or None,
         checkpointing=config.client.checkpointing,
     )
     learner = ALGORITHMS[algorithm].make_client(local, ALGORITHMS[algorithm].client_settings(learning_of(config)))
-    batch = example_shape(config).batch(config.client.batch_size, "cpu")
+    batch = zeros(config.data.example, config.client.batch_size, "cpu")
     step = ClientStep(ALGORITHMS[algorithm], local, learner, batch, config)
     step()
     print(json.dumps({"loaded": loaded, "peak": _peak()}))
@@ -131,7 +128,7 @@ def _write_random_parts(whole: Path, parts: Path) -> None:
     from transformers import GPT2Tokenizer
 
     split = recipe_config(RECIPE, "heron", []).split
-    assert isinstance(split, CausalLmConfig)  # the recipe's
+    assert isinstance(split, CausalLm)  # the recipe's
     load_causal_lm(split.pretrained, random_weights=True).save_pretrained(whole)
     GPT2Tokenizer.from_pretrained(data_folder("gpt2-tokenizer", None)).save_pretrained(whole)
     write_parts(str(whole), parts, num_client_blocks=split.cut, num_auxiliary_blocks=split.auxiliary_blocks)

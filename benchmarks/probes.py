@@ -25,7 +25,7 @@ from probe_schemes import Blocks, Flips, Guided, Part, ProbeClient, Shaped
 from study import hide_test
 
 from heron.algorithms import ALGORITHMS
-from heron.config import build_run, build_split, recipe_config
+from heron.config import build_run, recipe_config
 from heron.engines.in_process import Federation
 from heron.runs.run_loop import Run
 
@@ -71,7 +71,8 @@ def build(exact: int, seed: int, changes: list[str], make_client: Callable[..., 
     if make_client:
         old = run.federation
         algorithm = dataclasses.replace(ALGORITHMS["heron"], make_client=make_client)
-        run.federation = Federation(build_split(config), algorithm, old.dataset, old.partition, old.settings)
+        split = config.split.build(config.seed)
+        run.federation = Federation(split, algorithm, old.dataset, old.partition, old.settings)
     return run
 
 

@@ -25,9 +25,8 @@ import torch
 from hardware import describe
 from torch import Tensor, nn
 
-from heron.config import build_split, recipe_config
-from heron.config.costs import example_shape
-from heron.config.parts import criterion
+from heron.config import recipe_config
+from heron.costs.client_step import zeros
 from heron.tensors import as_tensor
 from heron.zo import RULES, Distribution, Estimator, ZerothOrder
 
@@ -76,17 +75,17 @@ def client(name: str) -> tuple[nn.Module, Callable[[nn.Module], Tensor], str]:
     """A client with its head, its loss on one batch, and its update rule."""
     recipe, changes, batch_size, _, _ = CLIENTS[name]
     config = recipe_config(recipe, "heron", changes)
-    split = build_split(config, random_weights=True)
+    split = config.split.build(config.seed, random_weights=True)
     assert split.auxiliary is not None  # heron's clients have one
     module = nn.Sequential(split.client, split.auxiliary)
-    batch = example_shape(config).batch(batch_size, "cpu")
+    batch = zeros(config.data.example, batch_size, "cpu")
     labels = as_tensor(batch.labels)
     generator = torch.Generator().manual_seed(0)
     if batch.inputs.dtype == torch.int64:
         inputs = torch.randint(0, 50257, batch.inputs.shape, generator=generator)
     else:
         inputs = torch.randn(batch.inputs.shape, generator=generator)
-    loss = criterion(config)
+    loss = config.split.criterion
     return module, lambda module: loss(module(inputs), labels), config.client.optimizer
 
 

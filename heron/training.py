@@ -14,20 +14,19 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset, TensorDataset
 
 from heron.algorithms import ALGORITHMS, Algorithm
+from heron.arrays import dtype_name
 from heron.client.local import Criterion
 from heron.config import check_choice, hash_of, settings_with, use_threads_and_device
 from heron.config.devices import link_model
-from heron.costs.client_step import ExampleShape
 from heron.costs.plan import largest_exact
 from heron.costs.step_flops import step_flops
-from heron.data import Splits, TokenSequences, fetch, labels_of, partition
+from heron.data import ExampleShape, Splits, TokenSequences, fetch, labels_of, partition
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError
 from heron.runs.run_directory import Metrics, RunDirectory
 from heron.runs.run_loop import Run
 from heron.split import SplitModel
 from heron.split.fakes import fake_copy
-from heron.tensors import as_tensor
 from heron.wire.groups import Settings
 
 Examples = Dataset[tuple[Tensor, ...]]
@@ -162,9 +161,7 @@ def _on_fakes(
 ) -> Any:
     """What a client step costs, measured on copies of the network that have no values."""
     example = fetch(data, np.zeros(1, dtype=np.int64))
-    shape = ExampleShape(
-        tuple(example.inputs.shape[1:]), tuple(example.labels.shape[1:]), as_tensor(example.inputs).dtype
-    )
+    shape = ExampleShape(tuple(example.inputs.shape[1:]), tuple(example.labels.shape[1:]), dtype_name(example.inputs))
     if isinstance(data, TokenSequences):  # as long as the longest
         longest = labels_of(data).shape[1:]
         shape = ExampleShape(longest, longest, shape.dtype)

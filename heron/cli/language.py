@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from heron.analysis import text_scores
 from heron.config import build_run, fingerprint
 from heron.config.run_files import read_config, refuse_occupied
-from heron.config.schema import CausalLmConfig
 from heron.data import load_e2e_prompts
 from heron.errors import CheckpointError, ConfigError
 from heron.lm import CausalLmSplit, continuations, load_tokenizer, save_whole, whole_model, write_parts
@@ -65,7 +64,8 @@ def generate_command(run: Path, num_prompts: int, json_path: Path | None) -> Non
 def _trained(directory: Path) -> tuple[CausalLmSplit, Any]:
     """A run's cut model with its latest global parameters, and the tokenizer."""
     config = read_config(directory)
-    if not isinstance(config.split, CausalLmConfig):
+    source = config.split.pretrained_source
+    if source is None or not config.split.reads_text:
         raise ConfigError(
             f"expected the run of a language model in {directory}, found one of {config.split.model}; name another run"
         )
@@ -82,7 +82,7 @@ def _trained(directory: Path) -> tuple[CausalLmSplit, Any]:
     servers.load_tensors(tensors)
     split = servers.load_global_model()
     assert isinstance(split, CausalLmSplit)  # the configuration builds no other model
-    return split, load_tokenizer(config.split.pretrained, split.whole.config.vocab_size)
+    return split, load_tokenizer(source, split.whole.config.vocab_size)
 
 
 @contextmanager

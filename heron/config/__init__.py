@@ -4,7 +4,7 @@ from heron.config.build import build_federation, build_run, recipe_config
 from heron.config.changes import settings_with
 from heron.config.costs import plan_cost, profile_cost, resolve_budget
 from heron.config.overrides import assigned_keys, fingerprint, from_toml, hash_of, override, to_toml
-from heron.config.parts import build_split, load_splits, use_threads_and_device
+from heron.config.parts import load_splits, use_threads_and_device
 from heron.config.problems import check_choice
 from heron.config.recipe_parts import PaperCost, Recipe
 from heron.config.recipes import RECIPES
@@ -24,7 +24,6 @@ __all__ = [
     "build_federation",
     "build_run",
     "build_servers",
-    "build_split",
     "check_choice",
     "fingerprint",
     "free_folder",

@@ -10,7 +10,7 @@ from heron.algorithms import ALGORITHMS, OTHER_NAMES
 from heron.config.costs import resolve_budget, run_flops
 from heron.config.devices import link_model
 from heron.config.overrides import assigned_keys, fingerprint, override
-from heron.config.parts import build_split, criterion, load_splits, use_threads_and_device
+from heron.config.parts import load_splits, use_threads_and_device
 from heron.config.problems import check_choice
 from heron.config.recipes import RECIPES
 from heron.config.schema import RunConfig
@@ -61,12 +61,12 @@ def build_federation(config: RunConfig, splits: Splits) -> Federation:
     """All parties of a run in one process, with initial weights that depend on the seed alone."""
     config = resolve_budget(config)
     return Federation(
-        build_split(config),
+        config.split.build(config.seed),
         ALGORITHMS[config.algorithm],
         splits.train,
         client_shares(config, splits),
         config,
-        criterion(config),
+        config.split.criterion,
         link_model(config, partial(run_flops, replace(config, seed=0, link=Network()))),
     )
 

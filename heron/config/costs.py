@@ -3,12 +3,10 @@
 from dataclasses import replace
 from functools import lru_cache, partial
 
-import torch
-
 from heron.algorithms import ALGORITHMS
-from heron.config.parts import build_split, criterion, use_threads_and_device
-from heron.config.schema import DigitsConfig, E2EConfig, RunConfig
-from heron.costs.client_step import ExampleShape, StepCost
+from heron.config.parts import use_threads_and_device
+from heron.config.schema import RunConfig
+from heron.costs.client_step import StepCost
 from heron.costs.plan import largest_exact, plan_step
 from heron.costs.profile import ClientCost, profile_step
 from heron.costs.step_flops import StepFlops, step_flops
@@ -33,34 +31,26 @@ def resolve_budget(config: RunConfig) -> RunConfig:
 
 @lru_cache(maxsize=64)
 def _exact_that_fits(config: RunConfig) -> int:
-    build = partial(build_split, config, random_weights=True)
-    return largest_exact(build, ALGORITHMS[config.algorithm], config, example_shape(config), criterion(config))
+    build = partial(config.split.build, config.seed, random_weights=True)
+    return largest_exact(build, ALGORITHMS[config.algorithm], config, config.data.example, config.split.criterion)
 
 
 def plan_cost(config: RunConfig) -> StepCost:
     """What one client step of a run costs, found without data and without memory for the network."""
-    build = partial(build_split, config, random_weights=True)
-    return plan_step(build, ALGORITHMS[config.algorithm], config, example_shape(config), criterion(config))
+    build = partial(config.split.build, config.seed, random_weights=True)
+    return plan_step(build, ALGORITHMS[config.algorithm], config, config.data.example, config.split.criterion)
 
 
 def profile_cost(config: RunConfig) -> ClientCost:
     """What one client step of a run costs, measured on a batch of full size, without data and pre-trained weights."""
     use_threads_and_device(config)
     config = resolve_budget(config)
-    split = build_split(config, random_weights=True)
-    return profile_step(split, ALGORITHMS[config.algorithm], config, example_shape(config), criterion(config))
+    split = config.split.build(config.seed, random_weights=True)
+    return profile_step(split, ALGORITHMS[config.algorithm], config, config.data.example, config.split.criterion)
 
 
 @lru_cache(maxsize=64)
 def run_flops(config: RunConfig) -> StepFlops:
     """Operations of a client step and of the Main Server's answers, counted once for configurations that are equal."""
-    build = partial(build_split, config, random_weights=True)
-    return step_flops(build, ALGORITHMS[config.algorithm], config, example_shape(config), criterion(config))
-
-
-def example_shape(config: RunConfig) -> ExampleShape:
-    """What a batch looks like, known without reading the data."""
-    if isinstance(config.data, E2EConfig):
-        length = (config.data.max_length,)
-        return ExampleShape(length, length, torch.int64)
-    return ExampleShape((1, 8, 8) if isinstance(config.data, DigitsConfig) else (3, 32, 32))
+    build = partial(config.split.build, config.seed, random_weights=True)
+    return step_flops(build, ALGORITHMS[config.algorithm], config, config.data.example, config.split.criterion)

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from heron.config.recipe_parts import Choice, PaperCost
-from heron.config.schema import CausalLmConfig, E2EConfig, RunConfig
-from heron.lm import LoraLayers
+from heron.config.schema import RunConfig
+from heron.data import E2E
+from heron.lm import CausalLm
 from heron.wire.groups import Client, Clients, Probes, Server
 
 # HERON-SFL (Kou et al., arXiv 2601.09076), GPT2-Medium on E2E NLG: GB (10^9 bytes) and TFLOP of one local step.
@@ -34,12 +35,12 @@ def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int
         recipe=f"e2e-{pretrained}",
         algorithm=algorithm,
         rounds=10,
-        data=E2EConfig(name="e2e", max_length=512, train_limit=0, validation_limit=500, test_limit=500),
+        data=E2E(),
         clients=Clients(total=3),
         client=_E2E.client_of(algorithm, batch_size=16, micro_batch=1),
         estimator=Probes(distribution="gaussian"),
         server=Server(learning_rate=_E2E.server_rate),
-        split=_gpt2(pretrained, cut=cut, auxiliary_blocks=auxiliary_blocks, lora_layers="attention"),
+        split=CausalLm(pretrained=pretrained, cut=cut, auxiliary_blocks=auxiliary_blocks),
     )
 
 
@@ -58,21 +59,8 @@ def e2e_gpt2_mini(algorithm: str) -> RunConfig:
     return replace(
         full,
         rounds=6,
-        data=E2EConfig(name="e2e", max_length=160, train_limit=4_800, validation_limit=500, test_limit=100),
+        data=E2E(max_length=160, train_limit=4_800, test_limit=100),
         client=replace(full.client, micro_batch=0, local_steps=8, learning_rate=rate),
         server=Server(learning_rate=2e-3),
-        split=_gpt2("gpt2-mini", cut=2, auxiliary_blocks=1, lora_layers="all"),
-    )
-
-
-def _gpt2(pretrained: str, *, cut: int, auxiliary_blocks: int, lora_layers: LoraLayers) -> CausalLmConfig:
-    return CausalLmConfig(
-        model="causal_lm",
-        pretrained=pretrained,
-        cut=cut,
-        auxiliary_blocks=auxiliary_blocks,
-        lora_rank=8,
-        lora_alpha=16,
-        lora_layers=lora_layers,
-        base="float32",
+        split=CausalLm(pretrained="gpt2-mini", cut=2, lora_layers="all"),
     )

@@ -6,18 +6,31 @@ the name and the range that it has there, and loses its default: a saved configu
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, reduce
 from operator import or_
 from types import UnionType
 from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Lt, Unit
-from pydantic import AllowInfNan, BaseModel, BeforeValidator, ConfigDict, create_model
+from pydantic import AllowInfNan, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from heron.config.sizes import size
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class OneOf:
+    """Mark of a section that has several kinds.
+
+    Attributes:
+        table: dataclass of every kind by its name.
+        key: the section's key that holds the name.
+    """
+
+    table: Mapping[str, type]
+    key: str
 
 
 class Section(BaseModel):
@@ -58,6 +71,9 @@ def _validating(annotation: Any) -> Any:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         kind, *rules = arguments
+        if isinstance(rules[0], OneOf):
+            table, key = rules[0].table, rules[0].key
+            return Annotated[reduce(or_, map(_model, table.values())), Field(discriminator=key)]
         return reduce(lambda inner, rule: Annotated[inner, _rule(rule)], rules, _validating(kind))
     if origin in (Union, UnionType):
         return reduce(or_, map(_validating, arguments))

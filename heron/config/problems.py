@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import ValidationError
 
+from heron.config.models import OneOf
 from heron.errors import ConfigError
 
 _UNIONS = ("data", "split")
@@ -66,14 +67,21 @@ def first_problem(error: ValidationError, group: type) -> str:
 
 def known_keys(group: type, prefix: str = "") -> Iterator[str]:
     """Dotted keys of a dataclass of settings, those of every kind of a section."""
-    hints = get_type_hints(group)
+    hints = get_type_hints(group, include_extras=True)
     for field in fields(group):
-        kinds = [kind for kind in (hints[field.name], *get_args(hints[field.name])) if is_dataclass(kind)]
+        kinds = _kinds(hints[field.name])
         for kind in kinds:
-            assert isinstance(kind, type)  # an annotation
             yield from known_keys(kind, f"{prefix}{field.name}.")
         if not kinds:
             yield f"{prefix}{field.name}"
+
+
+def _kinds(annotation: Any) -> list[type]:
+    """Dataclasses of a section; none for a plain key."""
+    marks = [mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, OneOf)]
+    if marks:
+        return list(marks[0].table.values())
+    return [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and is_dataclass(kind)]
 
 
 def _key_of(problem: Mapping[str, Any]) -> str:

@@ -12,7 +12,9 @@ from functools import partial
 
 from heron.config.language_recipes import PAPER_GPT2_MEDIUM, e2e_gpt2, e2e_gpt2_mini
 from heron.config.recipe_parts import Choice, PaperCost, Recipe
-from heron.config.schema import Cifar10Config, DigitsCnnConfig, DigitsConfig, ResNet18Config, RunConfig
+from heron.config.schema import RunConfig
+from heron.data import Cifar10, Digits
+from heron.split import DigitsCnn, ResNet18
 from heron.wire.groups import Client, Probes, Server
 
 # What differs by algorithm: client rate, server rate, and what else is not as published.
@@ -67,11 +69,11 @@ def _digits(algorithm: str, *, name: str, choices: Mapping[str, Choice]) -> RunC
         algorithm=algorithm,
         rounds=80,
         threads=1,
-        data=DigitsConfig(name="digits", validation=0.2),
+        data=Digits(),
         client=choice.client_of(algorithm),
         estimator=Probes(probes=choice.probes),
         server=Server(learning_rate=choice.server_rate),
-        split=DigitsCnnConfig(model="digits_cnn", cut="relu3"),
+        split=DigitsCnn(),
     )
 
 
@@ -80,12 +82,10 @@ def _cifar10_resnet18(algorithm: str) -> RunConfig:
         recipe="cifar10-resnet18",
         algorithm=algorithm,
         rounds=100,
-        data=Cifar10Config(name="cifar10", validation=0.1, train_limit=0, test_limit=0),
+        data=Cifar10(),
         client=_CIFAR10.client_of(algorithm, batch_size=256),
         server=Server(learning_rate=_CIFAR10.server_rate),
-        split=ResNet18Config(
-            model="resnet18", cut="norm2", width=64, norm="batch", bottleneck_channels=0, bottleneck_stride=1
-        ),
+        split=ResNet18(),
     )
 
 
@@ -96,12 +96,10 @@ def _cifar10_resnet18_small(algorithm: str) -> RunConfig:
         recipe="cifar10-resnet18-small",
         rounds=20,
         threads=1,
-        data=Cifar10Config(name="cifar10", validation=0.1, train_limit=5_000, test_limit=2_000),
+        data=Cifar10(train_limit=5_000, test_limit=2_000),
         client=choice.client_of(algorithm, batch_size=64),
         server=Server(learning_rate=choice.server_rate),
-        split=ResNet18Config(
-            model="resnet18", cut="norm2", width=16, norm="batch", bottleneck_channels=4, bottleneck_stride=4
-        ),
+        split=ResNet18(width=16, bottleneck_channels=4, bottleneck_stride=4),
     )
 
 

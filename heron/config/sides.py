@@ -5,7 +5,7 @@ import torch
 
 from heron.algorithms import ALGORITHMS
 from heron.config.build import client_shares
-from heron.config.parts import build_split, criterion, load_splits, use_threads_and_device
+from heron.config.parts import load_splits, use_threads_and_device
 from heron.config.schema import RunConfig
 from heron.data import Batch, Splits, fetch, num_examples
 from heron.engines.clients import Clients
@@ -34,4 +34,5 @@ def _resident(config: RunConfig, splits: Splits) -> tuple[Resident, Batch]:
     """The network of one process, with initial weights that depend on the seed alone, and a few examples."""
     example = fetch(splits.train, np.arange(min(2, num_examples(splits.train))), torch.device(config.device))
     algorithm = ALGORITHMS[config.algorithm]
-    return Resident(build_split(config), algorithm, config, criterion(config), as_tensor(example.inputs)), example
+    split, criterion = config.split.build(config.seed), config.split.criterion
+    return Resident(split, algorithm, config, criterion, as_tensor(example.inputs)), example

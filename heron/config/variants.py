@@ -7,11 +7,10 @@ from itertools import product
 from typing import Any
 
 from heron.algorithms import CONTROLS
-from heron.config.parts import build_split
-from heron.config.schema import CausalLmConfig, ResNet18Config, RunConfig
+from heron.config.schema import RunConfig
 from heron.costs.plan import fake_split, possible_exact
 from heron.errors import SplitError
-from heron.split import SplitModel, has_batchnorm, ordered_children
+from heron.split import SplitModel, has_batchnorm
 
 # Cut layers shown on either side of the run's own.
 _NEIGHBOURS = 4
@@ -31,16 +30,17 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
     Raises:
         SplitError: if the network cannot be cut as the run has it.
     """
-    split = fake_split(partial(build_split, config, random_weights=True))
+    split = fake_split(partial(config.split.build, config.seed, random_weights=True))
     for micro_batch, checkpointing in product(_micro_batches(config, split), (False, True)):
         for exact in possible_exact(split.client, config):
             # Neither a client without an exact part nor one with an exact head alone keeps activations to recompute.
             if exact > 1 or checkpointing == config.client.checkpointing:
                 yield _with_client(config, exact=exact, micro_batch=micro_batch, checkpointing=checkpointing)
-    for cut in _neighbours(config):
-        moved = _with_split(config, cut=cut)
+    network: Any = config.split
+    for cut in config.split.neighbours(_NEIGHBOURS):
+        moved = replace(config, split=replace(network, cut=cut))
         try:
-            client = fake_split(partial(build_split, moved, random_weights=True)).client
+            client = fake_split(partial(moved.split.build, config.seed, random_weights=True)).client
         except SplitError:  # what the model refuses is no alternative
             continue
         yield from (_with_client(moved, exact=exact) for exact in possible_exact(client, config))
@@ -54,24 +54,6 @@ def _micro_batches(config: RunConfig, split: SplitModel) -> list[int]:
         return [own]
     halves = [config.client.batch_size >> count for count in range(1, _HALVINGS + 1)]
     return list(dict.fromkeys([own, 0, *(half for half in halves if half)]))
-
-
-def _neighbours(config: RunConfig) -> list[str] | list[int]:
-    """Cuts before and after the run's own, in the network's order."""
-    if isinstance(config.split, CausalLmConfig):
-        own_block = config.split.cut
-        return [*range(max(1, own_block - _NEIGHBOURS), own_block), *range(own_block + 1, own_block + 1 + _NEIGHBOURS)]
-    plain = config
-    if isinstance(config.split, ResNet18Config):  # a bottleneck moves with the cut: its layers are no places for one
-        plain = _with_split(config, bottleneck_channels=0, bottleneck_stride=1)
-    split = fake_split(partial(build_split, plain, random_weights=True))
-    names = [*ordered_children(split.client), *ordered_children(split.server)]
-    own = names.index(config.split.cut)
-    return names[max(0, own - _NEIGHBOURS) : own] + names[own + 1 : own + 1 + _NEIGHBOURS]
-
-
-def _with_split(config: RunConfig, **changes: Any) -> RunConfig:
-    return replace(config, split=replace(config.split, **changes))
 
 
 def _with_client(config: RunConfig, **changes: Any) -> RunConfig:

@@ -9,7 +9,7 @@ from torch import Tensor
 from heron.algorithms import Algorithm
 from heron.client.local import Criterion, LocalNetwork
 from heron.client.step import ClientLearner, Perturbed, StepKey
-from heron.data import Batch
+from heron.data import Batch, ExampleShape
 from heron.metering import count_forwards, measure_flops, measure_memory
 from heron.split import SplitModel, check_normalisation
 from heron.tensors import as_tensor
@@ -46,24 +46,16 @@ class StepCost:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class ExampleShape:
-    """Shapes and dtype of a batch, without values: costs depend on nothing else.
+def zeros(example: ExampleShape, size: int, device: str) -> Batch:
+    """Make a batch of zeros; zero is a class, and a token that counts.
 
-    Attributes:
-        inputs: shape of one input.
-        labels: shape of one label; () for a class.
-        dtype: dtype of the inputs; labels are int64.
+    Args:
+        example: shapes of one example.
+        size: B.
+        device: where it is made.
     """
-
-    inputs: tuple[int, ...]
-    labels: tuple[int, ...] = ()
-    dtype: torch.dtype = torch.float32
-
-    def batch(self, size: int, device: str) -> Batch:
-        """Make a batch of B = `size` zeros; zero is a valid class, and a token that counts."""
-        inputs = torch.zeros(size, *self.inputs, dtype=self.dtype, device=device)
-        return Batch(inputs, torch.zeros(size, *self.labels, dtype=torch.int64, device=device))
+    inputs = torch.zeros(size, *example.inputs, dtype=getattr(torch, example.dtype), device=device)
+    return Batch(inputs, torch.zeros(size, *example.labels, dtype=torch.int64, device=device))
 
 
 class ClientStep:
@@ -153,7 +145,7 @@ def local_step(
     )
     check_normalisation(split, local.module, settings.client.micro_batch or None)
     learner = algorithm.make_client(local, algorithm.client_settings(learning_of(settings)))
-    return ClientStep(algorithm, local, learner, example.batch(settings.client.batch_size, settings.device), settings)
+    return ClientStep(algorithm, local, learner, zeros(example, settings.client.batch_size, settings.device), settings)
 
 
 def step_cost(step: ClientStep) -> StepCost:

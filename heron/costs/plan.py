@@ -16,7 +16,8 @@ from torch.nn.functional import cross_entropy
 
 from heron.algorithms import Algorithm
 from heron.client.local import Criterion
-from heron.costs.client_step import ExampleShape, StepCost, local_step, step_cost
+from heron.costs.client_step import StepCost, local_step, step_cost
+from heron.data import ExampleShape
 from heron.errors import ConfigError
 from heron.split import SplitModel, num_client_modules
 from heron.wire.groups import Settings

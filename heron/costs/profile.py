@@ -6,7 +6,8 @@ from torch.nn.functional import cross_entropy
 
 from heron.algorithms import Algorithm
 from heron.client.local import Criterion
-from heron.costs.client_step import ClientStep, ExampleShape, StepCost, local_step, step_cost
+from heron.costs.client_step import ClientStep, StepCost, local_step, step_cost
+from heron.data import ExampleShape
 from heron.metering import measure_seconds
 from heron.split import SplitModel
 from heron.wire.groups import Settings

@@ -13,8 +13,9 @@ from torch._subclasses import FakeTensorMode
 from heron.algorithms import Algorithm
 from heron.client.local import Criterion
 from heron.client.step import Perturbed, StepGenerator, StepKey
-from heron.costs.client_step import ExampleShape, local_step
+from heron.costs.client_step import local_step
 from heron.costs.plan import BuildSplit
+from heron.data import ExampleShape
 from heron.metering import measure_flops
 from heron.server.main_server import MainServer
 from heron.server.setup import ServerSetup

@@ -6,7 +6,7 @@ import pytest
 from safetensors.torch import load_file
 
 from heron.cli.main import main
-from heron.config import build_split, from_toml, recipe_config
+from heron.config import from_toml, recipe_config
 from heron.engines.in_process import Federation
 
 KEYS = {
@@ -88,7 +88,7 @@ def test_the_summary_is_the_last_row_and_the_traffic_by_kind(run):
 
 
 def test_the_saved_model_is_the_joined_network(run):
-    wanted = build_split(recipe_config(RECIPE, "heron", [])).joined_state_dict()
+    wanted = recipe_config(RECIPE, "heron", []).split.build(0).joined_state_dict()
     found = load_file(run / "model.safetensors")
     assert {name: tensor.shape for name, tensor in found.items()} == {n: t.shape for n, t in wanted.items()}
 

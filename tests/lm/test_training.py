@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 pytest.importorskip("transformers", reason="language models come from transformers")
 pytest.importorskip("peft", reason="LoRA comes from peft")
 
+
 from heron.algorithms import ALGORITHMS
 from heron.client.local import LocalNetwork
 from heron.client.round import finish
@@ -370,7 +371,7 @@ PIECES = {"micro_batch": 2, "checkpointing": True}
 def test_a_planned_step_costs_what_a_real_one_does(model: str, name: str, changes: dict, base: str, saved) -> None:
     algorithm, client_changes = ROWS[name]
     settings = changed(Settings(), batch_size=BATCH, **client_changes, **changes)
-    source, shape = saved(model), ExampleShape((9,), (9,), torch.int64)
+    source, shape = saved(model), ExampleShape((9,), (9,), "int64")
 
     def make() -> SplitModel:
         return causal_lm(

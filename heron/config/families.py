@@ -1,0 +1,7 @@
+"""Table of the model families."""
+
+from heron.lm import CausalLm
+from heron.split import DigitsCnn, ModelFamily, ResNet18
+
+MODELS: dict[str, type[ModelFamily]] = {"digits_cnn": DigitsCnn, "resnet18": ResNet18, "causal_lm": CausalLm}
+"""Model families by name, the value of `split.model`."""
