@@ -26,7 +26,7 @@ from study_tables import add_measures, print_rows
 from torch.utils.data import TensorDataset
 
 from heron.config import build_run, recipe_config
-from heron.engines.clients import Examples
+from heron.data import Examples
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
 from heron.errors import TrainingError

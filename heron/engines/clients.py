@@ -4,19 +4,15 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from heron.client.attendance import Attendance, attendance
 from heron.client.local_plan import BEGINNING, ClientData, Progress
 from heron.client.opening import Opener
 from heron.client.round import BeforeStep, client_round
 from heron.client.step import ClientLearner, ClientState
-from heron.data import num_batched, num_local_steps
+from heron.data import Examples, num_batched, num_local_steps
 from heron.engines.resident import Resident
 from heron.wire import Answer, Broadcast, FromClient, Reply
-
-Examples = Dataset[tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)

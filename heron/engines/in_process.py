@@ -19,8 +19,8 @@ from heron.client.local import Criterion
 from heron.client.states import ClientStates
 from heron.costs.network import LinkModel
 from heron.costs.trace import RoundTrace, TracedLearner
-from heron.data import fetch
-from heron.engines.clients import Clients, Examples
+from heron.data import Examples, fetch
+from heron.engines.clients import Clients
 from heron.engines.resident import Resident
 from heron.engines.round_result import RoundResult
 from heron.engines.servers import Servers, check_participants

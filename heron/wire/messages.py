@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+MAX_EXAMPLES = 2**31 - 1
+"""Largest number of examples that a reply may count; weights are int32 in a log that is sent."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelBroadcast:

@@ -9,9 +9,7 @@ from functools import partial
 import pytest
 
 from heron.algorithms import ALGORITHMS
-from heron.config import build_split, plan_cost, recipe_config
-from heron.config.costs import example_shape
-from heron.config.parts import criterion
+from heron.config import plan_cost, recipe_config
 from heron.costs.client_step import ExampleShape
 from heron.costs.network import DeviceClass, LinkModel
 from heron.costs.round_time import Compute, Device, Receive, Send, Serve
@@ -177,8 +175,8 @@ def test_noting_keeps_no_smashed_data_alive(name: str, handler: str, wire: bool)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_step_has_the_operations_that_a_plan_counts(name: str) -> None:
     config = recipe_config("digits", name, [])
-    build = partial(build_split, config, random_weights=True)
-    found = step_flops(build, ALGORITHMS[name], config, example_shape(config), criterion(config))
+    build = partial(config.split.build, config.seed, random_weights=True)
+    found = step_flops(build, ALGORITHMS[name], config, config.data.example, config.split.criterion)
     assert sum(found.client) == plan_cost(config).flops_per_step
     assert found.batch_size == 32
     # Linear layers of 16 x 64 and 64 x 10 (digits_cnn after relu3): forward 2 B (1024 + 640); backward twice that, but
