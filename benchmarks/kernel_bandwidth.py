@@ -1,4 +1,4 @@
-"""Values per second of the kernels that pass over the parameters, next to a plain axpy and torch's kernel.
+"""Values per second of kernels (the automatic one, NumPy's, torch's), next to a plain axpy.
 
     python benchmarks/kernel_bandwidth.py [--quick]
 
@@ -28,6 +28,7 @@ from heron.zo import SGD, Adam, FlatParameters, KernelName, Momentum, StepRecord
 RESULT = Path(__file__).parent / "results" / "kernel_bandwidth.json"
 NUM_ENTRIES = 67_700_032
 REPLAYED = 64
+SLOWER: tuple[KernelName, ...] = ("numpy", "torch")
 BYTES = {"axpy": 12, "axpy out of place": 12, "probe": 8, "SGD": 12, "momentum": 20, "Adam": 28, "replay": 12}
 
 
@@ -91,7 +92,9 @@ def interleaved(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str
 def main() -> None:
     """Measure, print, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=21, help="repeats of each pass; a quarter of it for torch's")
+    parser.add_argument(
+        "--repeats", type=int, default=21, help="repeats of each pass; a quarter of it for NumPy's and torch's"
+    )
     parser.add_argument("--quick", action="store_true", help="5 repeats of the automatic kernel, and nothing is saved")
     options = parser.parse_args()
     print("| kernel | threads | pass | M values/s | GB/s | bandwidth over axpy | values over axpy |")
@@ -100,7 +103,8 @@ def main() -> None:
     for num_threads in (1, 2):
         rows += measure("auto", num_threads, 5 if options.quick else options.repeats)
         if not options.quick:
-            rows += measure("torch", num_threads, max(3, options.repeats // 4))
+            for kernel in SLOWER:
+                rows += measure(kernel, num_threads, max(3, options.repeats // 4))
     if not options.quick:
         result = {"hardware": describe(), "num_entries": NUM_ENTRIES, "replayed_steps": REPLAYED, "rows": rows}
         RESULT.write_text(json.dumps(result, indent=1) + "\n")

@@ -5,8 +5,8 @@
 Clients with random weights and inputs: all 67.7 M parameters of a GPT-2 client (embeddings, 4 blocks, tied head; 4
 sequences of 64 tokens), LoRA in the client of `e2e-gpt2` (one micro-batch: a sequence of 512 tokens), and the CNN
 clients of `cifar10-resnet18` and `cifar10-resnet18-small`. A repeat times, in an order that rotates, the bare forwards,
-a step of `heron.zo.ZerothOrder` with the automatic kernel and with torch's, and a step of MeZO (Malladi et al., NeurIPS
-2023, Algorithm 1): Gaussian noise generated four times, for +mu, -2 mu, +mu and the update.
+a step of `heron.zo.ZerothOrder` with the automatic kernel, with NumPy's and with torch's, and a step of MeZO (Malladi
+et al., NeurIPS 2023, Algorithm 1): Gaussian noise generated four times, for +mu, -2 mu, +mu and the update.
 
 Ratios are medians over the repeats of wall time. Ratios of processor time are computed in the same way; they are more
 reliable if other processes use the cores, and less if threads busy-wait. Saves benchmarks/results/step_time.json.
@@ -94,6 +94,7 @@ def measure(name: str, repeats: int) -> list[dict[str, Any]]:
     module, loss, optimizer = client(name)
     estimator = Estimator(MU, 1, CLIENTS[name][3])
     ours = ZerothOrder(copy.deepcopy(module), rule=RULES[optimizer](RATE), estimator=estimator)
+    in_numpy = ZerothOrder(copy.deepcopy(module), rule=RULES[optimizer](RATE), estimator=estimator, kernel="numpy")
     in_torch = ZerothOrder(copy.deepcopy(module), rule=RULES[optimizer](RATE), estimator=estimator, kernel="torch")
     noisy = copy.deepcopy(module)
     mezo = Mezo(noisy)
@@ -106,6 +107,7 @@ def measure(name: str, repeats: int) -> list[dict[str, Any]]:
     runs: dict[str, Callable[[], object]] = {
         "forwards": forwards,
         "ours": lambda: ours.step(lambda: loss(ours.flat.module)),
+        "numpy": lambda: in_numpy.step(lambda: loss(in_numpy.flat.module)),
         "torch": lambda: in_torch.step(lambda: loss(in_torch.flat.module)),
         "MeZO": lambda: mezo.step(lambda: loss(noisy)),
     }
@@ -121,7 +123,7 @@ def measure(name: str, repeats: int) -> list[dict[str, Any]]:
             "target": CLIENTS[name][4][num_threads],
             "forwards_s": statistics.median(wall["forwards"]),
         }
-        for run in ("ours", "torch", "MeZO"):
+        for run in ("ours", "numpy", "torch", "MeZO"):
             row[run] = ratios(wall[run], wall["forwards"]) | {
                 "processor": ratios(processor[run], processor["forwards"])
             }
@@ -159,7 +161,7 @@ def print_row(row: dict[str, Any]) -> None:
     cells = [
         f"{row[run]['ratio']:.3f} ({row[run]['quartiles'][0]:.3f}-{row[run]['quartiles'][1]:.3f}), "
         f"{row[run]['processor']['ratio']:.3f}"
-        for run in ("ours", "torch", "MeZO")
+        for run in ("ours", "numpy", "torch", "MeZO")
     ]
     head = [row["client"], f"{row['num_parameters']:,}", str(row["threads"]), f"{1e3 * row['forwards_s']:.1f} ms"]
     print(f"| {' | '.join([*head, *cells, str(row['target'])])} |", flush=True)
@@ -172,8 +174,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=21, help="repeats of each client and number of threads")
     parser.add_argument("--quick", action="store_true", help="3 repeats, and nothing is saved")
     options = parser.parse_args()
-    print("| client | d | threads | q + 1 forwards | ours (quartiles), of processor time | torch | MeZO | target |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| client | d | threads | q + 1 forwards | ours (quartiles), CPU time | numpy | torch | MeZO | target |")
+    print("|---|---|---|---|---|---|---|---|---|")
     rows = []
     for name in options.only or CLIENTS:
         rows += measure(name, 3 if options.quick else options.repeats)

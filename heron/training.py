@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS, Algorithm
 from heron.arrays import dtype_name
@@ -19,7 +18,7 @@ from heron.config import check_choice, hash_of, settings_with, use_threads_and_d
 from heron.config.devices import link_model
 from heron.costs.plan import largest_exact
 from heron.costs.step_flops import step_flops
-from heron.data import ExampleShape, Splits, TokenSequences, fetch, labels_of, partition
+from heron.data import Examples, ExampleShape, Splits, TokenSequences, fetch, labels_of, partition
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError
 from heron.runs.run_directory import Metrics, RunDirectory
@@ -28,8 +27,6 @@ from heron.split import SplitModel
 from heron.split.criterion import Criterion
 from heron.split.fakes import fake_copy
 from heron.wire.groups import Settings
-
-Examples = Dataset[tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)

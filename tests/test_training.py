@@ -10,8 +10,7 @@ import heron
 from heron.config import build_run, recipe_config
 from heron.data import Digits, Splits
 from heron.errors import ConfigError, HeronError
-from heron.seeds import derive_seed
-from heron.split import build_seeded, digits_cnn
+from heron.split import DigitsCnn, SplitModel
 from tests.conformance.test_algorithms import CLASSES, comparable, examples, split_model
 from tests.settings import changed
 
@@ -60,10 +59,10 @@ def test_the_best_client_of_the_readme_learns_the_same_as_from_the_command_line(
     config = recipe_config("digits", "heron", ["rounds=4"])
     expected = build_run(config, None).train()
 
-    def network() -> heron.split.SplitModel:
-        return build_seeded(lambda: digits_cnn(cut_layer="relu3"), derive_seed("init", 0))
+    def network() -> SplitModel:
+        return DigitsCnn(cut="relu3").build(0)
 
-    data = Digits(validation=0.2).load(0)
+    data = Digits(validation=0.2).load(seed=0)
     written = heron.train(
         network(),
         data,

@@ -55,7 +55,7 @@ def zeros(example: ExampleShape, size: int, device: str) -> Batch:
     Args:
         example: shapes of one example.
         size: B.
-        device: device of the batch.
+        device: where it is made.
     """
     inputs = torch.zeros(size, *example.inputs, dtype=getattr(torch, example.dtype), device=device)
     return Batch(inputs, torch.zeros(size, *example.labels, dtype=torch.int64, device=device))
@@ -89,7 +89,7 @@ class ClientStep:
         self.batch = batch
         self.smashed_bytes = 0
         self._seed = settings.seed
-        # A server that evaluates probes is refused another codec when it trains.
+        # A server that evaluates probes would refuse any other codec in training.
         self._codec = Smashed() if algorithm.answers == "loss" else settings.smashed
 
     def __call__(self) -> None:

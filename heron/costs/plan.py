@@ -63,7 +63,7 @@ def plan_step(
 
 
 def possible_exact(client: nn.Module, settings: Settings) -> range:
-    """Values of `exact` that a client can have; without probes something must be trained exactly.
+    """Values of `exact` that a client can have; without probes at least one module is trained exactly.
 
     Args:
         client: f_c.

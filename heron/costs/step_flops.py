@@ -64,12 +64,12 @@ def step_flops(
         with torch.device(settings.device):
             split = build()
         client = local_step(split, algorithm, settings, example, criterion)
-        # Update rules are elementwise, which is not counted: any will do.
+        # Update rules are elementwise, and elementwise work is not counted, so any rule will do.
         setup = ServerSetup(split, criterion, settings.seed, Server(optimizer="sgd"))
         server = algorithm.make_main_server(setup)
         step = client.learner.step(client.batch, StepKey(settings.seed, *_PLACE))
         counted = _count(step, server, algorithm, as_tensor(client.batch.labels))
-    # Uploads that are trained on again are like those that come.
+    # Uploads that are trained on again cost the same as new ones.
     return replace(counted, server=tuple(flops * (1 + settings.server.reuse) for flops in counted.server))
 
 

@@ -13,14 +13,6 @@ from heron.deploy.party import Party
 from heron.deploy.versions import FLOWER, from_text, installed_versions
 from heron.errors import DeployError
 
-# Files below HERON_DATA by data set; the digits are part of scikit-learn.
-_DATA_FILES = {
-    "digits": (),
-    "cifar10": ("cifar10/train.parquet", "cifar10/test.parquet"),
-    "e2e": ("e2e/train.csv", "e2e/dev.csv", "e2e/test.csv"),
-}
-_ON_THE_HUB = {"cifar10"}
-
 
 def check_programs(party: Party) -> Iterator[tuple[Level, str]]:
     """Check that Flower's commands are where the env file says."""
@@ -57,15 +49,15 @@ def check_versions(party: Party) -> Iterator[tuple[Level, str]]:
 def check_data(party: Party) -> Iterator[tuple[Level, str]]:
     """Check that the files of the recipe's data set and model are there and readable."""
     config = recipe_config(party.setting("HERON_RECIPE"), "heron", [])
-    files, root = _DATA_FILES[config.data.name], Path(party.setting("HERON_DATA"))
+    files, root = config.data.files, Path(party.setting("HERON_DATA"))
     absent = [name for name in files if not (root / name).is_file()]
-    if absent and config.data.name not in _ON_THE_HUB:
+    if absent and not config.data.is_on_hub:
         raise DeployError(f"expected {', '.join(absent)} in HERON_DATA ({root}), found none; see data/README.md")
     if locked := [name for name in files if (root / name).is_file() and not os.access(root / name, os.R_OK)]:
         raise DeployError(f"expected files that can be read in HERON_DATA ({root}), found {', '.join(locked)}; chmod")
     if absent:
         yield "warning", f"no {' and no '.join(absent)} in HERON_DATA ({root}): this host needs access to the hub"
-    source = getattr(config.split, "pretrained", None)
+    source = config.split.pretrained_source
     if source is not None and not any(folder.is_dir() for folder in (Path(source), root.parent / "models" / source)):
         yield "warning", f"no model {source} in {root.parent / 'models'}: this host needs access to the hub"
     yield "ok", f"recipe {config.recipe} reads {' and '.join(files) if files else 'no files'}"

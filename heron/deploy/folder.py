@@ -201,4 +201,5 @@ def _app() -> str:
 
 
 def _data_page(plan: DeploymentPlan) -> bytes:
-    return render(f"data/{recipe_config(plan.recipe, 'heron', []).data.name}.md", recipe=plan.recipe)
+    config = recipe_config(plan.recipe, "heron", [])
+    return render("data.md.j2", recipe=plan.recipe, data=config.data, model=config.split.pretrained_source)

@@ -11,9 +11,9 @@ from heron.client.progress import BEGINNING, ClientData, Progress
 from heron.client.round import BeforeStep, client_round
 from heron.client.runtime import Runtime
 from heron.client.step import ClientLearner, ClientState
-from heron.data.order import num_batched, num_local_steps
+from heron.data import num_batched, num_local_steps
+from heron.wire import Answer, Broadcast, FromClient, Reply
 from heron.wire.learning import learning_of
-from heron.wire.messages import Answer, Broadcast, FromClient, Reply
 from heron.wire.terms import Terms
 from heron.wire.walks import Replayer
 
@@ -89,7 +89,7 @@ class Clients:
         before_step: BeforeStep = lambda _: None,
         learner: ClientLearner | None = None,
     ) -> ClientConversation:
-        """Run the round of the client that a broadcast names, as far as it attends (`attendance`).
+        """Run the round of the client that a broadcast names, as far as it attends.
 
         Yields its uploads in order, its reply last unless it drops out; an upload is answered in coupled rounds. No
         variable here holds smashed data across a `yield`.

@@ -19,8 +19,7 @@ from heron.client.states import ClientStates
 from heron.client.torch_runtime.examples import DatasetExamples
 from heron.costs.network import LinkModel
 from heron.costs.trace import RoundTrace, TracedLearner
-from heron.data import fetch
-from heron.data.splits import Examples
+from heron.data import Examples, fetch
 from heron.engines.agreement import agree
 from heron.engines.clients import Clients
 from heron.engines.round_result import RoundResult

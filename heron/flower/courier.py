@@ -15,13 +15,13 @@ from heron.flower.nodes import Nodes
 from heron.flower.records import Parcel, PartRequest, Refusal, RoundRequest, is_record, read_record, write_record
 from heron.flower.settings import DeploymentSettings
 from heron.flower.stream import num_pieces
+from heron.wire.messages import MAX_EXAMPLES
 
 if TYPE_CHECKING:
     from flwr.app import Message
     from flwr.serverapp import Grid
 
 _POLL_S = 0.1
-_MAX_EXAMPLES = 2**31
 # Errors that a malformed compressed message from a stranger can cause in Flower's reader.
 _UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
 
@@ -165,8 +165,8 @@ class Courier:
                 "stale",
                 f"expected round, client, step and piece {(*place, errand.num_parts)}, found {(*found, parcel.part)}",
             )
-        if not 0 <= parcel.num_examples < _MAX_EXAMPLES:
-            raise RefusedError("malformed", f"expected 0 to {_MAX_EXAMPLES - 1} examples, found {parcel.num_examples}")
+        if not 0 <= parcel.num_examples <= MAX_EXAMPLES:
+            raise RefusedError("malformed", f"expected 0 to {MAX_EXAMPLES} examples, found {parcel.num_examples}")
         size = len(parcel.content)
         if size > limit or parcel.num_parts > self._settings.max_parts:
             raise RefusedError(

@@ -72,7 +72,7 @@ def write_parts(source: str, directory: Path, *, num_client_blocks: int, num_aux
 
 
 def is_parts(directory: Path) -> bool:
-    """Whether a directory holds the parts of a model instead of a whole one."""
+    """Return whether a directory contains the parts of a model instead of a whole one."""
     return (directory / _MANIFEST).is_file()
 
 

@@ -22,13 +22,13 @@ from heron.tensors import as_tensor
 from heron.wire import Broadcast, ModelBroadcast, Reply, ScalarBroadcast, ScalarReply, encoded_sizes
 from heron.wire.digests import digest_of
 from heron.wire.learning import ClientSettings
+from heron.wire.messages import MAX_EXAMPLES
 from heron.wire.terms import Terms
 from heron.wire.walk_log import WalkLog, flatten
 from heron.wire.walks import Replayer, RoundWalks, Walk, schedule_of, summed
 
 _THETA = "replayed"
 _LOG = "walk_log"
-_MAX_EXAMPLES = 2**31 - 1  # weights are int32 in a log that is sent
 
 
 class ScalarFedServer(FedServer):
@@ -167,8 +167,8 @@ class ScalarFedServer(FedServer):
                 f"{who}: expected projected gradients as float32 of shape {expected}, one for each of {num_probes} "
                 f"probes of {reply.num_steps} steps, found {scalars.dtype} {scalars.shape[:8]}"
             )
-        if not 0 < reply.num_examples <= _MAX_EXAMPLES:
-            raise MessageError(f"{who}: expected 1 to {_MAX_EXAMPLES} examples, found {reply.num_examples}")
+        if not 0 < reply.num_examples <= MAX_EXAMPLES:
+            raise MessageError(f"{who}: expected 1 to {MAX_EXAMPLES} examples, found {reply.num_examples}")
         if not bool(np.isfinite(scalars).all()):
             raise TrainingError(
                 f"expected finite projected gradients, found NaN or infinity from {who}; lower client.learning_rate or "

@@ -16,6 +16,9 @@ from heron.arrays import Array
 Scalar = Array | np.float32
 """One float32 of shape (): an array, or NumPy's own scalar."""
 
+MAX_EXAMPLES = 2**31 - 1
+"""Largest number of examples that a reply may count; weights are int32 in a log that is sent."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelBroadcast:

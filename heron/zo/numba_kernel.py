@@ -119,11 +119,17 @@ def _run(loop: Callable[..., None], arrays: Sequence[Floats], streams: bool, *ar
     if size % _WORD:
         ends = [array[full * _WORD :] for array in arrays]
         # Arrays that are one have one copy.
-        copies = {_address(end): np.pad(end, (0, _WORD - len(end))) for end in ends}
+        copies = {_address(end): _padded(end) for end in ends}
         padded = tuple(copies[_address(end)] for end in ends)
         loop(padded, (full, full, full + 1), False, *arguments)
         for end in ends:
             end[:] = copies[_address(end)][: len(end)]
+
+
+def _padded(end: Floats) -> Floats:
+    padded = np.zeros(_WORD, np.float32)
+    padded[: len(end)] = end
+    return padded
 
 
 def _share_out(work: Callable[[int, int], None], num_words: int) -> None:
@@ -149,10 +155,11 @@ def _share_out(work: Callable[[int, int], None], num_words: int) -> None:
 
 
 def num_threads() -> int:
-    """As many as torch uses, in a process that has it; else `OMP_NUM_THREADS`, or one a processor."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        number: int = torch.get_num_threads()
+    """Number of threads that torch uses, in a process that has it; else `OMP_NUM_THREADS`, or one per processor."""
+    # A module that is only half imported has no such function yet.
+    of_torch = getattr(sys.modules.get("torch"), "get_num_threads", None)
+    if of_torch is not None:
+        number: int = of_torch()
         return number
     setting = os.environ.get("OMP_NUM_THREADS", "")
     return int(setting) if setting.isdecimal() and int(setting) else os.cpu_count() or 1

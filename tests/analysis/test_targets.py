@@ -1,4 +1,4 @@
-"""What it takes to reach a quality, on hand-made metrics."""
+"""Costs of reaching a quality, on hand-made metrics."""
 
 from heron.analysis import ACCURACY, PERPLEXITY, common_target, costs_to_target
 

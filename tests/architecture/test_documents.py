@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tests.architecture.test_structure import FLOORS
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 METHODS = ROOT / "docs" / "methods.md"
@@ -26,7 +28,8 @@ def test_paths_exist() -> None:
 
 def test_links_lead_somewhere() -> None:
     for document in DOCUMENTS:
-        for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        prose = re.sub(r"^```.*?^```$|`[^`\n]+`", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose):
             if "://" in target:
                 continue
             name, _, section = target.partition("#")
@@ -55,3 +58,9 @@ def test_decisions_are_listed() -> None:
     for path in sorted(folder.glob("0*.md")):
         assert f"]({path.name})" in index, f"docs/decisions/README.md does not list {path.name}"
         assert headings(path)[0].startswith(f"{int(path.name[:4])}. "), f"{path.name}: its title has another number"
+
+
+def test_the_plan_of_the_house_is_the_one_that_is_enforced() -> None:
+    plan = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    rooms = re.findall(r"^  (\w+)(?:/|\.py) +(\d+)  \S", plan, flags=re.MULTILINE)
+    assert {name: int(floor) for name, floor in rooms} == FLOORS

@@ -1,4 +1,4 @@
-"""From a pre-trained directory to parts, a run, its perplexity and an exported model: a small model, small data."""
+"""Parts, a run, its perplexity and an exported model, made from a pre-trained directory: a small model, small data."""
 
 import json
 import math
@@ -38,7 +38,7 @@ TRAIN = [(f"name[{name}]", f"a nice place by the {word}") for name in "ABCDEF" f
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A folder `data` with E2E files and `models/tiny` beside it, with a tokenizer of a word a token."""
+    """A folder `data` with E2E files and `models/tiny` next to it, with a tokenizer of one word per token."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -98,7 +98,7 @@ def test_a_run_reports_perplexity_and_resumes(run, capsys):
 
 
 def perplexity(model, run: Path) -> float:
-    """By transformers alone, on the run's test examples one by one."""
+    """Perplexity by transformers alone, on the run's test examples one by one."""
     total, count = 0.0, 0
     for inputs, labels in load_splits(read_config(run)).test:
         with torch.no_grad():
@@ -166,7 +166,7 @@ def test_a_client_starts_from_its_part_in_int8(world, tmp_path):
     own, others = parts.client.state_dict(), split.client.state_dict()
     assert own.keys() == others.keys()
     for name, tensor in others.items():
-        if "lora_" not in name:  # drawn anew
+        if "lora_" not in name:  # drawn again
             assert torch.equal(own[name], tensor), name
     ids = torch.randint(0, len(WORDS), (2, 7))
     with torch.no_grad():
@@ -205,7 +205,7 @@ def test_an_int8_run_repeats_and_is_exported(world, tmp_path):
 
 
 def test_a_plan_counts_the_bytes_of_the_base(world, tmp_path, capsys):
-    """Of codes and of the scale of every feature out: GPT-2's blocks have 12 D x D weights and 9 D such features."""
+    """Bytes of codes and scales of output features: GPT-2's blocks have 12 D x D weights and 9 D such features."""
     settings = [*SETTINGS, "client.batch_size=1"]
     costs = {
         base: plan_cost(recipe_config("e2e-gpt2-mini", "heron", [*settings, f"split.base={base}"])) for base in BASES

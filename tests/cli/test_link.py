@@ -28,7 +28,7 @@ def test_a_run_on_the_example_devices(tmp_path, monkeypatch, capsys):
     assert re.search(r"simulated time .* s", capsys.readouterr().out)
     config = from_toml((out / "config.toml").read_text())
     assert [one.name for one in config.link.devices] == ["hospital", "edge-box", "phone"]
-    # What is saved needs no profile any more: neither to be run again, nor to go on.
+    # The saved configuration no longer needs the profile, neither to run again nor to continue.
     monkeypatch.chdir(tmp_path)
     again = build_run(config, None).train()
     assert [row["simulated_s"] for row in again] == [first["simulated_s"], second["simulated_s"]]

@@ -47,7 +47,7 @@ def split_model() -> SplitModel:
 
 
 def examples(count: int = sum(SIZES)) -> TensorDataset:
-    """Four classes, told apart by which quarter of the picture is bright."""
+    """Four classes, distinguished by the quarter of the picture that is bright."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(count) % CLASSES
     inputs = 0.3 * torch.randn(count, 1, 4, 4, generator=generator)
@@ -149,7 +149,6 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
         parties.run_round()
     # Uploads: steps 0, k, 2k, ... of each client's epoch; the last batch of an epoch holds what is left.
     algorithm, estimator = parties.algorithm, parties.clients.learning.estimator
-    algorithm, estimator = parties.algorithm, parties.clients.resident.client_settings.estimator
     uploads, answers = algorithm.uploads, algorithm.answers
     every = {"periodic": period, "every_step": 1, "never": 10**9}[uploads]
     uploaded = 0

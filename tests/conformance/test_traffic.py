@@ -104,7 +104,7 @@ def test_the_main_server_sees_rounded_smashed_data(name: str) -> None:
 
 
 def test_rounding_is_a_function_of_run_round_client_and_step() -> None:
-    """The client part of the frozen control is the same whatever the codec, so both runs have the same smashed data."""
+    """The client part of the frozen control is the same for every codec, so both runs have the same smashed data."""
     exact, packed = (federation("frozen", smashed=Smashed(codec), seed=4) for codec in ("fp32", "int4"))
     sent = [sent_by(parties)["uplink"] for parties in (exact, packed)]
     exact.run_round()
@@ -153,7 +153,7 @@ def test_a_bundle_changes_bytes_and_nothing_else(name: str, way: Smashed, wire: 
 
 
 def test_a_bundle_is_counted_to_the_byte() -> None:
-    """As `encode_bundle` makes it of the messages that would have been sent one by one."""
+    """A bundle by `encode_bundle`, of the messages that would have been sent one by one."""
     plain, bundled = (federation("heron", smashed=Smashed("int8"), link={"bundle": bundle}) for bundle in (False, True))
     sent, parties = sent_by(plain), []
     plain.run_round()

@@ -140,7 +140,7 @@ def test_the_largest_that_fits_is_chosen():
 @pytest.mark.parametrize("name", ["heron", "sflv2", "hosl"])
 @pytest.mark.parametrize("codec", CODECS)
 def test_smashed_bytes_are_those_of_the_packed_form(name, codec):
-    """What `packed_bytes` says of the batch; probes, and all that hosl sends, stay exact."""
+    """Bytes of the batch by `packed_bytes`; probes, and everything that hosl sends, stay exact."""
     algorithm, exact = ALGORITHMS[name], settings_of()
     packed = dataclasses.replace(exact, smashed=Smashed(codec, zstd=True))
     example = ExampleShape(SHAPES[digits])

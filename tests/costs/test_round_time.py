@@ -74,7 +74,7 @@ def test_the_server_is_one_machine_with_a_queue() -> None:
 
 
 def test_the_queue_is_in_order_of_arrival() -> None:
-    """Client 1 arrives first, is answered first and goes on for long; served last it would end later."""
+    """Client 1 arrives first, is answered first and continues for long; served last it would end later."""
     late = [Compute(10), Send(10), Serve(8), Receive(20)]  # there at 4
     early = [Send(10), Serve(8), Receive(20), Compute(40)]  # there at 2, served at 6, answer there at 8, ends at 16
     assert seconds(late, early) == 16

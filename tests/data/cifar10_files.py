@@ -18,7 +18,7 @@ def encoded(picture, kind="PNG"):
 
 
 def table(images, labels, **columns):
-    """As on the hub: `img` an image, `label` a class."""
+    """A row as on the hub: `img` is an image, `label` a class."""
     features = datasets.Features(
         {
             "img": datasets.Image(),

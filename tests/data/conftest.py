@@ -1,4 +1,4 @@
-"""What every test of the data reads."""
+"""Fixtures of all tests of the data."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""What the CIFAR-10 loader refuses, each time in one line that says what to do."""
+"""Refusals of the CIFAR-10 loader, each in one line that says what to do."""
 
 import sys
 

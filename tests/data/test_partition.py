@@ -1,4 +1,4 @@
-"""Who holds which examples."""
+"""Partitions of examples among clients."""
 
 import random
 import sys
@@ -27,7 +27,7 @@ def iid_reference(num_examples, num_clients, seed):
 
 
 def dirichlet_reference(labels, num_clients, alpha, seed):
-    """Hsu et al., literally: each class is cut at the cumulated shares of its own draw; then nobody stays empty."""
+    """Hsu et al., literally: each class is cut at the cumulated shares of its own draw; then no client stays empty."""
     generator = np.random.default_rng(library_seed("partition", seed))
     clients = [[] for _ in range(num_clients)]
     for label in sorted(set(labels.tolist())):
@@ -223,7 +223,7 @@ def test_natural_shares_out_whole_groups(groups, data, seed):
     shares = natural(groups, num_clients, seed)
     assert_is_partition(shares, len(groups), num_clients)
     held = [{groups[position] for position in share} for share in shares]
-    assert sum(len(owned) for owned in held) == len(set(groups))  # nobody else holds a part of a group
+    assert sum(len(owned) for owned in held) == len(set(groups))  # no other client holds a part of a group
     sizes = [len(share) for share in shares]
     assert max(sizes) - min(sizes) <= max(groups.count(group) for group in groups)
     assert [share.tolist() for share in shares] == natural_reference(groups, num_clients)

@@ -1,4 +1,4 @@
-"""How examples are divided, and where the seeds of other libraries come from."""
+"""Division of examples into splits, and seeds for other libraries."""
 
 import subprocess
 import sys

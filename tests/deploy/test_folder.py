@@ -1,4 +1,4 @@
-"""Folders are complete, hold nobody else's secrets, and are made whole or not at all."""
+"""Folders are complete, contain no other party's secrets, and are made completely or not at all."""
 
 import os
 import re
@@ -97,7 +97,7 @@ def test_scripts_are_package_data() -> None:
 
 
 def run_train(made, tmp_path, *words):
-    """What train.sh would run: a stand-in for flwr prints its words."""
+    """The command that train.sh would run: a replacement of flwr prints its words."""
     (tmp_path / "bin").mkdir(exist_ok=True)
     stand_in = tmp_path / "bin" / "flwr"
     stand_in.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")

@@ -1,4 +1,4 @@
-"""What a client holds of theta between rounds: damaged, lost, foreign, and what a round holds of it in memory."""
+"""A client's theta between rounds: damaged, lost or foreign, and its memory in a round."""
 
 import gc
 import weakref
@@ -64,7 +64,7 @@ def rewrite(change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> Callabl
 
 
 def other_shapes(held: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As many values as before, in other shapes."""
+    """The same number of values in other shapes."""
     return {name: tensor.reshape(-1).clone() for name, tensor in held.items()} | {"round": held["round"]}
 
 
@@ -108,7 +108,7 @@ def disturbed(
 
 @pytest.mark.parametrize("damage", list(DAMAGE))
 def test_damage_heals_by_one_snapshot_and_leaves_no_trace(damage: str, tmp_path) -> None:
-    """With a digest every round, whatever it is."""
+    """Any damage is found with a digest every round."""
     undisturbed = run(federation(clients(), wire=True), ROUNDS)
     undisturbed.train()
     parties, said = disturbed(DAMAGE[damage], tmp_path, clients())
@@ -328,7 +328,7 @@ def test_each_way_to_be_malformed_is_refused(entries, scalars, text: str) -> Non
 
 
 class Answering:
-    """A link to a client that says what it is told to."""
+    """A link to a client that sends prescribed messages."""
 
     def __init__(self, *said: list[object]) -> None:
         self.said = [list(each) for each in said]

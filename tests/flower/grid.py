@@ -35,7 +35,7 @@ class Node:
     delay_s: float = 0.0
 
     def forget(self) -> None:
-        """What a restart does."""
+        """Restart the node: its state is lost."""
         self.context.state = RecordDict()
 
 

@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def grid_of(parties: Federation, num_clients: int = NUM_CLIENTS) -> FakeGrid:
-    """One node for each client; node ids do not tell which."""
+    """One node for each client; node ids do not identify the client."""
 
     def build(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
         """A process of its own for the same federation, built from the terms that have travelled."""

@@ -1,4 +1,4 @@
-"""What a client could send instead of its reply."""
+"""Messages that a client could send instead of its reply."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,7 +52,7 @@ def each(kind: type, **changes: Callable[[Any], Any]) -> Edit:
 
 
 def tamper(node: Node, edit: Edit, *, times: int = 10**9) -> None:
-    """Change what a node sends in reply to requests of a round, so many times; what stays as it is does not count."""
+    """Change a node's replies in a round a number of times; unchanged replies do not count."""
     left = times
 
     def changed(request: Message, reply: Message) -> Message | None:

@@ -18,7 +18,7 @@ def assert_same_run(found, expected) -> None:
 
 
 def facts_of(found) -> dict:
-    """But those of what clients hold, which lies with them."""
+    """Facts of the checkpoint except those of `held`, because clients keep their theta themselves."""
     return found.federation.state()[1] | {"held": {}}
 
 
@@ -82,7 +82,7 @@ def test_order_of_arrival_does_not_matter(name: str) -> None:
 
 @EVERY
 def test_a_run_that_one_engine_began_goes_on_in_the_other(name: str, tmp_path) -> None:
-    """Where clients keep nothing between rounds; and what the server has in its checkpoint is the same file."""
+    """Clients keep nothing between rounds here, and the server's checkpoint is the same file."""
     whole = run(name, RunDirectory(tmp_path / "whole"), keep_state=False)
     whole.train()
     run(name, RunDirectory(tmp_path / "cut"), rounds=1, keep_state=False).train()

@@ -111,7 +111,7 @@ def test_enough_is_enough(name: str) -> None:
 @pytest.mark.parametrize("name", ["heron", "sflv2", "sflv1", "hosl", "ho_sfl"])
 @pytest.mark.parametrize("after", [1, 2])
 def test_a_client_that_loses_its_place_begins_its_round_anew(name: str, after: int) -> None:
-    """In a decoupled round the place is the rest of a long reply; it forgets after so many messages."""
+    """In a decoupled round the place is the rest of a long reply; the client loses it after a number of messages."""
     parties = federation(name, **FORGETFUL)
     grid = grid_of(parties)
     engine = flower(parties, grid, max_reply_bytes=2048 if name == "heron" else 2**20)
@@ -147,7 +147,7 @@ def test_a_client_that_loses_its_place_again_and_again_is_given_up(name: str) ->
 
 @KINDS
 def test_a_client_that_lost_its_optimiser_state_begins_with_an_empty_one(name: str) -> None:
-    """As a client that joins; the in-process engine with all that this client has thrown away computes the same."""
+    """The client acts like one that joins; the in-process engine, after dropping the same state, computes the same."""
     parties = federation(name)
     grid = grid_of(parties)
     engine, expected = flower(parties, grid), federation(name)
@@ -175,7 +175,7 @@ def skipping(name: str, rounds: list[list[int]]) -> Federation:
 
 @KINDS
 def test_a_round_that_came_too_late_leaves_no_trace_with_the_client(name: str) -> None:
-    """Its optimiser goes on from the last round that the servers took."""
+    """Its optimiser continues from the last round that the servers accepted."""
     grid = grid_of(federation(name))
     engine = flower(federation(name), grid, min_clients=2)
     engine.run_round()
@@ -251,7 +251,7 @@ def flower_again(engine: Any, enough: int) -> None:
 
 @pytest.mark.parametrize("name", ["heron", "sflv2"])
 def test_resumes_as_a_new_run_whose_clients_begin_with_empty_states(name: str, tmp_path) -> None:
-    """A new run of Flower's has new contexts; the servers go on bit for bit, the loss of states is counted."""
+    """A new run of Flower's has new contexts; the servers continue bit for bit, and the loss of states is counted."""
     first = flower_run(name, RunDirectory(tmp_path), rounds=2)
     first.train()
     resumed = flower_run(name, RunDirectory(tmp_path), rounds=4)

@@ -1,4 +1,4 @@
-"""Flower's own processes: they compute what one process computes, and go on when some are killed or others knock."""
+"""Flower's own processes: they compute what one process computes, despite kills and strangers."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def said_by(script: str, *words: str, timeout_s: int) -> str:
-    """What a script prints; it fails where it found something wrong. Nothing of it is reachable from outside."""
+    """Output of a script, which fails if it finds a fault; none of its processes is reachable from outside."""
     environment = {name: value for name, value in os.environ.items() if name != "HERON_IN_NAMESPACE"}
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / script), *words],

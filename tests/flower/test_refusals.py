@@ -141,7 +141,7 @@ def _as_probe(message: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def without_client_1() -> dict[str, dict[str, torch.Tensor]]:
-    """What two rounds make of the servers where client 1 takes part in the second alone, by algorithm."""
+    """The servers after two rounds, by algorithm, if client 1 takes part only in the second."""
     return {}
 
 

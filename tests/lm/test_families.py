@@ -321,7 +321,7 @@ def test_a_setting_that_changes_the_computation_is_refused(name: str, changes: d
 
 
 def test_embeddings_of_another_width_are_refused(tmp_path) -> None:
-    """As in OPT-350m, which projects them."""
+    """Projected embeddings, as in OPT-350m, are refused."""
     refuse("word_embed_proj_dim", save("opt", tmp_path, word_embed_proj_dim=8, do_layer_norm_before=False))
 
 

@@ -176,7 +176,7 @@ def gradients(local: LocalNetwork, batch: Batch, seed: int = 0) -> tuple[Tensor,
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 @pytest.mark.parametrize("silent", [False, True])
 def test_micro_batches_are_the_batch(size: int, silent: bool, saved) -> None:
-    """Each token counts alike, whatever piece it is in, one without any that counts included."""
+    """Each token has the same weight in any piece; a piece may contain no token that counts."""
     batch = batch_of(0, 1, 2, 3, 4)
     counted = (batch.labels >= 0).sum(dim=1)
     assert len(set(counted.tolist())) > 2
@@ -217,7 +217,7 @@ def test_projected_gradients_are_directional_derivatives(name: str, base: str, s
     local.module.zero_grad(set_to_none=True)
     # Seeds along which no ReLU of OPT bends within the radius; the float32 weights that int8 stands for bend at 12.
     flat, seeds = FlatParameters(local.module), [11, 13, 14]
-    assert flat.theta.dtype == torch.float32  # LoRA beside a base in any dtype
+    assert flat.theta.dtype == torch.float32  # LoRA next to a base in any dtype
     assert torch.finfo(local.loss_pass(batch, 0).dtype).bits >= 32
 
     def found(scheme: str) -> Tensor:
@@ -372,7 +372,6 @@ def test_a_planned_step_costs_what_a_real_one_does(model: str, name: str, change
     algorithm, client_changes = ROWS[name]
     settings = changed(Settings(), batch_size=BATCH, **client_changes, **changes)
     source, shape = saved(model), ExampleShape((9,), (9,), "int64")
-    source, shape = saved(model), ExampleShape((9,), (9,), torch.int64)
 
     def make() -> SplitModel:
         return causal_lm(

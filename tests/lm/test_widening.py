@@ -168,7 +168,7 @@ def test_gradients_of_lora_are_finite_differences_in_float64() -> None:
 @KINDS
 @DTYPES
 def test_no_wide_weight_is_kept(make, dtype: torch.dtype) -> None:
-    """In the graph of a first-order client, and beyond one widened matrix at any time."""
+    """Bytes in the graph of a first-order client, and beyond one widened matrix at any time."""
     narrow, _ = narrow_and_wide(make, dtype)
     layers = nn.Sequential(narrow, nn.Linear(OUTPUTS, INPUTS, bias=False), copy.deepcopy(narrow))
     kept: list[Tensor] = []

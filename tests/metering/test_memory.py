@@ -62,7 +62,7 @@ def test_first_order_step_keeps_saved_maps_and_gradients(num_layers: int, batch:
     a_map, a_gradient, scalar = FLOAT * batch * width, FLOAT * (width * width + width), FLOAT
     # Backward through layer i: inputs of layers 2..i are saved, so i - 1 maps; the gradients at its output and at its
     # input are 2 more; gradients of layers i..n exist. At layer n the one at the output is an expanded scalar; at
-    # layer 1 nobody asks for the one at the input. The loss and its gradient 1.0 stay alive throughout.
+    # layer 1 the one at the input is not needed. The loss and its gradient 1.0 stay alive throughout.
     live = {i: (i + 1) * a_map + (num_layers - i + 1) * a_gradient for i in range(2, num_layers)}
     live[num_layers] = num_layers * a_map + a_gradient
     live[1] = a_map + num_layers * a_gradient

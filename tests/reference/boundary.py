@@ -38,7 +38,7 @@ class Plan:
 
 @dataclass
 class Memory:
-    """What a client keeps: v at the start of its optimiser and every step since; Adam's state of the part above."""
+    """A client's state: v at the start of its optimiser and every step since; Adam's state of the part above."""
 
     start: np.ndarray | None = None
     steps: list[rules.Step] = field(default_factory=list)
@@ -129,7 +129,7 @@ def surrogate(
 
 
 def inner(delta: Tensor, r: Tensor) -> float:
-    """Of each example in the activations' precision (summed in the matrix product's order), then in double."""
+    """Sum per example in the activations' precision (in the matrix product's order), then in double."""
     rows = torch.bmm(delta.reshape(len(r), 1, -1), r.reshape(len(r), -1, 1))
     return float(rows.double().sum())
 

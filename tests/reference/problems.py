@@ -41,7 +41,7 @@ def conv_net(dtype: torch.dtype = torch.float32, seed: int = 0) -> tuple[nn.Modu
 
 
 def bits(tensor: Tensor) -> Tensor:
-    """Bytes of a tensor: unlike `==` they tell -0 from 0 and a NaN from another."""
+    """Bytes of a tensor: unlike `==` they distinguish -0 from 0, and one NaN from another."""
     return tensor.detach().contiguous().view(-1).view(torch.uint8).clone()
 
 

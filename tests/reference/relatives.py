@@ -1,7 +1,7 @@
 """HO-SFL and HOSL as literally as possible: plain loops, whole directions, dense models, no code of `heron`.
 
 SGD and one-sided Rademacher probes on clients, SGD on the server. Every client steps its own copy of theta_c and the
-copies are averaged, whatever travels in the engine.
+copies are averaged, for any form of traffic in the engine.
 """
 
 import copy
@@ -16,7 +16,7 @@ from tests.reference.heron_sfl import Order, rademacher, seed_of
 
 
 def lay_out(parameters: list[nn.Parameter]) -> None:
-    """As in `heron_sfl`: one buffer, so that matrix products see the engine's alignment."""
+    """Put the parameters into one buffer, as in `heron_sfl`, so that matrix products see the engine's alignment."""
     buffer, start = torch.cat([p.detach().reshape(-1) for p in parameters]), 0
     for p in parameters:
         p.data = buffer[start : start + p.numel()].view(p.shape)

@@ -245,7 +245,7 @@ def test_in_a_real_browser(folder):
         page.emulate_media(color_scheme="dark")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
         page.set_viewport_size({"width": 360, "height": 740})
-        page.wait_for_function(FITS, timeout=5000)  # charts follow when they are told
+        page.wait_for_function(FITS, timeout=5000)  # charts resize after an event
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from tests.report.saved_runs import save_run
 
 
 def add_time(path, seconds: float) -> None:
-    """So many seconds a round."""
+    """Metrics with a fixed number of seconds per round."""
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     for row in lines:
         row["simulated_s"] = seconds * row["round"]

@@ -133,7 +133,7 @@ def attacked(**averaging: Any) -> tuple[float, int]:
 
 
 def test_one_wrong_client_in_five() -> None:
-    """Honest values lie within a few tenths of each other, and so does every robust mean of them and one stranger.
+    """Honest values are within a few tenths of each other, and so does every robust mean of them and one stranger.
 
     Honest changes have norms of about sqrt(50 (0.2^2 + 0.1^2)) = 1.6. Bounded to 2, the stranger moves a
     coordinate of the mean of five by 2 / sqrt(50) / 5 < 0.06, and takes a fifth of the honest mean away, itself < 0.5.
@@ -174,7 +174,7 @@ def test_one_enormous_reply_is_refused_and_leaves_no_trace(value: float, weighti
 
 
 def test_a_model_that_would_be_infinite_is_not_taken() -> None:
-    """Sums of float16 overflow at 65,504 whatever a single value is."""
+    """Sums of float16 overflow at 65,504 even if no single value does."""
     server = fed_server({"w": torch.zeros(2, dtype=torch.float16)})
     for client_id in range(2):
         server.accept(reply(client_id, {"w": torch.full((2,), 6e4, dtype=torch.float16)}))
@@ -232,7 +232,7 @@ def test_clients_follow_what_was_cut() -> None:
     "averaging", [{"aggregation": "median"}, {"aggregation": "trimmed_mean", "trim": 0.3}], ids=str
 )
 def test_exact_layers_have_robust_means_beside_scalars(averaging: dict[str, Any]) -> None:
-    """Of `exact=1` the head is a tensor: that part of the model is the same as if everything were."""
+    """With `exact=1` the head travels as tensors: that part of the model is the same as if all parts did."""
     scalars, tensors = (
         run(federation(client, fed_server=averaging), 1) for client in (clients(exact=1), dense(clients(exact=1)))
     )

@@ -70,7 +70,7 @@ def test_names_of_a_sequence_stay() -> None:
 
 
 def test_the_resnet_has_the_same() -> None:
-    """Its option is this function: the same weights from the same draws."""
+    """The network's option calls this function: the same weights from the same draws."""
     torch.manual_seed(3)
     option = resnet18(width=4, bottleneck_channels=2, bottleneck_stride=4)
     torch.manual_seed(3)

@@ -1,4 +1,4 @@
-"""Where the order boundary lies in a client, and which boundaries do not exist."""
+"""Positions of the order boundary in a client, and refusals of those that do not exist."""
 
 from collections.abc import Callable
 

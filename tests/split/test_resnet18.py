@@ -118,7 +118,7 @@ def test_gradients_of_a_first_order_pass_are_those_of_the_literal_network():
 
 
 class LiveBytes(TorchDispatchMode):
-    """Peak of the bytes of tensors that operations have made and nobody has dropped."""
+    """Peak of the bytes of tensors that operations have made and that still exist."""
 
     def __init__(self):
         super().__init__()

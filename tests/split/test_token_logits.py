@@ -180,7 +180,7 @@ FLOPS = pytest.mark.parametrize(
 @pytest.mark.parametrize("fake", [False, True])
 @pytest.mark.parametrize("narrow", [False, True])
 def test_operations_are_counted(wants_hidden, wants_weight, grad, products, fake, narrow) -> None:
-    """2 N D V for the scores and for each gradient; nothing for gradients that nobody can ask for."""
+    """FLOPs: 2 N D V for the scores and for each gradient; none for gradients that are not needed."""
     with FakeTensorMode() if fake else torch.enable_grad():
         hidden, weight = torch.zeros(3, 5, 7), torch.zeros(11, 7, dtype=torch.bfloat16 if narrow else torch.float32)
         labels = torch.zeros(3, 5, dtype=torch.int64)

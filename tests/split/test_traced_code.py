@@ -1,4 +1,4 @@
-"""What the forward code around a cut may do and what is refused."""
+"""Forward code around a cut: permitted and refused."""
 
 import pytest
 import torch

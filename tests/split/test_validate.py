@@ -248,7 +248,7 @@ def test_smashed_data_that_is_not_one_batch_first_tensor_is_refused():
     refused(
         split_of(Function(lambda _, inputs: linear(inputs).t()), nn.Linear(2, 2), nn.Linear(2, 2)), r"found \(3, 2\)"
     )
-    # With as many features as examples, shapes do not tell; a second batch size does.
+    # If the numbers of features and examples are equal, only a second batch size reveals the fault.
     square = Function(lambda self, inputs: (inputs[:, :2] * self.parameter).t(), torch.ones(2))
     parts = {"client": square, "server": nn.LazyLinear(2), "auxiliary": nn.Linear(2, 2)} | {"server": nn.Linear(2, 2)}
     refused(split_of(**parts), r"found \(2, 3\) for 3 examples")

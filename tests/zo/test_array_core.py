@@ -1,6 +1,7 @@
 """The array core: without torch, on NumPy arrays, with the bits that tensors have."""
 
 import ast
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -238,3 +239,21 @@ def test_loading_takes_either_kind_of_array(kind) -> None:
 def test_arrays_that_cannot_be_flattened(named: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(SplitError, match=message):
         FlatArrays(named)
+
+
+THREADS = """
+import sys
+from heron.zo.numba_kernel import num_threads
+print(num_threads())
+import torch
+torch.set_num_threads(3)
+assert num_threads() == 3
+"""
+
+
+def test_numba_takes_as_many_threads_as_torch_or_the_environment() -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "5"}
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS], check=True, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert done.stdout.strip() == "5"
