@@ -65,8 +65,9 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
     check_choice("algorithm", terms.algorithm, ALGORITHMS)
     algorithm = ALGORITHMS[terms.algorithm]
     terms = replace(terms, settings=_own_settings(terms.settings, node_config))
-    settings, device = terms.settings, torch.device(terms.settings.device)
+    settings = terms.settings
     use_threads_and_device(settings)
+    device = torch.device(settings.device)
     data, family = _owner(DATA_SETS, "data", "name", terms.data), _owner(MODELS, "network", "model", terms.network)
     splits = data.load(settings.seed, family.load_tokenizer() if data.needs_tokenizer else None)
     if algorithm.head == "server":

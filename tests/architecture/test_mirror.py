@@ -45,6 +45,8 @@ def imported(path: Path) -> frozenset[str]:
             names = {alias.name for alias in node.names}
             found |= {room, *(f"{room}.{name}" for name in names)}
             found |= {module for module in MODULES if module.startswith(f"{room}.") and names & defined(module)}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value.partition(":")[0])  # a row of the registry names its Main Server
     return frozenset(found & MODULES.keys())
 
 

@@ -11,9 +11,10 @@ import sys
 import numpy as np
 from heron.client.opening import Opener
 from heron.client.states import ClientStates
-from heron.wire import ModelBroadcast, ScalarBroadcast, ScalarReply, SmashedCodec, SmashedData
+from heron.wire import ModelBroadcast, ScalarBroadcast, ScalarReply, SmashedData
 from heron.wire import decode, encode, pack_upload, unpack_upload
 from heron.wire.digests import digest_of
+from heron.wire.groups import Smashed
 from heron.wire.learning import ClientSettings
 from heron.wire.update_codec import UpdateCodec
 from heron.wire.walk_log import flatten
@@ -34,7 +35,7 @@ assert {name: array.tobytes() for name, array in opened.items()} == {n: a.tobyte
 reply = ScalarReply(1, 1, 40, 2, np.float32(0.5), np.ones(4, np.float32), {"seen": np.array(7)})
 assert decode(encode(reply)).projected_gradients.tolist() == [1, 1, 1, 1]
 upload = SmashedData(1, 1, 0, np.ones((2, 3), np.float32), np.arange(2))
-assert unpack_upload(decode(encode(pack_upload(upload, SmashedCodec("int4"), 0)))).smashed.tolist() == [[1, 1, 1]] * 2
+assert unpack_upload(decode(encode(pack_upload(upload, Smashed("int4"), 0)))).smashed.tolist() == [[1, 1, 1]] * 2
 coder = UpdateCodec("int8", theta, {})
 update = coder.unpack_update(coder.pack_update(opened, theta, 3), theta)
 assert {name: array.shape for name, array in update.items()} == {"a": (2, 3), "b": ()}

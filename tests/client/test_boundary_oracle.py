@@ -1,4 +1,4 @@
-"""The order boundary against oracles: its two ends against the published methods, the middle against plain loops."""
+"""`heron.client.torch_runtime.boundary` against oracles: its ends are the published methods, the middle plain loops."""
 
 import copy
 from dataclasses import replace

@@ -30,7 +30,6 @@ from heron.wire.walks import Replayer, RoundWalks, Walk
 from heron.zo import Estimator
 from tests.algorithms.scalar_runs import (
     GONE,
-    Scripted,
     assert_same_bits,
     clients,
     dense,
@@ -125,7 +124,7 @@ def test_what_no_theta_can_be_is_found_without_a_digest(damage: str, tmp_path) -
 @pytest.mark.parametrize("way", ["after its upload", "before it could learn"])
 def test_a_flipped_bit_lasts_until_the_digest_round(way: str, tmp_path) -> None:
     script = {(4, CLIENT): GONE} if way == "before it could learn" else {}
-    parties = federation(clients(digest_period=4), wire=True, reliability=Scripted(script=script))
+    parties = federation(clients(digest_period=4), wire=True, script=script)
     messages = record(parties)
     session = run(parties, 2, RunDirectory(tmp_path))
     session.train()
@@ -158,7 +157,7 @@ def test_resumes_bit_for_bit_where_clients_miss_rounds(cut: int, tmp_path) -> No
     schedule = [[0, 1, 2], [1, 2], [0, 2], [2], [0, 1], [1], [0, 1, 2], [0, 2]]
     script = {(1, 1): GONE, (4, 0): GONE, (5, 1): GONE}
     client = clients(optimizer="adam", learning_rate=0.01)
-    changes = {"schedule": schedule, "reliability": Scripted(script=script), "wire": True}
+    changes = {"schedule": schedule, "script": script, "wire": True}
     whole = run(federation(client, **changes), len(schedule), RunDirectory(tmp_path / "whole"))
     whole.train()
     killed = run(federation(client, **changes), cut, RunDirectory(tmp_path / "cut"))
@@ -192,11 +191,11 @@ def test_files_are_flushed_before_the_checkpoint_that_names_them(tmp_path, monke
 
 def test_a_client_has_one_file_whatever_it_was_sent(tmp_path) -> None:
     """Snapshots after snapshots, here because theta_a is refreshed, leave none behind."""
-    parties = federation(clients(), refresh_auxiliary=True)
+    parties = federation(clients(), server={"refresh_auxiliary": True})
     session = run(parties, 4, RunDirectory(tmp_path))
     session.train()
     assert held_files(session.directory) == [f"{i}-3.safetensors" for i in range(3)]
-    parties = federation(clients(), refresh_auxiliary=True)
+    parties = federation(clients(), server={"refresh_auxiliary": True})
     for _ in range(3):
         parties.run_round()
     assert len(list(parties.held._place().iterdir())) == 3

@@ -11,8 +11,7 @@ from heron.wire import LossAnswer, Message, SnapshotRequest
 
 
 def check(*, may_ask: bool = True) -> RoundCheck:
-    plan = SimpleNamespace(upload_period=None)
-    servers = SimpleNamespace(resident=SimpleNamespace(local_plan=lambda: plan))
+    servers = SimpleNamespace(terms=SimpleNamespace(upload_period=None))
     return RoundCheck(servers, SimpleNamespace(), 3, 1, may_ask=may_ask)
 
 
