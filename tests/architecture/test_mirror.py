@@ -45,14 +45,16 @@ def imported(path: Path) -> frozenset[str]:
             names = {alias.name for alias in node.names}
             found |= {room, *(f"{room}.{name}" for name in names)}
             found |= {module for module in MODULES if module.startswith(f"{room}.") and names & defined(module)}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value.partition(":")[0])  # `heron.room.file:name`, imported when it is needed
     return frozenset(found & MODULES.keys())
 
 
 def is_named_after(module: str) -> bool:
     """Return whether a file of tests has the module's name, or a test names it, e.g. for a process of its own."""
     _, *rooms, name = module.split(".")
-    folder = ROOT.joinpath("tests", *rooms)
-    return any(folder.glob(f"test_{name}*.py")) or any(module in path.read_text() for path in TESTS)
+    folder = ROOT.joinpath("tests", *rooms[:1])
+    return any(folder.rglob(f"test_{name}*.py")) or any(module in path.read_text() for path in TESTS)
 
 
 def test_every_room_has_a_folder_of_tests() -> None:
