@@ -22,6 +22,7 @@ from torch import Tensor
 from heron.config import build_run, recipe_config
 from heron.data import fetch
 from heron.runs.run_directory import write_json
+from heron.tensors import as_tensor
 from heron.wire import CODECS, Codec, pack_tensor, unpack_tensor
 
 RESULTS = Path(__file__).parent / "results" / "smashed_codecs.json"
@@ -76,7 +77,7 @@ def seconds(functions: dict[str, Callable[[], object]], repeats: int) -> dict[st
 def measure(smashed: Tensor, codec: Codec, zstd: bool, repeats: int) -> dict[str, Any]:
     """One row."""
     packed = pack_tensor(smashed, codec, 1, zstd=zstd)
-    error = unpack_tensor(packed) - smashed
+    error = as_tensor(unpack_tensor(packed)) - smashed
     spent = seconds(
         {
             "copy": smashed.clone,

@@ -47,12 +47,22 @@ def to_host(x: Array) -> NDArray[Any]:
     """
     if not is_tensor(x):
         return np.asarray(x, order="C")
-    tensor = x.detach().cpu().contiguous()
+    # A lazily negated view holds the opposite of its values.
+    tensor = x.detach().cpu().resolve_neg().contiguous()
     if dtype_name(tensor) != "bfloat16":
         return tensor.numpy()
-    from ml_dtypes import bfloat16
+    return tensor.view(sys.modules["torch"].int16).numpy().view(numpy_dtype("bfloat16"))
 
-    return tensor.view(sys.modules["torch"].int16).numpy().view(bfloat16)
+
+def plain(x: Array) -> Array:
+    """Contiguous array without a gradient's history: of NumPy wherever the memory is the host's, else a tensor.
+
+    Code that reads its arguments through this runs as NumPy on a CPU, whichever kind they are, and leaves nothing of a
+    GPU's where it is not.
+    """
+    if is_tensor(x) and x.device.type != "cpu":
+        return x.detach().contiguous()
+    return to_host(x)
 
 
 def dtype_name(x: Array) -> str:
@@ -63,6 +73,16 @@ def dtype_name(x: Array) -> str:
         'float16'
     """
     return str(x.dtype).removeprefix("torch.")
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """NumPy's element type of a name that `dtype_name` returns."""
+    if name != "bfloat16":
+        return np.dtype(name)
+    from ml_dtypes import bfloat16
+
+    dtype: np.dtype[Any] = np.dtype(bfloat16)
+    return dtype
 
 
 def is_floating(x: Array) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
+import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
@@ -41,7 +41,7 @@ def enormous(parcel: Parcel) -> Parcel:
     return rewritten(
         parcel,
         Reply,
-        lambda reply: replace(reply, model={name: torch.full_like(each, 3e38) for name, each in reply.model.items()}),
+        lambda reply: replace(reply, model={name: np.full_like(each, 3e38) for name, each in reply.model.items()}),
     )
 
 
@@ -52,7 +52,7 @@ def too_much(parcel: Parcel) -> Parcel:
 
 def wrong_type(parcel: Parcel) -> Parcel:
     """Smashed data in float64."""
-    return rewritten(parcel, SmashedData, lambda upload: replace(upload, smashed=upload.smashed.to(torch.float64)))
+    return rewritten(parcel, SmashedData, lambda upload: replace(upload, smashed=upload.smashed.astype(np.float64)))
 
 
 def another_round(parcel: Parcel) -> Parcel:

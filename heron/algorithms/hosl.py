@@ -95,9 +95,9 @@ class LossServer(MainServer):
         A probe changes nothing, running statistics included; Dropout masks are the same for all uploads of a step.
         """
         if isinstance(upload, ProbeData):
-            smashed = upload.smashed.to(self._device())
+            smashed, labels = self._placed(upload.smashed), self._placed(upload.labels)
             with torch.no_grad(), preserved_buffers(self.module):
-                loss = self._loss(smashed, upload.labels.to(smashed.device), upload)
+                loss = self._loss(smashed, labels, upload)
         else:
             self.train(clean_upload(upload))
             loss = self._losses[-1]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from heron.arrays import Array
 from heron.client.step import StepResult
 from heron.wire import Answer
 from heron.wire.groups import Smashed
@@ -67,7 +68,7 @@ class Progress:
 
     results: Sequence[StepResult] = ()
     answers: Sequence[Answer] = ()
-    start: Mapping[str, Tensor] = field(default_factory=dict)
+    start: Mapping[str, Array] = field(default_factory=dict)
 
 
 BEGINNING = Progress()

@@ -1,14 +1,15 @@
-"""How a client that sends scalars gets the round's model: a snapshot, or what it holds and what happened since."""
+"""Models of clients that send scalars: from a snapshot, or from the theta that a client holds and the walks since."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from heron.arrays import Array, to_host
 from heron.errors import CheckpointError, MessageError
 from heron.wire import Broadcast, ModelBroadcast, ScalarBroadcast
 from heron.wire.digests import digest_of
+from heron.wire.kinds import to_kind_of
 from heron.wire.walk_log import rebuild
 from heron.wire.walks import Replayer, Theta
 
@@ -17,18 +18,18 @@ _THETA = "theta/"
 
 
 class TensorStore(Protocol):
-    """Where a client keeps tensors from one of its rounds to the next, outside its memory."""
+    """Place outside a client's memory that keeps arrays from one of its rounds to the next."""
 
-    def take(self, client_id: int) -> dict[str, Tensor]:
-        """What was kept, which is forgotten; empty if there is nothing.
+    def take(self, client_id: int) -> dict[str, Any]:
+        """Hand over the arrays that were kept, and forget them; empty if there are none.
 
         Raises:
             CheckpointError: if it cannot be read any longer.
         """
         ...
 
-    def keep(self, client_id: int, round_index: int, state: dict[str, Tensor]) -> None:
-        """Keep tensors that a round has left."""
+    def keep(self, client_id: int, round_index: int, state: dict[str, Any]) -> None:
+        """Keep arrays that a round has left."""
         ...
 
 
@@ -36,8 +37,9 @@ class Opener:
     """Turns broadcasts into models for clients that hold the theta of their last round.
 
     Args:
-        store: where they hold it.
-        like: tensors like those of theta, in the order of the flat buffer; only looked at.
+        store: place in which they hold it.
+        like: arrays like those of theta, in the order of the flat buffer; only looked at. Models that are opened have
+            a theta of the same kind and device.
         replayer: replays what the round's clients did.
     """
 
@@ -46,8 +48,8 @@ class Opener:
         self._like = like
         self._replayer = replayer
 
-    def open(self, broadcast: Broadcast) -> dict[str, Tensor] | None:
-        """The model of the round, whose theta is kept for the next; None if the client needs a snapshot.
+    def open(self, broadcast: Broadcast) -> dict[str, Any] | None:
+        """Make the model of the round, and keep its theta for the next; None if the client needs a snapshot.
 
         Raises:
             MessageError: if a log of walks is damaged, or a snapshot is not one of theta.
@@ -63,19 +65,19 @@ class Opener:
             theta = self._caught_up(broadcast)
             if theta is None:
                 return None
-        kept = {f"{_THETA}{name}": tensor for name, tensor in theta.items()}
-        kept[_ROUND] = torch.tensor(broadcast.round_index)
+        kept = {f"{_THETA}{name}": array for name, array in theta.items()}
+        kept[_ROUND] = np.array(broadcast.round_index, np.int64)
         self._store.keep(broadcast.client_id, broadcast.round_index, kept)
         return {**broadcast.model, **theta}
 
-    def _caught_up(self, broadcast: ScalarBroadcast) -> dict[str, Tensor] | None:
+    def _caught_up(self, broadcast: ScalarBroadcast) -> dict[str, Any] | None:
         """Theta of the round; None if the client holds nothing to start from, or arrives somewhere else."""
         done = rebuild(broadcast.entries, broadcast.scalars, self._replayer.num_probes)
         try:
             held = self._store.take(broadcast.client_id)
         except CheckpointError:
             return None
-        theta = _fitting({key.removeprefix(_THETA): tensor for key, tensor in held.items()}, self._like)
+        theta = _fitting({key.removeprefix(_THETA): array for key, array in held.items()}, self._like)
         held_round = _held_round(held)
         if theta is None or not broadcast.base_round <= held_round <= broadcast.round_index:
             return None
@@ -87,9 +89,9 @@ class Opener:
         return theta
 
 
-def _fitting(tensors: Mapping[str, Tensor], like: Theta) -> dict[str, Tensor] | None:
-    """Theta among these tensors, on its device; None if one is absent or another."""
-    found = {name: tensors[name].to(wanted.device) for name, wanted in like.items() if name in tensors}
+def _fitting(arrays: Mapping[str, Array], like: Theta) -> dict[str, Any] | None:
+    """Theta among these arrays, in its kind and on its device; None if one is absent or another."""
+    found = {name: to_kind_of(arrays[name], wanted) for name, wanted in like.items() if name in arrays}
     fits = all(
         name in found and (found[name].dtype, found[name].shape) == (wanted.dtype, wanted.shape)
         for name, wanted in like.items()
@@ -97,7 +99,9 @@ def _fitting(tensors: Mapping[str, Tensor], like: Theta) -> dict[str, Tensor] | 
     return found if fits else None
 
 
-def _held_round(held: Mapping[str, Tensor]) -> int:
-    """Whose theta this is; -1 where it does not say."""
-    noted = held.get(_ROUND)
-    return int(noted) if noted is not None and noted.dtype == torch.int64 and noted.shape == () else -1
+def _held_round(held: Mapping[str, Array]) -> int:
+    """Round of the theta that is held; -1 where it does not say."""
+    if _ROUND not in held:
+        return -1
+    noted = to_host(held[_ROUND])
+    return int(noted) if noted.dtype == np.int64 and noted.shape == () else -1

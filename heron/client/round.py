@@ -3,10 +3,12 @@
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from heron.arrays import Array
 from heron.client.local_plan import BEGINNING, ClientData, LocalPlan, Progress
 from heron.client.opening import Opener
 from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepKey, StepResult
@@ -36,7 +38,7 @@ BeforeStep = Callable[[Sequence[StepResult]], None]
 def client_round(
     learner: ClientLearner,
     broadcast: Broadcast,
-    state: ClientState,
+    state: Mapping[str, Array],
     data: ClientData,
     plan: LocalPlan,
     max_steps: int | None = None,
@@ -67,9 +69,10 @@ def client_round(
     model = _opened(broadcast, plan, opener) if progress is BEGINNING else broadcast.model
     if model is None:
         yield SnapshotRequest(round_index, client_id)
-        return state
-    learner.load(model, state)  # step 1
-    start = {name: tensor.to(plan.device) for name, tensor in progress.start.items()}
+        return dict(state)
+    model = _tensors(model, plan.device)
+    learner.load(model, _tensors(state))  # step 1
+    start = _tensors(progress.start, plan.device)
     if plan.update_codec is not None and progress is BEGINNING:
         start = unreplayed(learner, model)
     del model, broadcast  # copied: the client learns in their room
@@ -96,10 +99,14 @@ def client_round(
     return learner.state()
 
 
-def _opened(broadcast: Broadcast, plan: LocalPlan, opener: Opener | None) -> Mapping[str, Tensor] | None:
-    """The model that a broadcast tells; None if the client needs a snapshot."""
+def _opened(broadcast: Broadcast, plan: LocalPlan, opener: Opener | None) -> Mapping[str, Array] | None:
+    """The model that a broadcast holds; None if the client needs a snapshot."""
     model = broadcast.model if opener is None else opener.open(broadcast)
     return model if model is None or plan.update_codec is None else plan.update_codec.unpack_model(model)
+
+
+def _tensors(arrays: Mapping[str, Array], device: torch.device | None = None) -> dict[str, Tensor]:
+    return {name: as_tensor(array, device) for name, array in arrays.items()}
 
 
 def unreplayed(learner: ClientLearner, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -138,7 +145,7 @@ def _uploading(
             answer: Answer | None = answers.popleft()
         else:
             answer = yield _upload(parcel.pop(), key, labels, plan.codec)
-        received = None if answer is None else _content(answer).to(plan.device)
+        received = None if answer is None else as_tensor(_content(answer), plan.device)
 
 
 def _upload(handed_over: Tensor | Perturbed | None, key: StepKey, labels: Tensor, codec: Smashed) -> Upload:
@@ -150,7 +157,7 @@ def _upload(handed_over: Tensor | Perturbed | None, key: StepKey, labels: Tensor
     return pack_upload(upload, codec, key.seed("smashed codec")) if codec.packs else upload
 
 
-def _content(answer: Answer) -> Tensor:
+def _content(answer: Answer) -> Any:
     return answer.gradient if isinstance(answer, CutGradient) else answer.loss
 
 

@@ -1,17 +1,18 @@
-"""What clients keep between their rounds, on disk: an idle client holds no memory, however many there are."""
+"""States that clients keep between their rounds, on disk: an idle client holds no memory, however many there are."""
 
 import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from numpy.typing import NDArray
 
-from heron.client.step import ClientState
-from heron.errors import CheckpointError
+from heron.arrays import Array
+from heron.errors import CheckpointError, MessageError
 from heron.files import sync_to_disk
+from heron.wire.blob import load_arrays, save_arrays
 
 
 class ClientStates:
@@ -32,8 +33,8 @@ class ClientStates:
         self._superseded: set[Path] = set()
         self._unsynced: list[Path] = []
 
-    def take(self, client_id: int) -> ClientState:
-        """A client's state on the CPU, empty if there is none. It is forgotten here until the next `keep`.
+    def take(self, client_id: int) -> dict[str, NDArray[Any]]:
+        """Hand over a client's state as NumPy arrays, and forget it until the next `keep`; empty if there is none.
 
         Raises:
             CheckpointError: if its file is absent or damaged.
@@ -43,13 +44,13 @@ class ClientStates:
             return {}
         path = self._path(client_id, round_index)
         try:
-            state = load(path.read_bytes())
-        except (OSError, SafetensorError) as error:
+            state = load_arrays(path.read_bytes())
+        except (OSError, MessageError) as error:
             raise CheckpointError(f"cannot read {path}: {error}; start the run over") from error
         self._superseded.add(path)
         return state
 
-    def keep(self, client_id: int, round_index: int, state: ClientState) -> None:
+    def keep(self, client_id: int, round_index: int, state: Mapping[str, Array]) -> None:
         """Put a client's new state into a file; an empty one is forgotten.
 
         Raises:
@@ -57,11 +58,10 @@ class ClientStates:
         """
         if not state:
             return
-        on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         path = self._path(client_id, round_index)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(save(on_cpu))  # not aside and renamed: no checkpoint names the file yet
+            path.write_bytes(save_arrays(state))  # not aside and renamed: no checkpoint names the file yet
         except OSError as error:
             raise CheckpointError(f"cannot write {path}: {error.strerror}; choose a writable --out folder") from error
         older = self._round_of.get(client_id, round_index)

@@ -2,15 +2,15 @@
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from heron.data import Batch
 from heron.seeds import derive_seed
 
-ClientState = dict[str, Tensor]
-"""What a client keeps between its rounds, serialisable: optimiser state by name; empty before the first round."""
+ClientState = dict[str, Any]
+"""Arrays that a client keeps between its rounds, serialisable: optimiser state by name; empty before the first."""
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class ClientStep:
         smashed = handed_over.smashed if isinstance(handed_over, Perturbed) else handed_over
         if smashed is None:
             return None
-        self.smashed_bytes += smashed_bytes(smashed.shape, smashed.dtype, self._codec)
+        self.smashed_bytes += smashed_bytes(smashed.shape, smashed.dtype.itemsize, self._codec)
         if self.algorithm.answers is None:
             return None
         shape = smashed.shape if self.algorithm.answers == "cut_gradient" else ()

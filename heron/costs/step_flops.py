@@ -5,6 +5,7 @@ They are counted on fake tensors by the code that trains, as in `plan_step`: no 
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -112,4 +113,5 @@ def _serve(
         answers.append(None)
         return
     answer = server.answer(upload)
-    answers.append(answer.gradient if isinstance(answer, CutGradient) else answer.loss)
+    content: Any = answer.gradient if isinstance(answer, CutGradient) else answer.loss
+    answers.append(content)

@@ -1,10 +1,11 @@
 """The clients' side of a federation, without a link: the clients, their data, and a round of one of them."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from heron.arrays import Array
 from heron.client.attendance import Attendance, attendance
 from heron.client.local_plan import BEGINNING, ClientData, Progress
 from heron.client.opening import Opener
@@ -57,7 +58,7 @@ class Clients:
     def attend(
         self,
         broadcast: Broadcast,
-        state: ClientState,
+        state: Mapping[str, Array],
         opener: Opener | None,
         progress: Progress = BEGINNING,
         before_step: BeforeStep = lambda _: None,
@@ -70,7 +71,7 @@ class Clients:
 
         Args:
             broadcast: the message that opens the round.
-            state: the client's state from its last round; the client takes over its tensors.
+            state: the client's state from its last round; the client takes over its arrays.
             opener: makes the model from the broadcast, if replies contain scalars.
             progress: place in the round, as in `client_round`.
             before_step: called before each local step, as in `client_round`.

@@ -4,10 +4,9 @@ A message that passes can be given to the servers: its round, client, order, num
 right, and its values are finite. `B` examples of a batch.
 """
 
+import math
 from collections.abc import Iterator
 from itertools import count
-
-import torch
 
 from heron.data import num_batched, num_local_steps
 from heron.engines.servers import Servers
@@ -125,7 +124,7 @@ class RoundCheck:
         if self._num_uploads != num_uploads:
             raise RefusedError("malformed", f"expected {num_uploads} uploads, found {self._num_uploads}")
         knows_loss = algorithm.head is not None or algorithm.answers == "loss"
-        if knows_loss and not bool(torch.isfinite(reply.train_loss)):
+        if knows_loss and not math.isfinite(float(reply.train_loss)):
             raise RefusedError("not_finite", "expected a finite local loss, found NaN or infinity")
         try:
             self._servers.fed_server.check(reply)

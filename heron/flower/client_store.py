@@ -10,18 +10,21 @@ In a deployment this state lasts as long as the SuperNode and the Flower run. A 
 is sent theta as a snapshot.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors.torch import load, save
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from heron.arrays import Array
 from heron.client.local_plan import Progress
 from heron.client.step import ClientState, StepResult
 from heron.flower.records import CONTENT, Parcel, PartRequest, byte_array
 from heron.flower.stream import piece
+from heron.tensors import as_tensor
 from heron.wire import Answer, decode, encode
+from heron.wire.blob import load_arrays, save_arrays
 from heron.wire.packing import pack, unpack
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ class ClientStore:
     def kept_state(self, round_index: int) -> ClientState | None:
         """The client's state after a round; None if it has none of that round."""
         content = self._read(f"{_STATE}{round_index}")
-        return None if content is None else load(content)
+        return None if content is None else load_arrays(content)
 
     def keep_state(self, round_index: int, state: ClientState, *, previous: int) -> None:
         """Keep the state of a round, and that of the round before it, in case the round must be repeated.
@@ -60,7 +63,7 @@ class ClientStore:
         for name in stale:
             del self._records[name]
         if state:
-            self._write(f"{_STATE}{round_index}", _save(state))
+            self._write(f"{_STATE}{round_index}", save_arrays(state))
 
     def take(self, client_id: int) -> ClientState:
         """Return the theta that the client received last, and drop it; empty if there is none."""
@@ -69,11 +72,11 @@ class ClientStore:
         if content is None:
             return {}
         del self._records[name]
-        return load(content)
+        return load_arrays(content)
 
     def keep(self, client_id: int, round_index: int, state: ClientState) -> None:  # noqa: ARG002 - named inside
         """Hold the theta of one round, in place of any other."""
-        self._write(f"{_HELD}{client_id}", _save(state))
+        self._write(f"{_HELD}{client_id}", save_arrays(state))
 
     def keep_unsent(self, whole: Parcel, piece_bytes: int) -> None:
         """Keep a reply that is sent in pieces.
@@ -114,14 +117,14 @@ class ClientStore:
             progress: the rest of its state.
         """
         results = {str(index): _of_result(result) for index, result in enumerate(progress.results)}
-        answers = {str(index): _bytes_tensor(encode(answer)) for index, answer in enumerate(progress.answers)}
-        tensors = pack(
+        answers = {str(index): np.frombuffer(encode(answer), np.uint8) for index, answer in enumerate(progress.answers)}
+        arrays = pack(
             {"model": model, "state": state, "results": pack(results), "answers": answers, "start": progress.start}
         )
         round_index, client_id, num_answers = place
         self._write(
             _PLACE,
-            _save(tensors),
+            save_arrays(arrays),
             round_index=round_index,
             client_id=client_id,
             num_answers=num_answers,
@@ -136,7 +139,7 @@ class ClientStore:
         facts = self._facts(_PLACE)
         if (facts["round_index"], facts["client_id"], facts["num_answers"]) != place:
             return None
-        groups = unpack(load(content))
+        groups = unpack(load_arrays(content))
         results = unpack(groups.get("results", {}))
         answers = groups.get("answers", {})
         progress = Progress(
@@ -169,24 +172,17 @@ class ClientStore:
         return values
 
 
-def _save(tensors: ClientState) -> bytes:
-    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
-
-
-def _of_result(result: StepResult) -> dict[str, Tensor]:
+def _of_result(result: StepResult) -> dict[str, Array]:
     found = {"loss": result.loss, "scalars": result.projected_gradients}
-    return {name: tensor for name, tensor in found.items() if tensor is not None}
+    return {name: array for name, array in found.items() if array is not None}
 
 
-def _to_result(tensors: dict[str, Tensor]) -> StepResult:
+def _to_result(arrays: Mapping[str, Array]) -> StepResult:
+    tensors = {name: as_tensor(array) for name, array in arrays.items()}
     return StepResult(tensors.get("loss"), tensors.get("scalars"))
 
 
-def _bytes_tensor(content: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
-
-
-def _answer(content: Tensor) -> Answer:
-    answer = decode(content.numpy().tobytes())
+def _answer(content: NDArray[np.uint8]) -> Answer:
+    answer = decode(content.tobytes())
     assert isinstance(answer, Answer)  # stored as one
     return answer

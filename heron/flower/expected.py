@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
+from heron.arrays import Array
 from heron.data import IGNORED, Batch
 from heron.engines.resident import Resident
 from heron.errors import MessageError
@@ -42,12 +42,13 @@ class Expected:
         labels = as_tensor(batch.labels)
         return cls(tuple(smashed.shape[1:]), smashed.dtype, tuple(labels.shape[1:]), labels.dtype, num_classes)
 
-    def check(self, smashed: Tensor, labels: Tensor, batch_size: int) -> None:
+    def check(self, smashed_data: Array, its_labels: Array, batch_size: int) -> None:
         """Refuse an upload that the Main Server cannot train on.
 
         Raises:
             RefusedError: with a description of the mistake.
         """
+        smashed, labels = as_tensor(smashed_data), as_tensor(its_labels)
         found = (smashed.dtype, labels.dtype)
         if found != (self.dtype, self.labels_dtype):
             raise RefusedError("malformed", f"expected types {self.dtype} and {self.labels_dtype}, found {found}")

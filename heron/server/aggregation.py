@@ -10,9 +10,10 @@ Backdoor Federated Learning?", Sun, Kairouz, Suresh, McMahan, 2019 (arXiv 1911.0
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from heron.errors import ConfigError
@@ -89,11 +90,11 @@ class Aggregation:
             bounded[name] = (before + (_wide(tensors, name) - before) * share).to(tensor.dtype)
         return bounded, True
 
-    def bounded_scalars(self, scalars_P: Tensor) -> tuple[Tensor, bool]:
+    def bounded_scalars(self, scalars_P: NDArray[Any]) -> tuple[NDArray[Any], bool]:
         """Clip projected gradients, shape (P,), to at most `max_scalar`; returns whether one was larger."""
-        if not (self.max_scalar and scalars_P.numel()) or float(scalars_P.abs().max()) <= self.max_scalar:
+        if not (self.max_scalar and len(scalars_P)) or float(abs(scalars_P).max()) <= self.max_scalar:
             return scalars_P, False
-        return scalars_P.clamp(-self.max_scalar, self.max_scalar), True
+        return scalars_P.clip(-self.max_scalar, self.max_scalar), True
 
 
 class OrderStatistics:

@@ -22,6 +22,7 @@ from heron.server.main_server import MainServer
 from heron.server.setup import ServerSetup
 from heron.split import seeded_randomness
 from heron.split.descent import Descent
+from heron.tensors import as_tensor
 from heron.wire import SmashedData
 from heron.zo import preserved_buffers
 
@@ -73,7 +74,7 @@ class AligningServer(MainServer):
         with (
             preserved_buffers(self.module),
             preserved_buffers(self._auxiliary),
-            seeded_randomness(self._seed, stored[0].smashed.device),
+            seeded_randomness(self._seed, as_tensor(stored[0].smashed).device),
         ):
             pairs = [(self._labelled(upload), self._server_gradient(upload)) for upload in stored]
             # A gradient of zero cannot be imitated, and a distance relative to it is not defined.
@@ -101,8 +102,7 @@ class AligningServer(MainServer):
         return {name: tensor.detach() for name, tensor in theta.items()}
 
     def _labelled(self, upload: SmashedData) -> tuple[Tensor, Tensor]:
-        device = next(self.module.parameters()).device
-        return upload.smashed.to(device).detach().requires_grad_(), upload.labels.to(device)
+        return self._placed(upload.smashed).detach().requires_grad_(), self._placed(upload.labels)
 
     def _server_gradient(self, upload: SmashedData) -> Tensor:
         """Gradient d l(f_s(z), y) / d z, shape of z; theta_s gets no gradient."""

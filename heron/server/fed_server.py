@@ -5,15 +5,17 @@ In this file the mean is the result of `Aggregation`: the weighted mean of the r
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
+from heron.arrays import dtype_name
 from heron.errors import MessageError, TrainingError
 from heron.server.aggregation import Aggregation
 from heron.server.fed_adam import FedAdam
 from heron.server.finite import LARGEST, LARGEST_FP16, is_within, require_finite
 from heron.server.setup import FedServerSetup
+from heron.tensors import as_tensor
 from heron.wire import Broadcast, ModelBroadcast, Reply
 from heron.wire.groups import Averaging
 
@@ -52,7 +54,7 @@ class FedServer:
         """A broadcast for a client of unknown state: everything that the client needs."""
         return ModelBroadcast(round_index, client_id, self.packed(self.global_model()))
 
-    def packed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def packed(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
         """Tensors as encoded for the downlink."""
         return tensors if self._codec is None else self._codec.pack_model(tensors)
 
@@ -86,8 +88,7 @@ class FedServer:
             MessageError: if its tensors are not those of the model.
             TrainingError: if its loss or a tensor is not finite, or so large that a mean could be infinite.
         """
-        reply = self._checked(reply)
-        received = {name: tensor.to(self.model[name].device) for name, tensor in reply.model.items()}
+        received = {name: tensor.to(self.model[name].device) for name, tensor in self._checked(reply).items()}
         trained = {name: tensor for name, tensor in received.items() if name not in self._buffers}
         bounded, was_bounded = self.aggregation.bounded(trained, self.model)
         if was_bounded:
@@ -138,12 +139,12 @@ class FedServer:
 
         return undo
 
-    def _checked(self, reply: Reply) -> Reply:
+    def _checked(self, reply: Reply) -> dict[str, Tensor]:
         """Check a reply and unpack its tensors."""
         loss = float(reply.train_loss)
-        if self._codec is not None:
-            reply = replace(reply, model=self._codec.unpack_update(reply.model, self.model))
-        expected, found = _signature(self.model), _signature(reply.model)
+        model = reply.model if self._codec is None else self._codec.unpack_update(reply.model, self.model)
+        tensors = {name: as_tensor(array) for name, array in model.items()}
+        expected, found = _signature(self.model), _signature(tensors)
         if expected != found:
             odd = min(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             raise MessageError(
@@ -151,14 +152,14 @@ class FedServer:
                 f"{expected.get(odd, 'absent')}, found {found.get(odd, 'none')}"
             )
         largest = LARGEST if self._codec is None else LARGEST_FP16
-        finite = all(is_within(tensor, largest) for tensor in reply.model.values())
+        finite = all(is_within(tensor, largest) for tensor in tensors.values())
         if not finite or math.isinf(loss):
             raise TrainingError(
                 f"expected a finite update, found NaN, infinity or more than {largest:g} from client "
                 f"{reply.client_id} in round {reply.round_index} (local loss {loss}); lower client.learning_rate or "
                 f"check its data"
             )
-        return reply
+        return tensors
 
 
 def _fed_adam(averaging: Averaging) -> FedAdam:
@@ -167,7 +168,4 @@ def _fed_adam(averaging: Averaging) -> FedAdam:
 
 def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Dtype and shape of every tensor: `float32 of shape (3, 4)`."""
-    return {
-        name: f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
-        for name, tensor in tensors.items()
-    }
+    return {name: f"{dtype_name(tensor)} of shape {tuple(tensor.shape)}" for name, tensor in tensors.items()}

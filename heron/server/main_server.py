@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from heron.arrays import Array
 from heron.errors import TrainingError
 from heron.seeds import derive_seed
 from heron.server.fed_server import FedServer
@@ -17,6 +18,7 @@ from heron.server.setup import ServerSetup
 from heron.server.uploads import UploadBuffer, clean_upload
 from heron.split import is_stochastic, persistent_buffers, seeded_randomness
 from heron.split.descent import Descent
+from heron.tensors import as_tensor
 from heron.wire import Answer, CutGradient, ProbeData, SmashedData, Upload
 
 
@@ -53,11 +55,11 @@ class MainServer:
         place = (upload.round_index, upload.client_id, upload.local_step)
         drawn = self._buffer.draw(derive_seed("server reuse", self._run_seed, *place), self._reuse)
         for number, kept in enumerate(drawn):
-            self._step(kept.smashed.to(self._device()), kept, (*place, number))
+            self._step(self._placed(kept.smashed), kept, (*place, number))
 
     def train(self, upload: SmashedData) -> None:
         """Take one step of backpropagation from z (HERON-SFL, round step 3); nothing is sent back."""
-        self._losses.append(self._step(upload.smashed.to(self._device()), upload))
+        self._losses.append(self._step(self._placed(upload.smashed), upload))
 
     def answer(self, upload: Upload) -> Answer:
         """Take one step of backpropagation from z, and return d loss / d z at the parameters before the step.
@@ -66,7 +68,7 @@ class MainServer:
             MessageError: if the upload is a probe's.
         """
         upload = clean_upload(upload)
-        smashed = upload.smashed.to(self._device()).detach().requires_grad_()
+        smashed = self._placed(upload.smashed).detach().requires_grad_()
         self._losses.append(self._step(smashed, upload))
         assert smashed.grad is not None  # the loss depends on z
         return CutGradient(upload.round_index, upload.client_id, upload.local_step, smashed.grad)
@@ -141,7 +143,7 @@ class MainServer:
 
     def _step(self, smashed: Tensor, upload: SmashedData, again: tuple[int, ...] = ()) -> Tensor:
         """Take one step of backpropagation and return the loss; `again` distinguishes visits of a kept upload."""
-        loss = self._loss(smashed, upload.labels.to(smashed.device), upload, again)
+        loss = self._loss(smashed, self._placed(upload.labels), upload, again)
         loss.backward()  # type: ignore[no-untyped-call]
         self._descent.step(self._learning_rate)
         return loss.detach()
@@ -157,5 +159,6 @@ class MainServer:
         trainable = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
         return {name: tensor.detach() for name, tensor in trainable.items()} | persistent_buffers(self.module)
 
-    def _device(self) -> torch.device:
-        return next(self.module.parameters()).device
+    def _placed(self, array: Array) -> Tensor:
+        """The array as a tensor where theta_s is."""
+        return as_tensor(array, next(self.module.parameters()).device)

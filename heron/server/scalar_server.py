@@ -9,14 +9,18 @@ their sum is replayed once (`heron.wire.walks`). Tensors that are not replayed f
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
+from heron.arrays import dtype_name, to_host
 from heron.errors import ConfigError, MessageError, TrainingError
 from heron.server.fed_server import FedServer
 from heron.server.finite import require_finite
 from heron.server.setup import FedServerSetup
+from heron.tensors import as_tensor
 from heron.wire import Broadcast, ModelBroadcast, Reply, ScalarBroadcast, ScalarReply, encoded_sizes
 from heron.wire.digests import digest_of
 from heron.wire.messages import MAX_EXAMPLES
@@ -113,7 +117,7 @@ class ScalarFedServer(FedServer):
         """
         walks, self._walks = self._walks, []
         if self._seed_groups:
-            walks = summed(walks, next(iter(self.theta.values())).dtype)
+            walks = summed(walks, dtype_name(next(iter(self.theta.values()))))
         done = RoundWalks(self._round_index, tuple(walks))
         theta = self._replayer.advance(self.theta, done)
         require_finite(theta)
@@ -133,7 +137,8 @@ class ScalarFedServer(FedServer):
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """State that the next round depends on: groups of tensors by name."""
-        return super().state() | {_THETA: self.theta, _LOG: self._log.state()}
+        log = {name: as_tensor(array) for name, array in self._log.state().items()}
+        return super().state() | {_THETA: self.theta, _LOG: log}
 
     def load_state(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Continue from a result of `state`."""
@@ -147,28 +152,28 @@ class ScalarFedServer(FedServer):
             self._digests = {round_index: digest_of(self.theta)}
         return self._digests[round_index]
 
-    def _scalars(self, reply: Reply) -> Tensor:
+    def _scalars(self, reply: Reply) -> NDArray[Any]:
         """Check a reply's projected gradients and return them, shape (P,), on the host."""
         who = f"client {reply.client_id} in round {reply.round_index}"
         if not isinstance(reply, ScalarReply):
             raise MessageError(
                 f"{who}: expected a ScalarReply, found {type(reply).__name__}; it runs another algorithm or update"
             )
-        scalars, num_probes = reply.projected_gradients, self._replayer.num_probes
+        scalars, num_probes = to_host(reply.projected_gradients), self._replayer.num_probes
         expected = (reply.num_steps * num_probes,)
-        if reply.num_steps < 1 or scalars.dtype != torch.float32 or scalars.shape != expected:
+        if reply.num_steps < 1 or scalars.dtype != np.float32 or scalars.shape != expected:
             raise MessageError(
                 f"{who}: expected projected gradients as float32 of shape {expected}, one for each of {num_probes} "
-                f"probes of {reply.num_steps} steps, found {scalars.dtype} {tuple(scalars.shape)}"
+                f"probes of {reply.num_steps} steps, found {scalars.dtype} {scalars.shape[:8]}"
             )
         if not 0 < reply.num_examples <= MAX_EXAMPLES:
             raise MessageError(f"{who}: expected 1 to {MAX_EXAMPLES} examples, found {reply.num_examples}")
-        if not bool(torch.isfinite(scalars).all()):
+        if not bool(np.isfinite(scalars).all()):
             raise TrainingError(
                 f"expected finite projected gradients, found NaN or infinity from {who}; lower client.learning_rate or "
                 f"check its data"
             )
-        return scalars.cpu()
+        return scalars
 
 
 def _num_bytes(message: Broadcast) -> int:

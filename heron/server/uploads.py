@@ -2,12 +2,15 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from heron.errors import MessageError
+from heron.tensors import as_tensor
 from heron.wire import PackedData, SmashedData, Upload, unpack_upload
 
 _PACKED = "packed/"
@@ -38,16 +41,16 @@ class UploadBuffer:
             yield clean_upload(self._kept[index])
 
     def state(self) -> dict[str, Tensor]:
-        """Tensors of the kept uploads by name, oldest first; not copies."""
+        """The kept uploads by name, oldest first, as tensors that share their memory."""
         state: dict[str, Tensor] = {}
         for index, upload in enumerate(self._kept):
             place = (upload.round_index, upload.client_id, upload.local_step)
-            named = {"place": torch.tensor(place), "labels": upload.labels}
+            named: dict[str, Any] = {"place": torch.tensor(place), "labels": upload.labels}
             if isinstance(upload, PackedData):
-                named |= {_PACKED + name: tensor for name, tensor in upload.packed.items()}
+                named |= {_PACKED + name: array for name, array in upload.packed.items()}
             else:
                 named["smashed"] = upload.smashed
-            state |= {f"{index}/{name}": tensor for name, tensor in named.items()}
+            state |= {f"{index}/{name}": as_tensor(array) for name, array in named.items()}
         return state
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -68,16 +71,16 @@ class UploadBuffer:
 
 
 def clean_upload(upload: Upload) -> SmashedData:
-    """Unpack an upload that can be trained on.
+    """Unpack an upload that can be trained on, into tensors.
 
     Raises:
         MessageError: if the upload is a probe's, or damaged.
     """
     if isinstance(upload, PackedData):
-        return unpack_upload(upload)
+        upload = unpack_upload(upload)
     if not isinstance(upload, SmashedData):
         raise MessageError(
             f"client {upload.client_id} in round {upload.round_index}: expected SmashedData, found "
             f"{type(upload).__name__}; both sides need the same algorithm"
         )
-    return upload
+    return replace(upload, smashed=as_tensor(upload.smashed), labels=as_tensor(upload.labels))

@@ -1,44 +1,46 @@
 """The mean of models that arrive one after the other."""
 
 from collections.abc import Mapping
+from typing import Any
 
-import torch
-from torch import Tensor
+from heron.arrays import Array, is_floating, is_tensor, namespace
 
 
 class RunningMean:
-    """Weighted mean of named tensors, summed as they arrive: no list of models is ever held.
+    """Weighted mean of named arrays, summed as they arrive: no list of models is ever held.
 
-    Integer tensors (BatchNorm's `num_batches_tracked`) have no mean; the largest is kept.
+    Arrays may be of either kind; the mean is of the same. Integers (BatchNorm's `num_batches_tracked`) have no mean;
+    the largest is kept.
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, Any] = {}
         self._weight = 0.0
 
-    @torch.no_grad()
-    def add(self, tensors: Mapping[str, Tensor], weight: float) -> None:
+    def add(self, arrays: Mapping[str, Array], weight: float) -> None:
         """Add one model.
 
         Args:
-            tensors: by name; every call with the same names and shapes.
+            arrays: by name; every call with the same names, kinds and shapes.
             weight: its weight, > 0.
         """
-        for name, tensor in tensors.items():
-            is_float = tensor.dtype.is_floating_point
+        for name, array in arrays.items():
+            values: Any = array.detach() if is_tensor(array) else array
+            xp = namespace(values)
             if name not in self._sums:
-                self._sums[name] = tensor * weight if is_float else tensor.clone()
-            elif is_float:
-                self._sums[name] += tensor * weight
+                self._sums[name] = values * weight if is_floating(values) else xp.asarray(values, copy=True)
+            elif is_floating(values):
+                self._sums[name] += values * weight
             else:
-                torch.maximum(self._sums[name], tensor, out=self._sums[name])
+                self._sums[name] = xp.maximum(self._sums[name], values)
         self._weight += weight
 
-    @torch.no_grad()
-    def take(self) -> dict[str, Tensor]:
+    def take(self) -> dict[str, Any]:
         """The mean of what was added since the last call; empty if nothing was."""
+        # NumPy turns an array of shape () into a scalar of its own in every operation.
         mean = {
-            name: total / self._weight if total.dtype.is_floating_point else total for name, total in self._sums.items()
+            name: namespace(total).asarray(total / self._weight if is_floating(total) else total)
+            for name, total in self._sums.items()
         }
         self._sums, self._weight = {}, 0.0
         return mean

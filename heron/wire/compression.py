@@ -1,32 +1,35 @@
 """Lossless compression of bytes (Zstandard, RFC 8878), with every size known before anything is allocated."""
 
-import torch
-from torch import Tensor
+from typing import Any
 
+import numpy as np
+
+from heron.arrays import Array, to_host
 from heron.errors import MessageError
+from heron.wire.kinds import to_kind_of
 
 MAX_EXPANSION = 1024
 """Bytes out for each byte in, at most: what is received bounds what is allocated."""
 _LEVEL = 3
 
 
-def compress(content: Tensor) -> Tensor | None:
+def compress(content: Array) -> Any:
     """Compress bytes.
 
     Args:
         content: uint8, shape (n,), on any device.
 
     Returns:
-        uint8 on the same device, fewer than n; None where it does not get smaller, or so small that no receiver would
-        believe it.
+        uint8 of the same kind and device, fewer than n; None where it does not get smaller, or so small that no
+        receiver would believe it.
     """
-    frame = compress_bytes(content.cpu().numpy().data)
+    frame = compress_bytes(to_host(content).data)
     if not len(frame) < len(content) <= MAX_EXPANSION * len(frame):
         return None
-    return torch.frombuffer(bytearray(frame), dtype=torch.uint8).to(content.device)
+    return to_kind_of(np.frombuffer(bytearray(frame), np.uint8), content)
 
 
-def decompress(frame: Tensor, num_bytes: int) -> Tensor:
+def decompress(frame: Array, num_bytes: int) -> Any:
     """Inverse of `compress`.
 
     Args:
@@ -36,8 +39,8 @@ def decompress(frame: Tensor, num_bytes: int) -> Tensor:
     Raises:
         MessageError: if others would, or the frame is damaged.
     """
-    content = decompress_bytes(frame.cpu().numpy().data, num_bytes)
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8).to(frame.device) if content else frame[:0]
+    content = decompress_bytes(to_host(frame).data, num_bytes)
+    return to_kind_of(np.frombuffer(bytearray(content), np.uint8), frame)
 
 
 def compress_bytes(content: bytes | memoryview, level: int = _LEVEL) -> bytes:

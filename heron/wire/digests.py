@@ -3,17 +3,18 @@
 import hashlib
 from collections.abc import Mapping
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from heron.arrays import Array, to_host
 
 
-def digest_of(tensors: Mapping[str, Tensor]) -> int:
-    """BLAKE2b of the tensors' bytes in the order of the mapping, as an integer in [1, 2**63).
+def digest_of(arrays: Mapping[str, Array]) -> int:
+    """BLAKE2b of the arrays' bytes in the order of the mapping, as an integer in [1, 2**63).
 
     Args:
-        tensors: by name; floating tensors of the same shapes on both sides.
+        arrays: by name, of either kind; floating, and of the same shapes on both sides.
     """
     digest = hashlib.blake2b(digest_size=8, person=b"heron/digest/v1")
-    for tensor in tensors.values():
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    for array in arrays.values():
+        digest.update(to_host(array).reshape(-1).view(np.uint8).data)
     return int.from_bytes(digest.digest(), "little") >> 1 or 1

@@ -1,37 +1,22 @@
-"""How many bytes of a message are not tensor data: the public safetensors format, counted without writing it.
-
-Format: https://github.com/huggingface/safetensors#format (length prefix, JSON header padded to eight bytes, tensors).
-"""
+"""Number of a message's bytes that are no array's data: the public safetensors format, counted without writing it."""
 
 import json
+import math
 from functools import lru_cache
 
-import torch
-
+from heron.arrays import numpy_dtype
 from heron.errors import MessageError
+from heron.wire.blob import DTYPES, check_dtype
 from heron.wire.layout import INTEGERS, Layout
 
-Signature = tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]
-"""Name, dtype and shape of every tensor of a message but its integers."""
+Signature = tuple[tuple[str, str, tuple[int, ...]], ...]
+"""Name, element type and shape of every array of a message but its integers."""
 
 LENGTH_PREFIX_BYTES = 8
 METADATA_KEY = "heron"
 _ALIGNMENT_BYTES = 8
+_INTEGER_BYTES = 8
 VERSION = 1
-
-DTYPES = {
-    torch.int64: "I64",
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.int32: "I32",
-    torch.bfloat16: "BF16",
-    torch.float16: "F16",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
-"""The dtypes that travel and their names in the header, in the order in which the format's writer stores them."""
 _RANKS = {dtype: rank for rank, dtype in enumerate(DTYPES)}
 
 
@@ -46,20 +31,20 @@ def framing_bytes(layout: Layout, signature: Signature) -> int:
 
     Args:
         layout: its type.
-        signature: its tensors.
+        signature: its arrays.
 
     Raises:
-        MessageError: if a dtype does not travel or a name is not Unicode text.
+        MessageError: if an element type does not travel or a name is not Unicode text.
     """
-    entries = [*signature, (INTEGERS, torch.int64, (len(layout.integers),))]
+    entries = [*signature, (INTEGERS, "int64", (len(layout.integers),))]
     for name, dtype, _ in entries:
         check_dtype(name, dtype)
-    # Offsets are written with as many digits as they need, so the order of the tensors decides the header's length.
+    # Offsets are written with as many digits as they need, so the order of the arrays decides the header's length.
     entries.sort(key=lambda entry: (_RANKS[entry[1]], entry[0]))
     header: dict[str, object] = {"__metadata__": {METADATA_KEY: metadata_text(layout)}}
     offset = 0
     for name, dtype, shape in entries:
-        stop = offset + dtype.itemsize * torch.Size(shape).numel()
+        stop = offset + numpy_dtype(dtype).itemsize * math.prod(shape)
         header[name] = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": (offset, stop)}
         offset = stop
     try:
@@ -67,16 +52,4 @@ def framing_bytes(layout: Layout, signature: Signature) -> int:
     except UnicodeEncodeError as error:
         raise MessageError(f"expected tensor names in Unicode, found one that is not ({error.reason})") from error
     padded = -(-length // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
-    return LENGTH_PREFIX_BYTES + padded + len(layout.integers) * torch.int64.itemsize
-
-
-def check_dtype(name: str, dtype: torch.dtype) -> None:
-    """Refuse a tensor that cannot travel.
-
-    Raises:
-        MessageError: if its dtype is not one of `DTYPES`.
-    """
-    if dtype not in DTYPES:
-        raise MessageError(
-            f"tensor {name[:80]!r}: expected one of {', '.join(DTYPES.values())}, found {dtype}; convert it"
-        )
+    return LENGTH_PREFIX_BYTES + padded + len(layout.integers) * _INTEGER_BYTES

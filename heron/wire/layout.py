@@ -1,15 +1,16 @@
-"""How each message lies in named tensors: one row per message type, used by encoding, decoding and counting alike.
+"""Layout of each message in named arrays: one row per message type, used by encoding, decoding and counting alike.
 
-Tensor names: `integers` holds the message's integers in the order of the row; `FIELD` is a single tensor;
-`FIELD/NAME` is an entry of a mapping of tensors.
+Names of arrays: `integers` holds the message's integers in the order of the row; `FIELD` is a single array;
+`FIELD/NAME` is an entry of a mapping of arrays.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from heron.arrays import Array, dtype_name
 from heron.errors import MessageError
 from heron.wire.messages import (
     ClientReply,
@@ -36,15 +37,15 @@ class Layout:
         tag: name of the type on the wire.
         message: the class.
         integers: its integer fields.
-        tensors: its single-tensor fields, with the kind their bytes are billed as.
-        mappings: its fields that map names to tensors, with their kind.
-        scalars: those of `tensors` that are float32 of shape ().
+        arrays: its single-array fields, with the kind their bytes are billed as.
+        mappings: its fields that map names to arrays, with their kind.
+        scalars: those of `arrays` that are float32 of shape ().
     """
 
     tag: str
     message: type[Message]
     integers: tuple[str, ...]
-    tensors: Mapping[str, str]
+    arrays: Mapping[str, str]
     mappings: Mapping[str, str]
     scalars: tuple[str, ...] = ()
 
@@ -122,16 +123,16 @@ def layout_of(message: Message) -> Layout:
     return layout
 
 
-def named_tensors(layout: Layout, message: Message) -> dict[str, Tensor]:
-    """Every tensor of a message but its integers, under its name on the wire; no copies."""
-    tensors = {field: getattr(message, field) for field in layout.tensors}
+def named_arrays(layout: Layout, message: Message) -> dict[str, Array]:
+    """Every array of a message but its integers, under its name on the wire; no copies."""
+    arrays = {field: getattr(message, field) for field in layout.arrays}
     for field in layout.mappings:
-        tensors |= {f"{field}/{name}": tensor for name, tensor in getattr(message, field).items()}
-    return tensors
+        arrays |= {f"{field}/{name}": array for name, array in getattr(message, field).items()}
+    return arrays
 
 
-def integer_tensor(layout: Layout, message: Message) -> Tensor:
-    """The message's integers, int64, shape (number of integers,).
+def integer_array(layout: Layout, message: Message) -> NDArray[np.int64]:
+    """The message's integers, shape (number of integers,).
 
     Raises:
         MessageError: if one is not an int from 0 to 2^63 - 1.
@@ -140,22 +141,22 @@ def integer_tensor(layout: Layout, message: Message) -> Tensor:
     for field, value in zip(layout.integers, values, strict=True):
         if not isinstance(value, int) or not 0 <= value < 2**63:
             raise MessageError(f"{layout.tag}: expected {field} as an int from 0 to 2^63 - 1, found {value!r}")
-    return torch.tensor(values, dtype=torch.int64)
+    return np.array(values, np.int64)
 
 
-def check_scalars(layout: Layout, tensors: Mapping[str, Tensor]) -> None:
+def check_scalars(layout: Layout, arrays: Mapping[str, Array]) -> None:
     """Refuse scalars that are anything else than one float32.
 
     Raises:
         MessageError: naming the field.
     """
     for field in layout.scalars:
-        dtype, shape = tensors[field].dtype, tuple(tensors[field].shape)
-        if dtype != torch.float32 or shape != ():
+        dtype, shape = dtype_name(arrays[field]), tuple(arrays[field].shape)
+        if dtype != "float32" or shape != ():
             raise MessageError(f"{layout.tag}: expected {field} as one float32 of shape (), found {dtype} {shape[:8]}")
 
 
 def kind_of(layout: Layout, name: str) -> str:
-    """What the bytes of a tensor are billed as."""
+    """Kind that the bytes of an array are billed as."""
     field = name.partition("/")[0]
-    return layout.tensors.get(field) or layout.mappings[field]
+    return layout.arrays.get(field) or layout.mappings[field]

@@ -1,12 +1,20 @@
 """The messages between Client, Main Server and Fed Server. Plain frozen records; no transport, no bytes.
 
+Arrays in them are NumPy arrays or torch tensors, of any device: those that the sender's code computes with. Encoding
+turns them into bytes, decoding gives NumPy arrays; who computes with tensors converts by `heron.tensors.as_tensor`.
+
 `B` examples of a batch.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
+
+from heron.arrays import Array
+
+Scalar = Array | np.float32
+"""One float32 of shape (): an array, or NumPy's own scalar."""
 
 MAX_EXAMPLES = 2**31 - 1
 """Largest number of examples that a reply may count; weights are int32 in a log that is sent."""
@@ -24,7 +32,7 @@ class ModelBroadcast:
 
     round_index: int
     client_id: int
-    model: Mapping[str, Tensor]
+    model: Mapping[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +53,9 @@ class ScalarBroadcast:
     client_id: int
     base_round: int
     digest: int
-    entries: Tensor
-    scalars: Tensor
-    model: Mapping[str, Tensor]
+    entries: Array
+    scalars: Array
+    model: Mapping[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +86,8 @@ class SmashedData:
     round_index: int
     client_id: int
     local_step: int
-    smashed: Tensor
-    labels: Tensor
+    smashed: Array
+    labels: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +105,8 @@ class PackedData:
     round_index: int
     client_id: int
     local_step: int
-    packed: Mapping[str, Tensor]
-    labels: Tensor
+    packed: Mapping[str, Array]
+    labels: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +126,8 @@ class ProbeData:
     client_id: int
     local_step: int
     probe: int
-    smashed: Tensor
-    labels: Tensor
+    smashed: Array
+    labels: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +144,7 @@ class CutGradient:
     round_index: int
     client_id: int
     local_step: int
-    gradient: Tensor
+    gradient: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +161,7 @@ class LossAnswer:
     round_index: int
     client_id: int
     local_step: int
-    loss: Tensor
+    loss: Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +181,8 @@ class ClientReply:
     client_id: int
     num_examples: int
     num_steps: int
-    train_loss: Tensor
-    model: Mapping[str, Tensor]
+    train_loss: Scalar
+    model: Mapping[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +203,9 @@ class ScalarReply:
     client_id: int
     num_examples: int
     num_steps: int
-    train_loss: Tensor
-    projected_gradients: Tensor
-    model: Mapping[str, Tensor]
+    train_loss: Scalar
+    projected_gradients: Array
+    model: Mapping[str, Array]
 
 
 Broadcast = ModelBroadcast | ScalarBroadcast

@@ -1,16 +1,16 @@
-"""What a packed tensor may be: its codecs, their limits, and the refusal of everything else.
+"""Codecs of a packed array, their limits, and the refusal of everything else.
 
-A packed tensor is a mapping of tensors, written by `heron.wire.quantiser`. What came over a wire is a stranger's until
-it has passed here: sizes are read before anything is allocated.
+A packed array is a mapping of arrays, written by `heron.wire.quantiser`. One that came over a wire is a stranger's
+until it has passed here: sizes are read before anything is allocated.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from heron.arrays import Array, dtype_name, is_floating, namespace, to_host
 from heron.errors import MessageError, TrainingError
 
 Codec = Literal["fp32", "fp16", "int8", "int4", "dither6"]
@@ -18,33 +18,34 @@ CODECS: tuple[Codec, ...] = get_args(Codec)
 
 MAX_DIMENSIONS = 8
 MAX_ELEMENTS = 2**28
-"""A gibibyte in float32: the largest tensor that is unpacked, whatever its sender says."""
+"""A gibibyte in float32: the largest array that is unpacked, whatever its sender says."""
 COMPRESSED = ".zstd"
 """Suffix of the name of codes that are compressed."""
-FLOATS = {"fp32": torch.float32, "fp16": torch.float16}
+FLOATS = {"fp32": "float32", "fp16": "float16"}
 LEVELS = {"int8": 255, "int4": 15, "dither6": 5}
 """L, the largest code of every quantised codec."""
 CODES_PER_BYTE = {"int8": 1, "int4": 2, "dither6": 3}
 DITHERED = frozenset({"dither6"})
 """Codecs whose receiver subtracts the dither, of which it is sent the seed."""
 # Below 2^126 no range, no step and no sum of the formulas overflows; a network beyond it has diverged.
-_LARGEST = {codec: torch.finfo(dtype).max for codec, dtype in FLOATS.items()}
+_LARGEST = {codec: float(np.finfo(dtype).max) for codec, dtype in FLOATS.items()}
 _LARGEST_QUANTISED = 2.0**126
 
 
-def check_sent(tensor: Tensor) -> None:
-    """Refuse what is not packed, with a MessageError: integers, too many dimensions or values."""
-    if not tensor.is_floating_point() or tensor.dim() > MAX_DIMENSIONS or tensor.numel() > MAX_ELEMENTS:
+def check_sent(array: Array) -> None:
+    """Refuse to pack integers, too many dimensions or too many values, with a MessageError."""
+    shape = tuple(array.shape)
+    if not is_floating(array) or len(shape) > MAX_DIMENSIONS or math.prod(shape) > MAX_ELEMENTS:
         raise MessageError(
             f"expected a floating tensor of at most {MAX_DIMENSIONS} dimensions and {MAX_ELEMENTS} values to pack, "
-            f"found {tensor.dtype} of shape {tuple(tensor.shape)}"
+            f"found {dtype_name(array)} of shape {shape}"
         )
 
 
-def check_magnitude(extremes: Sequence[Tensor], codec: str) -> None:
+def check_magnitude(extremes: Sequence[Any], codec: str) -> None:
     """Refuse values beyond the largest of the codec, with a TrainingError; NaN is in every extreme it has a part in."""
     largest = _LARGEST.get(codec, _LARGEST_QUANTISED)
-    found = [float(extreme.abs().max()) for extreme in extremes if extreme.numel()]
+    found = [float(abs(extreme).max()) for extreme in extremes if math.prod(extreme.shape)]
     if not all(value <= largest for value in found):
         raise TrainingError(
             f"expected finite values of at most {largest:.3g} to pack as {codec}, found "
@@ -53,8 +54,8 @@ def check_magnitude(extremes: Sequence[Tensor], codec: str) -> None:
         )
 
 
-def codec_of(packed: Mapping[str, Tensor]) -> tuple[str, str]:
-    """The name of the codes and their codec; a MessageError if there is anything else, or not enough."""
+def codec_of(packed: Mapping[str, Array]) -> tuple[str, str]:
+    """Name of the codes, and their codec; a MessageError if there is anything else, or not enough."""
     names = [name for name in packed if name.removesuffix(COMPRESSED) in CODECS]
     codec = names[0].removesuffix(COMPRESSED) if len(names) == 1 else ""
     expected = (
@@ -68,53 +69,54 @@ def codec_of(packed: Mapping[str, Tensor]) -> tuple[str, str]:
     return names[0], codec
 
 
-def read_shape(packed: Mapping[str, Tensor], max_elements: int) -> tuple[int, ...]:
+def read_shape(packed: Mapping[str, Array], max_elements: int) -> tuple[int, ...]:
     """The shape of what was packed; a MessageError if it is none, or of more values."""
     shape = packed["shape"]
-    if shape.dtype != torch.int32 or shape.dim() != 1 or len(shape) > MAX_DIMENSIONS:
+    found = tuple(shape.shape)
+    if dtype_name(shape) != "int32" or len(found) != 1 or found[0] > MAX_DIMENSIONS:
         raise MessageError(
-            f"expected a packed shape as int32 of at most {MAX_DIMENSIONS} entries, found {shape.dtype} of shape "
-            f"{tuple(shape.shape)[:8]}"
+            f"expected a packed shape as int32 of at most {MAX_DIMENSIONS} entries, found {dtype_name(shape)} of shape "
+            f"{found[:8]}"
         )
-    sizes = tuple(shape.tolist())
-    # Zeros do not count: torch cannot hold strides of such a shape either.
+    sizes: tuple[int, ...] = tuple(to_host(shape).tolist())
+    # Zeros do not count: neither NumPy nor torch can hold strides of such a shape.
     if min(sizes, default=0) < 0 or math.prod(size or 1 for size in sizes) > max_elements:
         raise MessageError(f"expected a packed shape of at most {max_elements} values, found {sizes}")
     return sizes
 
 
-def check_scales(scales: Tensor, num_channels: int, num_levels: int) -> None:
+def check_scales(scales: Array, num_channels: int, num_levels: int) -> None:
     """Refuse grids that are not finite or not one for each channel, with a MessageError."""
-    if scales.dtype != torch.float32 or scales.shape != (2, num_channels):
+    if dtype_name(scales) != "float32" or tuple(scales.shape) != (2, num_channels):
         raise MessageError(
-            f"expected packed scales as float32 of shape (2, {num_channels}), found {scales.dtype} of shape "
+            f"expected packed scales as float32 of shape (2, {num_channels}), found {dtype_name(scales)} of shape "
             f"{tuple(scales.shape)[:8]}"
         )
     low_C, step_C = scales
     # Half a step beyond the grid: what subtracting a dither adds.
-    extremes = low_C.abs() + step_C * (num_levels + 1)
-    if not bool(torch.isfinite(extremes).all()) or bool((step_C < 0).any()):
+    extremes = abs(low_C) + step_C * (num_levels + 1)
+    if not bool(namespace(scales).isfinite(extremes).all()) or bool((step_C < 0).any()):
         raise MessageError("expected packed scales of finite range and steps >= 0, found others")
 
 
-def check_codes(codes: Tensor, codec: str) -> None:
+def check_codes(codes: Any, codec: str) -> None:
     """Refuse bytes that no codes make, with a MessageError: three of six levels leave 216 to 255 unused."""
     largest = (LEVELS[codec] + 1) ** CODES_PER_BYTE[codec] - 1
-    if largest < 255 and codes.numel() and int(codes.max()) > largest:
+    if largest < 255 and len(codes) and int(codes.max()) > largest:
         raise MessageError(f"packed {codec}: expected bytes of at most {largest}, found {int(codes.max())}")
 
 
-def read_seed(packed: Mapping[str, Tensor]) -> int:
+def read_seed(packed: Mapping[str, Array]) -> int:
     """The seed of the dither, in [0, 2**64); a MessageError if it is no single 64-bit integer."""
     seed = packed["seed"]
-    if seed.dtype != torch.int64 or seed.shape != (1,):
+    if dtype_name(seed) != "int64" or tuple(seed.shape) != (1,):
         raise MessageError(
-            f"expected a packed seed as int64 of shape (1,), found {seed.dtype} of shape {tuple(seed.shape)[:8]}"
+            f"expected a packed seed as int64 of shape (1,), found {dtype_name(seed)} of shape {tuple(seed.shape)[:8]}"
         )
-    return int(seed) % 2**64
+    return int(seed[0]) % 2**64
 
 
-def check_finite(values: Tensor, name: str) -> None:
+def check_finite(values: Array, name: str) -> None:
     """Refuse NaN and infinity in what was received, with a MessageError."""
-    if not bool(torch.isfinite(values).all()):
+    if not bool(namespace(values).isfinite(values).all()):
         raise MessageError(f"packed {name}: expected finite values, found NaN or infinity")

@@ -1,7 +1,7 @@
-"""Model tensors in few bytes: float16 values down, coded changes up.
+"""Model arrays in few bytes: float16 values down, coded changes up.
 
-Everything that travels as a tensor, which is what is trained exactly, buffers and, with `update=dense`, theta too, is
-one vector. It goes down in float16. A client sends back how its tensors changed since, `w_i - w'` with w' what it
+Everything that travels as an array, which is what is trained exactly, buffers and, with `update=dense`, theta too, is
+one vector. It goes down in float16. A client sends back the change of its arrays since, `w_i - w'` with w' what it
 received, as float16 or quantised in blocks of 128 with stochastic rounding. The Fed Server adds that to its own float32
 values:
 
@@ -12,99 +12,121 @@ so what rounding takes from a broadcast is not lost, and the quantised mean is u
 
 import math
 from collections.abc import Mapping
+from itertools import accumulate, pairwise
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from heron.arrays import Array, is_floating, namespace, plain
 from heron.errors import MessageError
-from heron.wire import Codec, pack_tensor, unpack_tensor
+from heron.wire.kinds import to_kind_of
+from heron.wire.payload import Codec
+from heron.wire.quantiser import pack_tensor, unpack_tensor
 
 _PREFIX = "packed/"
 _BLOCK = 128
 
 
 class UpdateCodec:
-    """How model tensors travel; the same on both sides.
+    """Codec of model arrays; the same on both sides.
 
     Args:
-        codec: of what goes up, `fp16`, `int8`, `int4` or `dither6`; values go down as float16.
-        sent: tensors by name that clients send back, of whose names, shapes and order both sides know.
+        codec: codec of changes, `fp16`, `int8`, `int4` or `dither6`; values go down as float16.
+        sent: arrays by name that clients send back, of whose names, shapes and order both sides know.
         received_only: those that they only receive.
     """
 
-    def __init__(self, codec: Codec, sent: Mapping[str, Tensor], received_only: Mapping[str, Tensor]) -> None:
+    def __init__(self, codec: Codec, sent: Mapping[str, Array], received_only: Mapping[str, Array]) -> None:
         self._codec = codec
         self._up = _float_shapes(sent)
         self._down = self._up | _float_shapes(received_only)
 
-    def pack_model(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What goes down; tensors that are not this codec's stay as they are."""
-        return _pack(tensors, self._down, "fp16", 0)
+    def pack_model(self, arrays: Mapping[str, Array]) -> dict[str, Any]:
+        """Pack what goes down; arrays that are not this codec's stay as they are."""
+        return _pack(arrays, self._down, "fp16", 0)
 
-    def unpack_model(self, packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What a client received, in float32.
+    def unpack_model(self, packed: Mapping[str, Array]) -> dict[str, Any]:
+        """Unpack what a client received: float32, NumPy arrays unless on a GPU.
 
         Raises:
             MessageError: if it is damaged.
         """
         return _unpack(packed, self._down)
 
-    def pack_update(self, tensors: Mapping[str, Tensor], start: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-        """What goes up.
+    def pack_update(self, arrays: Mapping[str, Array], start: Mapping[str, Array], seed: int) -> dict[str, Any]:
+        """Pack what goes up.
 
         Args:
-            tensors: after the round.
-            start: as they were received; may hold more.
+            arrays: values after the round.
+            start: values as they were received, of the same kind; may hold more.
             seed: of the stochastic rounding.
 
         Raises:
             TrainingError: if a change is not finite.
         """
-        changes = {name: tensor - start[name] if name in self._up else tensor for name, tensor in tensors.items()}
+        changes = {
+            name: array - to_kind_of(start[name], array) if name in self._up else array
+            for name, array in arrays.items()
+        }
         return _pack(changes, self._up, self._codec, seed)
 
-    def unpack_update(self, packed: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The changed tensors, on the device of `start`, which holds the values that they changed from.
+    def unpack_update(self, packed: Mapping[str, Array], start: Mapping[str, Array]) -> dict[str, Any]:
+        """Unpack what came up: the changed arrays, of the kind and on the device of `start`.
+
+        Args:
+            packed: as `pack_update` returned it, or a stranger's.
+            start: values that the arrays changed from.
 
         Raises:
             MessageError: if the update is damaged.
         """
         changes = _unpack(packed, self._up)
         return {
-            name: start[name] + change.to(start[name].device) if name in self._up else change
+            name: start[name] + to_kind_of(change, start[name]) if name in self._up else change
             for name, change in changes.items()
         }
 
 
-def _float_shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items() if tensor.dtype.is_floating_point}
+def _float_shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in arrays.items() if is_floating(array)}
 
 
 def _pack(
-    tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], codec: Codec, seed: int
-) -> dict[str, Tensor]:
-    """The tensors named in `shapes` as one packed vector, the rest as they are."""
-    rest = {name: tensor for name, tensor in tensors.items() if name not in shapes}
+    arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], codec: Codec, seed: int
+) -> dict[str, Any]:
+    """The arrays named in `shapes` as one packed vector, the rest as they are."""
+    rest = {name: array for name, array in arrays.items() if name not in shapes}
     if not shapes:
         return rest
-    flat = torch.cat([tensors[name].detach().float().reshape(-1) for name in shapes])
-    num_blocks = -(-len(flat) // _BLOCK)
-    blocks = torch.nn.functional.pad(flat, (0, num_blocks * _BLOCK - len(flat))).view(1, num_blocks, _BLOCK, 1)
+    pieces: list[Any] = [plain(arrays[name]) for name in shapes]
+    xp = namespace(pieces[0])
+    with np.errstate(all="ignore"):  # what overflows is refused
+        flat = xp.concat([xp.asarray(piece.reshape(-1), dtype=xp.float32) for piece in pieces])
     # float16 needs no blocks, hence no padding.
-    packed = pack_tensor(flat if codec == "fp16" else blocks, codec, seed)
-    return rest | {_PREFIX + name: tensor for name, tensor in packed.items()}
+    packed = pack_tensor(flat if codec == "fp16" else _in_blocks(flat), codec, seed)
+    return rest | {_PREFIX + name: array for name, array in packed.items()}
 
 
-def _unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    rest = {name: tensor for name, tensor in packed.items() if not name.startswith(_PREFIX)}
+def _in_blocks(flat: Any) -> Any:
+    num_blocks = -(-len(flat) // _BLOCK)
+    blocks = namespace(flat).zeros(num_blocks * _BLOCK, dtype=flat.dtype, device=flat.device)
+    blocks[: len(flat)] = flat
+    return blocks.reshape(1, num_blocks, _BLOCK, 1)
+
+
+def _unpack(packed: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    rest = {name: array for name, array in packed.items() if not name.startswith(_PREFIX)}
     if not shapes:
         return rest
     sizes = [math.prod(shape) for shape in shapes.values()]
-    parts = {name.removeprefix(_PREFIX): tensor for name, tensor in packed.items() if name not in rest}
+    parts = {name.removeprefix(_PREFIX): array for name, array in packed.items() if name not in rest}
     if "shape" not in parts:
         raise MessageError("expected packed model tensors, found none; both sides need the same update_codec")
     flat = unpack_tensor(parts, max_elements=sum(sizes) + _BLOCK).reshape(-1)
     if not sum(sizes) <= len(flat) < sum(sizes) + _BLOCK:
         raise MessageError(f"expected {sum(sizes)} packed model values, found {len(flat)}")
-    pieces = torch.split(flat[: sum(sizes)], sizes)
-    return rest | {name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
+    stops = accumulate(sizes, initial=0)
+    return rest | {
+        name: flat[start:stop].reshape(shape)
+        for (name, shape), (start, stop) in zip(shapes.items(), pairwise(stops), strict=True)
+    }

@@ -1,4 +1,4 @@
-"""What the Fed Server remembers of past rounds so that clients can catch up by replay, and its flat form.
+"""The Fed Server's memory of past rounds, from which clients catch up by replay, and its flat form.
 
 A log of rounds b, ..., t - 1 takes a client that holds theta^b to theta^t. It is kept as long as it can be smaller than
 theta itself; who needs more gets a snapshot.
@@ -7,10 +7,13 @@ theta itself; who needs more gets a snapshot.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from heron.arrays import Array, dtype_name, is_floating, to_host
 from heron.errors import MessageError
 from heron.wire.walks import RoundWalks, Walk
 
@@ -31,7 +34,7 @@ class WalkLog:
         self._holds: dict[int, int] = {}
 
     def append(self, done: RoundWalks) -> None:
-        """Add the round after the last; rounds go that nobody needs, and the oldest where all are larger than theta."""
+        """Add the round after the last; drop rounds that nobody needs, and the oldest of a log larger than theta."""
         self._first = max(self._first, min(self._holds.values(), default=done.round_index + 1))
         self._rounds = [one for one in (*self._rounds, done) if one.walks and one.round_index >= self._first]
         num_bytes = sum(map(_num_bytes, self._rounds))
@@ -41,12 +44,12 @@ class WalkLog:
             self._first = oldest.round_index + 1
 
     def clear(self) -> None:
-        """Theta was changed by something that is not a walk: nobody can catch up."""
+        """Forget everything: theta was changed by something that is not a walk, and nobody can catch up."""
         self._rounds = []
         self._holds = {}
 
     def acknowledge(self, client_id: int, round_index: int) -> None:
-        """A client has shown by its reply that it holds the theta of this round."""
+        """Note that a client has shown by its reply that it holds the theta of this round."""
         self._holds[client_id] = round_index
 
     def since_known(self, client_id: int) -> tuple[int, list[RoundWalks]] | None:
@@ -56,30 +59,30 @@ class WalkLog:
             return None
         return base, [done for done in self._rounds if done.round_index >= base]
 
-    def state(self) -> dict[str, Tensor]:
-        """Tensors for a checkpoint."""
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Arrays for a checkpoint."""
         entries, scalars_P = flatten(self._rounds)
         return {
             "entries": entries,
             "scalars": scalars_P,
-            "first": torch.tensor(self._first),
-            "holds": torch.tensor(sorted(self._holds.items()), dtype=torch.int64).reshape(-1, 2),
+            "first": np.array(self._first, np.int64),
+            "holds": np.array(sorted(self._holds.items()), np.int64).reshape(-1, 2),
         }
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what `state` returned."""
-        self._rounds = list(rebuild(state["entries"].cpu(), state["scalars"].cpu()))
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Continue from what `state` returned, as arrays or tensors."""
+        self._rounds = list(rebuild(state["entries"], state["scalars"]))
         self._first = int(state["first"])
-        self._holds = dict(state["holds"].tolist())
+        self._holds = dict(to_host(state["holds"]).tolist())
 
 
 def _num_bytes(done: RoundWalks) -> int:
-    """Of a round in the form of `flatten`."""
+    """Size of a round in the form of `flatten`."""
     return sum(4 * _ENTRY + walk.scalars_P.nbytes for walk in done.walks)
 
 
-def flatten(rounds: Sequence[RoundWalks]) -> tuple[Tensor, Tensor]:
-    """Rounds as two tensors.
+def flatten(rounds: Sequence[RoundWalks]) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Write rounds as two arrays.
 
     Returns:
         Round, schedule, weight and number of scalars of each walk, shape (n, 4), int32, and all scalars, shape (P,).
@@ -88,34 +91,37 @@ def flatten(rounds: Sequence[RoundWalks]) -> tuple[Tensor, Tensor]:
     entries = [(index, walk.schedule, walk.weight, len(walk.scalars_P)) for index, walk in pairs]
     scalars = [walk.scalars_P for _, walk in pairs]
     return (
-        torch.tensor(entries, dtype=torch.int32).reshape(-1, _ENTRY),
-        torch.cat(scalars) if scalars else torch.zeros(0),
+        np.array(entries, np.int32).reshape(-1, _ENTRY),
+        np.concat(scalars) if scalars else np.zeros(0, np.float32),
     )
 
 
-def rebuild(entries: Tensor, scalars_P: Tensor, multiple_of: int = 1) -> Iterator[RoundWalks]:
+def rebuild(entries: Array, scalars_P: Array, multiple_of: int = 1) -> Iterator[RoundWalks]:
     """Inverse of `flatten`, round by round; rounds without walks are absent.
 
     Args:
-        entries: as `flatten` returns them.
+        entries: as `flatten` returns them; arrays or tensors.
         scalars_P: likewise.
-        multiple_of: every walk holds so many scalars, or a multiple of it: q.
+        multiple_of: q, of which each walk's number of scalars is a multiple.
 
     Raises:
         MessageError: if they do not fit together.
     """
-    if entries.dtype != torch.int32 or entries.dim() != 2 or entries.shape[1] != _ENTRY:
-        raise MessageError(f"expected walks as int32 of shape (n, {_ENTRY}), found {entries.dtype} {entries.shape}")
-    if scalars_P.dim() != 1 or not scalars_P.is_floating_point() or not bool(torch.isfinite(scalars_P).all()):
+    table, scalars = to_host(entries), to_host(scalars_P)
+    if table.dtype != np.int32 or table.ndim != 2 or table.shape[1] != _ENTRY:
+        raise MessageError(
+            f"expected walks as int32 of shape (n, {_ENTRY}), found {dtype_name(table)} {table.shape[:8]}"
+        )
+    if scalars.ndim != 1 or not is_floating(scalars) or not bool(np.isfinite(scalars).all()):
         raise MessageError("expected the walks' scalars as finite floats of shape (P,), found something else")
-    rows: list[list[int]] = entries.tolist()
+    rows: list[list[int]] = table.tolist()
     indices = [row[0] for row in rows]
     if indices != sorted(indices) or any(min(row) < 0 or row[2] < 1 or row[3] % multiple_of for row in rows):
         raise MessageError("expected walks in the order of their rounds, weights >= 1 and whole steps, found others")
-    if sum(row[3] for row in rows) != len(scalars_P):
-        raise MessageError(f"expected {sum(row[3] for row in rows)} scalars for the walks, found {len(scalars_P)}")
-    pieces = torch.split(scalars_P, [row[3] for row in rows])
+    if sum(row[3] for row in rows) != len(scalars):
+        raise MessageError(f"expected {sum(row[3] for row in rows)} scalars for the walks, found {len(scalars)}")
+    stops = accumulate((row[3] for row in rows), initial=0)
     walks: dict[int, list[Walk]] = {}
-    for (index, schedule, weight, _), piece in zip(rows, pieces, strict=True):
-        walks.setdefault(index, []).append(Walk(schedule, weight, piece))
+    for (index, schedule, weight, _), (start, stop) in zip(rows, pairwise(stops), strict=True):
+        walks.setdefault(index, []).append(Walk(schedule, weight, scalars[start:stop]))
     return (RoundWalks(index, tuple(of_round)) for index, of_round in walks.items())

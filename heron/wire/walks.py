@@ -1,4 +1,4 @@
-"""A round of zeroth-order learning as what determines it: whose directions, and the projected gradients along them.
+"""A round of zeroth-order learning as the values that determine it: directions and projected gradients along them.
 
 A client that learned from h q probes made a walk: SGD, momentum or an Adam that starts afresh, along directions that
 are a function of (run seed, round, schedule, local step, probe). The schedule is the client's own number or, where
@@ -10,17 +10,20 @@ client became, bit for bit (docs/methods.md, "Seeds and scalars").
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
+from heron.arrays import Array, dtype_name, numpy_dtype
 from heron.seeds import derive_seed
 from heron.wire.averaging import RunningMean
+from heron.wire.kinds import to_kind_of
 from heron.wire.learning import ClientSettings
-from heron.zo import RULES, FlatParameters, StepRecord, UpdateRule, replay_
+from heron.zo import RULES, FlatArrays, StepRecord, UpdateRule, replay_
 
-Theta = Mapping[str, Tensor]
-"""What learns by zeroth order, by name, in the order of the flat buffer."""
+Theta = Mapping[str, Array]
+"""Arrays that learn by zeroth order, by name, in the order of the flat buffer; all of one kind."""
 
 
 def direction_seeds(
@@ -32,7 +35,7 @@ def direction_seeds(
 
 
 def schedule_of(client_id: int, seed_groups: int) -> int:
-    """Whose directions a client takes: its own, or with G >= 1 seed groups those of group `client_id mod G`."""
+    """Number of a client's directions: its own, or with G >= 1 seed groups that of group `client_id mod G`."""
     return client_id % seed_groups if seed_groups else client_id
 
 
@@ -41,19 +44,19 @@ class Walk:
     """One walk of a round.
 
     Attributes:
-        schedule: whose directions.
-        weight: how much it counts in the round's mean, > 0; where seed groups are summed the mean is taken already.
-        scalars_P: projected gradients, step after step, one for each of its q probes, shape (P,).
+        schedule: number of the directions, as of `schedule_of`.
+        weight: weight in the round's mean, > 0; where seed groups are summed the mean is taken already.
+        scalars_P: projected gradients, step after step, one for each of its q probes, shape (P,); on the host.
     """
 
     schedule: int
     weight: int
-    scalars_P: Tensor
+    scalars_P: NDArray[Any]
 
 
 @dataclass(frozen=True)
 class RoundWalks:
-    """What the clients of a round did: their walks, or the summed walks of seed groups.
+    """Walks of a round's clients, or the summed walks of seed groups.
 
     Attributes:
         round_index: t, from 0.
@@ -64,21 +67,21 @@ class RoundWalks:
     walks: tuple[Walk, ...]
 
 
-def summed(walks: Sequence[Walk], dtype: torch.dtype) -> list[Walk]:
+def summed(walks: Sequence[Walk], dtype: str) -> list[Walk]:
     """The weighted mean of walks, as one walk for each schedule; a walk with fewer steps counts 0 in those it lacks.
 
     Args:
         walks: of clients, weights as replies count.
-        dtype: floating type of the sums that come back; they are made in float64.
+        dtype: name of the floating type of the sums that come back; they are made in float64.
     """
     total = sum(walk.weight for walk in walks)
-    sums: dict[int, Tensor] = {}
+    sums: dict[int, NDArray[np.float64]] = {}
     for walk in walks:
-        terms_P = walk.scalars_P.double() * (walk.weight / total)
-        held_P = sums.get(walk.schedule, torch.zeros(0, dtype=torch.float64))
+        terms_P = walk.scalars_P.astype(np.float64) * (walk.weight / total)
+        held_P = sums.get(walk.schedule, np.zeros(0))
         longer, shorter = sorted((held_P, terms_P), key=len, reverse=True)
-        sums[walk.schedule] = torch.cat((longer[: len(shorter)] + shorter, longer[len(shorter) :]))
-    return [Walk(schedule, 1, sum_P.to(dtype)) for schedule, sum_P in sums.items()]
+        sums[walk.schedule] = np.concat((longer[: len(shorter)] + shorter, longer[len(shorter) :]))
+    return [Walk(schedule, 1, sum_P.astype(numpy_dtype(dtype))) for schedule, sum_P in sums.items()]
 
 
 class Replayer:
@@ -96,8 +99,8 @@ class Replayer:
         self.num_probes = settings.estimator.num_probes
         self._distribution = settings.estimator.distribution
 
-    def advance(self, theta: Theta, done: RoundWalks) -> dict[str, Tensor]:
-        """The next round's theta: the mean of what the clients became.
+    def advance(self, theta: Theta, done: RoundWalks) -> dict[str, Any]:
+        """Theta of the next round, of the kind of `theta`: the mean of what the clients became.
 
         With seed groups, whose rule is SGD, it is one walk along the summed scalars:
         theta - (eta / q) sum_m sum_g S_{g,m} u_{g,m}, S_{g,m} = sum over clients i of group g of w_i s_{i,m}, the
@@ -112,18 +115,18 @@ class Replayer:
             mean.add(self._followed(theta, done.round_index, [walk]), float(walk.weight))
         return mean.take()
 
-    def _followed(self, theta: Theta, round_index: int, walks: Sequence[Walk]) -> dict[str, Tensor]:
-        """Where these walks lead, one after the other; `theta` is only read."""
-        flat = FlatParameters(nn.ParameterList(theta.values()), kernel=self._settings.kernel)
+    def _followed(self, theta: Theta, round_index: int, walks: Sequence[Walk]) -> dict[str, Any]:
+        """Take these walks, one after the other; `theta` is only read."""
+        flat = FlatArrays(theta, kernel=self._settings.kernel)
         rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))
+        q, dtype = self.num_probes, numpy_dtype(dtype_name(flat.theta))
         records = [
             StepRecord(
-                direction_seeds(self._run_seed, round_index, walk.schedule, local_step, self.num_probes),
-                scalars.to(flat.theta),
+                direction_seeds(self._run_seed, round_index, walk.schedule, start // q, q),
+                to_kind_of(walk.scalars_P[start : start + q].astype(dtype), flat.theta),
             )
             for walk in walks
-            for local_step, scalars in enumerate(torch.split(walk.scalars_P, self.num_probes))
-            if len(scalars)
+            for start in range(0, len(walk.scalars_P), q)
         ]
         replay_(rule, rule.init(flat.theta), flat, records, self._distribution)
-        return dict(zip(theta, flat.named_tensors().values(), strict=True))
+        return flat.named_tensors()

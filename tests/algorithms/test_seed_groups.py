@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
+from heron.arrays import dtype_name
 from heron.engines.in_process import Federation
 from heron.wire.groups import Client, Clients, Probes, Server, Settings
 from heron.wire.learning import learning_of
@@ -96,12 +97,12 @@ def test_the_summed_form_is_the_mean_of_what_clients_became(groups, steps, probe
     weights = [1 if even else draw.randint(1, 500) for _ in steps]
     theta = torch.tensor([draw.gauss(0, 1) for _ in range(70)], dtype=torch.float64)
     walks = [
-        Walk(schedule_of(index, groups), weight, torch.tensor([*chain(*each)], dtype=torch.float64))
+        Walk(schedule_of(index, groups), weight, np.array([*chain(*each)], np.float64))
         for index, (weight, each) in enumerate(zip(weights, scalars, strict=True))
     ]
     replayer = Replayer(SEED, learning_of(replace(settings_of(groups), estimator=Probes(MU, probes))))
     found = replayer.advance(
-        {"a": theta[:50].view(5, 10), "b": theta[50:]}, RoundWalks(4, tuple(summed(walks, theta.dtype)))
+        {"a": theta[:50].view(5, 10), "b": theta[50:]}, RoundWalks(4, tuple(summed(walks, dtype_name(theta))))
     )
     literal = [
         (index % groups, float(weight), each) for index, (weight, each) in enumerate(zip(weights, scalars, strict=True))
@@ -109,7 +110,7 @@ def test_the_summed_form_is_the_mean_of_what_clients_became(groups, steps, probe
     expected = averaged_walks(theta, literal, run_seed=SEED, round_index=4, rate=RATE)
     joined = torch.cat([found["a"].reshape(-1), found["b"]])
     assert float((joined - expected).abs().max()) <= 1e-12
-    assert len(summed(walks, theta.dtype)) == min(groups, len(steps))
+    assert len(summed(walks, dtype_name(theta))) == min(groups, len(steps))
 
 
 def test_a_log_of_groups_holds_one_walk_for_each() -> None:

@@ -1,12 +1,14 @@
 """Messages that a client could send instead of its reply."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 from flwr.app import Error, Message
 
 from heron.flower.records import Parcel, read_record, write_record
+from heron.tensors import as_tensor
 from heron.wire import decode, encode
 from tests.flower.grid import Node
 
@@ -22,9 +24,20 @@ def messages_of(stream: bytes) -> list[Any]:
     messages = []
     while stream:
         length = int.from_bytes(stream[:8], "little")
-        messages.append(decode(stream[8 : 8 + length]))
+        messages.append(with_tensors(decode(stream[8 : 8 + length])))
         stream = stream[8 + length :]
     return messages
+
+
+def with_tensors(message: Any) -> Any:
+    """The message with tensors, which are easier to spoil."""
+
+    def converted(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: converted(entry) for name, entry in value.items()}
+        return as_tensor(value) if isinstance(value, np.ndarray) else value
+
+    return replace(message, **{field.name: converted(getattr(message, field.name)) for field in fields(message)})
 
 
 def with_stream(parcel: Parcel, stream: bytes) -> Parcel:

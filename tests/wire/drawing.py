@@ -9,6 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from heron.arrays import Array
 from heron.wire import (
     ClientReply,
     CutGradient,
@@ -93,10 +94,12 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
 )
 
 
-def bits(tensor: Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
+def bits(array: Array) -> tuple[str, tuple[int, ...], bytes]:
+    if not isinstance(array, Tensor):
+        return array.dtype.name, array.shape, array.tobytes()
     # A copy: `contiguous` keeps odd strides of dimensions of size one, which `view` refuses.
-    plain = tensor.detach().cpu().clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
-    return tensor.dtype, tuple(tensor.shape), plain.numpy().tobytes()
+    plain = array.detach().cpu().clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
+    return str(array.dtype).removeprefix("torch."), tuple(array.shape), plain.numpy().tobytes()
 
 
 def contents(message: Message) -> dict[str, Any]:
@@ -104,10 +107,10 @@ def contents(message: Message) -> dict[str, Any]:
     values: dict[str, Any] = {"type": type(message)}
     for field in dataclasses.fields(message):
         value = getattr(message, field.name)
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor | np.ndarray | np.generic):
             value = bits(value)
         elif isinstance(value, dict):
-            value = {name: bits(tensor) for name, tensor in value.items()}
+            value = {name: bits(array) for name, array in value.items()}
         values[field.name] = value
     return values
 

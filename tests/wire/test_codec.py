@@ -10,9 +10,10 @@ from heron.wire import ClientReply, Message, ModelBroadcast, SmashedData, decode
 from tests.wire.drawing import DTYPES, MAX_INTEGER, MESSAGES, bits, contents, filled, one_of_each
 
 
-def sent(model: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def sent(model: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
     received = decode(encode(ModelBroadcast(0, 0, model)))
     assert isinstance(received, ModelBroadcast)
+    assert all(type(array) is np.ndarray for array in received.model.values())
     return dict(received.model)
 
 
@@ -50,7 +51,7 @@ def test_views_of_one_flat_buffer() -> None:
     model = {"a": flat[:6].view(2, 3), "b": flat[6:14], "overlap": flat[4:10], "strided": flat[::5], "none": flat[3:3]}
     received = sent(model)
     assert {name: bits(tensor) for name, tensor in received.items()} == {n: bits(t) for n, t in model.items()}
-    received["a"].zero_()
+    received["a"].fill(0)
     assert received["overlap"].tolist() == [4, 5, 6, 7, 8, 9]  # what was shared arrives apart
 
 
@@ -59,7 +60,6 @@ def test_tied_tensors_and_parameters() -> None:
     received = sent({"embedding": weight, "head": weight, "transposed": weight.view(2, 2).T})
     assert received["embedding"].tolist() == received["head"].tolist() == [0, 1, 2, 3]
     assert received["transposed"].tolist() == [[0, 2], [1, 3]]
-    assert not received["head"].requires_grad
 
 
 def test_lazily_negated_views_send_their_values() -> None:
@@ -105,17 +105,16 @@ def test_decoded_tensors_own_their_memory() -> None:
     copy = bytes(bytearray(data))
     first, second = (decode(data).model["a"] for _ in range(2))
     start = np.frombuffer(data, np.uint8).ctypes.data
-    assert not start <= first.data_ptr() < start + len(data)
-    first.zero_()
+    assert not start <= first.ctypes.data < start + len(data)
+    first.fill(0)
     assert data == copy
     del data
-    assert torch.equal(second, tensor)
+    assert np.array_equal(second, tensor)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_tensors_arrive_on_the_cpu() -> None:
+def test_cuda_tensors_arrive_as_arrays() -> None:
     flat = torch.arange(6.0, device="cuda")
     received = sent({"a": flat[:2], "b": flat[1:].view(5, 1), "tied": flat[:2]})
-    assert all(tensor.device.type == "cpu" for tensor in received.values())
     assert received["b"].tolist() == [[1], [2], [3], [4], [5]]
     assert received["tied"].tolist() == [0, 1]

@@ -64,15 +64,15 @@ FOREIGN = {
     "a version of another type": (broadcast(version=True), 'found.*"version":true'),
     "an unknown type": (broadcast(tag="jacobian"), 'found.*"type":"jacobian"'),
     "a very long type": (broadcast(tag="m\n" * 100_000), "expected one of"),
-    "an unknown dtype": (broadcast({"model/a": entry("F8_E4M3", [4], 4)}, body=BODY + bytes(4)), "'model/a'.*float8"),
+    "an unknown dtype": (broadcast({"model/a": entry("F8_E4M3", [4], 4)}, body=BODY + bytes(4)), "'model/a'.*F8_E4M3"),
     "an extra tensor": (broadcast({"smashed": entry("U8", [2], 2)}, body=BODY + bytes(2)), "found 'smashed'"),
     "an extra mapping": (broadcast({"n\n/" * 9999: entry("U8", [2], 2)}, body=BODY + bytes(2)), "found 'n /n"),
     "a mapping without an entry": (broadcast({"model": entry("U8", [2], 2)}, body=BODY + bytes(2)), "found 'model'"),
     "an entry of the integers": (broadcast({"integers/a": entry("U8", [2], 2)}, body=BODY + bytes(2)), "found 'int"),
     "bools of another byte": (broadcast({"model/a": entry("BOOL", [2], 2)}, body=BODY + b"\1\2"), "'model/a'.*boolean"),
-    "a shape that torch has not": (broadcast({"model/a": entry("F32", [2**63, 0], 0)}), "damaged bytes"),
+    "a shape that no array has": (broadcast({"model/a": entry("F32", [2**63, 0], 0)}), "damaged bytes"),
     "a shape that overflows": (broadcast({"model/a": entry("F32", [0, 2**40, 2**40], 0)}), "damaged bytes"),
-    "a dtype that torch has not": (broadcast({"model/a": entry("F4", [8], 4)}, body=BODY + bytes(4)), "damaged bytes"),
+    "a dtype of half a byte": (broadcast({"model/a": entry("F4", [8], 4)}, body=BODY + bytes(4)), "'model/a'.*F4"),
     "a gap": (broadcast(body=BODY + bytes(1)), "damaged bytes"),
 }
 
@@ -122,7 +122,7 @@ def test_missing_tensors(field: str, index: int) -> None:
 @pytest.mark.parametrize("dtype", ["F64", "BOOL"])
 def test_integers_of_another_dtype(dtype: str) -> None:
     other = {"dtype": dtype, "shape": [2 if dtype == "F64" else 16], "data_offsets": [0, 16]}
-    assert "2 int64 integers" in refused(broadcast({"integers": other}))
+    assert "2 int64 integers" in refused(broadcast({"integers": other}, body=bytes(16)))
 
 
 @pytest.mark.parametrize("shape", [[1], [3], [2, 1], []], ids=str)
@@ -149,7 +149,7 @@ def test_a_train_loss_of_another_kind(dtype: str, shape: list[int]) -> None:
 def test_oversize_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode(one_of_each()[0])
     assert_valid(decode(data, max_bytes=len(data)))
-    monkeypatch.setattr("heron.wire.codec.load", lambda data: pytest.fail("read"))
+    monkeypatch.setattr("heron.wire.codec.load_arrays", lambda data: pytest.fail("read"))
     assert refused(data, max_bytes=len(data) - 1).endswith(f"at most {len(data) - 1} bytes, found {len(data)}")
     refused(data, max_bytes=0)
 

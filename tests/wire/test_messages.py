@@ -17,9 +17,9 @@ def test_every_message_type_has_one_row() -> None:
 
 @pytest.mark.parametrize("row", LAYOUTS, ids=lambda row: row.tag)
 def test_a_row_names_every_field_once(row) -> None:
-    named = [*row.integers, *row.tensors, *row.mappings]
+    named = [*row.integers, *row.arrays, *row.mappings]
     assert sorted(named) == sorted(field.name for field in dataclasses.fields(row.message))
-    assert set(row.scalars) <= set(row.tensors)
+    assert set(row.scalars) <= set(row.arrays)
 
 
 @pytest.mark.parametrize("message", one_of_each(), ids=lambda message: type(message).__name__)

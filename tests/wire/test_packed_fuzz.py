@@ -5,6 +5,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import zstandard
@@ -60,9 +61,9 @@ def survives(attempt: Callable[[], list[Any]]) -> None:
     assert len(reason) < 400
     for received in accepted:
         if isinstance(received, SmashedData):
-            assert received.smashed.dtype == torch.float32
-            assert bool(torch.isfinite(received.smashed).all())
-            assert received.smashed.numel() < 2**22
+            assert received.smashed.dtype.itemsize == 4
+            assert bool(np.isfinite(received.smashed).all())
+            assert received.smashed.size < 2**22
             assert len(received.labels) == len(received.smashed)
 
 
@@ -137,7 +138,7 @@ def test_spoiled_entries(upload: PackedData, entries: dict[str, Tensor], codes: 
 
     def attempt() -> list[SmashedData]:
         smashed = unpack_tensor(packed)
-        return [SmashedData(0, 0, 0, smashed, torch.zeros(len(smashed)))] if smashed.dim() else []
+        return [SmashedData(0, 0, 0, smashed, torch.zeros(len(smashed)))] if smashed.ndim else []
 
     survives(attempt)
 

@@ -89,5 +89,5 @@ def test_header_is_counted_once_per_shape() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.uint16, torch.float8_e4m3fn], ids=str)
 def test_a_dtype_that_does_not_travel_is_not_counted(dtype: torch.dtype) -> None:
-    with pytest.raises(MessageError, match=f"'model/a'.*{dtype}"):
+    with pytest.raises(MessageError, match=f"'model/a'.*{str(dtype)[6:]}"):
         encoded_sizes(ModelBroadcast(0, 0, {"a": torch.empty(2, dtype=dtype)}))

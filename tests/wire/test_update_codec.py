@@ -39,7 +39,7 @@ def test_values_go_down_in_float16_and_counters_as_they_are(codec: str) -> None:
     assert received.keys() == sent.keys()
     for name, tensor in sent.items():
         expected = tensor.half().float() if tensor.is_floating_point() else tensor
-        assert torch.equal(received[name], expected), name
+        assert np.array_equal(received[name], expected), name
 
 
 @settings(max_examples=60, deadline=None)
@@ -91,7 +91,7 @@ def test_the_server_keeps_what_float16_takes_from_a_broadcast(codec: str) -> Non
     before = {name: tensor.clone() for name, tensor in parties.fed_server.model.items()}
     coder = parties.clients.resident.update_codec
     received = coder.unpack_model(parties.fed_server.broadcast(0, 0).model)
-    assert any(not torch.equal(received[name], before[name]) for name in before)
+    assert any(not np.array_equal(received[name], before[name]) for name in before)
     for client in range(2):
         packed = coder.pack_update({name: received[name] for name in before}, received, client)
         parties.fed_server.accept(ClientReply(0, client, 5, 1, torch.tensor(1.0), packed))
@@ -178,7 +178,7 @@ def test_seeds_of_the_rounding_differ_by_round_and_client() -> None:
     accept = parties.fed_server.accept
 
     def keep(reply: ScalarReply) -> None:
-        seen.append(reply.model["packed/int8"].numpy().copy())
+        seen.append(reply.model["packed/int8"].copy())
         accept(reply)
 
     parties.fed_server.accept = keep
