@@ -53,8 +53,8 @@ def imported(path: Path) -> frozenset[str]:
 def is_named_after(module: str) -> bool:
     """Return whether a file of tests has the module's name, or a test names it, e.g. for a process of its own."""
     _, *rooms, name = module.split(".")
-    folder = ROOT.joinpath("tests", *rooms)
-    return any(folder.glob(f"test_{name}*.py")) or any(module in path.read_text() for path in TESTS)
+    folder = ROOT.joinpath("tests", *rooms[:1])
+    return any(folder.rglob(f"test_{name}*.py")) or any(module in path.read_text() for path in TESTS)
 
 
 def test_every_room_has_a_folder_of_tests() -> None:
