@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from heron.arrays import Array, dtype_name, namespace, plain
+from heron.arrays import Array, dtype_name, is_tensor, namespace, plain
 from heron.errors import MessageError
 from heron.wire.compression import compress, decompress
 from heron.wire.payload import (
@@ -86,7 +86,8 @@ def pack_tensor(array: Array, codec: Codec, seed: int, *, zstd: bool = False) ->
     """
     check_sent(array)
     with np.errstate(all="ignore"):  # what overflows is refused
-        values = _cast(plain(array), "float32")
+        # NumPy is slow at float16, so that a tensor is rounded to it by torch.
+        values = _cast(plain(array) if codec in LEVELS else _contiguous(array), "float32")
         if codec in LEVELS:
             values_OCI = values.reshape(_grouped(tuple(values.shape)))
             scales_2C = _scales(values_OCI, codec)
@@ -97,7 +98,7 @@ def pack_tensor(array: Array, codec: Codec, seed: int, *, zstd: bool = False) ->
         else:
             check_magnitude((values.min(), values.max()) if math.prod(values.shape) else (), codec)
             # A copy in any case: what is packed does not change with the array.
-            codes = _cast(values.reshape(-1), FLOATS[codec], copy=True).view(namespace(values).uint8)
+            codes = plain(_cast(values.reshape(-1), FLOATS[codec], copy=True).view(namespace(values).uint8))
             packed = {}
     name: str = codec
     if zstd and (smaller := compress(codes)) is not None:
@@ -165,6 +166,10 @@ def _code_bytes(num_elements: int, codec: str) -> int:
     if codec in LEVELS:
         return -(-num_elements // CODES_PER_BYTE[codec])
     return num_elements * np.dtype(FLOATS[codec]).itemsize
+
+
+def _contiguous(array: Array) -> Array:
+    return array.detach().contiguous() if is_tensor(array) else plain(array)
 
 
 def _cast(values: Any, dtype: str, *, copy: bool | None = None) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from heron.arrays import Array, namespace, plain
+from heron.arrays import Array, namespace
 from heron.errors import MessageError
 from heron.wire.kinds import to_kind_of
 from heron.wire.payload import Codec
@@ -110,7 +110,7 @@ def _pack(
     rest = {name: array for name, array in arrays.items() if name not in shapes}
     if not shapes:
         return rest
-    pieces: list[Any] = [plain(arrays[name]) for name in shapes]
+    pieces: list[Any] = [arrays[name] for name in shapes]
     xp = namespace(pieces[0])
     with np.errstate(all="ignore"):  # what overflows is refused
         flat = xp.concat([xp.asarray(piece.reshape(-1), dtype=xp.float32) for piece in pieces])
