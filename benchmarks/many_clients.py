@@ -152,7 +152,7 @@ class _Clock:
         with (
             mock.patch.object(learner, "step", timed_step),
             mock.patch.object(server, "train", timed(train)),
-            mock.patch("heron.client.round.fetch", timed(fetch)),
+            mock.patch("heron.client.torch_runtime.examples.fetch", timed(fetch)),
         ):
             yield
 

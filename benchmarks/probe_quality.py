@@ -37,11 +37,11 @@ class Inspected(ProbeClient):
 
     def inspect(self, batch: Batch) -> tuple[Tensor, Callable[[], Tensor]]:
         """Gradients of the surrogate by example, shape (B, d) with sum g, and the surrogate by example."""
-        parts, flat = self._boundary, self.flat
+        parts, flat = self.boundary, self.part.theta
         below = nn.Sequential(parts.below, parts.head_below)
         inputs, labels = as_tensor(batch.inputs), as_tensor(batch.labels)
         boundary = below(inputs).detach().requires_grad_()
-        loss = self._local.criterion(parts.head_above(parts.above(boundary)), labels)
+        loss = self.local.criterion(parts.head_above(parts.above(boundary)), labels)
         (delta,) = torch.autograd.grad(loss, boundary)
         tensors = {name: tensor.detach() for name, tensor in below.named_parameters()}
 
@@ -54,12 +54,6 @@ class Inspected(ProbeClient):
         gradients = torch.cat([tensor.flatten(1) for tensor in found.values()], dim=1)
         return gradients, torch.no_grad()(lambda: by_example(delta, below(inputs)))
 
-    @property
-    def flat(self) -> FlatParameters:
-        """The parameters below."""
-        assert self._below is not None  # the prototype
-        return self._below.flat
-
     def forward_costs(self, inputs: Tensor) -> list[float]:
         """For every layer below, the forward from it on, in F."""
         macs: list[int] = []
@@ -68,9 +62,9 @@ class Inspected(ProbeClient):
             assert isinstance(layer.weight, Tensor)
             macs.append(outputs.numel() * layer.weight[0].numel())
 
-        layers = [layer for layer in self._boundary.below if hasattr(layer, "weight")]
+        layers = [layer for layer in self.boundary.below if hasattr(layer, "weight")]
         hooks = [layer.register_forward_hook(count) for layer in layers]
-        self._boundary.below(inputs)
+        self.boundary.below(inputs)
         for hook in hooks:
             hook.remove()
         return [sum(macs[index:]) / sum(macs) for index in range(len(macs))]
@@ -87,8 +81,8 @@ def quality() -> list[dict[str, Any]]:
         for stage in range(max(STAGES) + 1):
             if stage:
                 federation.run_round()
-            federation.load_global_model()
-            past.append(learner.flat.theta.clone())
+            learner.load(federation.fed_server.global_model(), {})
+            past.append(learner.part.theta.theta.clone())
             if stage in STAGES:
                 rows += [{"exact": exact, "round": stage, **row} for row in at_stage(federation, learner, past)]
     return rows
@@ -104,7 +98,7 @@ def at_stage(federation: Federation, learner: Inspected, past: list[Tensor]) -> 
     costs = learner.forward_costs(as_tensor(batches[0].inputs))
     for index, (gradients, loss_fn) in enumerate(seen):
         rest = torch.cat([others[:index], others[index + 1 :]])
-        for name, figures in on_batch(learner.flat, gradients, loss_fn, past, rest, index).items():
+        for name, figures in on_batch(learner.part.theta, gradients, loss_fn, past, rest, index).items():
             sums[name].append(figures)
     rows = []
     for name, each in sums.items():
@@ -113,9 +107,9 @@ def at_stage(federation: Federation, learner: Inspected, past: list[Tensor]) -> 
         cost = ({"central": 2.0, "flips": 2.0, "gradients": None} | blocks).get(name, 1.0)
         row |= {"scheme": name, "forwards": cost}
         if cost:
-            plain = len(learner.flat) - 1
+            plain = len(learner.part.theta) - 1
             unbiased = row.get("variance_derived")
-            row["worth"] = plain / unbiased if unbiased else row["cos2"] * len(learner.flat)
+            row["worth"] = plain / unbiased if unbiased else row["cos2"] * len(learner.part.theta)
             row["worth_per_forward"] = row["worth"] / cost
         rows.append(row)
     return rows

@@ -29,89 +29,91 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from heron.client.boundary import BoundaryClient
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from heron.client.torch_runtime.network import LocalNetwork
+from heron.arrays import Array
+from heron.client.first_order import LocalLossClient
+from heron.client.step import StepGenerator, StepResult
+from heron.client.torch_runtime.boundary import BoundaryPass
+from heron.client.torch_runtime.runtime import TorchRuntime
 from heron.client.zeroth_order import ZerothOrderPart
 from heron.data import Batch
 from heron.seeds import StepKey, derive_seed
 from heron.split import place_boundary
+from heron.tensors import as_tensor
 from heron.wire.learning import ClientSettings
-from heron.zo import FlatParameters, RuleState, direction
-
-LossFunction = Callable[[], Tensor]
+from heron.zo import FlatParameters, LossFunction, RuleState, direction
 
 
 class Part(ZerothOrderPart):
     """Plain one-sided probes with a dense update, the base of all prototypes.
 
     Args:
-        module: the network.
+        theta: the parameters below the boundary.
         settings: rates, mu, number of probes.
-        only: names of the parameters below the boundary.
         beta1: decay of the first moment.
         spread: normalise by one running RMS for all coordinates, as the scalars have it, instead of Adam's d.
         decay_rounds: the learning rate falls linearly to zero over so many rounds; 0 for a constant one.
     """
 
+    theta: FlatParameters
+
     def __init__(
         self,
-        module: nn.Module,
+        theta: FlatParameters,
         settings: ClientSettings,
-        only: list[str],
         *,
         beta1: float = 0.9,
         spread: bool = False,
         decay_rounds: int = 0,
     ) -> None:
-        super().__init__(module, settings, only)
+        super().__init__(theta, settings)
         self._rate = settings.learning_rate
         self._beta1, self._spread, self._decay_rounds = beta1, spread, decay_rounds
         self._mu, self._num_probes = self.estimator.mu, self.estimator.num_probes
         self._received: Tensor | None = None
 
-    def load(self, model: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    def load(self, model: Mapping[str, Array], state: Mapping[str, Array]) -> None:
         """Also remembers the averaged models, which every party has seen."""
-        received = torch.cat([tensor.reshape(-1) for tensor in model.values()])
+        received = torch.cat([as_tensor(array).reshape(-1) for array in model.values()])
         if self._received is not None and not torch.equal(received, self._received):
             self.moved(received - self._received)
         self._received = received
-        super().load(model, dict(state))
+        super().load(model, state)
 
     def moved(self, update: Tensor) -> None:
         """Take the last round's change of the averaged model."""
 
     @torch.no_grad()
-    def learn(self, loss_fn: LossFunction, clean_loss: Tensor, key: StepKey) -> None:
+    def learn(self, loss_fn: LossFunction, clean_loss: Array, key: StepKey) -> None:
         """Estimate and descend by Adam (bias corrections as in heron.zo)."""
-        gradient = self.estimate(loss_fn, clean_loss, key)
+        gradient = self.estimate(loss_fn, as_tensor(clean_loss), key)
         steps, moments = self._state.num_steps + 1, self._state.moments
         power = gradient.square()
         first = moments["first"].mul_(self._beta1).add_(gradient, alpha=1 - self._beta1)
         second = moments["second"].mul_(0.999).add_(power.mean() if self._spread else power, alpha=0.001)
         root = (second / (1 - 0.999**steps)).sqrt_().add_(1e-8)
         left = 1 - key.round_index / self._decay_rounds if self._decay_rounds else 1.0
-        self.flat.theta.sub_(first / root, alpha=left * self._rate / (1 - self._beta1**steps))
-        self.flat.restore_(force=True)
+        self.theta.theta.sub_(first / root, alpha=left * self._rate / (1 - self._beta1**steps))
+        self.theta.restore_(force=True)
         self._state = RuleState(steps, moments)
 
     def estimate(self, loss_fn: LossFunction, clean_loss: Tensor, key: StepKey) -> Tensor:
         """g_hat, shape (d,)."""
-        total = torch.zeros_like(self.flat.theta)
+        total = torch.zeros_like(self.theta.theta)
         for probe in range(self._num_probes):
             total += self.along(self.direction(key.seed("direction", probe)), loss_fn, clean_loss)
         return total / self._num_probes
 
     def along(self, direction_d: Tensor, loss_fn: LossFunction, clean_loss: Tensor) -> Tensor:
         """The term s u of one direction."""
-        torch.add(self.flat.theta, direction_d, alpha=self._mu, out=self.flat.work)
+        torch.add(self.theta.theta, direction_d, alpha=self._mu, out=self.theta.work)
         return float((loss_fn().sum() - clean_loss) / self._mu) * direction_d
 
     def direction(self, seed: int) -> Tensor:
         """u, shape (d,)."""
-        return direction(seed, 0, len(self.flat), like=self.flat.theta)
+        return direction(seed, 0, len(self.theta), like=self.theta.theta)
 
 
 class Blocks(Part):
@@ -119,12 +121,12 @@ class Blocks(Part):
 
     def __init__(self, *arguments: Any, top: int = 1, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        last = layer_masks(self.flat)[-1]
+        last = layer_masks(self.theta)[-1]
         self._groups = ((1 - last, self._num_probes), (last, top))
 
     def estimate(self, loss_fn: LossFunction, clean_loss: Tensor, key: StepKey) -> Tensor:
         """The groups' estimates side by side. The prototype runs the layers that a real one would not."""
-        total = torch.zeros_like(self.flat.theta)
+        total = torch.zeros_like(self.theta.theta)
         for group, (mask, count) in enumerate(self._groups):
             for probe in range(count):
                 u = self.direction(key.seed("direction", group, probe)) * mask
@@ -137,8 +139,8 @@ class Flips(Part):
 
     def estimate(self, loss_fn: LossFunction, clean_loss: Tensor, key: StepKey) -> Tensor:  # noqa: ARG002
         """sum_b s_b u_b. The clean losses by example are computed anew here; a real one keeps them."""
-        clean_B = loss_fn()
-        flips = SignFlips(self.flat, key.seed("direction", 0), len(clean_B))
+        clean_B: Tensor = loss_fn()
+        flips = SignFlips(self.theta, key.seed("direction", 0), len(clean_B))
         with flips.applied(self._mu):
             scalars_B = (loss_fn() - clean_B) / self._mu
         return flips.combine(scalars_B)
@@ -152,7 +154,7 @@ class Shaped(Part):
 
     def __init__(self, *arguments: Any, travelled: bool = False, **options: Any) -> None:
         super().__init__(*arguments, spread=True, **options)
-        self._history = torch.zeros_like(self.flat.theta)
+        self._history = torch.zeros_like(self.theta.theta)
         self._travelled = travelled
 
     def moved(self, update: Tensor) -> None:
@@ -172,7 +174,7 @@ class Guided(Part):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, spread=True, **options)
-        self._update = torch.zeros_like(self.flat.theta)
+        self._update = torch.zeros_like(self.theta.theta)
 
     def moved(self, update: Tensor) -> None:
         """The last one."""
@@ -180,7 +182,7 @@ class Guided(Part):
 
     def direction(self, seed: int) -> Tensor:
         """(w + sqrt(d) e m) / sqrt 2."""
-        sign = direction(derive_seed("guided", seed >> 1), 0, 1, like=self.flat.theta)
+        sign = direction(derive_seed("guided", seed >> 1), 0, 1, like=self.theta.theta)
         plain = super().direction(seed)
         return (plain + math.sqrt(len(plain)) * sign * self._update) / math.sqrt(2)
 
@@ -247,19 +249,35 @@ class SignFlips:
         return add
 
 
-class ProbeClient(BoundaryClient):
+class ExamplePass(BoundaryPass):
+    """A clean pass of one piece whose surrogate has a loss for every example."""
+
+    def _surrogate(self) -> Tensor:
+        """Compute L_b(v) at the module's present parameters, shape (B,)."""
+        outputs = self._boundary.head_below(self._boundary.below(self._batch.inputs))
+        return by_example(self._deltas[0], outputs)
+
+
+class ProbeClient(LocalLossClient):
     """A client whose part below the boundary learns by a prototype, from losses by example."""
 
-    def __init__(self, local: LocalNetwork, settings: ClientSettings, make_part: Callable[..., Part]) -> None:
+    def __init__(self, runtime: TorchRuntime, settings: ClientSettings, make_part: Callable[..., Part]) -> None:
+        super().__init__(runtime, settings)
         assert settings.exact != "all"  # there are probes below
-        boundary = place_boundary(local.module["client"], local.module["auxiliary"], settings.exact)
-        super().__init__(local, settings, boundary)
-        assert self._below is not None  # there is an estimator
-        self._below = make_part(local.module, settings, list(self._below.model()))
+        assert runtime.theta is not None
+        self.part = self.probed = make_part(runtime.theta, settings)
+        self.local = runtime.local
+        self.boundary = place_boundary(self.local.module["client"], self.local.module["auxiliary"], settings.exact)
 
-    def _surrogate(self, batch: Batch, deltas: list[Tensor], key: StepKey) -> Tensor:  # noqa: ARG002
-        outputs = self._boundary.head_below(self._boundary.below(batch.inputs))
-        return by_example(deltas[0], outputs)
+    def step(self, batch: Batch, key: StepKey) -> StepGenerator:
+        """Make the step of `LocalLossClient` with an `ExamplePass`."""
+        clean = ExamplePass(self.local, self.boundary, self.local.tensors_of(batch), key, probes=True)
+        yield clean.take_smashed()
+        finished = clean.finish()
+        self._update_exact(key)
+        assert finished.surrogate is not None  # asked for
+        self.part.learn(finished.surrogate.loss, finished.surrogate.anchor, key)
+        return StepResult(finished.loss, self.part.sent())
 
 
 def by_example(delta: Tensor, outputs: Tensor) -> Tensor:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from hardware import describe
 from torch import Tensor
 
 from heron.config import build_run, recipe_config
-from heron.data import fetch
 from heron.runs.run_directory import write_json
 from heron.tensors import as_tensor
 from heron.wire import CODECS, Codec, pack_tensor, unpack_tensor
@@ -46,9 +46,8 @@ def smashed_data(recipe: str, changes: tuple[str, ...], rounds: int) -> Tensor:
     federation.load_global_model()
     federation.split.train()
     data = federation.clients.data(0)
-    batch = fetch(data.dataset, data.indices[: federation.settings.client.batch_size], torch.device("cpu"))
-    with torch.no_grad():
-        return federation.local.smash_pass(batch, 0)
+    first = np.arange(min(federation.settings.client.batch_size, len(data)))
+    return federation.runtime.smash(data.batch(first), 0)
 
 
 def cases(*, quick: bool) -> Iterator[tuple[str, Tensor]]:
