@@ -27,7 +27,6 @@ from heron.data.folder import data_folder
 from heron.lm import Adaptation, CausalLm, load_client_parts, write_parts
 from heron.lm.pretrained import load_causal_lm
 from heron.split import SplitModel
-from heron.wire.learning import learning_of
 
 RECIPE = "e2e-gpt2-medium"
 RESIDENT_BATCH = 1
@@ -81,7 +80,7 @@ def make_step(name: str, parts: Path) -> None:
         micro_batch=config.client.micro_batch or None,
         checkpointing=config.client.checkpointing,
     )
-    learner = ALGORITHMS[algorithm].make_client(local, ALGORITHMS[algorithm].client_settings(learning_of(config)))
+    learner = ALGORITHMS[algorithm].make_client(local, ALGORITHMS[algorithm].learning(config))
     batch = zeros(config.data.example, config.client.batch_size, "cpu")
     step = ClientStep(ALGORITHMS[algorithm], local, learner, batch, config)
     step()

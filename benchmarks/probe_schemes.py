@@ -39,7 +39,7 @@ from heron.client.zeroth_order import ZerothOrderPart
 from heron.data import Batch
 from heron.seeds import derive_seed
 from heron.split import place_boundary
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 from heron.zo import FlatParameters, RuleState, direction
 
 LossFunction = Callable[[], Tensor]
@@ -50,7 +50,7 @@ class Part(ZerothOrderPart):
 
     Args:
         module: the network.
-        settings: rates, mu, number of probes.
+        learning: rates, mu, number of probes.
         only: names of the parameters below the boundary.
         beta1: decay of the first moment.
         spread: normalise by one running RMS for all coordinates, as the scalars have it, instead of Adam's d.
@@ -60,15 +60,15 @@ class Part(ZerothOrderPart):
     def __init__(
         self,
         module: nn.Module,
-        settings: ClientSettings,
+        learning: Learning,
         only: list[str],
         *,
         beta1: float = 0.9,
         spread: bool = False,
         decay_rounds: int = 0,
     ) -> None:
-        super().__init__(module, settings, only)
-        self._rate = settings.learning_rate
+        super().__init__(module, learning, only)
+        self._rate = learning.client.learning_rate
         self._beta1, self._spread, self._decay_rounds = beta1, spread, decay_rounds
         self._mu, self._num_probes = self.estimator.mu, self.estimator.num_probes
         self._received: Tensor | None = None
@@ -251,12 +251,13 @@ class SignFlips:
 class ProbeClient(BoundaryClient):
     """A client whose part below the boundary learns by a prototype, from losses by example."""
 
-    def __init__(self, local: LocalNetwork, settings: ClientSettings, make_part: Callable[..., Part]) -> None:
-        assert settings.exact != "all"  # there are probes below
-        boundary = place_boundary(local.module["client"], local.module["auxiliary"], settings.exact)
-        super().__init__(local, settings, boundary)
+    def __init__(self, local: LocalNetwork, learning: Learning, make_part: Callable[..., Part]) -> None:
+        exact = learning.client.exact
+        assert exact != "all"  # there are probes below
+        boundary = place_boundary(local.module["client"], local.module["auxiliary"], exact)
+        super().__init__(local, learning, boundary)
         assert self._below is not None  # there is an estimator
-        self._below = make_part(local.module, settings, list(self._below.model()))
+        self._below = make_part(local.module, learning, list(self._below.model()))
 
     def _surrogate(self, batch: Batch, deltas: list[Tensor], key: StepKey) -> Tensor:  # noqa: ARG002
         outputs = self._boundary.head_below(self._boundary.below(batch.inputs))

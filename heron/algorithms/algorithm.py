@@ -5,7 +5,7 @@ and never compares its name.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from heron.client.local import Head, LocalNetwork
@@ -14,7 +14,8 @@ from heron.server.fed_server import FedServer
 from heron.server.main_server import MainServer
 from heron.server.setup import ServerSetup
 from heron.wire import Link
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Settings
+from heron.wire.learning import Learning
 from heron.zo.rules import OptimizerName
 
 RoundProtocol = Callable[[Link, FedServer, MainServer, int, list[int]], None]
@@ -43,14 +44,14 @@ class Algorithm:
         downlink_only: the part that a server changes for the clients: broadcast, not sent back.
         optimizers: the clients' update rules to choose from.
         has_boundary: whether its clients obey `exact` of their settings.
-        fixed: hyperparameters of clients that it leaves no choice about.
+        fixed: settings of the clients' learning that it leaves no choice about; those of a section as a mapping.
         control: what other rows are compared with it for; None for most. At most one row has each.
     """
 
     name: str
     summary: str
     citation: str
-    make_client: Callable[[LocalNetwork, ClientSettings], ClientLearner]
+    make_client: Callable[[LocalNetwork, Learning], ClientLearner]
     run_round: RoundProtocol
     head: Head | None
     uploads: Uploads = "periodic"
@@ -62,9 +63,9 @@ class Algorithm:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     control: Control | None = None
 
-    def client_settings(self, chosen: ClientSettings) -> ClientSettings:
-        """What its clients have of the settings that were chosen."""
-        return replace(chosen, **self.fixed)
+    def learning(self, settings: Settings) -> Learning:
+        """Settings of its clients' learning, those that it fixes included."""
+        return Learning.of(settings, self.fixed)
 
     @property
     def trains_auxiliary(self) -> bool:

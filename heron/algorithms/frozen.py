@@ -15,7 +15,7 @@ from heron.algorithms.decoupled import decoupled_round
 from heron.client.local import LocalNetwork
 from heron.client.step import ClientState, StepGenerator, StepKey, StepResult
 from heron.data import Batch
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 
 
 class FrozenClient:
@@ -23,10 +23,10 @@ class FrozenClient:
 
     Args:
         local: client part.
-        settings: ignored, there is nothing to set.
+        learning: ignored, there is nothing to set.
     """
 
-    def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:  # noqa: ARG002 - one signature for all
+    def __init__(self, local: LocalNetwork, learning: Learning) -> None:  # noqa: ARG002 - one signature for all
         self._local = local
 
     def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:  # noqa: ARG002 - there is no state

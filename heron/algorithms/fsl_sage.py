@@ -10,7 +10,7 @@ from heron.algorithms.decoupled import decoupled_round
 from heron.client.first_order import LocalLossClient
 from heron.client.local import LocalNetwork
 from heron.server.alignment import AligningServer
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 
 
 class FslSageClient(LocalLossClient):
@@ -18,11 +18,11 @@ class FslSageClient(LocalLossClient):
 
     Args:
         local: client part, auxiliary network and local loss.
-        settings: optimiser and learning rate eta_c.
+        learning: optimiser and learning rate eta_c.
     """
 
-    def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
-        super().__init__(local, settings, trained=lambda name: name.startswith("client."))
+    def __init__(self, local: LocalNetwork, learning: Learning) -> None:
+        super().__init__(local, learning, trained=lambda name: name.startswith("client."))
 
 
 FSL_SAGE = Algorithm(

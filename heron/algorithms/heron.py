@@ -15,7 +15,7 @@ import torch
 
 from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.decoupled import decoupled_round
-from heron.client.boundary import BoundaryClient, exact_settings
+from heron.client.boundary import BoundaryClient
 from heron.client.first_order import LocalLossClient
 from heron.client.local import LocalNetwork
 from heron.client.step import ClientLearner, StepGenerator, StepKey, StepResult
@@ -24,7 +24,7 @@ from heron.data import Batch
 from heron.errors import ConfigError
 from heron.server.alignment import refreshing_server
 from heron.split import num_client_modules, place_boundary
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 
 
 class HeronClient(ZerothOrderClient):
@@ -41,21 +41,22 @@ class HeronClient(ZerothOrderClient):
         return StepResult(clean_loss, self._learner.sent())
 
 
-def make_client(local: LocalNetwork, settings: ClientSettings) -> ClientLearner:
+def make_client(local: LocalNetwork, learning: Learning) -> ClientLearner:
     """The client at the order boundary of the settings: 0 is HERON-SFL as published, all of it CSE-FSL's client.
 
     Raises:
         ConfigError: if the boundary is neither a number nor `all`.
         SplitError: if the client has no such boundary.
     """
-    if settings.exact == 0:
-        return HeronClient(local, settings)
-    if settings.exact in {"all", num_client_modules(local.module["client"])}:
-        return LocalLossClient(local, exact_settings(settings))
-    if not isinstance(settings.exact, int):
-        raise ConfigError(f"expected client.exact to be a number or 'all', found {settings.exact!r}")
-    boundary = place_boundary(local.module["client"], local.module["auxiliary"], settings.exact)
-    return BoundaryClient(local, settings, boundary)
+    exact = learning.client.exact
+    if exact == 0:
+        return HeronClient(local, learning)
+    if exact in {"all", num_client_modules(local.module["client"])}:
+        return LocalLossClient(local, learning.exact_part())
+    if not isinstance(exact, int):
+        raise ConfigError(f"expected client.exact to be a number or 'all', found {exact!r}")
+    boundary = place_boundary(local.module["client"], local.module["auxiliary"], exact)
+    return BoundaryClient(local, learning, boundary)
 
 
 HERON = Algorithm(

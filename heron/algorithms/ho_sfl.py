@@ -34,7 +34,7 @@ class HoSflClient(ZerothOrderClient):
 
     Args:
         local: client part.
-        settings: learning rate and estimator (mu, q); the row below fixes the rest.
+        learning: learning rate and estimator (mu, q); the row below fixes the rest.
     """
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
@@ -68,5 +68,5 @@ HO_SFL = Algorithm(
     uploads="every_step",
     answers="cut_gradient",
     optimizers=("sgd",),
-    fixed={"keep_state": False, "update": "scalars", "seed_groups": 1},
+    fixed={"client": {"keep_state": False}, "update": "scalars", "seed_groups": 1},
 )

@@ -25,7 +25,7 @@ from heron.errors import ConfigError
 from heron.server.main_server import MainServer
 from heron.server.uploads import clean_upload
 from heron.wire import Answer, LossAnswer, ProbeData, Upload
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 from heron.zo import preserved_buffers
 
 _SIGNS: dict[str, tuple[Literal[1, -1], ...]] = {"one_sided": (1,), "central": (1, -1)}
@@ -37,14 +37,14 @@ class HoslClient(ZerothOrderClient):
 
     Args:
         local: client part.
-        settings: update rule, learning rate and estimator (mu, q).
+        learning: update rule, learning rate and estimator (mu, q).
 
     Raises:
         ConfigError: if the probes are not finite differences.
     """
 
-    def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
-        super().__init__(local, settings)
+    def __init__(self, local: LocalNetwork, learning: Learning) -> None:
+        super().__init__(local, learning)
         if self._learner.estimator.scheme not in _SIGNS:
             raise ConfigError(
                 f"expected estimator.scheme {' or '.join(_SIGNS)} where the Main Server evaluates probes, found "

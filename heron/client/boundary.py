@@ -9,7 +9,6 @@ part below. The part above caches its inputs, the part below nothing. This is HO
 inside the client, with the auxiliary loss in place of the server's (docs/methods.md, "Order boundary and surrogate").
 """
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -23,15 +22,9 @@ from heron.client.surrogate import surrogate_loss
 from heron.client.zeroth_order import ZerothOrderPart
 from heron.data import Batch
 from heron.split import OrderBoundary
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 
 _BELOW = "below/"
-
-
-def exact_settings(settings: ClientSettings) -> ClientSettings:
-    """Settings of the exactly trained part."""
-    rate = settings.exact_learning_rate
-    return settings if rate is None else dataclasses.replace(settings, learning_rate=rate)
 
 
 class BoundaryClient(FirstOrderClient):
@@ -42,17 +35,17 @@ class BoundaryClient(FirstOrderClient):
 
     Args:
         local: client part, auxiliary network and local loss.
-        settings: update rule, learning rates and estimator.
+        learning: update rule, learning rates and estimator.
         boundary: the client's chain, taken apart.
     """
 
-    def __init__(self, local: LocalNetwork, settings: ClientSettings, boundary: OrderBoundary) -> None:
+    def __init__(self, local: LocalNetwork, learning: Learning, boundary: OrderBoundary) -> None:
         below = {id(parameter) for parameter in boundary.below.parameters()}
         names = {name for name, parameter in local.module.named_parameters() if id(parameter) in below}
-        super().__init__(local, exact_settings(settings), trained=lambda name: name not in names)
+        super().__init__(local, learning.exact_part(), trained=lambda name: name not in names)
         self._boundary = boundary
         self._has_formula = not len(boundary.above) and has_closed_form(boundary.head_above, local.criterion)
-        self._below = ZerothOrderPart(local.module, settings, only=names) if settings.estimator else None
+        self._below = ZerothOrderPart(local.module, learning, only=names) if learning.estimator.probes else None
 
     def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
         """Parameters, buffers and optimiser states of both parts."""
@@ -105,7 +98,7 @@ class BoundaryClient(FirstOrderClient):
     def state(self) -> ClientState:
         """Optimiser states of both parts, or nothing where every round starts afresh."""
         above = super().state()
-        if not self._below or not self._settings.keep_state:
+        if not self._below or not self._learning.client.keep_state:
             return above
         return above | {f"{_BELOW}{name}": tensor for name, tensor in self._below.state().items()}
 

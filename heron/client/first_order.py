@@ -9,7 +9,7 @@ from heron.client.local import LocalNetwork
 from heron.client.step import ClientState, StepGenerator, StepKey, StepResult
 from heron.data import Batch
 from heron.split.descent import Descent
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 
 
 class FirstOrderClient:
@@ -17,19 +17,19 @@ class FirstOrderClient:
 
     Args:
         local: what the client holds.
-        settings: optimiser and learning rate eta_l.
+        learning: optimiser and learning rate eta_l.
         trained: whether a parameter, by name, is trained here; all are by default.
     """
 
     def __init__(
-        self, local: LocalNetwork, settings: ClientSettings, trained: Callable[[str], bool] = lambda _: True
+        self, local: LocalNetwork, learning: Learning, trained: Callable[[str], bool] = lambda _: True
     ) -> None:
         self._local = local
-        self._settings = settings
+        self._learning = learning
         self._parameters = {
             name: tensor for name, tensor in local.module.named_parameters() if tensor.requires_grad and trained(name)
         }
-        self._descent = Descent(self._parameters, settings.optimizer)
+        self._descent = Descent(self._parameters, learning.client.optimizer)
 
     def load(self, model: Mapping[str, Tensor], state: ClientState) -> None:
         """Parameters <- the broadcast, those included that are not trained here; optimiser state <- kept, or none."""
@@ -50,7 +50,7 @@ class FirstOrderClient:
 
     def state(self) -> ClientState:
         """The optimiser's tensors by parameter and entry, or nothing where every round starts afresh."""
-        return self._descent.state() if self._settings.keep_state else {}
+        return self._descent.state() if self._learning.client.keep_state else {}
 
     def resident(self) -> dict[str, list[Tensor]]:
         """One copy of the parameters."""
@@ -65,7 +65,7 @@ class FirstOrderClient:
 
     def _update(self, key: StepKey) -> None:
         """One step of the update rule; gradients are released."""
-        self._descent.step(self._settings.rate(key.round_index))
+        self._descent.step(self._learning.rate(key.round_index))
 
 
 class LocalLossClient(FirstOrderClient):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from heron.client.local import LocalNetwork
 from heron.client.step import ClientState, StepKey
 from heron.errors import ConfigError
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 from heron.wire.walks import direction_seeds, schedule_of
 from heron.zo import RULES, FlatParameters, LossFunction, RuleState, StepRecord, UpdateRule
 
@@ -18,7 +18,7 @@ class ZerothOrderPart:
 
     Args:
         module: the network.
-        settings: update rule, learning rate and estimator (mu, q).
+        learning: update rule, learning rate and estimator (mu, q).
         only: names of the parameters that learn here; all trainable ones by default.
 
     Attributes:
@@ -31,18 +31,18 @@ class ZerothOrderPart:
             do what is asked for.
     """
 
-    def __init__(self, module: nn.Module, settings: ClientSettings, only: Collection[str] | None = None) -> None:
-        if settings.estimator is None:
+    def __init__(self, module: nn.Module, learning: Learning, only: Collection[str] | None = None) -> None:
+        if not learning.estimator.probes:
             raise ConfigError(
                 "expected estimator.probes of at least 1 where nothing is trained exactly, found 0; raise it, set "
                 "client.exact, or use the algorithm frozen"
             )
-        if settings.update == "scalars":
-            _check_replayable(settings)
-        self.flat = FlatParameters(module, only, kernel=settings.kernel)
-        self.flat.kernel_for(settings.estimator.distribution)  # now rather than at the first step, should it be refused
-        self._settings = settings
-        self.estimator = settings.estimator
+        if learning.update == "scalars":
+            _check_replayable(learning)
+        self.flat = FlatParameters(module, only, kernel=learning.client.kernel)
+        self.flat.kernel_for(learning.estimator.distribution)  # now rather than at the first step, should it be refused
+        self._learning = learning
+        self.estimator = learning.make_estimator()
         self._state = self._rule(0).init(self.flat.theta)
         self.last_step: StepRecord | None = None
 
@@ -69,12 +69,12 @@ class ZerothOrderPart:
 
     def directions(self, key: StepKey) -> tuple[int, ...]:
         """Seeds of the step's q directions, the client's own or its seed group's."""
-        schedule = schedule_of(key.client_id, self._settings.seed_groups)
+        schedule = schedule_of(key.client_id, self._learning.seed_groups)
         return direction_seeds(key.run_seed, key.round_index, schedule, key.local_step, self.estimator.num_probes)
 
     def update(self, key: StepKey, seeds: Sequence[int], projected_gradients_P: Tensor) -> None:
         """Take one step of the update rule along the directions of `seeds`."""
-        if self._settings.update == "scalars":
+        if self._learning.update == "scalars":
             # The step is taken with what is sent, not with what was rounded to be sent.
             projected_gradients_P = projected_gradients_P.float()
         self.last_step = StepRecord(tuple(seeds), projected_gradients_P.to(self.flat.theta.dtype))
@@ -83,7 +83,7 @@ class ZerothOrderPart:
 
     def sent(self) -> Tensor | None:
         """Projected gradients of the latest step, shape (q,), float32, where they are sent; else None."""
-        if self._settings.update == "dense" or self.last_step is None:
+        if self._learning.update == "dense" or self.last_step is None:
             return None
         projected_gradients_P: Tensor = self.last_step.projected_gradients_P
         return projected_gradients_P.float()
@@ -94,7 +94,7 @@ class ZerothOrderPart:
 
     def replayed(self) -> tuple[str, ...]:
         """Names of theta where scalars tell how it changes."""
-        return tuple(self.model()) if self._settings.update == "scalars" else ()
+        return tuple(self.model()) if self._learning.update == "scalars" else ()
 
     def state(self) -> ClientState:
         """Moments and step count."""
@@ -105,15 +105,15 @@ class ZerothOrderPart:
         return self.flat.theta, list(self._state.moments.values())
 
     def _rule(self, round_index: int) -> UpdateRule:
-        rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))
+        rule: UpdateRule = RULES[self._learning.client.optimizer](self._learning.rate(round_index))
         return rule
 
 
-def _check_replayable(settings: ClientSettings) -> None:
-    if settings.seed_groups and settings.optimizer != "sgd":
+def _check_replayable(learning: Learning) -> None:
+    if learning.seed_groups and learning.client.optimizer != "sgd":
         raise ConfigError(
             f"expected client.optimizer=sgd where seed groups send scalars, whose sum is one walk for SGD alone; found "
-            f"{settings.optimizer}; set it, or seed_groups=0"
+            f"{learning.client.optimizer}; set it, or seed_groups=0"
         )
 
 
@@ -122,13 +122,13 @@ class ZerothOrderClient:
 
     Args:
         local: what the client holds.
-        settings: update rule, learning rate eta_l and estimator (mu, q).
+        learning: update rule, learning rate eta_l and estimator (mu, q).
     """
 
-    def __init__(self, local: LocalNetwork, settings: ClientSettings) -> None:
+    def __init__(self, local: LocalNetwork, learning: Learning) -> None:
         self._local = local
-        self._learner = ZerothOrderPart(local.module, settings)
-        self._keep_state = settings.keep_state
+        self._learner = ZerothOrderPart(local.module, learning)
+        self._keep_state = learning.client.keep_state
 
     @property
     def last_step(self) -> StepRecord | None:

@@ -15,7 +15,6 @@ from heron.split import SplitModel, check_normalisation
 from heron.tensors import as_tensor
 from heron.wire import smashed_bytes
 from heron.wire.groups import Settings, Smashed
-from heron.wire.learning import learning_of
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def local_step(
         checkpointing=settings.client.checkpointing,
     )
     check_normalisation(split, local.module, settings.client.micro_batch or None)
-    learner = algorithm.make_client(local, algorithm.client_settings(learning_of(settings)))
+    learner = algorithm.make_client(local, algorithm.learning(settings))
     return ClientStep(algorithm, local, learner, zeros(example, settings.client.batch_size, settings.device), settings)
 
 

@@ -11,7 +11,6 @@ from heron.engines.refusals import check_optimizer, check_settings
 from heron.errors import ConfigError
 from heron.split import SplitModel, check_disjoint, check_trainable
 from heron.wire.groups import Settings
-from heron.wire.learning import learning_of
 from heron.wire.update_codec import UpdateCodec
 from heron.wire.walks import Replayer
 
@@ -54,8 +53,8 @@ class Resident:
             micro_batch=settings.client.micro_batch or None,
             checkpointing=settings.client.checkpointing,
         )
-        self.client_settings = algorithm.client_settings(learning_of(settings))
-        self.learner = algorithm.make_client(self.local, self.client_settings)
+        self.learning = algorithm.learning(settings)
+        self.learner = algorithm.make_client(self.local, self.learning)
         self._check_update()
         self.update_codec = self._make_update_codec()
 
@@ -76,7 +75,7 @@ class Resident:
         names, model = self.learner.replayed(), self.learner.model()
         if not names:
             return None
-        replayer = Replayer(self.settings.seed, self.client_settings)
+        replayer = Replayer(self.settings.seed, self.learning)
         return Opener(store, {name: model[name] for name in names}, replayer)
 
     def local_plan(self) -> LocalPlan:
@@ -101,15 +100,15 @@ class Resident:
         return UpdateCodec(self.settings.update_codec, sent, self.downlink_only())
 
     def _check_update(self) -> None:
-        if self.client_settings.update == "scalars" and not self.learner.replayed():
+        if self.learning.update == "scalars" and not self.learner.replayed():
             raise ConfigError(
                 f"{self.algorithm.name}: expected update=dense, found scalars: nothing on its clients learns by zeroth "
                 f"order; leave it dense, or choose heron with probes below its order boundary"
             )
-        settings = self.client_settings
-        if settings.update == "scalars" and settings.keep_state and settings.optimizer != "sgd":
+        client = self.learning.client
+        if self.learning.update == "scalars" and client.keep_state and client.optimizer != "sgd":
             raise ConfigError(
-                f"expected client.keep_state=false with update=scalars, found true with {settings.optimizer}: the Fed "
+                f"expected client.keep_state=false with update=scalars, found true with {client.optimizer}: the Fed "
                 f"Server replays a round from its start and knows no older state; set it, or update=dense"
             )
 

@@ -53,7 +53,7 @@ class Servers:
                 run_seed=settings.seed,
                 weighting=settings.clients.weighting,
                 averaging=settings.fed_server,
-                client=resident.client_settings,
+                learning=resident.learning,
                 buffers=resident.local.buffers(),
                 replayed=resident.learner.replayed(),
                 codec=resident.update_codec,

@@ -145,7 +145,6 @@ class RoundCheck:
     def _per_step(self) -> int:
         """Number of uploads in a step that uploads: one per probe if the server evaluates probes, else one."""
         resident = self._servers.resident
-        estimator = resident.client_settings.estimator
-        if resident.algorithm.answers != "loss" or estimator is None:
+        if resident.algorithm.answers != "loss":
             return 1
-        return 1 + estimator.num_probe_forwards
+        return 1 + resident.learning.make_estimator().num_probe_forwards

@@ -59,7 +59,9 @@ class ClientWork:
     def _next_upload(self, request: RoundRequest) -> Parcel | Refusal:
         resident = self._clients.resident
         # Between steps an optimiser state exists even if the next round does not begin with it.
-        keeps_all = dataclasses.replace(resident.client_settings, keep_state=True)
+        keeps_all = dataclasses.replace(
+            resident.learning, client=dataclasses.replace(resident.learning.client, keep_state=True)
+        )
         resident.learner = resident.algorithm.make_client(resident.local, keeps_all)
         place = (request.round_index, request.client_id, request.step)
         if request.step == 0:
@@ -110,7 +112,7 @@ class ClientWork:
         return self._parcel(request, stream.close(), lost_state=lost_state, ended=Attended({}, 0))
 
     def _finished(self, request: RoundRequest, stream: bytes, ended: Attended, *, lost_state: bool) -> Parcel:
-        state = ended.state if self._clients.resident.client_settings.keep_state else {}
+        state = ended.state if self._clients.resident.learning.client.keep_state else {}
         self._store.forget(place=True)
         self._store.keep_state(request.round_index, state, previous=request.state_round)
         return self._parcel(request, stream, lost_state=lost_state, ended=ended, keeps_state=bool(state))

@@ -50,9 +50,9 @@ class ScalarFedServer(FedServer):
         rest = {name: tensor for name, tensor in setup.model.items() if name not in setup.replayed}
         super().__init__(replace(setup, model=rest))
         self.theta = {name: setup.model[name].detach().clone() for name in setup.replayed}
-        self._replayer = Replayer(setup.run_seed, setup.client)
-        self._seed_groups = setup.client.seed_groups
-        self._digest_period = setup.client.digest_period
+        self._replayer = Replayer(setup.run_seed, setup.learning)
+        self._seed_groups = setup.learning.seed_groups
+        self._digest_period = setup.learning.digest_period
         self._log = WalkLog(sum(tensor.nbytes for tensor in self.theta.values()))
         self._walks: list[Walk] = []
         self._round_index = 0

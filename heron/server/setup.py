@@ -8,7 +8,7 @@ from torch import Tensor
 from heron.client.local import Criterion
 from heron.split import SplitModel
 from heron.wire.groups import Averaging, Server, Weighting
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 from heron.wire.update_codec import UpdateCodec
 
 
@@ -39,7 +39,7 @@ class FedServerSetup:
         run_seed: seed of the run.
         weighting: weights of the replies.
         averaging: kind of mean, bounds on a single reply, and rule that makes the next model from the mean.
-        client: hyperparameters of the clients, for servers that replay their steps.
+        learning: settings of the clients' learning, for servers that replay their steps.
         buffers: names in `model` that are averaged regardless of the optimizer.
         replayed: names in `model` that are replayed from scalars, in the order of the clients' flat buffer.
         codec: encoding of tensors that travel; None for none.
@@ -50,7 +50,7 @@ class FedServerSetup:
     run_seed: int = 0
     weighting: Weighting = "equal"
     averaging: Averaging = field(default_factory=Averaging)
-    client: ClientSettings = field(default_factory=ClientSettings)
+    learning: Learning = field(default_factory=Learning)
     buffers: Collection[str] = ()
     replayed: tuple[str, ...] = ()
     codec: UpdateCodec | None = None

@@ -1,65 +1,67 @@
-"""Hyperparameters of a client's learning."""
+"""Settings of the clients' learning: a view of the groups, for those who learn and for those who replay."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from heron.wire.groups import Settings, Update
-from heron.zo import Estimator, KernelName
-from heron.zo.rules import OptimizerName
+from heron.wire.groups import Client, Probes, Settings, Update
+from heron.zo.probes import Estimator
 
 
 @dataclass(frozen=True)
-class ClientSettings:
-    """Hyperparameters of a client's learning.
+class Learning:
+    """Settings of the clients' learning, as an algorithm leaves them.
 
     Attributes:
-        optimizer: update rule of theta_l.
-        learning_rate: its step size eta_l, > 0.
-        keep_state: whether the optimiser state survives from one round of the client to its next.
-        estimator: probes of a zeroth-order client, None for no probes at all; first-order clients ignore it.
-        exact: how many modules of a zeroth-order client, counted from its end, train exactly (`heron.split.boundary`).
-        exact_learning_rate: step size of that part, > 0; None for `learning_rate`.
-        decay_rounds: rounds T over which step sizes fall to nothing as half a cosine; None keeps them constant.
-        update: how what is learned by zeroth order travels.
-        seed_groups: G >= 1 groups of clients that share their directions, client i in group i mod G; 0 for directions
-            of each client's own.
-        digest_period: rounds from one broadcast with a digest of theta to the next, >= 1, where scalars are sent.
-        kernel: what passes over zeroth-order parameters; all give the same bits.
+        client: the group `[client]`.
+        estimator: the group `[estimator]`; first-order clients ignore it.
+        update: form in which learning by zeroth order travels.
+        seed_groups: groups of clients that share their directions; 0 for directions of each client's own.
+        digest_period: rounds from one broadcast with a digest of theta to the next, if scalars are sent.
+        rounds: number of rounds T, over which step sizes fall with the schedule `cosine`.
     """
 
-    optimizer: OptimizerName = "adam"
-    learning_rate: float = 1e-3
-    keep_state: bool = True
-    estimator: Estimator | None = field(default_factory=Estimator)
-    exact: int | Literal["all"] = 0
-    exact_learning_rate: float | None = None
-    decay_rounds: int | None = None
+    client: Client = field(default_factory=Client)
+    estimator: Probes = field(default_factory=Probes)
     update: Update = "dense"
     seed_groups: int = 0
     digest_period: int = 10
-    kernel: KernelName = "auto"
+    rounds: int = 20
+
+    @classmethod
+    def of(cls, settings: Settings, fixed: Mapping[str, Any]) -> "Learning":
+        """Take the settings of a run, and what an algorithm leaves no choice about.
+
+        Args:
+            settings: the settings.
+            fixed: values by key; those of a section as a mapping.
+        """
+        learning = cls(
+            settings.client,
+            settings.estimator,
+            settings.update,
+            settings.seed_groups,
+            settings.digest_period,
+            settings.rounds,
+        )
+        for name, value in fixed.items():
+            new = replace(getattr(learning, name), **value) if isinstance(value, Mapping) else value
+            learning = replace(learning, **{name: new})
+        return learning
 
     def rate(self, round_index: int) -> float:
-        """Step size in a round: eta_l (1 + cos(pi t / T)) / 2 where it decays (Loshchilov and Hutter, ICLR 2017)."""
-        if self.decay_rounds is None:
-            return self.learning_rate
-        return self.learning_rate * (1.0 + math.cos(math.pi * round_index / self.decay_rounds)) / 2.0
+        """Step size in a round: eta_l (1 + cos(pi t / T)) / 2 if it falls (Loshchilov and Hutter, ICLR 2017)."""
+        if self.client.schedule == "constant":
+            return self.client.learning_rate
+        return self.client.learning_rate * (1.0 + math.cos(math.pi * round_index / self.rounds)) / 2.0
 
+    def exact_part(self) -> "Learning":
+        """The same with the step size of the exactly trained part."""
+        rate = self.client.exact_learning_rate or self.client.learning_rate
+        return replace(self, client=replace(self.client, learning_rate=rate))
 
-def learning_of(settings: Settings) -> ClientSettings:
-    """Hyperparameters of the clients of a run; zeros become None."""
-    client, probes = settings.client, settings.estimator
-    return ClientSettings(
-        optimizer=client.optimizer,
-        learning_rate=client.learning_rate,
-        keep_state=client.keep_state,
-        estimator=Estimator(probes.mu, probes.probes, probes.distribution, probes.scheme) if probes.probes else None,
-        exact=client.exact,
-        exact_learning_rate=client.exact_learning_rate or None,
-        decay_rounds=settings.rounds if client.schedule == "cosine" else None,
-        update=settings.update,
-        seed_groups=settings.seed_groups,
-        digest_period=settings.digest_period,
-        kernel=client.kernel,
-    )
+    def make_estimator(self) -> Estimator:
+        """Make the estimator; there are probes."""
+        probes = self.estimator
+        return Estimator(probes.mu, probes.probes, probes.distribution, probes.scheme)

@@ -19,7 +19,7 @@ from heron.arrays import Array, dtype_name, numpy_dtype
 from heron.seeds import derive_seed
 from heron.wire.averaging import RunningMean
 from heron.wire.kinds import to_kind_of
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 from heron.zo import RULES, FlatArrays, StepRecord, UpdateRule, replay_
 
 Theta = Mapping[str, Array]
@@ -89,15 +89,14 @@ class Replayer:
 
     Args:
         run_seed: seed of the run.
-        settings: update rule, learning rates, probes and seed groups of the clients.
+        learning: update rule, learning rates, probes and seed groups of the clients.
     """
 
-    def __init__(self, run_seed: int, settings: ClientSettings) -> None:
-        assert settings.estimator is not None  # a client that replays has probes
+    def __init__(self, run_seed: int, learning: Learning) -> None:
         self._run_seed = run_seed
-        self._settings = settings
-        self.num_probes = settings.estimator.num_probes
-        self._distribution = settings.estimator.distribution
+        self._learning = learning
+        self.num_probes = learning.estimator.probes
+        self._distribution = learning.estimator.distribution
 
     def advance(self, theta: Theta, done: RoundWalks) -> dict[str, Any]:
         """Theta of the next round, of the kind of `theta`: the mean of what the clients became.
@@ -108,7 +107,7 @@ class Replayer:
         """
         if not done.walks:
             return dict(theta)
-        if self._settings.seed_groups:
+        if self._learning.seed_groups:
             return self._followed(theta, done.round_index, done.walks)
         mean = RunningMean()
         for walk in done.walks:
@@ -117,8 +116,8 @@ class Replayer:
 
     def _followed(self, theta: Theta, round_index: int, walks: Sequence[Walk]) -> dict[str, Any]:
         """Take these walks, one after the other; `theta` is only read."""
-        flat = FlatArrays(theta, kernel=self._settings.kernel)
-        rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))
+        flat = FlatArrays(theta, kernel=self._learning.client.kernel)
+        rule: UpdateRule = RULES[self._learning.client.optimizer](self._learning.rate(round_index))
         q, dtype = self.num_probes, numpy_dtype(dtype_name(flat.theta))
         records = [
             StepRecord(

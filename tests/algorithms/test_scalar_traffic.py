@@ -13,7 +13,7 @@ from heron.server.setup import FedServerSetup
 from heron.split import SplitModel, linear_head
 from heron.wire import ModelBroadcast, ScalarBroadcast, ScalarReply, encode, encoded_sizes
 from heron.wire.groups import Probes
-from heron.wire.learning import learning_of
+from heron.wire.learning import Learning
 from tests.algorithms.scalar_runs import assert_same_bits, clients, dense, federation, record
 from tests.conformance.test_algorithms import CLASSES
 from tests.settings import changed
@@ -30,7 +30,7 @@ def server(d: int, weighting: str = "equal", probes: int = PROBES, **changes: An
             model,
             run_seed=5,
             weighting=weighting,
-            client=learning_of(changed(chosen, **changes)),
+            learning=Learning.of(changed(chosen, **changes), {}),
             replayed=("theta",),
         )
     )

@@ -15,8 +15,8 @@ from heron.client.step import StepKey
 from heron.client.surrogate import surrogate_loss
 from heron.data import Batch
 from heron.split import SplitModel, pooled_linear_head, seeded_randomness
-from heron.wire.learning import ClientSettings
-from heron.zo import DISTRIBUTIONS, Estimator
+from heron.wire.groups import Client, Probes, Settings
+from heron.zo import DISTRIBUTIONS
 from heron.zo.stream import direction
 
 KEY = StepKey(3, 1, 2, 0)
@@ -48,9 +48,10 @@ def batch() -> Batch:
     return Batch(inputs, torch.randint(0, 5, (8,), generator=generator))
 
 
-def one_step(split: SplitModel, exact: int, estimator: Estimator) -> BoundaryClient:
+def one_step(split: SplitModel, exact: int, estimator: Probes) -> BoundaryClient:
     local = LocalNetwork(split, cross_entropy, head="auxiliary")
-    learner = ALGORITHMS["heron"].make_client(local, ClientSettings("sgd", 0.1, estimator=estimator, exact=exact))
+    settings = Settings(client=Client(optimizer="sgd", learning_rate=0.1, exact=exact), estimator=estimator)
+    learner = ALGORITHMS["heron"].make_client(local, ALGORITHMS["heron"].learning(settings))
     assert isinstance(learner, BoundaryClient)
     step = learner.step(batch(), KEY)
     next(step)
@@ -71,7 +72,7 @@ def errors(head: str, exact: int, mu: float, scheme: str, distribution: str = "r
     """Measured minus exact directional derivative of every probe, over the latter's root mean square |grad_v l|."""
     split = smooth_net(head)
     gradients = true_gradients(copy.deepcopy(split))
-    learner = one_step(split, exact, Estimator(mu, PROBES, distribution, scheme))
+    learner = one_step(split, exact, Probes(mu, PROBES, distribution, scheme))
     gradient = torch.cat([gradients[name].reshape(-1) for name in learner._below.model()])
     seeds, found = learner._below.last_step.seeds, learner._below.last_step.projected_gradients_P
     assert seeds == tuple(KEY.seed("direction", probe) for probe in range(PROBES))
@@ -108,7 +109,7 @@ def test_above_the_boundary_the_gradient_is_exact(exact: int) -> None:
     split = smooth_net("mlp")
     before = copy.deepcopy(split)
     gradients = true_gradients(copy.deepcopy(split))
-    learner = one_step(split, exact, Estimator())
+    learner = one_step(split, exact, Probes())
     started = dict(nn.ModuleDict({"client": before.client, "auxiliary": before.auxiliary}).named_parameters())
     above = {name for name in gradients if name not in learner._below.model()}
     assert above

@@ -17,7 +17,7 @@ from heron.data import Batch
 from heron.engines.in_process import Federation
 from heron.split import SplitModel
 from heron.wire.groups import Client, Probes, Server, Settings
-from heron.wire.learning import learning_of
+from heron.wire.learning import Learning
 from tests.algorithms.test_oracles import BATCH, NUM_CLIENTS, ROUNDS, SEED, assert_same, data, order, small_split
 from tests.reference.boundary import Memory, Plan, train_round
 from tests.reference.heron_sfl import cse_fsl, heron_sfl
@@ -121,7 +121,7 @@ def check_against_the_oracle(
         exact_learning_rate=plan.exact_rate,
     )
     estimator = Probes(plan.mu, plan.probes, scheme="central" if plan.central else "one_sided")
-    learner = ALGORITHMS["heron"].make_client(local, learning_of(Settings(client=client, estimator=estimator)))
+    learner = ALGORITHMS["heron"].make_client(local, Learning.of(Settings(client=client, estimator=estimator), {}))
     assert isinstance(learner, BoundaryClient)
     models = [{name: tensor.clone() for name, tensor in learner.model().items()}] * 2
     states: list[dict[str, torch.Tensor]] = [{}, {}]

@@ -18,8 +18,8 @@ from heron.client.round import finish
 from heron.client.step import StepKey
 from heron.data import Batch
 from heron.split import SplitModel, linear_head, pooled_linear_head
-from heron.wire.learning import ClientSettings
-from heron.zo import Estimator
+from heron.wire.groups import Client, Probes, Settings
+from tests.settings import changed
 
 KEY = StepKey(5, 0, 0, 0)
 sizes = st.integers(1, 6)
@@ -114,8 +114,9 @@ def batch() -> Batch:
 
 def learner(split: SplitModel, criterion=cross_entropy, micro_batch: int | None = None, **changes):
     local = LocalNetwork(split, criterion, head="auxiliary", micro_batch=micro_batch)
-    values = {"optimizer": "sgd", "learning_rate": 0.1, "exact": 1, "estimator": Estimator(num_probes=2)} | changes
-    return ALGORITHMS["heron"].make_client(local, ClientSettings(**values))
+    client = Client(optimizer="sgd", learning_rate=0.1, exact=1)
+    settings = changed(Settings(client=client, estimator=Probes(probes=2)), **changes)
+    return ALGORITHMS["heron"].make_client(local, ALGORITHMS["heron"].learning(settings))
 
 
 class NoGraph(TorchFunctionMode):

@@ -148,7 +148,8 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
     for _ in range(rounds):
         parties.run_round()
     # Uploads: steps 0, k, 2k, ... of each client's epoch; the last batch of an epoch holds what is left.
-    algorithm, estimator = parties.algorithm, parties.clients.resident.client_settings.estimator
+    algorithm, learning = parties.algorithm, parties.clients.resident.learning
+    estimator = learning.make_estimator() if learning.estimator.probes else None
     uploads, answers = algorithm.uploads, algorithm.answers
     every = {"periodic": period, "every_step": 1, "never": 10**9}[uploads]
     uploaded = 0
@@ -164,7 +165,7 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
     # Where replies are scalars, one for each probe of each step; they go down in the second round, from seed groups
     # summed, with four int32 for each walk.
     sent = num_steps * estimator.num_probes * 4 if replayed else 0
-    groups = parties.clients.resident.client_settings.seed_groups
+    groups = parties.clients.resident.learning.seed_groups
     log = sum_of_groups(groups, estimator) if groups else sent + NUM_CLIENTS * 16
     log = NUM_CLIENTS * log if replayed else 0
     up = rounds * NUM_CLIENTS * rest

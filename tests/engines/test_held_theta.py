@@ -24,13 +24,12 @@ from heron.runs import run_loop
 from heron.runs.run_directory import RunDirectory
 from heron.wire import ModelBroadcast, ScalarBroadcast, SnapshotRequest
 from heron.wire.digests import digest_of
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client, Probes, Settings
+from heron.wire.learning import Learning
 from heron.wire.walk_log import flatten, rebuild
 from heron.wire.walks import Replayer, RoundWalks, Walk
-from heron.zo import Estimator
 from tests.algorithms.scalar_runs import (
     GONE,
-    Scripted,
     assert_same_bits,
     clients,
     dense,
@@ -91,9 +90,7 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 FOUND_AT_ONCE = sorted(set(DAMAGE) - {"a bit"})
 
 
-def disturbed(
-    damage: Callable[[Path], None], folder: Path, client: ClientSettings, at: int = 2
-) -> tuple[Federation, str]:
+def disturbed(damage: Callable[[Path], None], folder: Path, client: Settings, at: int = 2) -> tuple[Federation, str]:
     """A run whose client finds its file damaged in round `at`; the messages of that client."""
     directory = RunDirectory(folder)
     parties = federation(client, wire=True)
@@ -125,7 +122,7 @@ def test_what_no_theta_can_be_is_found_without_a_digest(damage: str, tmp_path) -
 @pytest.mark.parametrize("way", ["after its upload", "before it could learn"])
 def test_a_flipped_bit_lasts_until_the_digest_round(way: str, tmp_path) -> None:
     script = {(4, CLIENT): GONE} if way == "before it could learn" else {}
-    parties = federation(clients(digest_period=4), wire=True, reliability=Scripted(script=script))
+    parties = federation(clients(digest_period=4), wire=True, script=script)
     messages = record(parties)
     session = run(parties, 2, RunDirectory(tmp_path))
     session.train()
@@ -158,7 +155,7 @@ def test_resumes_bit_for_bit_where_clients_miss_rounds(cut: int, tmp_path) -> No
     schedule = [[0, 1, 2], [1, 2], [0, 2], [2], [0, 1], [1], [0, 1, 2], [0, 2]]
     script = {(1, 1): GONE, (4, 0): GONE, (5, 1): GONE}
     client = clients(optimizer="adam", learning_rate=0.01)
-    changes = {"schedule": schedule, "reliability": Scripted(script=script), "wire": True}
+    changes = {"schedule": schedule, "script": script, "wire": True}
     whole = run(federation(client, **changes), len(schedule), RunDirectory(tmp_path / "whole"))
     whole.train()
     killed = run(federation(client, **changes), cut, RunDirectory(tmp_path / "cut"))
@@ -192,23 +189,23 @@ def test_files_are_flushed_before_the_checkpoint_that_names_them(tmp_path, monke
 
 def test_a_client_has_one_file_whatever_it_was_sent(tmp_path) -> None:
     """Snapshots after snapshots, here because theta_a is refreshed, leave none behind."""
-    parties = federation(clients(), refresh_auxiliary=True)
+    parties = federation(clients(), server={"refresh_auxiliary": True})
     session = run(parties, 4, RunDirectory(tmp_path))
     session.train()
     assert held_files(session.directory) == [f"{i}-3.safetensors" for i in range(3)]
-    parties = federation(clients(), refresh_auxiliary=True)
+    parties = federation(clients(), server={"refresh_auxiliary": True})
     for _ in range(3):
         parties.run_round()
     assert len(list(parties.held._place().iterdir())) == 3
 
 
 THETA = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([0.5])}
-SETTINGS = ClientSettings("sgd", 0.1, estimator=Estimator(1e-2, 2), update="scalars")
+LEARNING = Learning(Client(optimizer="sgd", learning_rate=0.1), Probes(1e-2, 2), update="scalars")
 WALKS = [RoundWalks(index, (Walk(0, 1, np.ones(4, "f4")), Walk(1, 3, -np.ones(2, "f4")))) for index in (2, 3)]
 
 
 def opener(store: ClientStates) -> Opener:
-    return Opener(store, THETA, Replayer(5, SETTINGS))
+    return Opener(store, THETA, Replayer(5, LEARNING))
 
 
 def log(base: int = 2, digest: int = 0, round_index: int = 4) -> ScalarBroadcast:
@@ -223,7 +220,7 @@ def test_every_bit_of_a_file_counts(tmp_path) -> None:
     whole = path.read_bytes()
     theta = dict(THETA)
     for done in WALKS:
-        theta = Replayer(5, SETTINGS).advance(theta, done)
+        theta = Replayer(5, LEARNING).advance(theta, done)
     digest = digest_of(theta)
     for index in range(len(whole) * 8):
         damaged = bytearray(whole)
@@ -253,7 +250,7 @@ def test_a_log_is_used_where_it_starts_at_or_before_what_is_held(held: int, base
     if usable:
         theta = dict(THETA)
         for done in WALKS[held - 2 :]:
-            theta = Replayer(5, SETTINGS).advance(theta, done)
+            theta = Replayer(5, LEARNING).advance(theta, done)
         assert_same_bits(opened, theta)
 
 

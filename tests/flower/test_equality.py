@@ -50,8 +50,8 @@ def test_one_message_a_round_where_no_answer_comes_back(name: str) -> None:
     kinds = [kind for _, kind in grid.handled if kind != "query.identity"]
     assert set(kinds) == {"train.round"}
     num_steps = sum(-(-size // parties.settings.client.batch_size) for size in SIZES)
-    estimator = parties.clients.resident.client_settings.estimator
-    probes = estimator.num_probe_forwards if parties.algorithm.answers == "loss" else 0
+    learning = parties.clients.resident.learning
+    probes = learning.make_estimator().num_probe_forwards if parties.algorithm.answers == "loss" else 0
     # In a coupled round one opens it and one carries each answer.
     answers = 0 if parties.algorithm.answers is None else num_steps * (1 + probes)
     assert len(kinds) == 2 * (len(SIZES) + answers)

@@ -27,7 +27,7 @@ from heron.lm import Adaptation, causal_lm, whole_model
 from heron.split import SplitModel, build_seeded, num_counted, token_cross_entropy
 from heron.wire import CutGradient, ModelBroadcast, Reply, SmashedData
 from heron.wire.groups import Client, Server, Settings
-from heron.wire.learning import learning_of
+from heron.wire.learning import Learning
 from heron.zo import Estimator, FlatParameters
 from tests.lm.models import NUM_BLOCKS, NUM_TOKENS, WIDTH
 from tests.settings import changed
@@ -254,7 +254,9 @@ def test_above_the_boundary_gradients_are_exact(exact: int, saved) -> None:
         local = LocalNetwork(build(saved("gpt2"), 2, 0 if exact == 2 else 1), token_cross_entropy, head="auxiliary")
         before = {key: tensor.detach().clone() for key, tensor in local.module.named_parameters()}
         step = (
-            ALGORITHMS[name].make_client(local, learning_of(settings)).step(batch_of(0, 1, 2, 3), StepKey(0, 0, 0, 0))
+            ALGORITHMS[name]
+            .make_client(local, Learning.of(settings, {}))
+            .step(batch_of(0, 1, 2, 3), StepKey(0, 0, 0, 0))
         )
         next(step)
         finish(step)

@@ -17,7 +17,7 @@ from heron.server.fed_servers import make_fed_server
 from heron.server.setup import FedServerSetup
 from heron.wire import ClientReply, ScalarReply
 from heron.wire.groups import Averaging
-from heron.wire.learning import learning_of
+from heron.wire.learning import Learning
 from tests.algorithms.scalar_runs import assert_same_bits, clients, dense, everything, federation, kinds, record, run
 from tests.conformance.test_algorithms import run as toy_run
 from tests.reference.aggregation import median, scaled_down, trimmed_mean
@@ -204,7 +204,7 @@ def after(scalars: list[float], **bounds: Any) -> dict[str, Tensor]:
             {"theta": torch.zeros(9)},
             run_seed=5,
             averaging=Averaging(**bounds),
-            client=learning_of(clients()),
+            learning=Learning.of(clients(), {}),
             replayed=("theta",),
         )
     )

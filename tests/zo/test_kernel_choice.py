@@ -14,7 +14,8 @@ from heron.client.zeroth_order import ZerothOrderPart
 from heron.config import build_run, recipe_config
 from heron.errors import ConfigError
 from heron.metering import measure_memory
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client, Probes
+from heron.wire.learning import Learning
 from heron.zo import (
     RULES,
     SGD,
@@ -154,7 +155,7 @@ def test_refuses_before_the_first_step() -> None:
     with pytest.raises(ConfigError, match="rademacher"):
         ZerothOrder(conv_net()[0], rule=SGD(0.1), estimator=gaussian, kernel="numba")
     with pytest.raises(ConfigError, match="rademacher"):
-        ZerothOrderPart(conv_net()[0], ClientSettings(estimator=gaussian, kernel="numba"))
+        ZerothOrderPart(conv_net()[0], Learning(Client(kernel="numba"), Probes(distribution="gaussian")))
 
 
 def test_the_configuration_chooses() -> None:
