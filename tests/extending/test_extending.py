@@ -13,6 +13,8 @@ EXAMPLES = [
     ("An algorithm", 2),
     ("A data set", 2),
     ("A model family", 2),
+    ("A scalar transform", 5),
+    ("A runtime", 2),
 ]
 
 
