@@ -41,7 +41,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, exact head": ("heron", {"exact": 1}),
     "heron, exact head and block": ("heron", {"exact": 2}),
     "heron, all exact": ("heron", {"exact": "all"}),
-    "heron, jvp": ("heron", {"estimator": Estimator(scheme="jvp")}),
+    "heron, jvp": ("heron", {"estimator": {"scheme": "jvp"}}),
 }
 ROWS = {name: (name, OWN.get(name, {})) for name in ALGORITHMS} | VARIANTS
 EVERY = pytest.mark.parametrize("name", list(ROWS))
