@@ -156,7 +156,7 @@ def _on_fakes(
     data: Examples,
     criterion: Criterion,
 ) -> Any:
-    """What a client step costs, measured on copies of the network that have no values."""
+    """Measure the cost of a client step on copies of the network that have no values."""
     example = fetch(data, np.zeros(1, dtype=np.int64))
     shape = ExampleShape(tuple(example.inputs.shape[1:]), tuple(example.labels.shape[1:]), dtype_name(example.inputs))
     if isinstance(data, TokenSequences):  # as long as the longest

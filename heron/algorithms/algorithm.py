@@ -84,7 +84,7 @@ class Algorithm:
     control: Control | None = None
 
     def client_settings(self, chosen: ClientSettings) -> ClientSettings:
-        """What its clients have of the settings that were chosen."""
+        """Return the chosen settings as its clients have them."""
         if not self.has_boundary:
             chosen = replace(chosen, exact=0, exact_learning_rate=None)
         return replace(chosen, **self.fixed)
@@ -148,5 +148,5 @@ class Algorithm:
 
     @property
     def trains_auxiliary(self) -> bool:
-        """Whether clients train an auxiliary network, which a Main Server can then refresh."""
+        """True if clients train an auxiliary network, which a Main Server can then refresh."""
         return self.head == "auxiliary" and self.downlink_only is None

@@ -10,7 +10,7 @@ from heron.wire.groups import Clients
 
 @dataclass(frozen=True)
 class Attendance:
-    """What becomes of a participant in a round.
+    """Fate of a participant in a round.
 
     Attributes:
         max_steps: local steps it makes before it stops; None for all.

@@ -31,7 +31,7 @@ class ClientData(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a client's coupled round stands between two messages, beside its model and optimiser state.
+    """State of a client's coupled round between two messages, without its model and optimiser state.
 
     With these a process that keeps nothing alive goes on with a round: it makes the step at hand again from its
     beginning, which is deterministic.

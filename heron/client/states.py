@@ -90,7 +90,7 @@ class ClientStates:
         self._superseded = set()
 
     def index(self) -> dict[str, int]:
-        """Which round wrote each client's file; JSON-serialisable."""
+        """Rounds that wrote the clients' files; JSON-serialisable."""
         return {str(client_id): self._round_of[client_id] for client_id in sorted(self._round_of)}
 
     def load_index(self, index: Mapping[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""From a configuration to a run."""
+"""Builds a run from a configuration."""
 
 from dataclasses import replace
 from functools import partial

@@ -1,4 +1,4 @@
-"""What a client step of a configuration costs, before there is data, and what a memory budget chooses."""
+"""Cost of a client step of a configuration, before there is data, and the choice of a memory budget."""
 
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -36,13 +36,13 @@ def _exact_that_fits(config: RunConfig) -> int:
 
 
 def plan_cost(config: RunConfig) -> StepCost:
-    """What one client step of a run costs, found without data and without memory for the network."""
+    """Compute the cost of one client step of a run, without data and without memory for the network."""
     build = partial(config.split.build, config.seed, random_weights=True)
     return plan_step(build, ALGORITHMS[config.algorithm], config, config.data.example, config.split.criterion)
 
 
 def profile_cost(config: RunConfig) -> ClientCost:
-    """What one client step of a run costs, measured on a batch of full size, without data and pre-trained weights."""
+    """Measure the cost of one client step of a run on a batch of full size, without data and pre-trained weights."""
     use_threads_and_device(config)
     config = resolve_budget(config)
     split = config.split.build(config.seed, random_weights=True)

@@ -1,4 +1,4 @@
-"""From a configuration to its data, and the device that a run is for."""
+"""Loads the data of a configuration and chooses its device."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What recipes are made of."""
+"""Parts of recipes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from heron.zo.rules import OptimizerName
 
 @dataclass(frozen=True)
 class PaperCost:
-    """What a paper reports for one client step.
+    """Cost of one client step as a paper reports it.
 
     Attributes:
         peak_memory_bytes: peak memory.

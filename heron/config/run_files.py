@@ -1,4 +1,4 @@
-"""Where runs are put, and how they are found again."""
+"""Directories of runs, and the search for them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What else a run's clients could be within a memory: other boundaries, micro-batches, checkpointing and cuts."""
+"""Alternatives for a run's clients within a memory: other boundaries, micro-batches, checkpointing and cuts."""
 
 from collections.abc import Iterator
 from dataclasses import replace

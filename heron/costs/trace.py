@@ -86,7 +86,7 @@ class TracedLearner:
         self._trace = trace
 
     def load(self, model: Mapping[str, Array], state: ClientState) -> None:
-        """As the learner."""
+        """Delegate to the learner."""
         self._learner.load(model, state)
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
@@ -107,11 +107,11 @@ class TracedLearner:
             answer = yield parcel.pop()
 
     def receive(self, array: Array) -> Array:
-        """As the learner."""
+        """Delegate to the learner."""
         return self._learner.receive(array)
 
     def model(self) -> Mapping[str, Array]:
-        """As the learner."""
+        """Delegate to the learner."""
         return self._learner.model()
 
     def replayed(self) -> tuple[str, ...]:
@@ -123,5 +123,5 @@ class TracedLearner:
         return self._learner.state()
 
     def resident(self) -> Mapping[str, Sequence[Array]]:
-        """As the learner."""
+        """Delegate to the learner."""
         return self._learner.resident()

@@ -44,7 +44,7 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int], **r
         table.add_column(heading, justify="right")
     for row in rows:
         cost = row["client_cost"]
-        table.add_row(
+        cells = (
             row["algorithm"],
             *(value_text(row["settings"][key]) for key in varied),
             quality.text(quality.of(row), row[quality.error_key]),
@@ -56,6 +56,7 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int], **r
             f"{row['elapsed_s']:.1f} s",
             *(text(row) for text in costs.values()),
         )
+        table.add_row(*cells)
     console = console_or_pipe(_PIPE_WIDTH + sum(len(key) + _KEY_MARGIN for key in [*varied, *costs]))
     console.print(table)
     if not varied:

@@ -38,7 +38,7 @@ class CopyPerClientServer(MainServer):
         super().load_state(self._start)
 
     def end_client(self, weight: float) -> None:
-        """This client's copy counts; that of a client that drops out does not."""
+        """Count this client's copy; that of a client that drops out is left out."""
         counted = {name: value.to(torch.int64) if _is_counter(name) else value for name, value in self.state().items()}
         self._mean.add(counted, weight)
 
@@ -51,7 +51,7 @@ class CopyPerClientServer(MainServer):
 
 
 def _is_counter(name: str) -> bool:
-    """Whether this is an optimiser's step counter, which torch keeps as a float."""
+    """Return whether this is an optimiser's step counter, which torch keeps as a float."""
     return name.startswith("optimizer/") and name.endswith("/step")
 
 

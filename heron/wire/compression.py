@@ -81,7 +81,7 @@ def decompress_bytes(frame: bytes | memoryview, num_bytes: int, *, max_expansion
 
 
 def told_bytes(frame: bytes | memoryview, max_bytes: int) -> int:
-    """How many bytes a frame says that it holds.
+    """Number of bytes that a frame declares as its content.
 
     Raises:
         MessageError: if it does not say so, or says more than `max_bytes`.

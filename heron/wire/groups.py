@@ -131,7 +131,7 @@ class Smashed:
 
     @property
     def packs(self) -> bool:
-        """Whether uploads are anything else than smashed data as they are."""
+        """True if uploads are anything else than smashed data as they are."""
         return self.codec != "fp32" or self.zstd
 
     @property

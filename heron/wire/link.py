@@ -1,4 +1,4 @@
-"""How servers reach clients, and what a message passes on the way."""
+"""The servers' link to clients, and the channel that a message passes."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
@@ -35,7 +35,7 @@ class Link(Protocol):
 
 
 class Channel:
-    """What every message passes: counted always; encoded and decoded in wire mode.
+    """Channel of every message: it counts always; it encodes and decodes in wire mode.
 
     Args:
         ledger: where bytes are counted.
@@ -73,7 +73,7 @@ class Channel:
         return self._heard(direction, decode(encode(message)) if self._wire else message)
 
     def collect(self, client: Conversation) -> Iterator[Message]:
-        """What a client sends in its round, kept encoded on its side until the reply and counted as one message.
+        """Messages of a client in its round, kept encoded on its side until the reply and counted as one.
 
         A client that drops out before its reply has sent nothing.
 

@@ -56,6 +56,6 @@ class Network:
 
     @property
     def takes_time(self) -> bool:
-        """Whether anything in it takes simulated time."""
+        """True if anything in it takes simulated time."""
         computes = self.client_gflops or self.server_gflops
         return bool(self.uplink_mbps or self.downlink_mbps or self.latency_ms or computes or self.devices)

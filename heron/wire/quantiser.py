@@ -30,9 +30,9 @@ import numpy as np
 
 from heron.arrays import Array, dtype_name, is_tensor, namespace, plain
 from heron.errors import MessageError
+from heron.wire.code_bytes import cast, code_bytes, join_codes, separate_codes
 from heron.wire.compression import compress, decompress
 from heron.wire.payload import (
-    CODES_PER_BYTE,
     COMPRESSED,
     DITHERED,
     FLOATS,
@@ -87,18 +87,18 @@ def pack_tensor(array: Array, codec: Codec, seed: int, *, zstd: bool = False) ->
     check_sent(array)
     with np.errstate(all="ignore"):  # what overflows is refused
         # NumPy is slow at float16, so that a tensor is rounded to it by torch.
-        values = _cast(plain(array) if codec in LEVELS else _contiguous(array), "float32")
+        values = cast(plain(array) if codec in LEVELS else _contiguous(array), "float32")
         if codec in LEVELS:
             values_OCI = values.reshape(_grouped(tuple(values.shape)))
             scales_2C = _scales(values_OCI, codec)
-            codes = _joined(_codes(values_OCI, scales_2C, LEVELS[codec], seed).reshape(-1), codec)
+            codes = join_codes(_codes(values_OCI, scales_2C, LEVELS[codec], seed).reshape(-1), codec)
             packed = {"scales": scales_2C}
             if codec in DITHERED:
                 packed["seed"] = np.array([seed - 2**64 if seed >= 2**63 else seed], np.int64)
         else:
             check_magnitude((values.min(), values.max()) if math.prod(values.shape) else (), codec)
             # A copy in any case: what is packed does not change with the array.
-            codes = plain(_cast(values.reshape(-1), FLOATS[codec], copy=True).view(namespace(values).uint8))
+            codes = plain(cast(values.reshape(-1), FLOATS[codec], copy=True).view(namespace(values).uint8))
             packed = {}
     name: str = codec
     if zstd and (smaller := compress(codes)) is not None:
@@ -119,7 +119,7 @@ def unpack_tensor(packed: Mapping[str, Array], *, max_elements: int = MAX_ELEMEN
     name, codec = codec_of(packed)
     shape = read_shape(packed, max_elements)
     codes: Any = plain(packed[name])
-    num_bytes = _code_bytes(math.prod(shape), codec)
+    num_bytes = code_bytes(math.prod(shape), codec)
     if dtype_name(codes) != "uint8" or codes.ndim != 1:
         raise MessageError(f"packed {name}: expected uint8 of one dimension, found {codes.dtype} of {codes.ndim}")
     with np.errstate(all="ignore"):  # what overflows is refused
@@ -132,12 +132,12 @@ def unpack_tensor(packed: Mapping[str, Array], *, max_elements: int = MAX_ELEMEN
             raise MessageError(f"packed {name}: expected {num_bytes} bytes for shape {shape}, found {len(codes)}")
         if codec not in LEVELS:
             # A copy: the bytes received may lie at an address that floats cannot.
-            floats = _cast(codes, "uint8", copy=True).view(getattr(namespace(codes), FLOATS[codec]))
-            values = _cast(floats.reshape(shape), "float32")
+            floats = cast(codes, "uint8", copy=True).view(getattr(namespace(codes), FLOATS[codec]))
+            values = cast(floats.reshape(shape), "float32")
             check_finite(values, name)
             return values
         check_codes(codes, codec)
-        codes_OCI = _separated(codes, codec)[: math.prod(shape)].reshape(_grouped(shape))
+        codes_OCI = separate_codes(codes, codec)[: math.prod(shape)].reshape(_grouped(shape))
         low_C1, step_C1 = scales[..., None]
         if codec in DITHERED:
             return _without_dither(codes_OCI, low_C1, step_C1, read_seed(packed)).reshape(shape)
@@ -151,7 +151,7 @@ def packed_bytes(shape: Sequence[int], codec: Codec) -> int:
     """Bytes of all arrays that `pack_tensor` returns for a shape, without compression."""
     scales = 2 * 4 * _grouped(tuple(shape))[1] if codec in LEVELS else 0
     seed = 8 if codec in DITHERED else 0
-    return _code_bytes(math.prod(shape), codec) + scales + seed + 4 * len(shape)
+    return code_bytes(math.prod(shape), codec) + scales + seed + 4 * len(shape)
 
 
 def _grouped(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -162,19 +162,8 @@ def _grouped(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return math.prod(shape[:channel]), shape[channel], math.prod(shape[channel + 1 :])
 
 
-def _code_bytes(num_elements: int, codec: str) -> int:
-    if codec in LEVELS:
-        return -(-num_elements // CODES_PER_BYTE[codec])
-    return num_elements * np.dtype(FLOATS[codec]).itemsize
-
-
 def _contiguous(array: Array) -> Array:
     return array.detach().contiguous() if is_tensor(array) else plain(array)
-
-
-def _cast(values: Any, dtype: str, *, copy: bool | None = None) -> Any:
-    xp = namespace(values)
-    return xp.asarray(values, dtype=getattr(xp, dtype), copy=copy)
 
 
 def _scales(values_OCI: Any, codec: str) -> Any:
@@ -205,7 +194,7 @@ def _codes(values_OCI: Any, scales_2C: Any, num_levels: int, seed: int) -> Any:
         position /= fine_step_C1
         # Rounding may put the largest value a hair above the last grid point.
         xp.clip(xp.round(position, out=position), None, num_levels << _FRACTION_BITS, out=position)
-        fixed = _cast(position, "int32")
+        fixed = cast(position, "int32")
         fixed += added
         fixed >>= _FRACTION_BITS
         codes_OCI[rows] = fixed
@@ -222,10 +211,10 @@ def _without_dither(codes_OCI: Any, low_C1: Any, step_C1: Any, seed: int) -> Any
     fine_step_C1 = step_C1 / 2**_FRACTION_BITS
     middle_C1 = fine_step_C1 * ((2**_FRACTION_BITS - 1) / 2) + low_C1
     for rows, added in _chunks(codes_OCI, seed):
-        fixed = _cast(codes_OCI[rows], "int32")
+        fixed = cast(codes_OCI[rows], "int32")
         fixed <<= _FRACTION_BITS
         fixed -= added
-        values = _cast(fixed, "float32")
+        values = cast(fixed, "float32")
         values *= fine_step_C1
         values += middle_C1
         values_OCI[rows] = values
@@ -241,24 +230,3 @@ def _chunks(array_OCI: Any, seed: int) -> Iterator[tuple[slice, Any]]:
         chunk = array_OCI[rows]
         stop = start * row + math.prod(chunk.shape)
         yield rows, uniform_16(seed, start * row, stop, like=chunk).reshape(chunk.shape)
-
-
-def _joined(codes: Any, codec: str) -> Any:
-    """As many codes to a byte as fit, as digits of a number below 256, the first the lowest."""
-    base, per_byte = LEVELS[codec] + 1, CODES_PER_BYTE[codec]
-    if per_byte == 1:
-        return codes
-    joined = _cast(codes[::per_byte], "uint8", copy=True)
-    for place in range(1, per_byte):
-        part = codes[place::per_byte]
-        joined[: len(part)] += part * base**place
-    return joined
-
-
-def _separated(joined: Any, codec: str) -> Any:
-    """Inverse of `_joined`; the last byte may hold more codes than there were."""
-    base, per_byte = LEVELS[codec] + 1, CODES_PER_BYTE[codec]
-    if per_byte == 1:
-        return joined
-    digits = [joined // base**place % base for place in range(per_byte)]
-    return namespace(joined).stack(digits, axis=1).reshape(-1)

@@ -29,7 +29,7 @@ SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
 @dataclass(frozen=True)
 class Estimator:
-    """How losses become projected gradients.
+    """The rule by which losses become projected gradients.
 
     Attributes:
         mu: smoothing radius per coordinate, > 0; `"jvp"` ignores it.
@@ -97,7 +97,7 @@ class Estimator:
         seeds: Sequence[int],
         clean_loss: Array | None = None,
     ) -> A:
-        """Like `projected_gradients`, but leaves `work` at the last probe for the update to overwrite.
+        """Compute `projected_gradients`, but leave `work` at the last probe for the update to overwrite.
 
         This is what makes a step cost P + 1 passes over the parameters. When the loss raises, `work` is restored. The
         jvp scheme probes at `theta` itself.

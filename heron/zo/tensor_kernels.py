@@ -38,7 +38,7 @@ def choose_tensor_kernel(name: KernelName, theta: Tensor, distribution: Distribu
 
 
 def _fits_arrays(theta: Tensor, distribution: Distribution) -> bool:
-    """Whether a kernel of arrays has the bits of torch's.
+    """Return whether a kernel of arrays has the bits of torch's.
 
     Gaussian entries of NumPy and of torch differ in a last bit here and there; signs do not.
     """

@@ -27,7 +27,7 @@ def triton_loops() -> ModuleType | None:
 
 
 def is_interpreted() -> bool:
-    """Whether Triton interprets programs, in NumPy, instead of compiling them."""
+    """Return whether Triton interprets programs, in NumPy, instead of compiling them."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 

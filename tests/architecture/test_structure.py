@@ -119,6 +119,7 @@ def test_algorithms_do_not_import_each_other() -> None:
     files = list((PACKAGE / "algorithms").glob("*.py"))
     algorithms = {path.stem for path in files if " = Algorithm(\n" in path.read_text()}
     assert len(algorithms) >= 7
+    assert len(files) <= 14, "rows and the two protocols only"
     for path in files:
         for module, _ in imports(path):
             if module.startswith("heron.algorithms.") and path.stem != "__init__":
@@ -128,7 +129,7 @@ def test_algorithms_do_not_import_each_other() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_are_small(path: Path) -> None:
     source = path.read_text()
-    limit = 200 if room(path) == "algorithms" else 300
+    limit = 200 if room(path) == "algorithms" else 250
     assert len(source.splitlines()) <= limit, f"{path.relative_to(ROOT)} has more than {limit} lines: split it"
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef):
@@ -141,7 +142,7 @@ def test_files_and_functions_are_small(path: Path) -> None:
 
 def test_median_file_is_short() -> None:
     lengths = sorted(len(path.read_text().splitlines()) for path in SOURCES)
-    assert lengths[len(lengths) // 2] <= 150
+    assert lengths[len(lengths) // 2] <= 110
 
 
 def test_import_heron_is_light() -> None:

@@ -45,5 +45,5 @@ def _segments(module: nn.Module) -> list[nn.Module]:
 
 
 def _contexts(segment: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Of the first pass, and of the recomputation."""
+    """Make the contexts of the first pass and of the recomputation."""
     return nullcontext(), preserved_buffers(segment)

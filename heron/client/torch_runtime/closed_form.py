@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, linear, one_hot
 
 
 def has_closed_form(module: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> bool:
-    """Whether `linear_cross_entropy` computes what the module and the criterion do with labels that are classes."""
+    """Return whether `linear_cross_entropy` is the loss of the module and the criterion for labels that are classes."""
     layers = list(module) if isinstance(module, nn.Sequential) else [module]
     if criterion is not cross_entropy or len(layers) != 1 or type(layers[0]) is not nn.Linear:
         return False
