@@ -157,7 +157,7 @@ def test_noting_keeps_no_smashed_data_alive(name: str, handler: str, wire: bool)
     handle = getattr(parties.main_server, handler)
 
     def handle_and_watch(upload):
-        alive.append(weakref.ref(upload.smashed.untyped_storage()))
+        alive.append(weakref.ref(upload.smashed if wire else upload.smashed.untyped_storage()))
         return handle(upload)
 
     def before_forward(*_: object) -> None:
