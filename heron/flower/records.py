@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from flwr.app import RecordDict
 
 CONTENT = "content"
-_MAX_TEXT = MAX_BYTES
+_MAX_TEXT = 65_536
+_MAX_TEXTS = {"terms": MAX_BYTES}
+"""Fields with a limit of their own, in characters."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,7 @@ def read_record(records: "RecordDict", kind: type[Record]) -> Record:
     for name, value in values.items():
         if type(value) is not expected[name]:
             raise MessageError(f"{kind.__name__}: expected another type of {name}, found {type(value).__name__}")
-        if isinstance(value, str) and len(value) > _MAX_TEXT:
-            raise MessageError(f"{kind.__name__}: expected {name} of at most {_MAX_TEXT} characters")
+        limit = _MAX_TEXTS.get(name, _MAX_TEXT)
+        if isinstance(value, str) and len(value) > limit:
+            raise MessageError(f"{kind.__name__}: expected {name} of at most {limit} characters")
     return kind(**values)

@@ -112,7 +112,9 @@ def rebuild(entries: Array, scalars_P: Array, multiple_of: int = 1) -> Iterator[
         raise MessageError(
             f"expected walks as int32 of shape (n, {_ENTRY}), found {dtype_name(table)} {table.shape[:8]}"
         )
-    if scalars.ndim != 1 or not is_floating(scalars) or not bool(np.isfinite(scalars).all()):
+    with np.errstate(invalid="ignore"):  # NaN in bfloat16 warns
+        is_finite = scalars.ndim == 1 and is_floating(scalars) and bool(np.isfinite(scalars).all())
+    if not is_finite:
         raise MessageError("expected the walks' scalars as finite floats of shape (P,), found something else")
     rows: list[list[int]] = table.tolist()
     indices = [row[0] for row in rows]

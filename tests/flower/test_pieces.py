@@ -260,6 +260,10 @@ def test_a_node_that_is_no_client_says_so(config: dict[str, Any]) -> None:
 
 def test_nothing_is_kept_where_nothing_outlives_a_round() -> None:
     """The context of a decoupled client that keeps no optimiser state stays empty."""
-    node = node_of(grid_of(federation("heron", keep_state=False)), 0)
-    assert not read_record(asked(node, request_of("heron")), Parcel).keeps_state
+    parties = federation("heron", keep_state=False)
+    node, request = (
+        node_of(grid_of(parties), 0),
+        request_of("heron", terms=encode_terms(parties.servers.terms).decode()),
+    )
+    assert not read_record(asked(node, request), Parcel).keeps_state
     assert not list(node.context.state)

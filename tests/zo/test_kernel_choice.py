@@ -154,7 +154,7 @@ def test_refuses_before_the_first_step() -> None:
     with pytest.raises(ConfigError, match="rademacher"):
         ZerothOrder(conv_net()[0], rule=SGD(0.1), estimator=gaussian, kernel="numba")
     with pytest.raises(ConfigError, match="rademacher"):
-        ZerothOrderPart(conv_net()[0], ClientSettings(estimator=gaussian, kernel="numba"))
+        ZerothOrderPart(FlatParameters(conv_net()[0], kernel="numba"), ClientSettings(estimator=gaussian))
 
 
 def test_the_configuration_chooses() -> None:
