@@ -24,7 +24,6 @@ from heron.costs.client_step import ClientStep, zeros
 from heron.data.folder import data_folder
 from heron.lm import Adaptation, CausalLm, load_client_parts, write_parts
 from heron.lm.pretrained import load_causal_lm
-from heron.wire.learning import learning_of
 
 RECIPE = "e2e-gpt2-medium"
 RESIDENT_BATCH = 1
@@ -74,7 +73,7 @@ def make_step(name: str, parts: Path) -> None:
     runtime, learner = row.torch_client(
         part,
         config.split.criterion,
-        row.client_settings(learning_of(config)),
+        row.learning(config),
         micro_batch=config.client.micro_batch or None,
         checkpointing=config.client.checkpointing,
     )

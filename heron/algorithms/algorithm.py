@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from heron.client.runtime import Head, Orders, Runtime
 from heron.client.step import ClientLearner
 from heron.wire.groups import Settings
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import ClientSettings, learning_of
 from heron.wire.link import Link
 from heron.zo.rules import OptimizerName
 
@@ -88,6 +88,10 @@ class Algorithm:
         if not self.has_boundary:
             chosen = replace(chosen, exact=0, exact_learning_rate=None)
         return replace(chosen, **self.fixed)
+
+    def learning(self, settings: Settings) -> ClientSettings:
+        """Return how the clients of a run learn: its settings, with those that this algorithm fixes."""
+        return self.client_settings(learning_of(settings))
 
     def upload_period(self, settings: Settings) -> int | None:
         """Local steps from one upload of smashed data to the next; None where nothing is uploaded."""

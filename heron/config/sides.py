@@ -22,13 +22,11 @@ from heron.errors import ConfigError, MessageError
 from heron.split import ClientPart, SplitModel, check_client
 from heron.tensors import as_tensor
 from heron.wire.groups import Settings
-from heron.wire.learning import learning_of
 from heron.wire.plain import from_plain, to_plain
 from heron.wire.terms import Terms
 
 NODE_KEYS = ("device", "threads")
 """Settings that a node may have for itself."""
-_MAX_THREADS = 1024
 
 Owner = TypeVar("Owner")
 
@@ -80,7 +78,7 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
     runtime = algorithm.torch_runtime(
         part,
         family.criterion,
-        algorithm.client_settings(learning_of(settings)),
+        algorithm.learning(settings),
         micro_batch=settings.client.micro_batch or None,
         checkpointing=settings.client.checkpointing,
     )

@@ -18,7 +18,6 @@ from heron.split.criterion import Criterion
 from heron.tensors import as_tensor
 from heron.wire import smashed_bytes
 from heron.wire.groups import Settings, Smashed
-from heron.wire.learning import learning_of
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def local_step(
     runtime, learner = algorithm.torch_client(
         split,
         criterion,
-        algorithm.client_settings(learning_of(settings)),
+        algorithm.learning(settings),
         micro_batch=settings.client.micro_batch or None,
         checkpointing=settings.client.checkpointing,
     )

@@ -1,13 +1,13 @@
 """Computes the terms of a run from algorithm, network and settings, and refuses what cannot be trained."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
 from heron.algorithms import Algorithm
 from heron.arrays import dtype_name
-from heron.client.torch_runtime.network import LocalNetwork, TensorBatch
+from heron.client.torch_runtime.network import LocalNetwork, Parts, TensorBatch
 from heron.client.torch_runtime.placement import place_orders
 from heron.data import Batch
 from heron.engines.refusals import check_client_settings, check_optimizer, check_settings
@@ -15,7 +15,6 @@ from heron.split import SplitModel, check_disjoint, check_trainable
 from heron.split.criterion import Criterion
 from heron.tensors import as_tensor
 from heron.wire.groups import Settings
-from heron.wire.learning import learning_of
 from heron.wire.terms import Role, TensorTerm, Terms, UploadTerm
 from heron.zo.buffers import preserved_buffers
 
@@ -64,7 +63,7 @@ def agree(
     )
 
 
-def travelling(terms: Terms, split: "Holder") -> dict[str, Tensor]:
+def travelling(terms: Terms, split: Parts) -> dict[str, Tensor]:
     """Return the tensors that travel, by name, as the network holds them; no copies.
 
     Args:
@@ -80,17 +79,8 @@ def travelling(terms: Terms, split: "Holder") -> dict[str, Tensor]:
     return {term.name: named[term.name] for term in terms.tensors}
 
 
-class Holder(Protocol):
-    """A cut network as far as a party holds it, its parts under their names."""
-
-    @property
-    def client(self) -> nn.Module:
-        """f_c."""
-        ...
-
-
 def _tensor_terms(local: LocalNetwork, algorithm: Algorithm, settings: Settings) -> tuple[TensorTerm, ...]:
-    learning = algorithm.client_settings(learning_of(settings))
+    learning = algorithm.learning(settings)
     placed = place_orders(local.module, algorithm.orders(learning))
     probed: Role = "replayed" if learning.update == "scalars" else "trained"
     roles: dict[str, Role] = dict.fromkeys(placed.probed, probed)

@@ -13,7 +13,6 @@ from heron.client.runtime import Runtime
 from heron.client.step import ClientLearner, ClientState
 from heron.data import num_batched, num_local_steps
 from heron.wire import Answer, Broadcast, FromClient, Reply
-from heron.wire.learning import learning_of
 from heron.wire.terms import Terms
 from heron.wire.walks import Replayer
 
@@ -55,7 +54,7 @@ class Clients:
         self.terms = terms
         self.algorithm = algorithm
         self.runtime = runtime
-        self.learning = algorithm.client_settings(learning_of(terms.settings))
+        self.learning = algorithm.learning(terms.settings)
         self.learner = algorithm.make_client(runtime, self.learning)
         self._data = data
 

@@ -28,7 +28,6 @@ from heron.split import SplitModel
 from heron.split.criterion import Criterion
 from heron.wire import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Listener, Message, Upload
 from heron.wire.groups import Settings
-from heron.wire.learning import learning_of
 
 
 class Federation:
@@ -75,7 +74,7 @@ class Federation:
         runtime = algorithm.torch_runtime(
             split,
             criterion,
-            algorithm.client_settings(learning_of(settings)),
+            algorithm.learning(settings),
             micro_batch=settings.client.micro_batch or None,
             checkpointing=settings.client.checkpointing,
         )

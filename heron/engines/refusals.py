@@ -3,7 +3,6 @@
 from heron.algorithms import Algorithm
 from heron.errors import ConfigError
 from heron.wire.groups import Settings
-from heron.wire.learning import learning_of
 
 
 def check_optimizer(algorithm: Algorithm, settings: Settings) -> None:
@@ -77,7 +76,7 @@ def check_client_settings(algorithm: Algorithm, settings: Settings, replays: boo
     Raises:
         ConfigError: naming the key.
     """
-    learning = algorithm.client_settings(learning_of(settings))
+    learning = algorithm.learning(settings)
     if learning.update != "scalars":
         return
     if not replays:

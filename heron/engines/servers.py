@@ -18,7 +18,6 @@ from heron.split import SplitModel
 from heron.split.criterion import Criterion
 from heron.wire import Ledger, Link
 from heron.wire.groups import Averaging
-from heron.wire.learning import learning_of
 from heron.wire.packing import pack, unpack
 from heron.wire.terms import Terms
 
@@ -58,7 +57,7 @@ class Servers:
         self.algorithm = algorithm
         self.split = split
         self.criterion = criterion
-        self.learning = algorithm.client_settings(learning_of(settings))
+        self.learning = algorithm.learning(settings)
         self.num_clients = settings.clients.total
         self.ledger = Ledger()
         self.next_round = 0

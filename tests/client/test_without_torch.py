@@ -17,7 +17,6 @@ from heron.client.opening import Opener
 from heron.client.round import client_round
 from heron.wire import ModelBroadcast, ScalarBroadcast, ScalarReply, decode, encode
 from heron.wire.groups import Client, Settings, Smashed
-from heron.wire.learning import learning_of
 from heron.wire.terms import TensorTerm, Terms, UploadTerm, decode_terms, encode_terms
 from heron.wire.walk_log import flatten
 from heron.wire.walks import Replayer, RoundWalks, Walk
@@ -34,7 +33,7 @@ class Memory(dict):
 
 client = Client(batch_size=4, optimizer=RULE, learning_rate=1e-2, keep_state=False)
 chosen = Settings(seed=5, threads=1, update="scalars", client=client, smashed=Smashed(CODEC))
-settings = HERON.client_settings(learning_of(chosen))
+settings = HERON.learning(chosen)
 runtime, data, memory = ToyRuntime(), ToyExamples(), Memory()
 learner = HERON.make_client(runtime, settings)
 replayer = Replayer(5, settings)

@@ -16,7 +16,6 @@ from heron.engines.servers import Servers
 from heron.flower import DeploymentSettings, FlowerFederation, make_client_app
 from heron.runs.run_directory import RunDirectory
 from heron.runs.run_loop import Run
-from heron.wire.learning import learning_of
 from heron.wire.terms import Terms
 from tests.conformance.test_algorithms import CLASSES, NUM_CLIENTS, examples, federation, partition, split_model
 from tests.flower.grid import Clock, FakeGrid, Node
@@ -33,7 +32,7 @@ def grid_of(parties: Federation, num_clients: int = NUM_CLIENTS) -> FakeGrid:
         runtime = algorithm.torch_runtime(
             split_model(),
             cross_entropy,
-            algorithm.client_settings(learning_of(terms.settings)),
+            algorithm.learning(terms.settings),
             micro_batch=client.micro_batch or None,
             checkpointing=client.checkpointing,
         )
