@@ -10,6 +10,7 @@ import torch
 from heron.algorithms import ALGORITHMS
 from heron.client.torch_runtime.examples import DatasetExamples
 from heron.config.build import client_shares
+from heron.config.changes import settings_with
 from heron.config.families import MODELS
 from heron.config.parts import use_threads_and_device
 from heron.config.problems import check_choice
@@ -40,7 +41,7 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
     terms = agree(
         split,
         algorithm,
-        settings_of(config),
+        settings_with(config, {}),
         criterion,
         example,
         num_classes=splits.num_classes,
@@ -85,11 +86,6 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
     shares = enumerate(client_shares(settings, splits))
     examples = {client_id: DatasetExamples(splits.train, indices, device) for client_id, indices in shares}
     return Clients(terms, algorithm, runtime, examples)
-
-
-def settings_of(config: RunConfig) -> Settings:
-    """Return the groups of settings of a configuration, without what names its network and data."""
-    return Settings(**{name: getattr(config, name) for name in Settings.__dataclass_fields__})
 
 
 def _own_settings(settings: Settings, node_config: Mapping[str, Any]) -> Settings:
