@@ -52,7 +52,9 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
 
 
 def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
-    """Build the clients' side of a run whose servers are elsewhere, and nothing of the servers'.
+    """Build the clients' side of a run whose servers are elsewhere, and keep nothing of the servers'.
+
+    A language model is not built beyond the client's blocks; a small vision network is built whole and cut.
 
     Args:
         terms: of the run, as they were received.
