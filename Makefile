@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak lint format clean help
+.PHONY: demo test soak docs lint format clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -16,6 +16,9 @@ test: $(VENV)/.installed  ## run the tests
 
 soak: $(VENV)/.installed  ## run the tests that start Flower's own processes, minutes each
 	$(BIN)/python -m pytest -m soak
+
+docs: $(VENV)/.installed  ## build the site: site/index.html
+	$(BIN)/zensical build --strict
 
 lint: $(VENV)/.installed  ## check style and types
 	$(BIN)/ruff check .

@@ -2,51 +2,34 @@
 
 Fenced blocks of a section say what to do, in order:
 
-    ```python heron/ROOM/file.py     a new file with this content
-    ```diff heron/ROOM/file.py       a change of a file: lines begin with a space, + or -
-    ```python                        a program that uses the extension
+    ```python title="heron/ROOM/file.py"     a new file with this content
+    ```diff title="heron/ROOM/file.py"       a change of a file: lines begin with a space, + or -
+    ```python                                a program that uses the extension
 """
 
 import os
-import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from tests.docs.fences import Fence, fences
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "extending.md"
-_FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block.
-
-    Attributes:
-        kind: `python` or `diff`.
-        path: the file that it is about; empty for a program.
-        text: its lines.
-    """
-
-    kind: str
-    path: str
-    text: str
-
-
-def blocks(section: str) -> list[Block]:
+def blocks(section: str) -> list[Fence]:
     """Read the blocks of a section of the document, named by its heading."""
     text = DOCUMENT.read_text()
     _, found, rest = text.partition(f"\n## {section}\n")
     assert found, f"docs/extending.md has no section {section!r}"
-    body = rest.partition("\n## ")[0]
-    return [Block(kind, path or "", content) for kind, path, content in _FENCE.findall(body)]
+    return fences(rest.partition("\n## ")[0])
 
 
 def places(section: str) -> int:
     """Count what a section touches: new files, and stretches of existing ones."""
-    return sum(len(_hunks(block)) if block.kind == "diff" else 1 for block in blocks(section) if block.path)
+    return sum(len(_hunks(block)) if block.language == "diff" else 1 for block in blocks(section) if block.title)
 
 
 def apply(section: str, folder: Path) -> Path:
@@ -57,19 +40,19 @@ def apply(section: str, folder: Path) -> Path:
     """
     shutil.copytree(ROOT / "heron", folder / "heron", ignore=shutil.ignore_patterns("__pycache__"))
     for block in blocks(section):
-        path = folder / block.path
-        if block.kind == "diff":
+        path = folder / block.title
+        if block.language == "diff":
             for hunk in _hunks(block):
                 _change(path, hunk)
-        elif block.path:
-            assert not path.exists(), f"{block.path} exists already"
+        elif block.title:
+            assert not path.exists(), f"{block.title} exists already"
             path.write_text(block.text)
     return folder
 
 
 def run(section: str, folder: Path) -> str:
     """Run the programs of a section on the extended copy and return what they print."""
-    programs = [block.text for block in blocks(section) if not block.path]
+    programs = [block.text for block in blocks(section) if not block.title]
     assert programs, f"{section}: no program uses the extension"
     return python(folder, "-c", "\n".join(programs))
 
@@ -84,7 +67,7 @@ def python(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _hunks(block: Block) -> list[list[str]]:
+def _hunks(block: Fence) -> list[list[str]]:
     """Stretches of a diff; a line `...` stands between two of them."""
     hunks: list[list[str]] = [[]]
     for line in block.text.splitlines():
