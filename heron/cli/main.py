@@ -54,7 +54,11 @@ def _dispatch(options: argparse.Namespace) -> None:
         from heron.cli.plan import plan_command
 
         plan_command(options.recipe, options.memory, options.set, options.json)
-    elif options.command in {"split-model", "export", "generate"}:
+    elif options.command == "export":
+        from heron.cli.export import export_command
+
+        export_command(options.run, options.out)
+    elif options.command in {"split-model", "generate"}:
         _dispatch_language(options)
     elif options.command == "deploy":
         from heron.cli.deploy import deploy_command
@@ -91,12 +95,10 @@ def _dispatch_train(options: argparse.Namespace) -> None:
 
 
 def _dispatch_language(options: argparse.Namespace) -> None:
-    from heron.cli.language import export_command, generate_command, split_model_command
+    from heron.cli.language import generate_command, split_model_command
 
     if options.command == "split-model":
         split_model_command(options.source, options.cut, options.auxiliary_blocks, options.out)
-    elif options.command == "export":
-        export_command(options.run, options.out)
     else:
         generate_command(options.run, options.prompts, options.json)
 

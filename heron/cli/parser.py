@@ -99,7 +99,9 @@ def _add_language(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
     split.add_argument("--out", type=Path, required=True, metavar="DIR", help="target directory")
 
-    export = commands.add_parser("export", help="write a run's language model for transformers, with LoRA merged")
+    export = commands.add_parser(
+        "export", help="write a run's model and a model card; for transformers if it is a language model"
+    )
     export.add_argument("run", type=Path, metavar="RUN", help="run directory")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="target directory")
 

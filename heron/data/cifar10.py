@@ -51,6 +51,9 @@ class Cifar10(DataSet):
         "The files have the layout of `uoft-cs/cifar10` on the Hugging Face hub: 50,000 and 10,000 rows with columns "
         "`img` (an encoded image, 32 x 32) and `label` (0 to 9)."
     )
+    title: ClassVar[str] = "CIFAR-10"
+    licence: ClassVar[str] = "its authors state no licence"
+    hub_name: ClassVar[str] = _HUB_NAME
     is_on_hub: ClassVar[bool] = True
 
     name: Literal["cifar10"] = "cifar10"

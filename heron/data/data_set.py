@@ -53,6 +53,9 @@ class DataSet(ABC):
         name: key of `DATA_SETS`; a field with one possible value.
         files: files that it reads, relative to the data folder (`heron.data.folder`).
         source: sentence or two for a person who has to provide the files.
+        title: name for a person.
+        licence: terms of the data as their source states them; empty if unknown.
+        hub_name: name on the Hugging Face hub; empty for none.
         is_on_hub: whether absent files are fetched from the hub.
         needs_tokenizer: whether examples are texts, which only a language model's tokenizer can turn into numbers.
     """
@@ -60,6 +63,9 @@ class DataSet(ABC):
     name: str
     files: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
+    hub_name: ClassVar[str] = ""
     is_on_hub: ClassVar[bool] = False
     needs_tokenizer: ClassVar[bool] = False
 

@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ class Digits(DataSet):
         name: `digits`.
         validation: share of the examples outside the test split kept for validation, in [0, 1).
     """
+
+    title: ClassVar[str] = "Optical Recognition of Handwritten Digits, as in scikit-learn"
+    licence: ClassVar[str] = "CC BY 4.0, UCI Machine Learning Repository"
 
     name: Literal["digits"] = "digits"
     validation: Probability = 0.2

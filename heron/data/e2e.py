@@ -62,6 +62,9 @@ class E2E(DataSet):
         "The files are `trainset.csv`, `devset.csv` and `testset_w_refs.csv` of the E2E NLG Challenge "
         "(github.com/tuetschek/e2e-dataset), renamed: UTF-8, first row `mr,ref`."
     )
+    title: ClassVar[str] = "E2E NLG Challenge"
+    licence: ClassVar[str] = "CC BY-SA 4.0"
+    hub_name: ClassVar[str] = "tuetschek/e2e_nlg"
     needs_tokenizer: ClassVar[bool] = True
 
     name: Literal["e2e"] = "e2e"

@@ -2,6 +2,7 @@
 
 from heron.report.events import EventWriter, check_tensorboard
 from heron.report.grid_plots import plot_grid
+from heron.report.model_card import ExportedModel, model_card
 from heron.report.page import write_report
 from heron.report.plan_tables import print_plan
 from heron.report.plots import plot_learning_curves
@@ -9,7 +10,9 @@ from heron.report.tables import print_comparison, print_comparison_note, print_c
 
 __all__ = [
     "EventWriter",
+    "ExportedModel",
     "check_tensorboard",
+    "model_card",
     "plot_grid",
     "plot_learning_curves",
     "print_comparison",

@@ -18,6 +18,7 @@ from heron.files import write_atomically
 from heron.runs.checkpoint import load_checkpoint, save_checkpoint
 from heron.runs.evaluation import evaluate
 from heron.runs.run_directory import Metrics, RunDirectory
+from heron.split import SplitModel
 
 Observer = Callable[[Metrics], None]
 
@@ -147,9 +148,7 @@ class Run(Generic[EngineT]):
     def save_model(self) -> None:
         """Write the joined model {theta_c, theta_s} to the run directory as safetensors."""
         assert self.directory is not None  # only callers with a directory call this
-        joined = self.federation.servers.load_global_model().joined_state_dict()
-        content = save({name: tensor.cpu().contiguous().clone() for name, tensor in joined.items()})
-        write_atomically(self.directory.model, content)
+        write_atomically(self.directory.model, model_bytes(self.federation.servers.load_global_model()))
 
     def _record(self, row: Metrics) -> None:
         self.metrics.append(row)
@@ -195,6 +194,16 @@ class Run(Generic[EngineT]):
             if result is not None:
                 row |= result.metrics(name)
         return row
+
+
+def model_bytes(split: SplitModel) -> bytes:
+    """The joined model {theta_c, theta_s} as the content of a file of safetensors.
+
+    Args:
+        split: the cut network, on any device; tensors that share memory are written one by one.
+    """
+    joined = split.joined_state_dict()
+    return save({name: tensor.cpu().contiguous().clone() for name, tensor in joined.items()})
 
 
 def _number(value: float) -> float | None:

@@ -118,6 +118,10 @@ def test_the_exported_model_is_the_runs_by_transformers_alone(run, tmp_path, cap
     assert perplexity(model, run) == pytest.approx(last["test_perplexity"], rel=1e-5)
     ids = AutoTokenizer.from_pretrained(out)("name[A] ||", return_tensors="pt").input_ids
     assert model.generate(ids, max_new_tokens=3, do_sample=False).shape[1] > ids.shape[1]
+    card = (out / "README.md").read_text()
+    assert 'library_name: "transformers"' in card
+    assert "`tiny`, a local folder" in card
+    assert str(out.parent) not in card + (out / "config.toml").read_text()
     assert main(["export", str(run), "--out", str(out)]) == 2
     assert "not empty" in capsys.readouterr().err
 
@@ -270,11 +274,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, settings, ex
     assert not (tmp_path / "run").exists()
 
 
-def test_runs_that_are_no_language_models_are_not_exported(tmp_path, capsys):
+def test_runs_that_are_no_language_models_generate_nothing(tmp_path, capsys):
     assert main(["train", "digits", "--set", "rounds=1", "--out", str(tmp_path / "digits")]) == 0
-    assert main(["export", str(tmp_path / "digits"), "--out", str(tmp_path / "out")]) == 2
+    assert main(["generate", str(tmp_path / "digits")]) == 2
     assert "language model" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
 
 
 def test_splitlora_and_sflv2_are_one_row(capsys):
