@@ -1,10 +1,11 @@
 """A network cut in two: how to cut it, the auxiliary networks of clients, and checks that the cut network can train.
 
 This room knows nothing of transport, metering or algorithms. Read in this order: `model`, `cut`, `traced`, `heads`,
-`bottleneck`, `equivalence`, `validate`, `trial`, `randomness`, `boundary`, `sharing`, `fakes`, `family`; then one file
+`bottleneck`, `equivalence`, `validate`, `trial`, `boundary`, `sharing`, `fakes`, `family`; then one file
 per model family: `digits_cnn`, `resnet18`, and the outputs of a language model: `token_logits`.
 """
 
+from heron.randomness import build_seeded, has_batchnorm, is_stochastic, seeded_randomness
 from heron.split.bottleneck import with_bottleneck
 from heron.split.boundary import OrderBoundary, num_client_modules, place_boundary
 from heron.split.cut import cut, ordered_children
@@ -14,7 +15,6 @@ from heron.split.fakes import build_in_any_mode
 from heron.split.family import ModelFamily
 from heron.split.heads import linear_head, pooled_linear_head
 from heron.split.model import ClientPart, SplitModel
-from heron.split.randomness import build_seeded, has_batchnorm, is_stochastic, seeded_randomness
 from heron.split.resnet18 import ResNet18, resnet18
 from heron.split.sharing import check_disjoint, persistent_buffers
 from heron.split.token_logits import TokenLogits, num_counted, token_cross_entropy

@@ -9,10 +9,10 @@ from torch._subclasses import FakeTensorMode
 from torch.nn.functional import cross_entropy
 
 from heron.data import Tokenizer
+from heron.randomness import build_seeded
 from heron.seeds import derive_seed
 from heron.split.cut import ordered_children
 from heron.split.model import ClientPart, SplitModel
-from heron.split.randomness import build_seeded
 
 
 class ModelFamily(ABC):

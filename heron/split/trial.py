@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from heron.errors import SplitError
+from heron.randomness import generator_states, is_stochastic
 from heron.split.cut import check_batch_dimension
-from heron.split.randomness import generator_states, is_stochastic
 from heron.split.untouched import attempt, same_bits, untouched
 
 # Kernels may sum in another order for another batch size; coupled examples differ by far more.

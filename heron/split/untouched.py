@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from heron.errors import SplitError
+from heron.randomness import seeded_randomness
 from heron.split.fakes import has_values
-from heron.split.randomness import seeded_randomness
 from heron.split.token_logits import TokenLogits
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from heron.errors import SplitError
+from heron.randomness import has_batchnorm
 from heron.split.cut import check_example, check_initialised
 from heron.split.model import ClientPart, SplitModel
-from heron.split.randomness import has_batchnorm
 from heron.split.sharing import check_disjoint
 from heron.split.trial import Trial
 

@@ -16,6 +16,7 @@ FLOORS = {
     "ranges": 0,
     "arrays": 0,
     "tensors": 1,
+    "randomness": 1,
     "faces": 0,
     "zo": 2,
     "metering": 2,
