@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.architecture.test_structure import FLOORS
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 METHODS = ROOT / "docs" / "methods.md"
 FOLDERS = "heron|tests|benchmarks|examples|docs"
 
