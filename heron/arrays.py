@@ -85,6 +85,16 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return dtype
 
 
+def arithmetic_dtype(x: Array) -> Any:
+    """Element type in which arithmetic on floating `x` is done: float32 for narrower types, else that of `x`.
+
+    Examples:
+        >>> arithmetic_dtype(np.zeros(3, np.float16)) == np.float32
+        True
+    """
+    return namespace(x).float32 if x.dtype.itemsize < 4 else x.dtype
+
+
 def is_floating(x: Array) -> bool:
     """Return whether the elements are floating-point numbers, bfloat16 included."""
     return "float" in dtype_name(x)

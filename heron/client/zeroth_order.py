@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from heron.arrays import Array, namespace
+from heron.arrays import Array, arithmetic_dtype, namespace
 from heron.client.step import ClientState
 from heron.errors import ConfigError
 from heron.seeds import StepKey
@@ -88,7 +88,8 @@ class ZerothOrderPart:
         if self._settings.update == "scalars":
             # The step is taken with what is sent, not with what was rounded to be sent.
             projected_gradients_P = _as(projected_gradients_P, "float32")
-        scalars_P = namespace(projected_gradients_P).asarray(projected_gradients_P, dtype=self.theta.theta.dtype)
+        dtype = arithmetic_dtype(self.theta.theta)
+        scalars_P = namespace(projected_gradients_P).asarray(projected_gradients_P, dtype=dtype)
         self.last_step = StepRecord(tuple(seeds), scalars_P)
         rule = self._rule(key.round_index)
         self._state = rule.replay_(self._state, self.theta, [self.last_step], self.estimator.distribution)

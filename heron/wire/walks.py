@@ -72,7 +72,8 @@ def summed(walks: Sequence[Walk], dtype: str) -> list[Walk]:
 
     Args:
         walks: of clients, weights as replies count.
-        dtype: name of the floating type of the sums that come back; they are made in float64.
+        dtype: name of the floating type of theta, which the sums come back in, or in float32 if it is narrower; they
+            are made in float64.
     """
     total = sum(walk.weight for walk in walks)
     sums: dict[int, NDArray[np.float64]] = {}
@@ -81,7 +82,12 @@ def summed(walks: Sequence[Walk], dtype: str) -> list[Walk]:
         held_P = sums.get(walk.schedule, np.zeros(0))
         longer, shorter = sorted((held_P, terms_P), key=len, reverse=True)
         sums[walk.schedule] = np.concat((longer[: len(shorter)] + shorter, longer[len(shorter) :]))
-    return [Walk(schedule, 1, sum_P.astype(numpy_dtype(dtype))) for schedule, sum_P in sums.items()]
+    return [Walk(schedule, 1, sum_P.astype(_scalar_dtype(dtype))) for schedule, sum_P in sums.items()]
+
+
+def _scalar_dtype(dtype: str) -> np.dtype[Any]:
+    """Element type of the scalars that parameters of a type take steps with: at least float32."""
+    return np.promote_types(numpy_dtype(dtype), np.float32)
 
 
 class Replayer:
@@ -119,7 +125,7 @@ class Replayer:
         """Take these walks, one after the other; `theta` is only read."""
         flat = FlatArrays(theta, kernel=self._settings.kernel)
         rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))
-        q, dtype = self.num_probes, numpy_dtype(dtype_name(flat.theta))
+        q, dtype = self.num_probes, _scalar_dtype(dtype_name(flat.theta))
         records = [
             StepRecord(
                 direction_seeds(self._run_seed, round_index, walk.schedule, start // q, q),

@@ -29,8 +29,8 @@ class OnCpuTensors:
     ) -> None:
         """See `Kernel`."""
         if self.kernel is not None:
-            copy = None if copy_to is None else _memory(copy_to)
-            self.kernel.add_directions_(_memory(out), _memory(base), seeds, to_host(scales_P), copy_to=copy)
+            copy = None if copy_to is None else to_host(copy_to)
+            self.kernel.add_directions_(to_host(out), to_host(base), seeds, to_host(scales_P), copy_to=copy)
 
     def momentum_(
         self,
@@ -44,7 +44,7 @@ class OnCpuTensors:
     ) -> None:
         """See `Kernel`."""
         if self.kernel is not None:
-            arrays = _memory(theta), _memory(work), _memory(velocity)
+            arrays = to_host(theta), to_host(work), to_host(velocity)
             self.kernel.momentum_(*arrays, _on_host(steps), decay=decay, rate=rate)
 
     def adam_(
@@ -58,12 +58,8 @@ class OnCpuTensors:
     ) -> None:
         """See `Kernel`."""
         if self.kernel is not None:
-            arrays = _memory(theta), _memory(work), _memory(first), _memory(second)
+            arrays = to_host(theta), to_host(work), to_host(first), to_host(second)
             self.kernel.adam_(*arrays, _on_host(steps), factors)
-
-
-def _memory(tensor: Tensor) -> NDArray[Any]:
-    return tensor.detach().numpy()
 
 
 def _on_host(steps: Sequence[Terms[Tensor]]) -> list[Terms[NDArray[Any]]]:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import accumulate, pairwise
 from typing import Any, Generic
 
-from heron.arrays import Array, is_floating, namespace
+from heron.arrays import Array, arithmetic_dtype, is_floating, namespace
 from heron.errors import ConfigError, MessageError, SplitError
 from heron.zo.kernel import Kernel
 from heron.zo.kernels import KernelName, choose_kernel
@@ -84,7 +84,7 @@ class FlatArrays(Generic[A]):
         """Write `theta + scale * direction(seed)` into `work`: one pass, `theta` is only read."""
         self._in_step = False
         theta: Any = self.theta
-        scales_P = namespace(theta).full((1,), scale, dtype=theta.dtype, device=theta.device)
+        scales_P = namespace(theta).full((1,), scale, dtype=arithmetic_dtype(theta), device=theta.device)
         self.kernel_for(distribution).add_directions_(self.work, theta, [seed], scales_P)
 
     def restore_(self, *, force: bool = False) -> None:

@@ -8,6 +8,9 @@ steps. An implementation may be as fast as it likes behind this contract, for th
 is part of it: probes in order, steps in order, every product, sum, quotient and root rounded on its own, no fused
 multiply-add; numbers that do not depend on the data are computed in double and rounded once.
 
+Parameters narrower than float32 (float16, bfloat16) have moments and scales in float32. All arithmetic on them is in
+float32, and `add_directions_` and every step of the other two round a parameter once.
+
 `P` probes of a step.
 """
 

@@ -92,4 +92,5 @@ def unfit_for_signs(theta: Array, distribution: Distribution) -> str:
 def _unfit(name: KernelName, theta: Array, distribution: Distribution) -> str:
     if name == "numba":
         return unfit_for_signs(theta, distribution)
-    return "" if dtype_name(theta) in ("float32", "float64") else f"float32 or float64 parameters, found {theta.dtype}"
+    known = dtype_name(theta) in ("bfloat16", "float16", "float32", "float64")
+    return "" if known else f"parameters of at most 64 bits, found {theta.dtype}"

@@ -1,4 +1,4 @@
-"""The kernel in NumPy: float32 and float64 on a CPU, without any other library.
+"""The kernel in NumPy: any floating type on a CPU, without any other library.
 
 It goes chunk by chunk, so that a chunk of the direction and of its operands stays in a core's cache, and takes one
 thread: memory is the limit, and a second thread gained nothing.
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heron.arrays import arithmetic_dtype
 from heron.zo.kernel import AdamFactors, Terms
 from heron.zo.stream import Distribution, gaussian, scaled_signs, sign_table
 
@@ -35,14 +36,18 @@ class NumpyKernel:
         self, out: Floats, base: Floats, seeds: Sequence[int], scales_P: Floats, *, copy_to: Floats | None = None
     ) -> None:
         """See `Kernel`."""
-        directions = self._scaled(Terms(seeds, scales_P), base)
-        (scratch,) = _buffers(base, 1)
+        dtype = arithmetic_dtype(base)
+        directions = self._scaled(Terms(seeds, scales_P), dtype)
+        (scratch,) = _buffers(base, dtype, 1)
         for start, stop in _chunks(base):
             chunk = out[start:stop]
-            source = base[start:stop]
+            source = base[start:stop].astype(dtype, copy=False)
+            total = chunk if chunk.dtype == dtype else source
             for probe in range(len(seeds)):
-                np.add(source, directions.term(probe, start, stop, scratch), out=chunk)
-                source = chunk
+                np.add(source, directions.term(probe, start, stop, scratch), out=total)
+                source = total
+            if total is not chunk:
+                chunk[:] = total
             if copy_to is not None:
                 copy_to[start:stop] = chunk
 
@@ -58,16 +63,16 @@ class NumpyKernel:
         rate: float,
     ) -> None:
         """See `Kernel`."""
-        gradients = [self._scaled(terms, theta) for terms in steps]
-        decay, rate = theta.dtype.type(decay), theta.dtype.type(rate)
-        buffers = _buffers(theta, 2)
+        gradients = [self._scaled(terms, velocity.dtype) for terms in steps]
+        decay, rate = velocity.dtype.type(decay), velocity.dtype.type(rate)
+        buffers = _buffers(theta, velocity.dtype, 2)
         for start, stop in _chunks(theta):
             x, v, product = theta[start:stop], velocity[start:stop], buffers[1][: stop - start]
             for gradient in gradients:
                 v *= decay
                 v += gradient.total(start, stop, buffers)
                 np.multiply(v, rate, out=product)
-                x -= product
+                _subtract_(x, product)
             work[start:stop] = x
 
     @np.errstate(all="ignore")
@@ -81,10 +86,11 @@ class NumpyKernel:
         factors: AdamFactors,
     ) -> None:
         """See `Kernel`."""
-        gradients = [self._scaled(terms, theta) for terms in steps]
-        beta1, rest1, beta2, rest2, epsilon = _rounded(factors.scalars, theta)
-        step_sizes, root_scales = _rounded(factors.step_sizes, theta), _rounded(factors.root_scales, theta)
-        buffers = _buffers(theta, 2)
+        dtype = first.dtype
+        gradients = [self._scaled(terms, dtype) for terms in steps]
+        beta1, rest1, beta2, rest2, epsilon = _rounded(factors.scalars, dtype)
+        step_sizes, root_scales = _rounded(factors.step_sizes, dtype), _rounded(factors.root_scales, dtype)
+        buffers = _buffers(theta, dtype, 2)
         for start, stop in _chunks(theta):
             x, m, v, product = theta[start:stop], first[start:stop], second[start:stop], buffers[1][: stop - start]
             for gradient, step_size, root_scale in zip(gradients, step_sizes, root_scales, strict=True):
@@ -101,11 +107,11 @@ class NumpyKernel:
                 denominator += epsilon
                 quotient = np.multiply(m, step_size, out=total)
                 quotient /= denominator
-                x -= quotient
+                _subtract_(x, quotient)
             work[start:stop] = x
 
-    def _scaled(self, terms: Terms[Floats], like: Floats) -> "ScaledDirections":
-        return ScaledDirections(terms, distribution=self._distribution, like=like)
+    def _scaled(self, terms: Terms[Floats], dtype: np.dtype[Any]) -> "ScaledDirections":
+        return ScaledDirections(terms, distribution=self._distribution, dtype=dtype)
 
 
 class ScaledDirections:
@@ -114,15 +120,15 @@ class ScaledDirections:
     Args:
         terms: the seeds and scales of the step.
         distribution: distribution of the directions.
-        like: flat parameters whose element type the terms have.
+        dtype: element type of the terms.
     """
 
-    def __init__(self, terms: Terms[Floats], *, distribution: Distribution, like: Floats) -> None:
+    def __init__(self, terms: Terms[Floats], *, distribution: Distribution, dtype: np.dtype[Any]) -> None:
         self._seeds = terms.seeds
         self._distribution = distribution
-        self._scales_P = terms.scales_P.astype(like.dtype)
+        self._scales_P = terms.scales_P.astype(dtype)
         if distribution == "rademacher":
-            self._tables = [sign_table(scale, like.dtype) for scale in self._scales_P]
+            self._tables = [sign_table(scale, dtype) for scale in self._scales_P]
 
     def term(self, probe: int, start: int, stop: int, out: Floats) -> Floats:
         """Entries `start` to `stop - 1` of the term of a probe, in the buffer `out`."""
@@ -147,11 +153,19 @@ def _chunks(flat: Floats) -> Iterator[tuple[int, int]]:
         yield start, min(start + _CHUNK_ENTRIES, flat.size)
 
 
-def _buffers(like: Floats, count: int) -> Floats:
-    """Buffers for chunks of arrays like `like`, with room for the rest of the words at both ends."""
-    return np.empty((count, min(_CHUNK_ENTRIES, like.size) + 128), like.dtype)
+def _buffers(flat: Floats, dtype: np.dtype[Any], count: int) -> Floats:
+    """Buffers for chunks of arrays as long as `flat`, with room for the rest of the words at both ends."""
+    return np.empty((count, min(_CHUNK_ENTRIES, flat.size) + 128), dtype)
 
 
-def _rounded(numbers: Sequence[float], like: Floats) -> Floats:
+def _subtract_(x: Floats, change: Floats) -> None:
+    """Subtract in the element type of the change, and round once where that of `x` is narrower."""
+    if x.dtype == change.dtype:
+        x -= change
+    else:
+        x[:] = x.astype(change.dtype) - change
+
+
+def _rounded(numbers: Sequence[float], dtype: np.dtype[Any]) -> Floats:
     """Numbers that do not depend on the data, rounded once."""
-    return np.array(numbers).astype(like.dtype)
+    return np.array(numbers).astype(dtype)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from heron.arrays import Array, namespace
+from heron.arrays import Array, arithmetic_dtype, namespace
 from heron.errors import ConfigError
 from heron.zo.flat import FlatArrays
 from heron.zo.kernel import AdamFactors, Terms
@@ -39,10 +39,15 @@ class SGD:
     def replay_(
         self, state: RuleState, flat: FlatArrays[Any], records: Sequence[StepRecord], distribution: Distribution
     ) -> RuleState:
-        """One pass: `theta` and `work` are written together, steps are terms like probes."""
-        seeds = [seed for record in records for seed in record.seeds]
-        scales = [_scales(record, -self.learning_rate) for record in records]
-        if scales:
+        """One pass: `theta` and `work` are written together, steps are terms like probes.
+
+        Parameters narrower than float32, which every step rounds, have a pass a step.
+        """
+        rounds_each = arithmetic_dtype(flat.theta) != flat.theta.dtype
+        passes = [[record] for record in records] if rounds_each else [list(records)]
+        for together in passes if records else []:
+            seeds = [seed for record in together for seed in record.seeds]
+            scales = [_scales(record, -self.learning_rate) for record in together]
             kernel = flat.kernel_for(distribution)
             kernel.add_directions_(
                 flat.theta, flat.theta, seeds, namespace(scales[0]).concat(scales), copy_to=flat.work
@@ -69,7 +74,7 @@ class Momentum:
 
     def init(self, theta: Array) -> RuleState:
         """One moment, zero."""
-        return RuleState(0, {"velocity": namespace(theta).zeros_like(theta)})
+        return RuleState(0, {"velocity": _zeros(theta)})
 
     def replay_(
         self, state: RuleState, flat: FlatArrays[Any], records: Sequence[StepRecord], distribution: Distribution
@@ -112,7 +117,7 @@ class Adam:
 
     def init(self, theta: Array) -> RuleState:
         """Two moments, zero."""
-        return RuleState(0, {name: namespace(theta).zeros_like(theta) for name in ("first", "second")})
+        return RuleState(0, {name: _zeros(theta) for name in ("first", "second")})
 
     def replay_(
         self, state: RuleState, flat: FlatArrays[Any], records: Sequence[StepRecord], distribution: Distribution
@@ -141,6 +146,10 @@ class Adam:
 OptimizerName = Literal["sgd", "momentum", "adam"]
 
 RULES = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+
+
+def _zeros(theta: Array) -> Any:
+    return namespace(theta).zeros_like(theta, dtype=arithmetic_dtype(theta))
 
 
 def _gradient(record: StepRecord) -> Terms[Any]:

@@ -44,7 +44,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class RuleState:
-    """State of an update rule: steps taken and the moments, arrays of shape (d,) like theta."""
+    """State of an update rule: steps taken and the moments, arrays of shape (d,) in at least float32."""
 
     num_steps: int = 0
     moments: dict[str, Any] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensor
 
+from heron.arrays import arithmetic_dtype
 from heron.zo.kernel import AdamFactors, Terms
 from heron.zo.stream import Distribution
 from heron.zo.torch_stream import direction, scaled_signs, sign_table
@@ -32,13 +33,17 @@ class TorchKernel:
         self, out: Tensor, base: Tensor, seeds: Sequence[int], scales_P: Tensor, *, copy_to: Tensor | None = None
     ) -> None:
         """See `Kernel`."""
-        directions = self._scaled(Terms(seeds, scales_P), base)
+        dtype = arithmetic_dtype(base)
+        directions = self._scaled(Terms(seeds, scales_P), dtype)
         for start, stop in chunks(base):
             chunk = out[start:stop]
             source = base[start:stop]
+            total = chunk if chunk.dtype == dtype else torch.empty_like(chunk, dtype=dtype)
             for term in directions.terms(start, stop):
-                torch.add(source, term, out=chunk)
-                source = chunk
+                torch.add(source, term, out=total)
+                source = total
+            if total is not chunk:
+                chunk.copy_(total)
             if copy_to is not None:
                 copy_to[start:stop].copy_(chunk)
 
@@ -53,7 +58,7 @@ class TorchKernel:
         rate: float,
     ) -> None:
         """See `Kernel`."""
-        gradients = [self._scaled(terms, theta) for terms in steps]
+        gradients = [self._scaled(terms, velocity.dtype) for terms in steps]
         for start, stop in chunks(theta):
             theta_chunk, velocity_chunk = theta[start:stop], velocity[start:stop]
             for gradient in gradients:
@@ -71,7 +76,7 @@ class TorchKernel:
         factors: AdamFactors,
     ) -> None:
         """See `Kernel`."""
-        gradients = [self._scaled(terms, theta) for terms in steps]
+        gradients = [self._scaled(terms, first.dtype) for terms in steps]
         for start, stop in chunks(theta):
             theta_chunk, first_chunk, second_chunk = theta[start:stop], first[start:stop], second[start:stop]
             scalars = zip(gradients, factors.step_sizes, factors.root_scales, strict=True)
@@ -83,8 +88,8 @@ class TorchKernel:
                 theta_chunk.sub_((first_chunk * step_size).div_(denominator))
             work[start:stop].copy_(theta_chunk)
 
-    def _scaled(self, terms: Terms[Tensor], like: Tensor) -> "ScaledDirections":
-        return ScaledDirections(terms.seeds, terms.scales_P, distribution=self._distribution, dtype=like.dtype)
+    def _scaled(self, terms: Terms[Tensor], dtype: torch.dtype) -> "ScaledDirections":
+        return ScaledDirections(terms.seeds, terms.scales_P, distribution=self._distribution, dtype=dtype)
 
 
 class ScaledDirections:
