@@ -70,13 +70,7 @@ def make_step(name: str, parts: Path) -> None:
     part = load_client_parts(parts, Adaptation(base=config.split.base), with_auxiliary=with_auxiliary)
     loaded = _peak()
     row = ALGORITHMS[algorithm]
-    runtime, learner = row.torch_client(
-        part,
-        config.split.criterion,
-        row.learning(config),
-        micro_batch=config.client.micro_batch or None,
-        checkpointing=config.client.checkpointing,
-    )
+    runtime, learner = row.torch_client(part, config.split.criterion, config)
     batch = zeros(config.data.example, config.client.batch_size, "cpu")
     step = ClientStep(row, runtime.local, learner, batch, config)
     step()

@@ -42,7 +42,7 @@ from heron.data import Batch
 from heron.seeds import StepKey, derive_seed
 from heron.split import place_boundary
 from heron.tensors import as_tensor
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 from heron.zo import FlatParameters, LossFunction, RuleState, direction
 
 
@@ -51,7 +51,7 @@ class Part(ZerothOrderPart):
 
     Args:
         theta: the parameters below the boundary.
-        settings: rates, mu, number of probes.
+        learning: rates, mu, number of probes.
         beta1: decay of the first moment.
         spread: normalise by one running RMS for all coordinates, as the scalars have it, instead of Adam's d.
         decay_rounds: the learning rate falls linearly to zero over so many rounds; 0 for a constant one.
@@ -62,14 +62,14 @@ class Part(ZerothOrderPart):
     def __init__(
         self,
         theta: FlatParameters,
-        settings: ClientSettings,
+        learning: Learning,
         *,
         beta1: float = 0.9,
         spread: bool = False,
         decay_rounds: int = 0,
     ) -> None:
-        super().__init__(theta, settings)
-        self._rate = settings.learning_rate
+        super().__init__(theta, learning)
+        self._rate = learning.client.learning_rate
         self._beta1, self._spread, self._decay_rounds = beta1, spread, decay_rounds
         self._mu, self._num_probes = self.estimator.mu, self.estimator.num_probes
         self._received: Tensor | None = None
@@ -261,13 +261,15 @@ class ExamplePass(BoundaryPass):
 class ProbeClient(LocalLossClient):
     """A client whose part below the boundary learns by a prototype, from losses by example."""
 
-    def __init__(self, runtime: TorchRuntime, settings: ClientSettings, make_part: Callable[..., Part]) -> None:
-        super().__init__(runtime, settings)
-        assert settings.exact != "all"  # there are probes below
+    def __init__(self, runtime: TorchRuntime, learning: Learning, make_part: Callable[..., Part]) -> None:
+        super().__init__(runtime, learning)
+        assert learning.client.exact != "all"  # there are probes below
         assert runtime.theta is not None
-        self.part = self.probed = make_part(runtime.theta, settings)
+        self.part = self.probed = make_part(runtime.theta, learning)
         self.local = runtime.local
-        self.boundary = place_boundary(self.local.module["client"], self.local.module["auxiliary"], settings.exact)
+        self.boundary = place_boundary(
+            self.local.module["client"], self.local.module["auxiliary"], learning.client.exact
+        )
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
         """Make the step of `LocalLossClient` with an `ExamplePass`."""

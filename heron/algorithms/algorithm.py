@@ -5,14 +5,14 @@ and never compares its name.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from heron.client.runtime import Head, Orders, Runtime
 from heron.client.step import ClientLearner
 from heron.wire.groups import Settings
-from heron.wire.learning import ClientSettings, learning_of
+from heron.wire.learning import Learning, with_fixed
 from heron.wire.link import Link
 from heron.zo.rules import OptimizerName
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 RoundProtocol = Callable[[Link, "FedServer", "MainServer", int, list[int]], None]
 
 
-def first_order(settings: ClientSettings) -> Orders:  # noqa: ARG001 - one signature for all
+def first_order(learning: Learning) -> Orders:  # noqa: ARG001 - one signature for all
     """All modules learn from exact gradients."""
     return Orders(exact="all")
 
 
-def zeroth_order(settings: ClientSettings) -> Orders:  # noqa: ARG001 - one signature for all
+def zeroth_order(learning: Learning) -> Orders:  # noqa: ARG001 - one signature for all
     """All modules learn from probes."""
     return Orders(probes=True)
 
@@ -62,16 +62,16 @@ class Algorithm:
         main_server: factory of the Main Server, as module and name; a device that runs a client alone never imports it.
         downlink_only: the part that a server changes for the clients: broadcast, not sent back.
         optimizers: the clients' update rules to choose from.
-        has_boundary: whether its clients obey `exact` of their settings.
-        fixed: hyperparameters of clients that it leaves no choice about.
+        has_boundary: whether its clients obey `client.exact`.
+        fixed: settings that it leaves no choice about, by key; those of a section as a mapping.
         control: what other rows are compared with it for; None for most. At most one row has each.
     """
 
     name: str
     summary: str
     citation: str
-    orders: Callable[[ClientSettings], Orders]
-    make_client: Callable[[Runtime, ClientSettings], ClientLearner]
+    orders: Callable[[Learning], Orders]
+    make_client: Callable[[Runtime, Learning], ClientLearner]
     run_round: RoundProtocol
     head: Head | None
     uploads: Uploads = "periodic"
@@ -83,50 +83,30 @@ class Algorithm:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     control: Control | None = None
 
-    def client_settings(self, chosen: ClientSettings) -> ClientSettings:
-        """Return the chosen settings as its clients have them."""
-        if not self.has_boundary:
-            chosen = replace(chosen, exact=0, exact_learning_rate=None)
-        return replace(chosen, **self.fixed)
-
-    def learning(self, settings: Settings) -> ClientSettings:
+    def learning(self, settings: Settings) -> Learning:
         """Return how the clients of a run learn: its settings, with those that this algorithm fixes."""
-        return self.client_settings(learning_of(settings))
+        if not self.has_boundary:
+            settings = with_fixed(settings, {"client": {"exact": 0, "exact_learning_rate": 0.0}})
+        return Learning(with_fixed(settings, self.fixed))
 
     def upload_period(self, settings: Settings) -> int | None:
         """Local steps from one upload of smashed data to the next; None where nothing is uploaded."""
         return {"periodic": settings.client.upload_period, "every_step": 1, "never": None}[self.uploads]
 
     def torch_client(
-        self,
-        split: "Parts",
-        criterion: "Criterion",
-        settings: ClientSettings,
-        *,
-        micro_batch: int | None = None,
-        checkpointing: bool = False,
+        self, split: "Parts", criterion: "Criterion", settings: Settings
     ) -> "tuple[TorchRuntime, ClientLearner]":
         """Build a runtime in PyTorch and a client of this algorithm on it; arguments as of `torch_runtime`."""
-        runtime = self.torch_runtime(split, criterion, settings, micro_batch=micro_batch, checkpointing=checkpointing)
-        return runtime, self.make_client(runtime, settings)
+        runtime = self.torch_runtime(split, criterion, settings)
+        return runtime, self.make_client(runtime, self.learning(settings))
 
-    def torch_runtime(
-        self,
-        split: "Parts",
-        criterion: "Criterion",
-        settings: ClientSettings,
-        *,
-        micro_batch: int | None = None,
-        checkpointing: bool = False,
-    ) -> "TorchRuntime":
+    def torch_runtime(self, split: "Parts", criterion: "Criterion", settings: Settings) -> "TorchRuntime":
         """Build the network of this algorithm's clients in PyTorch.
 
         Args:
             split: the cut network, or a client's parts of it; trained in place.
             criterion: mean loss over a batch.
-            settings: what `client_settings` returned.
-            micro_batch: examples per forward pass; None for the whole batch.
-            checkpointing: whether passes that build a graph keep few activations.
+            settings: of the run.
 
         Raises:
             ConfigError: if the order boundary is neither a number nor `all`.
@@ -134,15 +114,8 @@ class Algorithm:
         """
         from heron.client.torch_runtime.runtime import TorchRuntime
 
-        return TorchRuntime(
-            split,
-            criterion,
-            head=self.head,
-            orders=self.orders(settings),
-            settings=settings,
-            micro_batch=micro_batch,
-            checkpointing=checkpointing,
-        )
+        learning = self.learning(settings)
+        return TorchRuntime(split, criterion, head=self.head, orders=self.orders(learning), client=learning.client)
 
     def make_main_server(self, setup: "ServerSetup") -> "MainServer":
         """Build the Main Server."""

@@ -19,7 +19,7 @@ from heron.client.runtime import Orders, Runtime
 from heron.client.step import ClientLearner, StepGenerator, StepResult
 from heron.data import Batch
 from heron.seeds import StepKey
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 
 
 class HeronClient(Learner):
@@ -36,14 +36,14 @@ class HeronClient(Learner):
         return StepResult(clean_loss, self.probed.sent())
 
 
-def _orders(settings: ClientSettings) -> Orders:
+def _orders(learning: Learning) -> Orders:
     """The modules above the order boundary learn exactly, those below from probes, if there are any."""
-    return Orders(settings.exact, probes=settings.exact == 0 or settings.estimator is not None)
+    return Orders(learning.client.exact, probes=learning.client.exact == 0 or learning.estimator is not None)
 
 
-def _make_client(runtime: Runtime, settings: ClientSettings) -> ClientLearner:
+def _make_client(runtime: Runtime, learning: Learning) -> ClientLearner:
     """Without an exact part this is HERON-SFL as published; with nothing below the boundary it is CSE-FSL's client."""
-    return HeronClient(runtime, settings) if runtime.exact is None else LocalLossClient(runtime, settings)
+    return HeronClient(runtime, learning) if runtime.exact is None else LocalLossClient(runtime, learning)
 
 
 HERON = Algorithm(

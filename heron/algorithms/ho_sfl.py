@@ -52,5 +52,5 @@ HO_SFL = Algorithm(
     uploads="every_step",
     answers="cut_gradient",
     optimizers=("sgd",),
-    fixed={"keep_state": False, "update": "scalars", "seed_groups": 1},
+    fixed={"client": {"keep_state": False}, "update": "scalars", "seed_groups": 1},
 )

@@ -21,7 +21,7 @@ from heron.client.step import Perturbed, StepGenerator, StepResult
 from heron.data import Batch
 from heron.errors import ConfigError
 from heron.seeds import StepKey
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 
 _SIGNS: dict[str, tuple[Literal[1, -1], ...]] = {"one_sided": (1,), "central": (1, -1)}
 """Sides of the clean point on which a direction is probed, by scheme."""
@@ -32,14 +32,14 @@ class HoslClient(Learner):
 
     Args:
         runtime: client part.
-        settings: update rule, learning rate and estimator (mu, q).
+        learning: update rule, learning rate and estimator (mu, q).
 
     Raises:
         ConfigError: if the probes are not finite differences.
     """
 
-    def __init__(self, runtime: Runtime, settings: ClientSettings) -> None:
-        super().__init__(runtime, settings)
+    def __init__(self, runtime: Runtime, learning: Learning) -> None:
+        super().__init__(runtime, learning)
         assert self.probed is not None  # the algorithm's orders say so
         if self.probed.estimator.scheme not in _SIGNS:
             raise ConfigError(

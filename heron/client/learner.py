@@ -7,7 +7,7 @@ from heron.client.runtime import Runtime
 from heron.client.step import ClientState
 from heron.client.zeroth_order import ZerothOrderPart
 from heron.seeds import StepKey
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 from heron.zo.steps import StepRecord
 
 _BELOW = "below/"
@@ -18,18 +18,18 @@ class Learner:
 
     Args:
         runtime: the client's network.
-        settings: update rule, learning rates and estimator.
+        learning: update rule, learning rates and estimator.
 
     Attributes:
         runtime: the client's network.
         probed: the part that learns from probes; None where nothing does.
     """
 
-    def __init__(self, runtime: Runtime, settings: ClientSettings) -> None:
+    def __init__(self, runtime: Runtime, learning: Learning) -> None:
         self.runtime = runtime
-        self._settings = settings
+        self._learning = learning
         self._exact = runtime.exact
-        self.probed = None if runtime.theta is None else ZerothOrderPart(runtime.theta, settings)
+        self.probed = None if runtime.theta is None else ZerothOrderPart(runtime.theta, learning)
         # The state of a client that learns in both orders keeps the two apart.
         self._prefix = _BELOW if self._exact is not None else ""
 
@@ -69,7 +69,7 @@ class Learner:
 
     def state(self) -> ClientState:
         """Return the optimiser states, or nothing where every round starts afresh."""
-        if not self._settings.keep_state:
+        if not self._learning.client.keep_state:
             return {}
         exact = {} if self._exact is None else self._exact.state()
         probed = {} if self.probed is None else self.probed.state()
@@ -86,4 +86,4 @@ class Learner:
     def _update_exact(self, key: StepKey) -> None:
         """Take one step of the exact part's update rule."""
         assert self._exact is not None  # asked for by clients that have one
-        self._exact.update(self._settings.exact_rate(key.round_index))
+        self._exact.update(self._learning.exact_rate(key.round_index))

@@ -9,7 +9,7 @@ from heron.arrays import Array, arithmetic_dtype, namespace
 from heron.client.step import ClientState
 from heron.errors import ConfigError
 from heron.seeds import StepKey
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 from heron.wire.walks import direction_seeds, schedule_of
 from heron.zo.flat import FlatArrays, LossFunction
 from heron.zo.rules import RULES
@@ -24,7 +24,7 @@ class ZerothOrderPart:
 
     Args:
         theta: the parameters, in two flat copies.
-        settings: update rule, learning rate, estimator (mu, q) and transforms.
+        learning: update rule, learning rate, estimator (mu, q) and transforms.
 
     Attributes:
         theta: the parameters.
@@ -36,18 +36,19 @@ class ZerothOrderPart:
             do its work.
     """
 
-    def __init__(self, theta: FlatArrays[Any], settings: ClientSettings) -> None:
-        if settings.estimator is None:
+    def __init__(self, theta: FlatArrays[Any], learning: Learning) -> None:
+        estimator = learning.estimator
+        if estimator is None:
             raise ConfigError(
                 "expected estimator.probes of at least 1 where nothing is trained exactly, found 0; raise it, set "
                 "client.exact, or use the algorithm frozen"
             )
-        if settings.update == "scalars":
-            _check_replayable(settings)
+        if learning.sends_scalars:
+            _check_replayable(learning)
         self.theta = theta
-        theta.kernel_for(settings.estimator.distribution)  # now rather than at the first step, should it be refused
-        self._settings = settings
-        self.estimator = settings.estimator
+        theta.kernel_for(estimator.distribution)  # now rather than at the first step, should it be refused
+        self._learning = learning
+        self.estimator = estimator
         self._state = self._rule(0).init(theta.theta)
         self.last_step: StepRecord | None = None
 
@@ -78,14 +79,14 @@ class ZerothOrderPart:
 
     def directions(self, key: StepKey) -> tuple[int, ...]:
         """Derive the seeds of the step's q directions, the client's own or its seed group's."""
-        schedule = schedule_of(key.client_id, self._settings.seed_groups)
+        schedule = schedule_of(key.client_id, self._learning.settings.seed_groups)
         return direction_seeds(key.run_seed, key.round_index, schedule, key.local_step, self.estimator.num_probes)
 
     def update(self, key: StepKey, seeds: Sequence[int], projected_gradients_P: Any) -> None:
         """Transform the projected gradients and take one step of the update rule along the directions of `seeds`."""
-        for transform in self._settings.transforms:
+        for transform in self._learning.transforms:
             projected_gradients_P = transform(projected_gradients_P, key)
-        if self._settings.update == "scalars":
+        if self._learning.sends_scalars:
             # The step is taken with what is sent, not with what was rounded to be sent.
             projected_gradients_P = _as(projected_gradients_P, "float32")
         dtype = arithmetic_dtype(self.theta.theta)
@@ -96,7 +97,7 @@ class ZerothOrderPart:
 
     def sent(self) -> Array | None:
         """Return the projected gradients of the latest step, shape (q,), float32, where they are sent; else None."""
-        if self._settings.update == "dense" or self.last_step is None:
+        if not self._learning.sends_scalars or self.last_step is None:
             return None
         scalars_P: Array = _as(self.last_step.projected_gradients_P, "float32")
         return scalars_P
@@ -107,7 +108,7 @@ class ZerothOrderPart:
 
     def replayed(self) -> tuple[str, ...]:
         """Return the names of theta where scalars determine how it changes."""
-        return tuple(self.model()) if self._settings.update == "scalars" else ()
+        return tuple(self.model()) if self._learning.sends_scalars else ()
 
     def state(self) -> ClientState:
         """Return moments and step count."""
@@ -118,7 +119,7 @@ class ZerothOrderPart:
         return list(self._state.moments.values())
 
     def _rule(self, round_index: int) -> UpdateRule:
-        rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))
+        rule: UpdateRule = RULES[self._learning.client.optimizer](self._learning.rate(round_index))
         return rule
 
 
@@ -128,9 +129,10 @@ def _as(array: Any, dtype: str) -> Any:
     return library.asarray(array, dtype=getattr(library, dtype))
 
 
-def _check_replayable(settings: ClientSettings) -> None:
-    if settings.seed_groups and settings.optimizer != "sgd":
+def _check_replayable(learning: Learning) -> None:
+    optimizer = learning.client.optimizer
+    if learning.settings.seed_groups and optimizer != "sgd":
         raise ConfigError(
             f"expected client.optimizer=sgd where seed groups send scalars, whose sum is one walk for SGD alone; found "
-            f"{settings.optimizer}; set it, or seed_groups=0"
+            f"{optimizer}; set it, or seed_groups=0"
         )

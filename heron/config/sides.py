@@ -78,13 +78,7 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
         inputs = fetch(splits.train, np.arange(min(2, num_examples(splits.train))), device).inputs
         micro_batch = settings.client.micro_batch or None
         check_client(own, as_tensor(inputs), micro_batch=micro_batch, needs_auxiliary=algorithm.head == "auxiliary")
-    runtime = algorithm.torch_runtime(
-        part,
-        family.criterion,
-        algorithm.learning(settings),
-        micro_batch=settings.client.micro_batch or None,
-        checkpointing=settings.client.checkpointing,
-    )
+    runtime = algorithm.torch_runtime(part, family.criterion, settings)
     shares = enumerate(client_shares(settings, splits))
     examples = {client_id: DatasetExamples(splits.train, indices, device) for client_id, indices in shares}
     return Clients(terms, algorithm, runtime, examples)

@@ -138,13 +138,7 @@ def local_step(
         HeronError: if clients of this algorithm cannot be made with these settings.
     """
     split.train()
-    runtime, learner = algorithm.torch_client(
-        split,
-        criterion,
-        algorithm.learning(settings),
-        micro_batch=settings.client.micro_batch or None,
-        checkpointing=settings.client.checkpointing,
-    )
+    runtime, learner = algorithm.torch_client(split, criterion, settings)
     check_normalisation(split, runtime.local.module, settings.client.micro_batch or None)
     return ClientStep(
         algorithm, runtime.local, learner, zeros(example, settings.client.batch_size, settings.device), settings

@@ -82,7 +82,7 @@ def travelling(terms: Terms, split: Parts) -> dict[str, Tensor]:
 def _tensor_terms(local: LocalNetwork, algorithm: Algorithm, settings: Settings) -> tuple[TensorTerm, ...]:
     learning = algorithm.learning(settings)
     placed = place_orders(local.module, algorithm.orders(learning))
-    probed: Role = "replayed" if learning.update == "scalars" else "trained"
+    probed: Role = "replayed" if learning.sends_scalars else "trained"
     roles: dict[str, Role] = dict.fromkeys(placed.probed, probed)
     roles |= dict.fromkeys(placed.exact, "trained")
     roles |= dict.fromkeys(local.buffers(), "buffer")

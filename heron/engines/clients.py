@@ -46,7 +46,7 @@ class Clients:
         terms: of the run.
         algorithm: the row of the registry.
         runtime: the network.
-        learning: hyperparameters of the clients.
+        learning: settings of the clients' learning.
         learner: becomes one client after the other.
     """
 
@@ -71,7 +71,7 @@ class Clients:
         names, model = self.learner.replayed(), self.learner.model()
         if not names:
             return None
-        replayer = Replayer(self.terms.settings.seed, self.learning)
+        replayer = Replayer(self.learning)
         return Opener(store, {name: model[name] for name in names}, replayer)
 
     def fate(self, round_index: int, client_id: int, num_steps: int) -> Attendance:

@@ -71,13 +71,7 @@ class Federation:
         device = torch.device(settings.device)
         example, split = fetch(dataset, partition[0][:2], device), split.to(settings.device)
         terms = agree(split, algorithm, settings, criterion, example)
-        runtime = algorithm.torch_runtime(
-            split,
-            criterion,
-            algorithm.learning(settings),
-            micro_batch=settings.client.micro_batch or None,
-            checkpointing=settings.client.checkpointing,
-        )
+        runtime = algorithm.torch_runtime(split, criterion, settings)
         data = {number: DatasetExamples(dataset, indices, device) for number, indices in enumerate(partition)}
         self.clients = Clients(terms, algorithm, runtime, data)
         self.servers = Servers(terms, algorithm, split, criterion)

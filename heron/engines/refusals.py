@@ -77,15 +77,16 @@ def check_client_settings(algorithm: Algorithm, settings: Settings, replays: boo
         ConfigError: naming the key.
     """
     learning = algorithm.learning(settings)
-    if learning.update != "scalars":
+    if not learning.sends_scalars:
         return
     if not replays:
         raise ConfigError(
             f"{algorithm.name}: expected update=dense, found scalars: nothing on its clients learns by zeroth "
             f"order; leave it dense, or choose heron with probes below its order boundary"
         )
-    if learning.keep_state and learning.optimizer != "sgd":
+    rule = learning.client.optimizer
+    if learning.client.keep_state and rule != "sgd":
         raise ConfigError(
-            f"expected client.keep_state=false with update=scalars, found true with {learning.optimizer}: the Fed "
+            f"expected client.keep_state=false with update=scalars, found true with {rule}: the Fed "
             f"Server replays a round from its start and knows no older state; set it, or update=dense"
         )

@@ -39,7 +39,7 @@ class Servers:
         algorithm: the row of the registry.
         split: the cut network.
         criterion: mean loss over a batch.
-        learning: hyperparameters of the clients.
+        learning: settings of the clients' learning.
         fed_server: averages what clients train.
         main_server: trains the server part.
         ledger: traffic so far; links count in it.

@@ -16,6 +16,7 @@ from heron.flower.client_store import ClientStore
 from heron.flower.records import Parcel, PartRequest, Refusal, RoundRequest
 from heron.flower.stream import Stream, frame, num_pieces, piece, read_single
 from heron.wire import Answer, Broadcast, ModelBroadcast, Reply, SnapshotRequest, decode
+from heron.wire.learning import with_fixed
 
 
 class ClientWork:
@@ -59,7 +60,8 @@ class ClientWork:
     def _next_upload(self, request: RoundRequest) -> Parcel | Refusal:
         clients = self._clients
         # Between steps an optimiser state exists even if the next round does not begin with it.
-        keeps_all = dataclasses.replace(clients.learning, keep_state=True)
+        settings = with_fixed(clients.learning.settings, {"client": {"keep_state": True}})
+        keeps_all = dataclasses.replace(clients.learning, settings=settings)
         clients.learner = clients.algorithm.make_client(clients.runtime, keeps_all)
         place = (request.round_index, request.client_id, request.step)
         if request.step == 0:
@@ -110,7 +112,7 @@ class ClientWork:
         return self._parcel(request, stream.close(), lost_state=lost_state, ended=Attended({}, 0))
 
     def _finished(self, request: RoundRequest, stream: bytes, ended: Attended, *, lost_state: bool) -> Parcel:
-        state = ended.state if self._clients.learning.keep_state else {}
+        state = ended.state if self._clients.learning.client.keep_state else {}
         self._store.forget(place=True)
         self._store.keep_state(request.round_index, state, previous=request.state_round)
         return self._parcel(request, stream, lost_state=lost_state, ended=ended, keeps_state=bool(state))

@@ -7,17 +7,17 @@ from torch import Tensor
 from heron.errors import ConfigError
 from heron.server.fed_server import FedServer
 from heron.server.scalar_server import ScalarFedServer
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 from heron.wire.terms import Terms
 
 
-def make_fed_server(terms: Terms, tensors: Mapping[str, Tensor], learning: ClientSettings) -> FedServer:
+def make_fed_server(terms: Terms, tensors: Mapping[str, Tensor], learning: Learning) -> FedServer:
     """Make the Fed Server of a run: one that replays scalars if replies contain any.
 
     Args:
         terms: of the run.
         tensors: initial values of the tensors that travel, by name; copied.
-        learning: hyperparameters of the clients, for a server that replays their steps.
+        learning: settings of the clients' learning, for a server that replays their steps.
 
     Raises:
         ConfigError: if a robust mean or a bound is set that applies to nothing that travels.

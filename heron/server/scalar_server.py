@@ -21,7 +21,7 @@ from heron.server.finite import require_finite
 from heron.tensors import as_tensor
 from heron.wire import Broadcast, ModelBroadcast, Reply, ScalarBroadcast, ScalarReply, encoded_sizes
 from heron.wire.digests import digest_of
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 from heron.wire.messages import MAX_EXAMPLES
 from heron.wire.terms import Terms
 from heron.wire.walk_log import WalkLog, flatten
@@ -37,13 +37,13 @@ class ScalarFedServer(FedServer):
     Args:
         terms: names and roles of the tensors that travel, and the settings of the mean.
         tensors: their initial values by name; copied.
-        learning: hyperparameters of the clients, whose steps are replayed.
+        learning: settings of the clients' learning, whose steps are replayed.
 
     Raises:
         ConfigError: if an optimizer is set for the mean, since clients could not repeat its steps.
     """
 
-    def __init__(self, terms: Terms, tensors: Mapping[str, Tensor], learning: ClientSettings) -> None:
+    def __init__(self, terms: Terms, tensors: Mapping[str, Tensor], learning: Learning) -> None:
         if terms.settings.fed_server.optimizer != "average":
             raise ConfigError(
                 "expected fed_server.optimizer=average if clients send scalars, whose mean other clients replay; "
@@ -51,9 +51,9 @@ class ScalarFedServer(FedServer):
             )
         super().__init__(terms, tensors)
         self.theta = {name: tensors[name].detach().clone() for name in terms.replayed}
-        self._replayer = Replayer(terms.settings.seed, learning)
-        self._seed_groups = learning.seed_groups
-        self._digest_period = learning.digest_period
+        self._replayer = Replayer(learning)
+        self._seed_groups = learning.settings.seed_groups
+        self._digest_period = learning.settings.digest_period
         self._log = WalkLog(sum(tensor.nbytes for tensor in self.theta.values()))
         self._walks: list[Walk] = []
         self._round_index = 0

@@ -1,14 +1,13 @@
-"""Hyperparameters of a client's learning."""
+"""Settings of the clients' learning: a view of a run's settings, for those who learn and for those who replay."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from heron.seeds import StepKey
-from heron.wire.groups import Settings, Update
-from heron.zo.kernels import KernelName
+from heron.wire.groups import Client, Settings
 from heron.zo.probes import Estimator
-from heron.zo.rules import OptimizerName
 
 
 class ScalarTransform(Protocol):
@@ -28,66 +27,57 @@ class ScalarTransform(Protocol):
 
 
 @dataclass(frozen=True)
-class ClientSettings:
-    """Hyperparameters of a client's learning.
+class Learning:
+    """Settings of the clients' learning, as an algorithm leaves them.
 
     Attributes:
-        optimizer: update rule of theta_l.
-        learning_rate: its step size eta_l, > 0.
-        keep_state: whether the optimiser state survives from one round of the client to its next.
-        estimator: probes of a zeroth-order client, None for no probes at all; first-order clients ignore it.
-        exact: how many modules of a zeroth-order client, counted from its end, train exactly (`heron.split.boundary`).
-        exact_learning_rate: step size of that part, > 0; None for `learning_rate`.
-        decay_rounds: rounds T over which step sizes fall to nothing as half a cosine; None keeps them constant.
-        update: how what is learned by zeroth order travels.
-        seed_groups: G >= 1 groups of clients that share their directions, client i in group i mod G; 0 for directions
-            of each client's own.
-        digest_period: rounds from one broadcast with a digest of theta to the next, >= 1, where scalars are sent.
-        kernel: what passes over zeroth-order parameters; all give the same bits.
+        settings: of the run, with what the algorithm fixes in its place.
         transforms: applied in order to the projected gradients of every step, before they are used and sent.
     """
 
-    optimizer: OptimizerName = "adam"
-    learning_rate: float = 1e-3
-    keep_state: bool = True
-    estimator: Estimator | None = field(default_factory=Estimator)
-    exact: int | Literal["all"] = 0
-    exact_learning_rate: float | None = None
-    decay_rounds: int | None = None
-    update: Update = "dense"
-    seed_groups: int = 0
-    digest_period: int = 10
-    kernel: KernelName = "auto"
+    settings: Settings = field(default_factory=Settings)
     transforms: tuple[ScalarTransform, ...] = ()
+
+    @property
+    def client(self) -> Client:
+        """The group `[client]`."""
+        return self.settings.client
+
+    @property
+    def estimator(self) -> Estimator | None:
+        """The estimator of a zeroth-order client; None for no probes at all."""
+        probes = self.settings.estimator
+        if not probes.probes:
+            return None
+        return Estimator(probes.mu, probes.probes, probes.distribution, probes.scheme)
+
+    @property
+    def sends_scalars(self) -> bool:
+        """True if what is learned by zeroth order travels as projected gradients."""
+        return self.settings.update == "scalars"
 
     def rate(self, round_index: int) -> float:
         """Step size in a round: eta_l (1 + cos(pi t / T)) / 2 where it decays (Loshchilov and Hutter, ICLR 2017)."""
-        return self._decayed(self.learning_rate, round_index)
+        return self._decayed(self.client.learning_rate, round_index)
 
     def exact_rate(self, round_index: int) -> float:
         """Step size of the exactly trained part in a round."""
-        rate = self.learning_rate if self.exact_learning_rate is None else self.exact_learning_rate
-        return self._decayed(rate, round_index)
+        return self._decayed(self.client.exact_learning_rate or self.client.learning_rate, round_index)
 
     def _decayed(self, rate: float, round_index: int) -> float:
-        if self.decay_rounds is None:
+        if self.client.schedule == "constant":
             return rate
-        return rate * (1.0 + math.cos(math.pi * round_index / self.decay_rounds)) / 2.0
+        return rate * (1.0 + math.cos(math.pi * round_index / self.settings.rounds)) / 2.0
 
 
-def learning_of(settings: Settings) -> ClientSettings:
-    """Hyperparameters of the clients of a run; zeros become None."""
-    client, probes = settings.client, settings.estimator
-    return ClientSettings(
-        optimizer=client.optimizer,
-        learning_rate=client.learning_rate,
-        keep_state=client.keep_state,
-        estimator=Estimator(probes.mu, probes.probes, probes.distribution, probes.scheme) if probes.probes else None,
-        exact=client.exact,
-        exact_learning_rate=client.exact_learning_rate or None,
-        decay_rounds=settings.rounds if client.schedule == "cosine" else None,
-        update=settings.update,
-        seed_groups=settings.seed_groups,
-        digest_period=settings.digest_period,
-        kernel=client.kernel,
-    )
+def with_fixed(settings: Settings, fixed: Mapping[str, Any]) -> Settings:
+    """Return settings with some of them fixed.
+
+    Args:
+        settings: the settings; not changed.
+        fixed: values by key; those of a section as a mapping of some of its keys.
+    """
+    for name, value in fixed.items():
+        new = replace(getattr(settings, name), **value) if isinstance(value, Mapping) else value
+        settings = replace(settings, **{name: new})
+    return settings

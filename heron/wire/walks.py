@@ -19,7 +19,7 @@ from heron.arrays import Array, dtype_name, numpy_dtype
 from heron.seeds import derive_seed
 from heron.wire.averaging import RunningMean
 from heron.wire.kinds import to_kind_of
-from heron.wire.learning import ClientSettings
+from heron.wire.learning import Learning
 from heron.zo import RULES, FlatArrays, StepRecord, UpdateRule, replay_
 
 Theta = Mapping[str, Array]
@@ -94,16 +94,17 @@ class Replayer:
     """Rebuilds theta from walks; the same on the Fed Server and on a client that missed rounds.
 
     Args:
-        run_seed: seed of the run.
-        settings: update rule, learning rates, probes and seed groups of the clients.
+        learning: settings of the clients' learning: update rule, learning rates, probes, seed groups and seed.
     """
 
-    def __init__(self, run_seed: int, settings: ClientSettings) -> None:
-        assert settings.estimator is not None  # a client that replays has probes
-        self._run_seed = run_seed
-        self._settings = settings
-        self.num_probes = settings.estimator.num_probes
-        self._distribution = settings.estimator.distribution
+    def __init__(self, learning: Learning) -> None:
+        estimator = learning.estimator
+        assert estimator is not None  # a client that replays has probes
+        self._run_seed = learning.settings.seed
+        self._seed_groups = learning.settings.seed_groups
+        self._learning = learning
+        self.num_probes = estimator.num_probes
+        self._distribution = estimator.distribution
 
     def advance(self, theta: Theta, done: RoundWalks) -> dict[str, Any]:
         """Theta of the next round, of the kind of `theta`: the mean of what the clients became.
@@ -114,7 +115,7 @@ class Replayer:
         """
         if not done.walks:
             return dict(theta)
-        if self._settings.seed_groups:
+        if self._seed_groups:
             return self._followed(theta, done.round_index, done.walks)
         mean = RunningMean()
         for walk in done.walks:
@@ -123,8 +124,8 @@ class Replayer:
 
     def _followed(self, theta: Theta, round_index: int, walks: Sequence[Walk]) -> dict[str, Any]:
         """Take these walks, one after the other; `theta` is only read."""
-        flat = FlatArrays(theta, kernel=self._settings.kernel)
-        rule: UpdateRule = RULES[self._settings.optimizer](self._settings.rate(round_index))
+        flat = FlatArrays(theta, kernel=self._learning.client.kernel)
+        rule: UpdateRule = RULES[self._learning.client.optimizer](self._learning.rate(round_index))
         q, dtype = self.num_probes, _scalar_dtype(dtype_name(flat.theta))
         records = [
             StepRecord(

@@ -12,7 +12,7 @@ from heron.server.scalar_server import ScalarFedServer
 from heron.split import SplitModel, linear_head
 from heron.wire import ModelBroadcast, ScalarBroadcast, ScalarReply, encode, encoded_sizes
 from heron.wire.groups import Probes
-from heron.wire.learning import learning_of
+from heron.wire.learning import Learning
 from tests.algorithms.scalar_runs import assert_same_bits, clients, dense, federation, record
 from tests.conformance.test_algorithms import CLASSES
 from tests.server.terms import terms_of
@@ -23,10 +23,10 @@ PROBES, STEPS = 2, 3
 
 def server(d: int, weighting: str = "equal", probes: int = PROBES, **changes: Any) -> ScalarFedServer:
     """Theta of d float32 in one tensor, and one buffer that scalars do not tell."""
-    chosen = clients(learning_rate=0.1, keep_state=True, estimator=Probes(1e-2, probes), digest_period=4)
+    chosen = clients(learning_rate=0.1, keep_state=True, estimator=Probes(1e-2, probes), digest_period=4, seed=5)
     model = {"theta": torch.arange(d, dtype=torch.float32), "mean": torch.zeros(2)}
     terms = terms_of(model, replayed=["theta"], seed=5, clients={"weighting": weighting})
-    return ScalarFedServer(terms, model, learning_of(changed(chosen, **changes)))
+    return ScalarFedServer(terms, model, Learning(changed(chosen, **changes)))
 
 
 def reply(round_index: int, client_id: int, probes: int = PROBES, **changes: Any) -> ScalarReply:

@@ -16,7 +16,7 @@ from heron.algorithms import ALGORITHMS
 from heron.arrays import dtype_name
 from heron.engines.in_process import Federation
 from heron.wire.groups import Client, Clients, Probes, Server, Settings
-from heron.wire.learning import learning_of
+from heron.wire.learning import Learning
 from heron.wire.walks import Replayer, RoundWalks, Walk, schedule_of, summed
 from tests.algorithms.scalar_runs import record
 from tests.algorithms.test_oracles import BATCH, NUM_CLIENTS, ROUNDS, SEED, data, order, small_split
@@ -100,7 +100,7 @@ def test_the_summed_form_is_the_mean_of_what_clients_became(groups, steps, probe
         Walk(schedule_of(index, groups), weight, np.array([*chain(*each)], np.float64))
         for index, (weight, each) in enumerate(zip(weights, scalars, strict=True))
     ]
-    replayer = Replayer(SEED, learning_of(replace(settings_of(groups), estimator=Probes(MU, probes))))
+    replayer = Replayer(Learning(replace(settings_of(groups), seed=SEED, estimator=Probes(MU, probes))))
     found = replayer.advance(
         {"a": theta[:50].view(5, 10), "b": theta[50:]}, RoundWalks(4, tuple(summed(walks, dtype_name(theta))))
     )

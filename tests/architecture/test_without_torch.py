@@ -14,16 +14,16 @@ from heron.client.states import ClientStates
 from heron.wire import ModelBroadcast, ScalarBroadcast, ScalarReply, SmashedData
 from heron.wire import decode, encode, pack_upload, unpack_upload
 from heron.wire.digests import digest_of
-from heron.wire.groups import Smashed
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client, Probes, Settings, Smashed
+from heron.wire.learning import Learning
 from heron.wire.update_codec import UpdateCodec
 from heron.wire.walk_log import flatten
 from heron.wire.walks import Replayer, RoundWalks, Walk
-from heron.zo import Estimator
 
 theta = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones((), np.float32)}
-settings = ClientSettings("sgd", 0.1, estimator=Estimator(1e-2, 2), update="scalars")
-replayer, states = Replayer(5, settings), ClientStates()
+client = Client(optimizer="sgd", learning_rate=0.1)
+settings = Settings(seed=5, update="scalars", client=client, estimator=Probes(1e-2, 2))
+replayer, states = Replayer(Learning(settings)), ClientStates()
 opener = Opener(states, theta, replayer)
 assert opener.open(decode(encode(ModelBroadcast(0, 1, theta)))).keys() == theta.keys()
 done = RoundWalks(0, (Walk(0, 1, np.ones(4, np.float32)), Walk(1, 3, -np.ones(2, np.float32))))

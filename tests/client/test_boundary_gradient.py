@@ -14,8 +14,8 @@ from heron.client.torch_runtime.surrogate import surrogate_loss
 from heron.data import Batch
 from heron.seeds import StepKey
 from heron.split import SplitModel, pooled_linear_head, seeded_randomness
-from heron.wire.learning import ClientSettings
-from heron.zo import DISTRIBUTIONS, Estimator
+from heron.wire.groups import Client, Probes, Settings
+from heron.zo import DISTRIBUTIONS
 from heron.zo.stream import direction
 
 KEY = StepKey(3, 1, 2, 0)
@@ -47,8 +47,8 @@ def batch() -> Batch:
     return Batch(inputs, torch.randint(0, 5, (8,), generator=generator))
 
 
-def one_step(split: SplitModel, exact: int, estimator: Estimator) -> LocalLossClient:
-    settings = ClientSettings("sgd", 0.1, estimator=estimator, exact=exact)
+def one_step(split: SplitModel, exact: int, estimator: Probes) -> LocalLossClient:
+    settings = Settings(client=Client(optimizer="sgd", learning_rate=0.1, exact=exact), estimator=estimator)
     _, learner = ALGORITHMS["heron"].torch_client(split, cross_entropy, settings)
     assert isinstance(learner, LocalLossClient)
     step = learner.step(batch(), KEY)
@@ -70,7 +70,7 @@ def errors(head: str, exact: int, mu: float, scheme: str, distribution: str = "r
     """Measured minus exact directional derivative of every probe, over the latter's root mean square |grad_v l|."""
     split = smooth_net(head)
     gradients = true_gradients(copy.deepcopy(split))
-    learner = one_step(split, exact, Estimator(mu, PROBES, distribution, scheme))
+    learner = one_step(split, exact, Probes(mu, PROBES, distribution, scheme))
     gradient = torch.cat([gradients[name].reshape(-1) for name in learner.probed.model()])
     seeds, found = learner.probed.last_step.seeds, learner.probed.last_step.projected_gradients_P
     assert seeds == tuple(KEY.seed("direction", probe) for probe in range(PROBES))
@@ -107,7 +107,7 @@ def test_above_the_boundary_the_gradient_is_exact(exact: int) -> None:
     split = smooth_net("mlp")
     before = copy.deepcopy(split)
     gradients = true_gradients(copy.deepcopy(split))
-    learner = one_step(split, exact, Estimator())
+    learner = one_step(split, exact, Probes())
     started = dict(nn.ModuleDict({"client": before.client, "auxiliary": before.auxiliary}).named_parameters())
     above = {name for name in gradients if name not in learner.probed.model()}
     assert above

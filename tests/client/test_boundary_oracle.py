@@ -17,7 +17,6 @@ from heron.engines.in_process import Federation
 from heron.seeds import StepKey
 from heron.split import SplitModel
 from heron.wire.groups import Client, Probes, Server, Settings
-from heron.wire.learning import learning_of
 from tests.algorithms.test_oracles import BATCH, NUM_CLIENTS, ROUNDS, SEED, assert_same, data, order, small_split
 from tests.reference.boundary import Memory, Plan, train_round
 from tests.reference.heron_sfl import cse_fsl, heron_sfl
@@ -116,12 +115,12 @@ def check_against_the_oracle(
         keep_state=keep_state,
         exact=exact,
         exact_learning_rate=plan.exact_rate,
+        micro_batch=plan.micro_batch or 0,
+        checkpointing=checkpointing,
     )
     estimator = Probes(plan.mu, plan.probes, scheme="central" if plan.central else "one_sided")
-    settings = learning_of(Settings(client=client, estimator=estimator))
-    _, learner = ALGORITHMS["heron"].torch_client(
-        split, cross_entropy, settings, micro_batch=plan.micro_batch, checkpointing=checkpointing
-    )
+    settings = Settings(client=client, estimator=estimator)
+    _, learner = ALGORITHMS["heron"].torch_client(split, cross_entropy, settings)
     assert isinstance(learner, LocalLossClient)
     models = [{name: tensor.clone() for name, tensor in learner.model().items()}] * 2
     states: list[dict[str, torch.Tensor]] = [{}, {}]

@@ -22,10 +22,9 @@ from heron.seeds import StepKey
 from heron.split import SplitModel, linear_head
 from heron.tensors import as_tensor
 from heron.wire import SmashedData
-from heron.wire.groups import Client, Settings
-from heron.wire.learning import ClientSettings
-from heron.zo import Estimator
+from heron.wire.groups import Client, Probes, Settings
 from tests.algorithms.test_oracles import data
+from tests.settings import changed
 
 EXACT = pytest.mark.parametrize("exact", [1, 2, 3])
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -51,8 +50,8 @@ def batch(seed: int = 0) -> Batch:
 
 
 def learner(split: SplitModel, **changes):
-    values = {"learning_rate": 1e-2, "exact": 1} | changes
-    return ALGORITHMS["heron"].torch_client(split, cross_entropy, ClientSettings(**values))[1]
+    settings = changed(Settings(), **{"learning_rate": 1e-2, "exact": 1} | changes)
+    return ALGORITHMS["heron"].torch_client(split, cross_entropy, settings)[1]
 
 
 def take_steps(client, count: int = 1) -> None:
@@ -66,7 +65,7 @@ def take_steps(client, count: int = 1) -> None:
 @pytest.mark.parametrize(("scheme", "probes", "passes"), [("one_sided", 1, 2), ("one_sided", 3, 4), ("central", 2, 5)])
 def test_probes_run_what_is_below_alone(exact: int, scheme: str, probes: int, passes: int) -> None:
     split = split_model()
-    client = learner(split, exact=exact, estimator=Estimator(num_probes=probes, scheme=scheme))
+    client = learner(split, exact=exact, estimator=Probes(probes=probes, scheme=scheme))
     with count_forwards(split.client[0]) as below, count_forwards(split.client[4]) as above:
         step = client.step(batch(), StepKey(5, 0, 0, 0))
         next(step)
@@ -81,7 +80,7 @@ def test_probes_run_what_is_below_alone(exact: int, scheme: str, probes: int, pa
 @pytest.mark.parametrize("probes", [0, 1, 3])
 def test_running_statistics_follow_the_clean_pass_once(exact: int, probes: int) -> None:
     split, expected = split_model(), split_model()
-    take_steps(learner(split, exact=exact, estimator=Estimator(num_probes=probes) if probes else None))
+    take_steps(learner(split, exact=exact, estimator=Probes(probes=probes)))
     with torch.no_grad():
         expected.client(batch().inputs)
     for index in (1, 4):
@@ -92,7 +91,7 @@ def test_running_statistics_follow_the_clean_pass_once(exact: int, probes: int) 
 @EXACT
 def test_without_probes_everything_below_stays(exact: int) -> None:
     split, before = split_model(), split_model()
-    client = learner(split, exact=exact, estimator=None)
+    client = learner(split, exact=exact, estimator=Probes(probes=0))
     take_steps(client, 3)
     num_below = {1: 5, 2: 4, 3: 3}[exact]
     for layer, old in zip(split.client[:num_below], before.client[:num_below], strict=True):
@@ -107,7 +106,7 @@ def test_without_probes_everything_below_stays(exact: int) -> None:
 
 def test_without_probes_and_without_an_exact_part_nothing_would_learn() -> None:
     with pytest.raises(ConfigError, match=r"estimator\.probes of at least 1 .* or use the algorithm frozen") as caught:
-        learner(split_model(), exact=0, estimator=None)
+        learner(split_model(), exact=0, estimator=Probes(probes=0))
     assert len(str(caught.value).splitlines()) == 1
 
 

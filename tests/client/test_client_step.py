@@ -19,9 +19,10 @@ from heron.metering import count_forwards
 from heron.seeds import StepKey
 from heron.split import SplitModel, linear_head
 from heron.wire import ModelBroadcast, SmashedData
-from heron.wire.learning import ClientSettings
-from heron.zo import RULES, Estimator, FlatParameters, replay_
+from heron.wire.groups import Probes, Settings
+from heron.zo import RULES, FlatParameters, replay_
 from tests.server.terms import terms_of
+from tests.settings import changed
 
 KEY = StepKey(run_seed=5, round_index=0, client_id=0, local_step=0)
 
@@ -37,12 +38,11 @@ def batch(size: int = 6, seed: int = 0) -> Batch:
     return Batch(torch.randn(size, 1, 4, 4, generator=generator), torch.randint(0, 5, (size,), generator=generator))
 
 
-def learner(name: str, split: SplitModel, *, micro_batch: int | None = None, **settings):
+def learner(name: str, split: SplitModel, **changes):
     algorithm = ALGORITHMS[name]
     if len(algorithm.optimizers) == 1:
-        settings |= {"optimizer": algorithm.optimizers[0]}
-    chosen = algorithm.client_settings(ClientSettings(**settings))
-    return algorithm.torch_client(split, cross_entropy, chosen, micro_batch=micro_batch)[1]
+        changes |= {"optimizer": algorithm.optimizers[0]}
+    return algorithm.torch_client(split, cross_entropy, changed(Settings(), **changes))[1]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def learner(name: str, split: SplitModel, *, micro_batch: int | None = None, **s
 )
 def test_heron_makes_exactly_its_forwards(scheme: str, probes: int, forwards: int) -> None:
     split = batchnorm_split()
-    client = learner("heron", split, estimator=Estimator(num_probes=probes, scheme=scheme))
+    client = learner("heron", split, estimator=Probes(probes=probes, scheme=scheme))
     with count_forwards(split.client) as counted, count_forwards(split.auxiliary) as auxiliary:
         step = client.step(batch(), KEY)
         next(step)
@@ -74,7 +74,7 @@ def answer(name: str, smashed: torch.Tensor | Perturbed | None) -> torch.Tensor 
 def test_hybrid_order_clients_make_exactly_their_forwards(name: str, scheme: str, probes: int, forwards: int) -> None:
     """(1 + q) F_c; HO-SFL uploads one of them, HOSL each."""
     split = batchnorm_split()
-    client = learner(name, split, estimator=Estimator(num_probes=probes, scheme=scheme))
+    client = learner(name, split, estimator=Probes(probes=probes, scheme=scheme))
     with count_forwards(split.client) as counted, count_forwards(split.auxiliary) as auxiliary:
         step = client.step(batch(), KEY)
         uploads = [next(step)]
@@ -94,7 +94,7 @@ def test_hybrid_order_clients_make_exactly_their_forwards(name: str, scheme: str
 )
 def test_backprop_free_clients_build_no_graph_and_hand_over_differentiable_data(name: str, scheme: str) -> None:
     split = batchnorm_split()
-    client = learner(name, split, estimator=Estimator(scheme=scheme))
+    client = learner(name, split, estimator=Probes(scheme=scheme))
     outputs = []
     hooks = [module.register_forward_hook(lambda *args: outputs.append(args[-1])) for module in split.client]
     step = client.step(batch(), KEY)
@@ -115,7 +115,7 @@ def test_backprop_free_clients_build_no_graph_and_hand_over_differentiable_data(
 def test_running_statistics_follow_the_clean_pass_once(name: str, scheme: str) -> None:
     """Also for the frozen client: else its evaluation collapses and every gain over it is inflated."""
     split, expected = batchnorm_split(), batchnorm_split()
-    client = learner(name, split, estimator=Estimator(num_probes=3, scheme=scheme))
+    client = learner(name, split, estimator=Probes(probes=3, scheme=scheme))
     step = client.step(batch(), KEY)
     smashed = next(step)
     finish(step, answer(name, smashed))
@@ -158,7 +158,7 @@ def test_smashed_data_is_dead_when_the_probes_run() -> None:
 def test_every_pass_of_a_step_draws_the_same_dropout_mask(name: str, scheme: str) -> None:
     split = batchnorm_split(dropout=0.5)
     # With mu tiny, clean and perturbed outputs differ visibly only if the masks do.
-    client = learner(name, split, estimator=Estimator(mu=1e-7, num_probes=2, scheme=scheme))
+    client = learner(name, split, estimator=Probes(mu=1e-7, probes=2, scheme=scheme))
     kept = []
     hook = split.client[3].register_forward_hook(lambda _, __, output: kept.append(output != 0))
     state = torch.get_rng_state()
@@ -181,7 +181,7 @@ def test_every_pass_of_a_step_draws_the_same_dropout_mask(name: str, scheme: str
 @pytest.mark.parametrize("rule", list(RULES))
 def test_a_round_is_rebuilt_from_seeds_and_scalars(rule: str, scheme: str) -> None:
     split, twin = batchnorm_split(), batchnorm_split()
-    estimator = Estimator(num_probes=2, scheme=scheme)
+    estimator = Probes(probes=2, scheme=scheme)
     client = learner("heron", split, optimizer=rule, learning_rate=1e-2, estimator=estimator)
     records = []
     for local_step in range(5):
@@ -204,8 +204,8 @@ def test_micro_batches_change_the_loss_by_rounding_only(name: str, scheme: str) 
         return split
 
     results = []
-    for micro_batch in (None, 4):
-        estimator = Estimator(mu=1e-2, scheme=scheme)
+    for micro_batch in (0, 4):
+        estimator = Probes(mu=1e-2, scheme=scheme)
         client = learner(name, group_split(), micro_batch=micro_batch, optimizer="sgd", estimator=estimator)
         step = client.step(batch(10), KEY)
         smashed = next(step)

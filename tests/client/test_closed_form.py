@@ -17,8 +17,8 @@ from heron.client.torch_runtime.closed_form import has_closed_form, linear_cross
 from heron.data import Batch
 from heron.seeds import StepKey
 from heron.split import SplitModel, linear_head, pooled_linear_head
-from heron.wire.learning import ClientSettings
-from heron.zo import Estimator
+from heron.wire.groups import Probes, Settings
+from tests.settings import changed
 
 KEY = StepKey(5, 0, 0, 0)
 sizes = st.integers(1, 6)
@@ -111,9 +111,9 @@ def batch() -> Batch:
     return Batch(inputs, torch.randint(0, 5, (6,), generator=generator))
 
 
-def learner(split: SplitModel, criterion=cross_entropy, micro_batch: int | None = None, **changes):
-    values = {"optimizer": "sgd", "learning_rate": 0.1, "exact": 1, "estimator": Estimator(num_probes=2)} | changes
-    return ALGORITHMS["heron"].torch_client(split, criterion, ClientSettings(**values), micro_batch=micro_batch)[1]
+def learner(split: SplitModel, criterion=cross_entropy, **changes):
+    values = {"optimizer": "sgd", "learning_rate": 0.1, "exact": 1, "estimator": Probes(probes=2)} | changes
+    return ALGORITHMS["heron"].torch_client(split, criterion, changed(Settings(), **values))[1]
 
 
 class NoGraph(TorchFunctionMode):
@@ -134,8 +134,8 @@ class NoGraph(TorchFunctionMode):
 
 @pytest.mark.parametrize("head", [linear_head, pooled_linear_head])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("micro_batch", [None, 4])
-def test_a_linear_head_needs_no_autograd(monkeypatch, head, optimizer: str, micro_batch: int | None) -> None:
+@pytest.mark.parametrize("micro_batch", [0, 4])
+def test_a_linear_head_needs_no_autograd(monkeypatch, head, optimizer: str, micro_batch: int) -> None:
     split = split_model(lambda: head((3, 4, 4), 5))
     client = learner(split, micro_batch=micro_batch, optimizer=optimizer)
     before = {name: tensor.clone() for name, tensor in client.model().items()}

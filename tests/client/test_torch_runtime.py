@@ -10,7 +10,7 @@ from heron.client.torch_runtime.runtime import TorchRuntime
 from heron.data import Batch
 from heron.errors import ConfigError
 from heron.split import SplitModel, linear_head
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client
 
 
 def split_model(dropout: float = 0.0) -> SplitModel:
@@ -21,7 +21,7 @@ def split_model(dropout: float = 0.0) -> SplitModel:
 
 def runtime(split: SplitModel, criterion=cross_entropy, orders: Orders | None = None, **options) -> TorchRuntime:
     chosen = orders or Orders(probes=True)
-    return TorchRuntime(split, criterion, head="auxiliary", orders=chosen, settings=ClientSettings(), **options)
+    return TorchRuntime(split, criterion, head="auxiliary", orders=chosen, client=Client(**options))
 
 
 def batch(size: int = 6) -> Batch:
@@ -29,9 +29,9 @@ def batch(size: int = 6) -> Batch:
     return Batch(torch.randn(size, 1, 4, 4, generator=generator), torch.randint(0, 5, (size,), generator=generator))
 
 
-@pytest.mark.parametrize("micro_batch", [None, 2, 4])
+@pytest.mark.parametrize("micro_batch", [0, 2, 4])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_the_mean_of_the_losses_is_the_loss(micro_batch: int | None, dropout: float) -> None:
+def test_the_mean_of_the_losses_is_the_loss(micro_batch: int, dropout: float) -> None:
     client, examples = runtime(split_model(dropout), micro_batch=micro_batch), batch()
     losses = client.losses(examples, seed=3)
     assert losses.shape == (6,)

@@ -6,8 +6,8 @@ import pytest
 from heron.algorithms import ALGORITHMS
 from heron.client.round import finish
 from heron.seeds import StepKey
-from heron.wire.learning import ClientSettings
-from heron.zo.probes import Estimator
+from heron.wire.groups import Client, Probes, Settings
+from heron.wire.learning import Learning
 from tests.client.toy_runtime import ToyExamples, ToyRuntime
 
 KEY = StepKey(5, 0, 0, 0)
@@ -16,8 +16,9 @@ BATCH = ToyExamples().batch(np.arange(4))
 
 def step(*transforms, update: str = "scalars"):
     """The learner after a step, and what it sent."""
-    settings = ClientSettings("sgd", 0.1, False, Estimator(num_probes=3), update=update, transforms=transforms)
-    learner = ALGORITHMS["heron"].make_client(ToyRuntime(), settings)
+    client = Client(optimizer="sgd", learning_rate=0.1, keep_state=False)
+    learning = Learning(Settings(update=update, client=client, estimator=Probes(probes=3)), transforms)
+    learner = ALGORITHMS["heron"].make_client(ToyRuntime(), learning)
     generator = learner.step(BATCH, KEY)
     next(generator)
     return learner, finish(generator).projected_gradients

@@ -33,10 +33,10 @@ class Memory(dict):
 
 client = Client(batch_size=4, optimizer=RULE, learning_rate=1e-2, keep_state=False)
 chosen = Settings(seed=5, threads=1, update="scalars", client=client, smashed=Smashed(CODEC))
-settings = HERON.learning(chosen)
+learning = HERON.learning(chosen)
 runtime, data, memory = ToyRuntime(), ToyExamples(), Memory()
-learner = HERON.make_client(runtime, settings)
-replayer = Replayer(5, settings)
+learner = HERON.make_client(runtime, learning)
+replayer = Replayer(learning)
 theta = {name: array.copy() for name, array in learner.model().items()}
 opener = Opener(memory, theta, replayer)
 travelling = tuple(TensorTerm(name, array.shape, "float32", "replayed") for name, array in theta.items())

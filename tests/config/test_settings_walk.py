@@ -21,7 +21,7 @@ PROFILED = {"link.profile", "link.devices"}
 # A memory budget replaces `client.exact`.
 BUDGET = "client.memory_budget"
 # Objects that compute, each made from its group in one place; and the value of `link.devices`.
-VIEWS = {"Aggregation", "FedAdam", "ClientSettings", "DeviceProfile"}
+VIEWS = {"Aggregation", "FedAdam", "DeviceProfile"}
 
 
 def leaves(kind: type = Settings, prefix: str = "") -> dict[str, Any]:

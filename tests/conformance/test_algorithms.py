@@ -164,7 +164,7 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
     # Where replies are scalars, one for each probe of each step; they go down in the second round, from seed groups
     # summed, with four int32 for each walk.
     sent = num_steps * estimator.num_probes * 4 if replayed else 0
-    groups = parties.clients.learning.seed_groups
+    groups = parties.clients.learning.settings.seed_groups
     log = sum_of_groups(groups, estimator) if groups else sent + NUM_CLIENTS * 16
     log = NUM_CLIENTS * log if replayed else 0
     up = rounds * NUM_CLIENTS * rest

@@ -24,10 +24,10 @@ from heron.runs import run_loop
 from heron.runs.run_directory import RunDirectory
 from heron.wire import ModelBroadcast, ScalarBroadcast, SnapshotRequest
 from heron.wire.digests import digest_of
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client, Probes, Settings
+from heron.wire.learning import Learning
 from heron.wire.walk_log import flatten, rebuild
 from heron.wire.walks import Replayer, RoundWalks, Walk
-from heron.zo import Estimator
 from tests.algorithms.scalar_runs import (
     GONE,
     assert_same_bits,
@@ -90,9 +90,7 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 FOUND_AT_ONCE = sorted(set(DAMAGE) - {"a bit"})
 
 
-def disturbed(
-    damage: Callable[[Path], None], folder: Path, client: ClientSettings, at: int = 2
-) -> tuple[Federation, str]:
+def disturbed(damage: Callable[[Path], None], folder: Path, client: Settings, at: int = 2) -> tuple[Federation, str]:
     """A run whose client finds its file damaged in round `at`; the messages of that client."""
     directory = RunDirectory(folder)
     parties = federation(client, wire=True)
@@ -202,12 +200,13 @@ def test_a_client_has_one_file_whatever_it_was_sent(tmp_path) -> None:
 
 
 THETA = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([0.5])}
-SETTINGS = ClientSettings("sgd", 0.1, estimator=Estimator(1e-2, 2), update="scalars")
+SGD = Client(optimizer="sgd", learning_rate=0.1)
+REPLAYER = Replayer(Learning(Settings(seed=5, update="scalars", client=SGD, estimator=Probes(1e-2, 2))))
 WALKS = [RoundWalks(index, (Walk(0, 1, np.ones(4, "f4")), Walk(1, 3, -np.ones(2, "f4")))) for index in (2, 3)]
 
 
 def opener(store: ClientStates) -> Opener:
-    return Opener(store, THETA, Replayer(5, SETTINGS))
+    return Opener(store, THETA, REPLAYER)
 
 
 def log(base: int = 2, digest: int = 0, round_index: int = 4) -> ScalarBroadcast:
@@ -222,7 +221,7 @@ def test_every_bit_of_a_file_counts(tmp_path) -> None:
     whole = path.read_bytes()
     theta = dict(THETA)
     for done in WALKS:
-        theta = Replayer(5, SETTINGS).advance(theta, done)
+        theta = REPLAYER.advance(theta, done)
     digest = digest_of(theta)
     for index in range(len(whole) * 8):
         damaged = bytearray(whole)
@@ -252,7 +251,7 @@ def test_a_log_is_used_where_it_starts_at_or_before_what_is_held(held: int, base
     if usable:
         theta = dict(THETA)
         for done in WALKS[held - 2 :]:
-            theta = Replayer(5, SETTINGS).advance(theta, done)
+            theta = REPLAYER.advance(theta, done)
         assert_same_bits(opened, theta)
 
 

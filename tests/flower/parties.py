@@ -28,14 +28,8 @@ def grid_of(parties: Federation, num_clients: int = NUM_CLIENTS) -> FakeGrid:
 
     def build(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
         """A process of its own for the same federation, built from the terms that have travelled."""
-        algorithm, client = parties.algorithm, terms.settings.client
-        runtime = algorithm.torch_runtime(
-            split_model(),
-            cross_entropy,
-            algorithm.learning(terms.settings),
-            micro_batch=client.micro_batch or None,
-            checkpointing=client.checkpointing,
-        )
+        algorithm = parties.algorithm
+        runtime = algorithm.torch_runtime(split_model(), cross_entropy, terms.settings)
         data = {number: DatasetExamples(examples(), own, CPU) for number, own in enumerate(partition())}
         return Clients(terms, algorithm, runtime, data)
 

@@ -27,7 +27,6 @@ from heron.seeds import StepKey
 from heron.split import SplitModel, build_seeded, num_counted, token_cross_entropy
 from heron.wire import CutGradient, ModelBroadcast, Reply, SmashedData
 from heron.wire.groups import Client, Server, Settings
-from heron.wire.learning import learning_of
 from heron.zo import Estimator, FlatParameters
 from tests.lm.models import NUM_BLOCKS, NUM_TOKENS, WIDTH
 from tests.settings import changed
@@ -252,7 +251,7 @@ def test_above_the_boundary_gradients_are_exact(exact: int, saved) -> None:
     sgd = Settings(client=Client(optimizer="sgd", learning_rate=1.0))
     for name, settings in (("heron", changed(sgd, exact=exact, estimator={"probes": 0})), ("cse_fsl", sgd)):
         split = build(saved("gpt2"), 2, 0 if exact == 2 else 1)
-        runtime, learner = ALGORITHMS[name].torch_client(split, token_cross_entropy, learning_of(settings))
+        runtime, learner = ALGORITHMS[name].torch_client(split, token_cross_entropy, settings)
         local = runtime.local
         before = {key: tensor.detach().clone() for key, tensor in local.module.named_parameters()}
         step = learner.step(batch_of(0, 1, 2, 3), StepKey(0, 0, 0, 0))

@@ -16,7 +16,7 @@ from heron.server.fed_server import FedServer
 from heron.server.fed_servers import make_fed_server
 from heron.wire import ClientReply, ScalarReply
 from heron.wire.groups import Averaging
-from heron.wire.learning import learning_of
+from heron.wire.learning import Learning
 from tests.algorithms.scalar_runs import assert_same_bits, clients, dense, everything, federation, kinds, record, run
 from tests.conformance.test_algorithms import run as toy_run
 from tests.reference.aggregation import median, scaled_down, trimmed_mean
@@ -202,7 +202,7 @@ def scalar_reply(scalars: list[float]) -> ScalarReply:
 def after(scalars: list[float], **bounds: Any) -> dict[str, Tensor]:
     model = {"theta": torch.zeros(9)}
     terms = terms_of(model, replayed=["theta"], seed=5, fed_server=Averaging(**bounds))
-    server = make_fed_server(terms, model, learning_of(clients()))
+    server = make_fed_server(terms, model, Learning(clients()))
     server.broadcast(0, 0)
     server.accept(scalar_reply(scalars))
     server.average()

@@ -14,7 +14,8 @@ from heron.client.zeroth_order import ZerothOrderPart
 from heron.config import build_run, recipe_config
 from heron.errors import ConfigError
 from heron.metering import measure_memory
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Probes, Settings
+from heron.wire.learning import Learning
 from heron.zo import (
     RULES,
     SGD,
@@ -153,8 +154,9 @@ def test_refuses_before_the_first_step() -> None:
     gaussian = Estimator(distribution="gaussian")
     with pytest.raises(ConfigError, match="rademacher"):
         ZerothOrder(conv_net()[0], rule=SGD(0.1), estimator=gaussian, kernel="numba")
+    learning = Learning(Settings(estimator=Probes(distribution="gaussian")))
     with pytest.raises(ConfigError, match="rademacher"):
-        ZerothOrderPart(FlatParameters(conv_net()[0], kernel="numba"), ClientSettings(estimator=gaussian))
+        ZerothOrderPart(FlatParameters(conv_net()[0], kernel="numba"), learning)
 
 
 def test_the_configuration_chooses() -> None:

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from heron.arrays import numpy_dtype, to_host
 from heron.client.zeroth_order import ZerothOrderPart
 from heron.seeds import StepKey
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client, Settings
+from heron.wire.learning import Learning
 from heron.zo import (
     DISTRIBUTIONS,
     RULES,
     SGD,
     Adam,
-    Estimator,
     FlatArrays,
     FlatParameters,
     KernelName,
@@ -147,7 +147,7 @@ def test_small_terms_of_one_step_are_summed_before_they_are_rounded(dtype: torch
 def test_a_client_takes_large_scalars(dtype: torch.dtype, rule: str) -> None:
     """70,000 is infinite in float16."""
     flat = FlatParameters(nn.ParameterList([torch.zeros(10, dtype=dtype)]))
-    part = ZerothOrderPart(flat, ClientSettings(estimator=Estimator(), optimizer=rule, learning_rate=1e-5))
+    part = ZerothOrderPart(flat, Learning(Settings(client=Client(optimizer=rule, learning_rate=1e-5))))
     part.update(StepKey(0, 0, 0, 0), [3], torch.tensor([70_000.0]))
     assert torch.isfinite(flat.theta).all()
     assert flat.theta.any()

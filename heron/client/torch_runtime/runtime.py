@@ -14,7 +14,7 @@ from heron.client.torch_runtime.surrogate import surrogate_loss
 from heron.data import Batch
 from heron.split.criterion import Criterion
 from heron.tensors import as_tensor
-from heron.wire.learning import ClientSettings
+from heron.wire.groups import Client
 from heron.zo.flat_parameters import FlatParameters
 
 
@@ -26,9 +26,7 @@ class TorchRuntime:
         criterion: mean loss over a batch.
         head: name of the part that the local loss is computed with; None for clients without a loss.
         orders: which modules learn how.
-        settings: update rule and kernel.
-        micro_batch: examples per forward pass; None computes the batch in one.
-        checkpointing: whether passes that build a graph keep few activations and compute the rest again.
+        client: the group `[client]`; update rule, kernel, micro-batch and checkpointing count here.
 
     Attributes:
         local: the network.
@@ -47,10 +45,9 @@ class TorchRuntime:
         *,
         head: Head | None,
         orders: Orders,
-        settings: ClientSettings,
-        micro_batch: int | None = None,
-        checkpointing: bool = False,
+        client: Client,
     ) -> None:
+        micro_batch, checkpointing = client.micro_batch or None, client.checkpointing
         self.local = LocalNetwork(split, criterion, head=head, micro_batch=micro_batch, checkpointing=checkpointing)
         self.theta: FlatParameters | None = None
         self.exact: TorchExactPart | None = None
@@ -58,13 +55,13 @@ class TorchRuntime:
         if orders.exact != 0:
             self.exact = TorchExactPart(
                 self.local,
-                settings.optimizer,
+                client.optimizer,
                 placed.exact,
                 boundary=placed.boundary,
                 probes=orders.probes,
             )
         if orders.probes and (orders.exact == 0 or placed.boundary is not None):
-            self.theta = FlatParameters(self.local.module, placed.probed, kernel=settings.kernel)
+            self.theta = FlatParameters(self.local.module, placed.probed, kernel=client.kernel)
 
     def clean(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
         """Run a clean pass: smashed data, shape (B, ...), and the local loss, shape ()."""
