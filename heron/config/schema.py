@@ -17,7 +17,7 @@ class RunConfig(Settings):
 
     Attributes:
         recipe: name of the recipe it came from.
-        algorithm: key of the registry.
+        algorithm: name of the algorithm, as `heron algorithms` lists it.
         data: the data set.
         split: the network and its cut.
     """

@@ -67,7 +67,7 @@ class Client:
     Attributes:
         batch_size: examples per local step, B.
         micro_batch: examples per forward pass; 0 for the whole batch.
-        checkpointing: activation checkpointing of first-order clients; the others cache nothing.
+        checkpointing: whether passes that build a graph keep few activations and compute the rest again.
         local_steps: local steps per round, h; 0 for one pass over the client's data.
         upload_period: local steps per upload of smashed data, k; coupled algorithms upload every step.
         exact: how many of the client's modules, counted from the auxiliary network down, heron's clients train exactly;
@@ -76,8 +76,8 @@ class Client:
             anything is saved; 0 for none. A budget that is given replaces a recipe's `exact`. Other algorithms ignore
             it.
         optimizer: update rule; ho_sfl has `sgd` only.
-        learning_rate: eta_l.
-        exact_learning_rate: eta_l of heron's exactly trained modules; 0 for the same.
+        learning_rate: step size of the clients, eta_l.
+        exact_learning_rate: step size of heron's exactly trained modules; 0 for that of the others.
         schedule: `constant`, or `cosine`: step sizes fall to nothing over the rounds of the run as half a cosine.
         keep_state: whether the optimiser state survives from round to round.
         kernel: code of the passes over theta: `auto`, `numpy`, `numba` (CPU), `torch` or `triton` (CUDA).
@@ -104,7 +104,7 @@ class Probes:
     """Section `[estimator]`: the probes of zeroth-order clients.
 
     Attributes:
-        mu: smoothing radius per coordinate; `jvp` ignores it.
+        mu: smoothing radius per coordinate, the length of a probe's step; `jvp` ignores it.
         probes: directions per step, q; 0 leaves everything below the order boundary as it is (needs client.exact).
         distribution: `rademacher` or `gaussian`.
         scheme: `one_sided`, `central`, or `jvp`: exact directional derivatives, the noise-free upper bound.
@@ -146,14 +146,14 @@ class Server:
 
     Attributes:
         optimizer: `adam` or `sgd`.
-        learning_rate: eta_s.
+        learning_rate: step size of the Main Server, eta_s.
         refresh_auxiliary: whether the Main Server aligns the auxiliary network that clients train with its own
             gradients, after it was averaged; FSL-SAGE aligns its own in any case.
         reuse: further steps after each upload, on uploads drawn from the last `buffer_size`; decoupled algorithms only.
         buffer_size: uploads kept for that, packed as they came.
         alignment_period: rounds from one alignment of the auxiliary network to the next.
-        alignment_steps: passes over the stored smashed data in each.
-        alignment_learning_rate: step size of its Adam.
+        alignment_steps: passes over the stored smashed data in each alignment.
+        alignment_learning_rate: step size of the Adam that aligns.
     """
 
     optimizer: Literal["adam", "sgd"] = "adam"
@@ -173,10 +173,10 @@ class Averaging:
     Attributes:
         optimizer: `average` takes the mean; `adam` makes a step of FedAdam (Reddi et al., ICLR 2021) with the averaged
             update. Statistics of BatchNorm are averaged by both. `average` ignores the four keys of FedAdam.
-        learning_rate: eta of FedAdam.
+        learning_rate: step size of FedAdam, eta.
         beta1: decay of its first moment, in [0, 1).
         beta2: decay of its second moment, in [0, 1).
-        epsilon: its tau.
+        epsilon: degree of its adaptivity, tau.
         aggregation: what the mean is: `mean` itself, or coordinate by coordinate `median` or `trimmed_mean` (Yin et
             al., ICML 2018), whatever `clients.weighting`. With `update=scalars` only of what travels as tensors.
         trim: share of replies that `trimmed_mean` leaves out at either end, in [0, 0.5), rounded up.
@@ -206,7 +206,7 @@ class Settings:
         rounds: number of rounds, T.
         device: torch device, e.g. `cpu` or `cuda:0`.
         threads: CPU threads of torch; results are bit-identical for one value of it. The default is all cores.
-        wire: encode and decode every message as a network would.
+        wire: whether every message is encoded and decoded, as a network would; the results are the same.
         evaluation_period: rounds from one evaluation to the next.
         update: how what clients learn by zeroth order travels: `dense`, as tensors, or `scalars`, as projected
             gradients that are replayed; ho_sfl always sends scalars.

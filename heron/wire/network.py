@@ -13,8 +13,8 @@ class DeviceProfile:
         name: e.g. `phone`.
         uplink_mbps: rate from a client to the servers in 10^6 bit/s; 0 for no limit.
         downlink_mbps: rate from the servers to a client; 0 for no limit.
-        latency_ms: of every message, one way.
-        speed: its FLOPs per second over `link.client_gflops`.
+        latency_ms: delay of every message in milliseconds, one way.
+        speed: FLOPs per second of such a device over `link.client_gflops`.
         share: probability that a client which no class lists has such a device; 0 for a class that lists its clients.
         clients: ids of the clients that have one, from 0; empty for a class with a share.
     """
@@ -38,11 +38,11 @@ class Network:
         bundle: one message for all that a client sends in a round, and compressed headers; decoupled algorithms only.
         uplink_mbps: rate from each client to the servers in 10^6 bit/s; 0 for no limit.
         downlink_mbps: rate from the servers to each client; 0 for no limit.
-        latency_ms: of every message, one way.
+        latency_ms: delay of every message in milliseconds, one way.
         client_gflops: 10^9 FLOPs per second that a client sustains; 0 where its computing takes no time.
-        server_gflops: those of the Main Server; 0 where its computing takes no time.
+        server_gflops: 10^9 FLOPs per second of the Main Server; 0 where its computing takes no time.
         profile: a TOML file of device classes, read when it is set; empty for none.
-        devices: what the profile holds, instead of the rates and the latency above.
+        devices: content of the profile, in place of the rates and the latency above.
     """
 
     bundle: bool = False
