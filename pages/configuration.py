@@ -44,7 +44,7 @@ def configuration_page() -> str:
         Markdown with a heading for each section and each key.
     """
     hints = get_type_hints(RunConfig)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups = {name: hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
     alone = [field for field in fields(RunConfig) if field.name not in {*groups, "data", "split"}]
     alone.sort(key=lambda field: not _is_required(field))
     parts = [_INTRO, "## The run as a whole", "Keys outside of any section.", *_keys(RunConfig, alone)]

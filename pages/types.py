@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, Unit
 
 _PLAIN = {int: "integer", float: "number", str: "text", bool: "`true` or `false`"}
-_POWERS = {2**31: "2^31", 2**63: "2^63", 2**20: "2^20"}
+_POWERS: dict[Any, str] = {2**31: "2^31", 2**63: "2^63", 2**20: "2^20"}
 
 
 def type_text(hint: Any) -> str:

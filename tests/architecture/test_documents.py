@@ -20,6 +20,13 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
+def anchors(document: Path) -> set[str]:
+    """Names that a link to a document may have: of headings, given or made from their words, and of directives."""
+    given = [re.search(r"\{ ?#([\w.-]+) ?\}$", heading) for heading in headings(document)]
+    named = {name[1] if name else slug(heading) for name, heading in zip(given, headings(document), strict=True)}
+    return named | set(re.findall(r"^::: ([\w.]+)$", document.read_text(), flags=re.MULTILINE))
+
+
 def test_paths_exist() -> None:
     for document in DOCUMENTS:
         for name in re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", document.read_text()):
@@ -36,7 +43,7 @@ def test_links_lead_somewhere() -> None:
             found = document.parent / name if name else document
             assert found.exists(), f"{document.name} links to {target}, which does not exist"
             if section:
-                assert section in map(slug, headings(found)), f"{document.name} links to {target}: no such section"
+                assert section in anchors(found), f"{document.name} links to {target}: no such section"
 
 
 def test_cited_sections_exist() -> None:
