@@ -11,6 +11,7 @@ from heron.algorithms.decoupled import decoupled_round
 from heron.config import plan_cost, recipe_config
 from heron.report.units import bytes_text, flops_text
 from heron.wire.groups import Settings
+from pages.users import fixed_settings
 
 RECIPE = "cifar10-resnet18"
 BEGIN, END = "<!-- facts -->", "<!-- end of facts -->"
@@ -74,7 +75,8 @@ def _facts(row: Algorithm) -> str:
         "They receive for it": _ANSWERS[row.answers],
         "A round is": _ROUNDS[row.run_round is decoupled_round],
         "Update rules": ", ".join(f"`{name}`" for name in row.optimizers) if _order(row) != "nothing" else "none",
-        "Fixed settings": ", ".join(f"`{key}={str(value).lower()}`" for key, value in row.fixed.items()) or "none",
+        "Fixed settings": ", ".join(f"`{key}={str(value).lower()}`" for key, value in fixed_settings(row).items())
+        or "none",
         "A step costs a client": f"{peak} and {compute} (`heron profile {RECIPE} --algorithms {row.name}`)",
         "Source": _citation(row),
     }

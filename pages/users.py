@@ -1,6 +1,7 @@
 """Algorithms that use a setting: a predicate over the rows of the registry for each key that not all of them use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from heron.algorithms import ALGORITHMS, Algorithm
 from heron.algorithms.decoupled import decoupled_round
@@ -25,14 +26,24 @@ def _fits_auxiliary(row: Algorithm) -> bool:
     return row.trains_auxiliary or row.downlink_only == "auxiliary"
 
 
-def _free(name: str) -> Predicate:
-    """Rows that train and leave a choice about a setting of their clients."""
-    return lambda row: _trains(row) and name not in row.fixed
+def fixed_settings(row: Algorithm) -> dict[str, Any]:
+    """Collect the settings that an algorithm leaves no choice about.
+
+    Args:
+        row: of the registry.
+
+    Returns:
+        Values by dotted key.
+    """
+    values: dict[str, Any] = {}
+    for name, value in row.fixed.items():
+        values |= {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, Mapping) else {name: value}
+    return values
 
 
 _USERS: dict[str, Predicate] = {
-    "update": lambda row: _probes(row) and "update" not in row.fixed,
-    "seed_groups": lambda row: _probes(row) and "seed_groups" not in row.fixed,
+    "update": lambda row: _probes(row) and "update" not in fixed_settings(row),
+    "seed_groups": lambda row: _probes(row) and "seed_groups" not in fixed_settings(row),
     "digest_period": _probes,
     "client.checkpointing": lambda row: _trains(row) and (row.has_boundary or not _probes(row)),
     "client.upload_period": lambda row: row.uploads == "periodic",
@@ -42,7 +53,7 @@ _USERS: dict[str, Predicate] = {
     "client.optimizer": lambda row: _trains(row) and len(row.optimizers) > 1,
     "client.learning_rate": _trains,
     "client.schedule": _trains,
-    "client.keep_state": _free("keep_state"),
+    "client.keep_state": lambda row: _trains(row) and "client.keep_state" not in fixed_settings(row),
     "client.kernel": _probes,
     "smashed.": lambda row: _uploads(row) and row.answers != "loss",
     "estimator.": _probes,
