@@ -190,14 +190,16 @@ def _facts(plan: DeploymentPlan) -> dict[str, Any]:
 
 
 def _app() -> str:
-    """The clone that contains this package; empty if the package was installed from a wheel."""
-    root = Path(heron.__file__).parents[1]
-    try:
-        project = tomllib.loads((root / "pyproject.toml").read_text())
-    except (OSError, ValueError):
-        return ""
-    found = "app" in project.get("tool", {}).get("flwr", {}) and not _UNQUOTABLE.search(str(root))
-    return str(root) if found else ""
+    """The clone that contains this package, or that the command is called in; empty if there is none."""
+    for root in (Path(heron.__file__).parents[1], Path.cwd()):
+        try:
+            project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        ours = project.get("project", {}).get("name") == "heron-sfl"
+        if ours and "app" in project.get("tool", {}).get("flwr", {}) and not _UNQUOTABLE.search(str(root)):
+            return str(root)
+    return ""
 
 
 def _data_page(plan: DeploymentPlan) -> bytes:

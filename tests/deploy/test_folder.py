@@ -259,3 +259,20 @@ def test_without_cryptography_the_extra_is_named(made, tmp_path, monkeypatch) ->
         with pytest.raises(MissingExtraError, match=r"heron-sfl\[flower\]"):
             work()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_app_is_the_clone_around_an_installed_package(tmp_path, monkeypatch) -> None:
+    """Installed from a wheel, the package is in no clone; the command runs in one."""
+    monkeypatch.setattr(heron.deploy.folder.heron, "__file__", str(tmp_path / "site" / "heron" / "__init__.py"))
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    monkeypatch.chdir(clone)
+    for text, app in [
+        ("", ""),
+        ("[project]\nname = 'another'\n[tool.flwr.app]\n", ""),
+        ("[project]\nname = 'heron-sfl'\n", ""),
+        ("[project]\nname = 'heron-sfl'\n[tool.flwr.app]\n", str(clone)),
+    ]:
+        (clone / "pyproject.toml").write_text(text)
+        init_deployment(tmp_path / f"parties{len(text)}", DeploymentPlan(1))
+        assert f'HERON_APP="{app}"' in (tmp_path / f"parties{len(text)}" / "server" / "server.env").read_text()
