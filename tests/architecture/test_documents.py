@@ -42,7 +42,7 @@ def test_links_lead_somewhere() -> None:
             name, _, section = target.partition("#")
             found = document.parent / name if name else document
             assert found.exists(), f"{document.name} links to {target}, which does not exist"
-            if section:
+            if section and found.suffix == ".md":  # of a picture it names the scheme that shows it
                 assert section in anchors(found), f"{document.name} links to {target}: no such section"
 
 

@@ -1,4 +1,4 @@
-"""Commands of README and docs run as printed: from the installed package, in a namespace without a network.
+"""Commands and programs of documents run as printed: from the installed package, in a namespace without a network.
 
 CONTRIBUTING.md says how a block is marked that is not run. What such a block tells `heron` is parsed at least.
 """
@@ -17,12 +17,17 @@ from heron.config import recipe_config
 from tests.docs.typed import ROOT, Block, blocks, script_of
 
 TIMEOUT_S = 900
-NAMES = ["CONTRIBUTING.md", "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NAMES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOCUMENTS = {str((ROOT / name).relative_to(ROOT)): blocks(ROOT / name) for name in NAMES}
 COMMANDS = {"heron", "make", "pip", "flwr", "python", "python3", "git", "uv", "bash", "export"}
 NAMESPACE = ("unshare", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc", "--kill-child")
 NOT_COPIED = (".git", ".venv", "runs", "site", "dist", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
-TYPED = [name for name, found in DOCUMENTS.items() if any(block.is_typed and block.skip is None for block in found)]
+ELSEWHERE = {"docs/extending.md"}  # its programs need its extensions: tests/extending runs them
+TYPED = [
+    name
+    for name, found in DOCUMENTS.items()
+    if any(block.is_typed or (block.is_program and name not in ELSEWHERE) for block in found if block.skip is None)
+]
 SKIPPED = [block for found in DOCUMENTS.values() for block in found if block.skip is not None]
 
 
@@ -55,7 +60,9 @@ def test_commands_run_as_printed(document: str, installed: Path, tmp_path: Path)
     clone, home = tmp_path / "clone", tmp_path / "home"
     shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(*NOT_COPIED))
     home.mkdir()
-    (tmp_path / "script.sh").write_text(script_of(DOCUMENTS[document]), encoding="utf-8")
+    (tmp_path / "script.sh").write_text(
+        script_of(DOCUMENTS[document], programs=document not in ELSEWHERE), encoding="utf-8"
+    )
     kept = {"HERON_DATA", "LANG", "TMPDIR", "OMP_NUM_THREADS"}
     environment = {name: value for name, value in os.environ.items() if name in kept} | {
         "HOME": str(home),
@@ -95,4 +102,5 @@ def test_commands_are_in_blocks_that_say_so(document: str) -> None:
         if not block.language:
             typed = [command for command in block.commands if command[0] in COMMANDS]
             assert not typed, f"{block.place}: {' '.join(typed[0])} is a command: open the block with ```sh"
-        assert block.skip is None or block.is_typed, f"{block.place}: a mark above a block that never runs"
+        runs = block.is_typed or block.is_program
+        assert block.skip is None or runs, f"{block.place}: a mark above a block that never runs"
