@@ -1,9 +1,12 @@
 """The three splits of every data set, and how they are drawn."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
@@ -62,21 +65,47 @@ def stratified(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray,
     Raises:
         DataError: if the share is out of range, or so small or large that a class would be missing from a part.
     """
-    from sklearn.model_selection import train_test_split
-
     if not 0 <= share < 1:
         raise DataError(f"expected a validation share in [0, 1), found {share}; set data.validation in that range")
-    everyone = np.arange(len(labels))
     if share == 0:
-        return everyone, everyone[:0]
-    try:
-        kept, held_out = train_test_split(everyone, test_size=float(share), stratify=labels, random_state=seed)
-    except ValueError as error:
+        return np.arange(len(labels)), np.arange(0)
+    _, class_n, sizes_C = np.unique(labels, return_inverse=True, return_counts=True)
+    num_held_out = math.ceil(float(share) * len(labels))
+    num_kept = len(labels) - num_held_out
+    if (sizes_C < 2).any() or min(num_kept, num_held_out) < max(len(sizes_C), 1):
         raise DataError(
             f"a share of {share} of {len(labels)} examples does not split every class; change data.validation (0 for "
             f"no validation set) or use more examples"
-        ) from error
-    return np.sort(kept), np.sort(held_out)
+        )
+    generator = np.random.RandomState(seed)
+    kept_C = _apportioned(sizes_C, num_kept, generator)
+    held_out_C = _apportioned(sizes_C - kept_C, num_held_out, generator)
+    kept, held_out = [], []
+    for label, (size, num_first, num_second) in enumerate(zip(sizes_C, kept_C, held_out_C, strict=True)):
+        members = np.flatnonzero(class_n == label)[generator.permutation(size)]
+        kept.append(members[:num_first])
+        held_out.append(members[num_first : num_first + num_second])
+    return np.sort(np.concatenate(kept)), np.sort(np.concatenate(held_out))
+
+
+def _apportioned(sizes_C: NDArray[Any], total: int, generator: np.random.RandomState) -> NDArray[Any]:
+    """Share `total` examples out among classes in proportion to their sizes; the largest remainders get one more each.
+
+    Equal remainders draw lots. The order of the draws is that of scikit-learn's stratified splits.
+    """
+    exact_C = sizes_C / sizes_C.sum() * total
+    shares_C = np.floor(exact_C)
+    missing = int(total - shares_C.sum())
+    remainders_C = exact_C - shares_C
+    for remainder in np.unique(remainders_C)[::-1]:
+        if missing <= 0:
+            break
+        (alike,) = np.nonzero(remainders_C == remainder)
+        chosen = generator.choice(alike, size=min(len(alike), missing), replace=False)
+        shares_C[chosen] += 1
+        missing -= len(chosen)
+    shares: NDArray[Any] = shares_C.astype(np.int64)
+    return shares
 
 
 def check_limits(**limits: int) -> None:

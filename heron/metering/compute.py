@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from heron.errors import ConfigError
 
@@ -25,16 +26,17 @@ def measure_flops(step: Callable[[], object]) -> int:
         step: the work.
 
     Returns:
-        The count, >= 0 (torch's FlopCounterMode, extended by fused attention on a CPU).
+        The count, >= 0: by the formulas of torch's FlopCounterMode, and those of fused attention on a CPU.
 
     Examples:
         >>> layer, x_BD = nn.Linear(3, 5), torch.zeros(2, 3)
         >>> measure_flops(lambda: layer(x_BD)) == 2 * 2 * 3 * 5
         True
     """
-    with FlopCounterMode(display=False, custom_mapping=_CPU_FORMULAS) as counter:
+    counter = _Counter()
+    with counter:
         step()
-    return int(counter.get_total_flops())
+    return counter.flops
 
 
 def measure_seconds(
@@ -101,22 +103,57 @@ def count_forwards(module: nn.Module) -> Iterator[ForwardCount]:
         handle.remove()
 
 
-def _cpu_attention(query_shape: Any, key_shape: Any, value_shape: Any, *_: object, **__: object) -> int:
-    return int(sdpa_flop_count(query_shape, key_shape, value_shape))  # type: ignore[no-untyped-call]
+class _Counting:
+    """Count of operations, as torch's FlopCounterMode makes it.
+
+    torch imports its compiler, which takes as long as a short training, for the first operation under a mode whose
+    class itself defines `__torch_dispatch__`; so that one is defined here and the mode inherits it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+        self._formulas = _formulas()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.namespace != "prim":  # a question about a tensor, such as its device, is none
+            with self:  # type: ignore[attr-defined]  # a composite operation counts as its parts
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        result = func(*args, **kwargs)
+        formula = self._formulas.get(func._overloadpacket)
+        if formula is not None:
+            self.flops += int(formula(*args, **kwargs, out_val=result))
+        return result
 
 
-def _cpu_attention_backward(
-    output_shape: Any, query_shape: Any, key_shape: Any, value_shape: Any, *_: object, **__: object
-) -> int:
-    return int(sdpa_backward_flop_count(output_shape, query_shape, key_shape, value_shape))  # type: ignore[no-untyped-call]
+class _Counter(_Counting, TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The mode."""
 
 
-# torch's counter knows the GPU kernels of fused attention but not the CPU's, which compute the same products.
-_FUSED_ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
-_CPU_FORMULAS = {
-    getattr(torch.ops.aten, _FUSED_ATTENTION): _cpu_attention,
-    getattr(torch.ops.aten, f"{_FUSED_ATTENTION}_backward"): _cpu_attention_backward,
-}
+@cache
+def _formulas() -> dict[Any, Callable[..., int]]:
+    """FLOPs of operations from their arguments.
+
+    torch's know the GPU kernels of fused attention but not the CPU's, which compute the same products.
+    """
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+    def forward(query_shape: Any, key_shape: Any, value_shape: Any, *_: object, **__: object) -> int:
+        return int(sdpa_flop_count(query_shape, key_shape, value_shape))  # type: ignore[no-untyped-call]
+
+    def backward(
+        output_shape: Any, query_shape: Any, key_shape: Any, value_shape: Any, *_: object, **__: object
+    ) -> int:
+        return int(sdpa_backward_flop_count(output_shape, query_shape, key_shape, value_shape))  # type: ignore[no-untyped-call]
+
+    fused = "_scaled_dot_product_flash_attention_for_cpu"
+    of_cpu = {getattr(torch.ops.aten, fused): forward, getattr(torch.ops.aten, f"{fused}_backward"): backward}
+    return FlopCounterMode(display=False, custom_mapping=of_cpu).flop_registry
 
 
 def _seconds(step: Callable[[], object]) -> float:

@@ -95,11 +95,14 @@ def measure_memory(
         return MemoryProfile(ledger.peak_bytes, ledger.breakdown())
 
 
-class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Dispatch mode that shows the ledger every operation's operands and results; autograd's threads inherit it."""
+class _Watching:
+    """Shows the ledger every operation's operands and results.
+
+    Not the mode itself: see `heron.metering.compute`, which spares the import of torch's compiler in the same way.
+    """
 
     def __init__(self, ledger: StorageLedger) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._ledger = ledger
         self._depth = 0
 
@@ -109,7 +112,7 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if torch.is_inference_mode_enabled() and _is_composite(func):
             # In inference mode alone, composite operations arrive whole and would hide what their parts allocate.
-            with self:
+            with self:  # type: ignore[attr-defined]
                 return func._op_dk(_COMPOSITE, *args, **kwargs)
         if func not in _WRAPS_NEW_MEMORY:
             _record(self._ledger, "temporaries", (args, kwargs))
@@ -128,6 +131,10 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def name_gradient(self, parameter: Tensor) -> None:
         """Count the storage of a gradient as `gradients` from its birth, even if it is released before the end."""
         _rename(self._ledger, "gradients", parameter.grad)
+
+
+class _Meter(_Watching, TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The mode; autograd's threads inherit it."""
 
 
 def _is_composite(func: Any) -> bool:

@@ -1,6 +1,9 @@
 """The bundled digits."""
 
 import hashlib
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +33,22 @@ def test_examples_are_the_bundled_ones_scaled_to_one():
     assert isinstance(splits, Splits)
     # Nothing is lost, nothing is in two splits, and every image keeps its label.
     assert rows(splits.train, splits.validation, splits.test) == expected
+
+
+def test_scikit_learn_is_read_and_not_imported():
+    """It would bring scipy and pandas along, in every worker of a comparison anew."""
+    code = (
+        "import sys; from heron.data import Digits, labels_of, partition; labels = labels_of(Digits().load(0).train); "
+        "partition('iid', labels, num_clients=5, alpha=1.0, seed=0); "
+        "loaded = {'sklearn', 'scipy', 'pandas'} & set(sys.modules); assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_absent_digits_are_refused_in_one_line(monkeypatch):
+    monkeypatch.setattr("heron.data.digits.find_spec", lambda _: None)
+    with pytest.raises(DataError, match=r"^[^\n]*found none; run: pip install scikit-learn$"):
+        Digits().load(0)
 
 
 def test_shapes_types_and_ranges():

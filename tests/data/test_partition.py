@@ -60,7 +60,6 @@ def test_the_kinds():
     assert list(PARTITIONS) == ["iid", "dirichlet", "natural"]
 
 
-@settings(deadline=None)  # the first example imports scikit-learn
 @given(
     num_examples=st.integers(1, 200),
     data=st.data(),

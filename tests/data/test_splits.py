@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from heron.data.splits import library_seed, stratified, take
 from heron.errors import DataError
@@ -32,7 +33,6 @@ def test_library_seed_tells_domains_and_seeds_apart():
     assert len(seeds) == 8
 
 
-@settings(deadline=None)  # the first example imports scikit-learn
 @given(
     per_class=st.integers(4, 30),
     num_classes=st.integers(2, 6),
@@ -51,6 +51,24 @@ def test_stratified_parts_are_disjoint_cover_all_and_hold_every_class_alike(per_
     assert np.ptp(counts) <= 1
     again = stratified(labels, share, seed)
     assert np.array_equal(again[0], kept)
+
+
+@settings(deadline=None)  # the first example imports scikit-learn
+@given(
+    labels=st.lists(st.integers(-2, 4), min_size=1, max_size=80),
+    share=st.floats(0, 1, exclude_min=True, exclude_max=True) | st.sampled_from([0.1, 0.2, 0.25, 0.5]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_stratified_parts_are_those_of_scikit_learn(labels, share, seed):
+    labels = np.array(labels)
+    try:
+        expected = train_test_split(np.arange(len(labels)), test_size=share, stratify=labels, random_state=seed)
+    except ValueError:
+        with pytest.raises(DataError):
+            stratified(labels, share, seed)
+        return
+    found = stratified(labels, share, seed)
+    assert [part.tolist() for part in found] == [sorted(part.tolist()) for part in expected]
 
 
 def test_a_share_of_zero_keeps_everything():
@@ -76,6 +94,7 @@ def test_a_share_out_of_range_is_refused(share):
         (np.arange(100) % 10, 0.01),  # one example for ten classes
         (np.arange(100) % 10, 0.999),  # nothing left to train on
         (np.array([0, 0, 0, 1]), 0.5),  # a class of one cannot be on both sides
+        (np.array([], int), 0.5),
     ],
 )
 def test_a_share_that_does_not_split_every_class_is_refused(labels, share):

@@ -1,6 +1,10 @@
 """FLOPs in closed form, forward counts, wall time."""
 
+import subprocess
+import sys
 import time
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +12,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 from heron.errors import ConfigError
 from heron.metering import count_forwards, measure_flops, measure_seconds
@@ -61,6 +67,41 @@ def test_a_recomputed_forward_is_counted() -> None:
     plain = measure_flops(lambda: layers(x).sum().backward())
     recomputed = measure_flops(lambda: checkpoint(layers, x, use_reentrant=False).sum().backward())
     assert (plain, recomputed) == (2 * product, 3 * product)
+
+
+def of_everything(learns: bool) -> None:
+    """Convolutions, attention, matrix products and what has no formula, forward and backward."""
+    images = torch.zeros(2, 3, 9, 9, requires_grad=learns)
+    tokens = torch.zeros(2, 5, 8, requires_grad=learns)
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 6))
+    attention = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    loss = layers(images).sum() + attention(tokens).sum() + torch.baddbmm(tokens, tokens, torch.zeros(2, 8, 8)).sum()
+    loss = (
+        loss
+        + F.conv_transpose2d(images, torch.zeros(3, 2, 2, 2)).sum()
+        + torch.einsum("bij,bkj->ik", tokens, tokens).sum()
+    )
+    if learns:
+        loss.backward()
+
+
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.parametrize("is_fake", [True, False])
+def test_counts_are_those_of_torch(learns: bool, is_fake: bool) -> None:
+    with FakeTensorMode() if is_fake else nullcontext():
+        with FlopCounterMode(display=False) as reference:
+            of_everything(learns)
+        assert measure_flops(lambda: of_everything(learns)) == reference.get_total_flops() > 10_000
+
+
+def test_metering_a_step_does_not_import_the_compiler_of_torch() -> None:
+    code = (
+        "import sys, torch; from torch import nn; from heron.metering import measure_flops, measure_memory; "
+        "layer = nn.Linear(3, 5); x = torch.zeros(2, 3); step = lambda: layer(x).sum().backward(); "
+        "assert measure_flops(step) > 0; measure_memory(step, parameters=layer.parameters(), modules=[layer]); "
+        "assert not {'torch._dynamo', 'torch._inductor'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_nothing_is_zero_flops() -> None:
