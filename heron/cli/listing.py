@@ -2,8 +2,7 @@
 
 import sys
 
-from heron.algorithms import ALGORITHMS, OTHER_NAMES
-from heron.config import RECIPES, recipe_config, to_toml
+from heron.config.recipes import RECIPES
 
 
 def list_recipes() -> None:
@@ -13,11 +12,15 @@ def list_recipes() -> None:
 
 def show_recipe(name: str) -> None:
     """Print a complete recipe as TOML, with every key that `--set` accepts."""
+    from heron.config import recipe_config, to_toml
+
     sys.stdout.write(to_toml(recipe_config(name, "heron", [])))
 
 
 def list_algorithms() -> None:
     """Print one line per algorithm, with its source."""
+    from heron.algorithms import ALGORITHMS, OTHER_NAMES
+
     lines = {name: f"{algorithm.summary} [{algorithm.citation}]" for name, algorithm in ALGORITHMS.items()}
     _print(lines | {other: f"another name of {name}" for other, name in OTHER_NAMES.items()})
 

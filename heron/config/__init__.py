@@ -1,46 +1,72 @@
-"""Typed run configurations: recipes by name, TOML in and out, changes to single keys, and what they build."""
+"""Typed run configurations: recipes by name, TOML in and out, changes to single keys, and what they build.
 
-from heron.config.build import build_federation, build_run, recipe_config
-from heron.config.changes import settings_with
-from heron.config.costs import plan_cost, profile_cost, resolve_budget
-from heron.config.overrides import assigned_keys, fingerprint, from_toml, hash_of, override, to_toml
-from heron.config.parts import load_splits, use_threads_and_device
-from heron.config.problems import check_choice
-from heron.config.recipe_parts import PaperCost, Recipe
-from heron.config.recipes import RECIPES
-from heron.config.run_files import free_folder, read_config, refuse_occupied, write_config
-from heron.config.schema import RunConfig
-from heron.config.sides import build_clients, build_servers
-from heron.config.sizes import parse_bytes
-from heron.config.variants import variants_of
+The face imports each name's module when the name is first asked for: to list the recipes takes no torch.
+"""
 
-__all__ = [
-    "RECIPES",
-    "PaperCost",
-    "Recipe",
-    "RunConfig",
-    "assigned_keys",
-    "build_clients",
-    "build_federation",
-    "build_run",
-    "build_servers",
-    "check_choice",
-    "fingerprint",
-    "free_folder",
-    "from_toml",
-    "hash_of",
-    "load_splits",
-    "override",
-    "parse_bytes",
-    "plan_cost",
-    "profile_cost",
-    "read_config",
-    "recipe_config",
-    "refuse_occupied",
-    "resolve_budget",
-    "settings_with",
-    "to_toml",
-    "use_threads_and_device",
-    "variants_of",
-    "write_config",
-]
+from typing import TYPE_CHECKING
+
+from heron.faces import lazy_face
+
+if TYPE_CHECKING:
+    from heron.config.build import build_federation as build_federation
+    from heron.config.build import build_run as build_run
+    from heron.config.build import recipe_config as recipe_config
+    from heron.config.changes import settings_with as settings_with
+    from heron.config.costs import plan_cost as plan_cost
+    from heron.config.costs import profile_cost as profile_cost
+    from heron.config.costs import resolve_budget as resolve_budget
+    from heron.config.overrides import assigned_keys as assigned_keys
+    from heron.config.overrides import fingerprint as fingerprint
+    from heron.config.overrides import from_toml as from_toml
+    from heron.config.overrides import hash_of as hash_of
+    from heron.config.overrides import override as override
+    from heron.config.overrides import to_toml as to_toml
+    from heron.config.parts import load_splits as load_splits
+    from heron.config.parts import use_threads_and_device as use_threads_and_device
+    from heron.config.problems import check_choice as check_choice
+    from heron.config.recipes import RECIPES as RECIPES
+    from heron.config.recipes import PaperCost as PaperCost
+    from heron.config.recipes import Recipe as Recipe
+    from heron.config.run_files import free_folder as free_folder
+    from heron.config.run_files import read_config as read_config
+    from heron.config.run_files import refuse_occupied as refuse_occupied
+    from heron.config.run_files import write_config as write_config
+    from heron.config.schema import RunConfig as RunConfig
+    from heron.config.sides import build_clients as build_clients
+    from heron.config.sides import build_servers as build_servers
+    from heron.config.sizes import parse_bytes as parse_bytes
+    from heron.config.variants import variants_of as variants_of
+else:
+    __getattr__, __dir__ = lazy_face(
+        __name__,
+        {
+            "PaperCost": "heron.config.recipes",
+            "RECIPES": "heron.config.recipes",
+            "Recipe": "heron.config.recipes",
+            "RunConfig": "heron.config.schema",
+            "assigned_keys": "heron.config.overrides",
+            "build_clients": "heron.config.sides",
+            "build_federation": "heron.config.build",
+            "build_run": "heron.config.build",
+            "build_servers": "heron.config.sides",
+            "check_choice": "heron.config.problems",
+            "fingerprint": "heron.config.overrides",
+            "free_folder": "heron.config.run_files",
+            "from_toml": "heron.config.overrides",
+            "hash_of": "heron.config.overrides",
+            "load_splits": "heron.config.parts",
+            "override": "heron.config.overrides",
+            "parse_bytes": "heron.config.sizes",
+            "plan_cost": "heron.config.costs",
+            "profile_cost": "heron.config.costs",
+            "read_config": "heron.config.run_files",
+            "recipe_config": "heron.config.build",
+            "refuse_occupied": "heron.config.run_files",
+            "resolve_budget": "heron.config.costs",
+            "settings_with": "heron.config.changes",
+            "to_toml": "heron.config.overrides",
+            "use_threads_and_device": "heron.config.parts",
+            "variants_of": "heron.config.variants",
+            "write_config": "heron.config.run_files",
+        },
+    )

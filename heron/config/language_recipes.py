@@ -2,35 +2,34 @@
 
 from dataclasses import replace
 
-from heron.config.recipe_parts import Choice, PaperCost
+from heron.config.recipe_parts import Choice
 from heron.config.schema import RunConfig
 from heron.data import E2E
 from heron.lm import CausalLm
 from heron.wire.groups import Client, Clients, Probes, Server
 
-# HERON-SFL (Kou et al., arXiv 2601.09076), GPT2-Medium on E2E NLG: GB (10^9 bytes) and TFLOP of one local step.
-PAPER_GPT2_MEDIUM = {
-    name: PaperCost(memory * 1e9, compute * 1e12)
-    for name, memory, compute in (
-        ("heron", 4.03, 5.26),
-        ("cse_fsl", 9.09, 9.48),
-        ("fsl_sage", 9.09, 9.48),
-        ("sflv2", 4.59, 5.68),
-    )
-}
-
 _E2E = Choice(Client(learning_rate=2e-4), 2e-4)
 
 
-def e2e_gpt2(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int) -> RunConfig:
-    """The paper's language task.
+def e2e_gpt2(algorithm: str) -> RunConfig:
+    """The paper's language task: three blocks on the client, one in the auxiliary network.
 
     Args:
         algorithm: key of the registry.
-        pretrained: a GPT-2, as `split.pretrained` names it.
-        cut: blocks on the client, b.
-        auxiliary_blocks: blocks of the auxiliary network, a.
     """
+    return _e2e(algorithm, pretrained="gpt2", cut=3, auxiliary_blocks=1)
+
+
+def e2e_gpt2_medium(algorithm: str) -> RunConfig:
+    """The same at its larger size: six blocks on the client, three in the auxiliary network.
+
+    Args:
+        algorithm: key of the registry.
+    """
+    return _e2e(algorithm, pretrained="gpt2-medium", cut=6, auxiliary_blocks=3)
+
+
+def _e2e(algorithm: str, *, pretrained: str, cut: int, auxiliary_blocks: int) -> RunConfig:
     return RunConfig(
         recipe=f"e2e-{pretrained}",
         algorithm=algorithm,
@@ -54,7 +53,7 @@ def e2e_gpt2_mini(algorithm: str) -> RunConfig:
     Args:
         algorithm: key of the registry.
     """
-    full = e2e_gpt2(algorithm, pretrained="gpt2-mini", cut=2, auxiliary_blocks=1)
+    full = _e2e(algorithm, pretrained="gpt2-mini", cut=2, auxiliary_blocks=1)
     rate = _E2E_MINI_RATES.get(algorithm, 2e-3)
     return replace(
         full,

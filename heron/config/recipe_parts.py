@@ -1,43 +1,11 @@
-"""Parts of recipes."""
+"""Parts of recipes: what they choose by algorithm."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from heron.algorithms import ALGORITHMS
-from heron.config.schema import RunConfig
 from heron.wire.groups import Client
 from heron.zo.rules import OptimizerName
-
-
-@dataclass(frozen=True)
-class PaperCost:
-    """Cost of one client step as a paper reports it.
-
-    Attributes:
-        peak_memory_bytes: peak memory.
-        flops_per_step: floating-point operations.
-    """
-
-    peak_memory_bytes: float
-    flops_per_step: float
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A named configuration.
-
-    Attributes:
-        name: what the command line calls it.
-        summary: one line for a person.
-        build: the configuration for an algorithm.
-        paper_costs: costs of one client step by algorithm, where the recipe is a paper's setting.
-    """
-
-    name: str
-    summary: str
-    build: Callable[[str], RunConfig]
-    paper_costs: Mapping[str, PaperCost] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
