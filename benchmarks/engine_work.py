@@ -1,4 +1,4 @@
-"""The engine's work per client and round outside the model, and that of pfl-research's loop, by CPU time of the process.
+"""The engine's work per client and round outside the model, and that of pfl-research's loop, by CPU time.
 
     python benchmarks/engine_work.py [--rounds N] [--pfl PYTHON]
 
@@ -19,7 +19,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -70,8 +69,9 @@ def pfl_milliseconds(interpreter: str, rounds: int) -> Work:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "clients.npz")
         inputs, labels = (tensor.numpy() for tensor in splits.train.tensors)  # type: ignore[attr-defined]
-        shares = {f"share{number}": share for number, share in enumerate(client_shares(config, splits))}
-        np.savez(data, inputs=inputs, labels=labels, **shares)
+        arrays: dict[str, Any] = {"inputs": inputs, "labels": labels}
+        arrays |= {f"share{number}": share for number, share in enumerate(client_shares(config, splits))}
+        np.savez(data, **arrays)
         script = Path(__file__).with_name("engine_work_pfl.py")
         words = [interpreter, str(script), str(data), str(rounds), str(WARM_ROUNDS), str(config.client.batch_size)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -112,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -55,7 +55,10 @@ class WorkClock:
     @contextmanager
     def watching(self, *targets: tuple[str, Any, str]) -> Iterator[None]:
         """Time modules and backward passes within a block, and these (kind, object, attribute)."""
-        model: list[tuple[str, Any, str]] = [("model", torch.nn.Module, "__call__"), ("model", torch.autograd, "backward")]
+        model: list[tuple[str, Any, str]] = [
+            ("model", torch.nn.Module, "__call__"),
+            ("model", torch.autograd, "backward"),
+        ]
         with ExitStack() as stack:
             for kind, owner, name in [*model, *targets]:
                 stack.enter_context(mock.patch.object(owner, name, self.timed(kind, getattr(owner, name))))

@@ -1,4 +1,4 @@
-"""States of idle clients lie on disk, and a killed run finds those that its checkpoint names."""
+"""States of idle clients are in memory or on disk, and a killed run finds those that its checkpoint names."""
 
 import errno
 import gc
@@ -13,6 +13,13 @@ from heron.client.states import ClientStates
 from heron.config import build_run, recipe_config
 from heron.errors import CheckpointError
 from heron.runs.run_directory import RunDirectory
+
+
+@pytest.fixture(params=[0, 1, 16], autouse=True)
+def room(request, monkeypatch) -> int:
+    """Number of clients whose states memory takes."""
+    monkeypatch.setattr("heron.client.states._CLIENTS_IN_MEMORY", request.param)
+    return request.param
 
 
 def state(value: float) -> dict[str, torch.Tensor]:
@@ -32,9 +39,11 @@ def test_a_state_comes_back_and_belongs_to_the_taker(tmp_path) -> None:
 def test_a_file_that_a_checkpoint_names_stays_until_the_next_checkpoint(tmp_path) -> None:
     states = ClientStates(tmp_path)
     states.keep(1, 0, state(1.0))
+    states.sync()
     index = states.index()  # the checkpoint of round 0
     states.take(1)
     states.keep(1, 1, state(2.0))
+    states.sync()
     resumed = ClientStates(tmp_path)  # killed before the checkpoint of round 1
     resumed.load_index(index)
     assert resumed.take(1)["moment"].tolist() == [1.0] * 3
@@ -45,10 +54,53 @@ def test_prune_removes_what_is_superseded_and_nothing_else(tmp_path) -> None:
     states = ClientStates(tmp_path)
     for client_id in (1, 2):
         states.keep(client_id, 0, state(1.0))
+    states.sync()
     states.take(1)
     states.keep(1, 3, state(2.0))
+    states.sync()
     states.prune()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1-3.safetensors", "2-0.safetensors"]
+
+
+def test_few_clients_need_no_files_until_a_checkpoint_names_them(tmp_path, room) -> None:
+    states, temporary = ClientStates(tmp_path), ClientStates()
+    for client_id in range(room):
+        states.keep(client_id, 0, state(1.0))
+        temporary.keep(client_id, 0, state(1.0))
+    assert list(tmp_path.iterdir()) == []
+    assert temporary._folder is None
+    states.sync()
+    assert len(list(tmp_path.iterdir())) == room
+    states.keep(room, 0, state(1.0))
+    assert (tmp_path / f"{room}-0.safetensors").exists(), "memory is full"
+
+
+def test_large_states_stay_out_of_memory(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("heron.client.states._BYTES_IN_MEMORY", 19)
+    states = ClientStates(tmp_path)
+    states.keep(1, 0, state(1.0))  # 3 floats and an integer: 20 bytes
+    assert [path.name for path in tmp_path.iterdir()] == ["1-0.safetensors"]
+
+
+def test_what_is_kept_is_a_copy(tmp_path) -> None:
+    states, kept = ClientStates(tmp_path), state(1.0)
+    states.keep(1, 0, kept)
+    kept["moment"].fill_(5.0)
+    assert states.take(1)["moment"].tolist() == [1.0] * 3
+
+
+def test_a_state_that_nobody_takes_is_replaced(tmp_path) -> None:
+    states = ClientStates(tmp_path)
+    for round_index in range(3):
+        states.keep(1, round_index, state(float(round_index)))
+        states.sync()
+        states.prune()
+        assert [path.name for path in tmp_path.iterdir()] == [f"1-{round_index}.safetensors"]
+    assert states.take(1)["num_steps"] == 2
+    states.keep(1, 2, state(7.0))  # once more in one round
+    states.sync()
+    states.prune()
+    assert states.take(1)["num_steps"] == 7
 
 
 def test_an_empty_state_makes_no_file(tmp_path) -> None:
@@ -61,6 +113,8 @@ def test_an_empty_state_makes_no_file(tmp_path) -> None:
 def test_a_damaged_file_is_named(tmp_path, content) -> None:
     states = ClientStates(tmp_path)
     states.keep(1, 0, state(1.0))
+    states.sync()
+    states.load_index(states.index())  # by another process
     (path,) = tmp_path.iterdir()
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"1-0\.safetensors"):
@@ -104,13 +158,19 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch) -> None:
     with pytest.raises(CheckpointError, match="No space left on device"):
         states.sync()
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(CheckpointError, match="No space left on device"):
+
+    def keep() -> None:
         states.keep(2, 0, state(1.0))
+        states.sync()
+
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        keep()
 
 
-def test_the_temporary_folder_goes_with_its_owner() -> None:
+def test_the_temporary_folder_goes_with_its_owner(room) -> None:
     states = ClientStates()
-    states.keep(1, 0, state(1.0))
+    for client_id in range(room + 1):
+        states.keep(client_id, 0, state(1.0))
     folder = states._folder
     assert folder.exists()
     del states
