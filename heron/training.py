@@ -16,8 +16,8 @@ from heron.algorithms import ALGORITHMS, Algorithm
 from heron.arrays import dtype_name
 from heron.config import check_choice, hash_of, settings_with, use_threads_and_device
 from heron.config.devices import link_model
+from heron.costs.operations import step_flops
 from heron.costs.plan import largest_exact
-from heron.costs.step_flops import step_flops
 from heron.data import Examples, ExampleShape, Splits, TokenSequences, fetch, labels_of, partition
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError

@@ -7,9 +7,9 @@ from heron.algorithms import ALGORITHMS
 from heron.config.parts import use_threads_and_device
 from heron.config.schema import RunConfig
 from heron.costs.client_step import StepCost
+from heron.costs.operations import StepFlops, step_flops
 from heron.costs.plan import largest_exact, plan_step
 from heron.costs.profile import ClientCost, profile_step
-from heron.costs.step_flops import StepFlops, step_flops
 
 
 def resolve_budget(config: RunConfig) -> RunConfig:

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from heron.config.models import validated
 from heron.costs.network import DeviceClass, LinkModel
+from heron.costs.operations import StepFlops
 from heron.costs.round_time import Device
-from heron.costs.step_flops import StepFlops
 from heron.errors import ConfigError
 from heron.wire.groups import Settings
 from heron.wire.network import DeviceProfile, Network

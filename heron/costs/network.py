@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from heron.costs.operations import StepFlops
 from heron.costs.round_time import Device
-from heron.costs.step_flops import StepFlops
 from heron.seeds import derive_seed
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from heron.data.order import batch_indices as batch_indices
     from heron.data.order import num_batched as num_batched
     from heron.data.order import num_local_steps as num_local_steps
-    from heron.data.partition import PARTITIONS as PARTITIONS
-    from heron.data.partition import partition as partition
+    from heron.data.partitions import PARTITIONS as PARTITIONS
+    from heron.data.partitions import partition as partition
     from heron.data.sequences import TokenSequences as TokenSequences
     from heron.data.sets import DATA_SETS as DATA_SETS
     from heron.data.splits import Examples as Examples
@@ -39,7 +39,7 @@ else:
             "DATA_SETS": "heron.data.sets",
             "E2E": "heron.data.e2e",
             "IGNORED": "heron.data.batch",
-            "PARTITIONS": "heron.data.partition",
+            "PARTITIONS": "heron.data.partitions",
             "Batch": "heron.data.batch",
             "Cifar10": "heron.data.cifar10",
             "DataSet": "heron.data.data_set",
@@ -57,7 +57,7 @@ else:
             "num_batched": "heron.data.order",
             "num_examples": "heron.data.batches",
             "num_local_steps": "heron.data.order",
-            "partition": "heron.data.partition",
+            "partition": "heron.data.partitions",
             "shape_of_example": "heron.data.batches",
         },
     )

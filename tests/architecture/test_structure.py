@@ -141,6 +141,17 @@ def test_files_and_functions_are_small(path: Path) -> None:
             assert length <= 50, f"{path.relative_to(ROOT)}: {node.name} has {length} lines without its docstring"
 
 
+@pytest.mark.parametrize("face", [path for path in SOURCES if path.name == "__init__.py"], ids=lambda p: p.parent.name)
+def test_no_name_of_a_lazy_face_is_a_module_of_its_package(face: Path) -> None:
+    """Importing the module would set the package's attribute, and the name would then be the module."""
+    modules = {path.stem for path in face.parent.iterdir()}
+    for node in ast.walk(ast.parse(face.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "lazy_face":
+            assert isinstance(node.args[1], ast.Dict)
+            names = {key.value for key in node.args[1].keys if isinstance(key, ast.Constant)}
+            assert not names & modules, f"{face.relative_to(ROOT)}: rename the module"
+
+
 def test_median_file_is_short() -> None:
     lengths = sorted(len(path.read_text().splitlines()) for path in SOURCES)
     assert lengths[len(lengths) // 2] <= 110

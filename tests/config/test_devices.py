@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from heron.config import fingerprint, from_toml, override, recipe_config, to_toml
 from heron.config.devices import link_model, read_profile
-from heron.costs.step_flops import StepFlops
+from heron.costs.operations import StepFlops
 from heron.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

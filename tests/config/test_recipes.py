@@ -7,7 +7,9 @@ import pytest
 
 from heron.algorithms import ALGORITHMS
 from heron.config import RECIPES, fingerprint, from_toml, override, recipe_config, to_toml
+from heron.config.recipe_parts import Choice, update_rule
 from heron.errors import ConfigError
+from heron.wire.groups import Client
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -18,6 +20,14 @@ def test_every_recipe_and_algorithm_validates_and_survives_toml(recipe, algorith
     assert from_toml(to_toml(config)) == config
     assert fingerprint(from_toml(to_toml(config))) == fingerprint(config)
     assert config.client.optimizer in ALGORITHMS[algorithm].optimizers
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_choice_takes_the_rule_that_the_algorithm_has(algorithm):
+    client = Choice(Client(learning_rate=0.5), 0.1).client_of(algorithm, batch_size=7)
+    rule = "sgd" if algorithm == "ho_sfl" else "adam"
+    assert client == Client(learning_rate=0.5, batch_size=7, optimizer=rule)
+    assert update_rule(algorithm) == rule
 
 
 AS_PUBLISHED = ("digits-published", "cifar10-resnet18", "e2e-gpt2", "e2e-gpt2-medium")

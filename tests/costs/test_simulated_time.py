@@ -12,8 +12,8 @@ from heron.algorithms import ALGORITHMS
 from heron.config import plan_cost, recipe_config
 from heron.costs.client_step import ExampleShape
 from heron.costs.network import DeviceClass, LinkModel
+from heron.costs.operations import StepFlops, step_flops
 from heron.costs.round_time import Compute, Device, Receive, Send, Serve
-from heron.costs.step_flops import StepFlops, step_flops
 from heron.costs.trace import RoundTrace
 from heron.engines.in_process import Federation
 from heron.runs.run_directory import RunDirectory
