@@ -86,17 +86,19 @@ class FlatArrays(Generic[A]):
         theta: Any = self.theta
         scales_P = namespace(theta).full((1,), scale, dtype=arithmetic_dtype(theta), device=theta.device)
         self.kernel_for(distribution).add_directions_(self.work, theta, [seed], scales_P)
+        self._note_written()
 
     def restore_(self, *, force: bool = False) -> None:
         """Write `theta` into `work`, unless they are known to be equal."""
         if force or not self._in_step:
             work: Any = self.work
             work[...] = self.theta
-            self._in_step = True
+            self.mark_restored()
 
     def mark_restored(self) -> None:
         """Declare `work == theta`, for an update that has written both in its own pass."""
         self._in_step = True
+        self._note_written()
 
     @contextmanager
     def perturbed(self, seed: int, scale: float, distribution: Distribution = "rademacher") -> Iterator[None]:
@@ -143,6 +145,9 @@ class FlatArrays(Generic[A]):
             name: array[start:stop].reshape(shape)
             for (name, shape), (start, stop) in zip(self._shapes.items(), pairwise(stops), strict=True)
         }
+
+    def _note_written(self) -> None:
+        """Forget what was made of the values that `work` had before; nothing is made of plain arrays."""
 
     def _fill_(self, tensors: Mapping[str, Array]) -> None:
         views: dict[str, Any] = dict(self.named_tensors())

@@ -37,7 +37,8 @@ def conv_net(dtype: torch.dtype = torch.float32, seed: int = 0) -> tuple[nn.Modu
             dtype
         )
         inputs, labels = torch.randn(6, 2, 5, 5, dtype=dtype), torch.randint(3, (6,))
-    return net, lambda: cross_entropy(net(inputs), labels)
+    wide = torch.promote_types(dtype, torch.float32)  # a narrower loss would round off what probes measure
+    return net, lambda: cross_entropy(net(inputs).to(wide), labels)
 
 
 def bits(tensor: Tensor) -> Tensor:
