@@ -193,9 +193,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(rule: str, scheme: Scheme, ba
         calls += 1
         return loss_fn() * (bad if calls == call else 1.0)
 
-    with pytest.raises(
-        TrainingError, match=r"finite losses, found .* in step 1; the parameters are as before"
-    ):
+    with pytest.raises(TrainingError, match=r"finite losses, found .* in step 1; the parameters are as before"):
         optimizer.step(failing)
     after = state_bits(net)
     assert all(torch.equal(after[name], before[name]) for name, _ in net.named_parameters())
