@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from pages.content import changed_pages, write_pages
+from pages.notebooks import store_outputs
 
 
 def main() -> int:
@@ -14,7 +15,11 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m pages", description="Pages of docs/ that are made from code.")
     parser.add_argument("--check", action="store_true", help="write nothing; name the pages that are not up to date")
-    if parser.parse_args().check:
+    parser.add_argument("--run-notebooks", action="store_true", help="run the notebooks first, and store their outputs")
+    options = parser.parse_args()
+    if options.run_notebooks:
+        store_outputs()
+    if options.check:
         stale = changed_pages()
         sys.stdout.write("".join(f"{path}: run `python -m pages`\n" for path in stale))
         return 1 if stale else 0

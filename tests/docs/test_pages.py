@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 
 pytest.importorskip("griffe", reason="docstrings are read by griffe, of the extra `docs`")
+pytest.importorskip("nbconvert", reason="notebooks become pages by nbconvert, of the extra `dev`")
 
 from heron.algorithms import ALGORITHMS
 from heron.cli.parser import make_parser
