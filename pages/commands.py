@@ -71,7 +71,8 @@ def _help(action: argparse.Action) -> str:
 
 def _examples(parser: argparse.ArgumentParser) -> list[str]:
     lines = (parser.epilog or "").strip().splitlines()
-    return ["## Examples", "```sh\n" + "\n".join(line.strip() for line in lines[1:]) + "\n```"]
+    examples = "\n".join(line.strip() for line in lines[1:])
+    return ["## Examples", f"<!-- not run: some need a run, other data or a model -->\n```sh\n{examples}\n```"]
 
 
 def _sentence(text: str) -> str:

@@ -23,13 +23,14 @@ Every setting of a run has one name: in a TOML file, after `--set` on the comman
 heron train digits --set rounds=3 --set client.learning_rate=3e-3 --set estimator.probes=2
 ```
 
+<!-- not run: the network and the data are the reader's -->
 ```python
 heron.train(split, data, rounds=3, client={"learning_rate": 3e-3}, estimator={"probes": 2})
 ```
 
 Defaults are those of `heron.Settings()`, with which `heron.train` starts; recipes choose others. A value of another
-type or out of its range is refused before anything runs. *Used by* lists the algorithms whose results can depend on a
-key; the others ignore or refuse it."""
+type or out of its range is refused before anything runs. *Used by* lists the algorithms that use a key; the others
+ignore or refuse it."""
 
 _DEVICES = """\
 ## Device classes

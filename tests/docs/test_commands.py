@@ -22,7 +22,8 @@ DOCUMENTS = {str((ROOT / name).relative_to(ROOT)): blocks(ROOT / name) for name 
 COMMANDS = {"heron", "make", "pip", "flwr", "python", "python3", "git", "uv", "bash", "export"}
 NAMESPACE = ("unshare", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc", "--kill-child")
 NOT_COPIED = (".git", ".venv", "runs", "site", "dist", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
-ELSEWHERE = {"docs/extending.md"}  # its programs need its extensions: tests/extending runs them
+# Programs of these are run elsewhere: extensions by tests/extending, notebooks by tests/docs/test_notebooks.py.
+ELSEWHERE = {"docs/extending.md", *(name for name in DOCUMENTS if name.startswith("docs/notebooks/"))}
 TYPED = [
     name
     for name, found in DOCUMENTS.items()
