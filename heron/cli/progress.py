@@ -82,9 +82,12 @@ def total_progress(label: str, *, done: int, total: int, unit: str = "round") ->
 
 
 def _plain(label: str, done: int, total: int, unit: str, rate: Callable[[int], float]) -> Callable[..., None]:
-    """Function that writes progress without a terminal: about ten lines in all."""
+    """Function that writes progress without a terminal: a line at once, and about ten more in all."""
     period = max(1, total // _LINES)
     shown = done
+    if done < total:
+        sys.stderr.write(f"{label}: {unit} {done}/{total}\n")
+        sys.stderr.flush()
 
     def show(finished: int, note: str = "") -> None:
         nonlocal shown

@@ -18,7 +18,13 @@ from heron.cli.progress import round_progress
 def test_a_line_tells_loss_and_quality(capsys, values, note):
     with round_progress("heron", done=0, total=2) as show:
         show({"round": 1, **values})
-    (line,) = capsys.readouterr().err.splitlines()
+    first, line = capsys.readouterr().err.splitlines()
+    assert first == "heron: round 0/2"
     start, shown, _ = line.partition(f"{note}  ")
     assert (start, shown) == ("heron: round 1/2  ", f"{note}  ")
     assert ("perplexity" in line, "accuracy" in line) == ("perplexity" in note, "accuracy" in note)
+
+
+def test_the_first_line_comes_before_the_first_round(capsys):
+    with round_progress("heron", done=3, total=5):
+        assert capsys.readouterr().err == "heron: round 3/5\n"

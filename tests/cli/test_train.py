@@ -142,7 +142,7 @@ def test_ctrl_c_names_the_command_that_continues_as_if_nothing_had_happened(tmp_
         patch.setattr(Federation, "run_round", interrupted)
         assert main([*arguments, str(out)]) == 130
     *progress, line = capsys.readouterr().err.splitlines()
-    assert all("round 1/3" in shown for shown in progress)
+    assert [shown.split()[2] for shown in progress] == ["0/3", "1/3"]
     assert line == f"heron: interrupted; continue with `heron train --resume {out}`"
     assert not (out / "summary.json").exists()
     assert main(["train", "--resume", str(out)]) == 0
