@@ -38,7 +38,12 @@ class DeployError(HeronError):
 
 
 class MissingExtraError(HeronError):
-    """An optional library that the request needs and that is not installed."""
+    """An optional library that the request needs and that is not installed.
+
+    Args:
+        library: name of the library.
+        extra: extra of the package that installs it.
+    """
 
     def __init__(self, library: str, extra: str) -> None:
         super().__init__(

@@ -14,6 +14,7 @@ from heron.algorithms.sflv2 import SFLV2
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm for algorithm in (HERON, HO_SFL, HOSL, CSE_FSL, FSL_SAGE, SFLV1, SFLV2, FEDAVG, FROZEN)
 }
+"""Rows of the registry by name."""
 
 CONTROLS: dict[Control, str] = {row.control: row.name for row in ALGORITHMS.values() if row.control is not None}
 """Names of the rows that others are compared with."""

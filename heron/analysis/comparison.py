@@ -63,6 +63,15 @@ def gain_recovered(
 
     None if a value is absent or the first-order client gains nothing. If lower is better the formula stays the same,
     because both differences change their sign.
+
+    Args:
+        value: quality of a method.
+        lower: quality of the frozen client.
+        upper: quality of the first-order client.
+        quality: measure of all three.
+
+    Returns:
+        The share, which may be below 0 or above 1.
     """
     if value is None or lower is None or upper is None:
         return None

@@ -36,6 +36,9 @@ def text_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) 
         hypotheses: generated texts, at least one.
         references: at least one good text for each of them, in the same order.
 
+    Returns:
+        BLEU and ROUGE-L.
+
     Raises:
         DataError: if the numbers of texts and lists differ, or a list is empty.
         MissingExtraError: if sacrebleu or rouge_score is not installed.

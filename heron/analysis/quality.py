@@ -46,7 +46,12 @@ class Quality:
         return f"{self.key()}_standard_error"
 
     def of(self, row: Mapping[str, Any], split: str = "test") -> float | None:
-        """The value in a row, or None if the row has none that is finite."""
+        """The value in a row, or None if the row has none that is finite.
+
+        Args:
+            row: a row of metrics or a summary.
+            split: `test` or `validation`.
+        """
         value = row.get(self.key(split))
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
@@ -67,7 +72,12 @@ class Quality:
         return f"test {self.name}" + (f" ({', '.join(notes)})" if notes else "")
 
     def text(self, value: float | None, error: float | None = None) -> str:
-        """Text of a value for display, with its standard error if known: `79.1 ± 2.0`; `-` if the value is unknown."""
+        """Text of a value for display, with its standard error if known: `79.1 ± 2.0`; `-` if the value is unknown.
+
+        Args:
+            value: the saved value; None if unknown.
+            error: its standard error over seeds; None for none.
+        """
         if value is None:
             return "-"
         return self._number(value) + ("" if error is None else f" ± {self._number(error)}")
@@ -78,9 +88,11 @@ class Quality:
 
 
 ACCURACY = Quality("accuracy", "accuracies", higher_is_better=True, factor=100, unit="%", decimals=1, logarithmic=False)
+"""Share of examples that are classified correctly."""
 PERPLEXITY = Quality(
     "perplexity", "perplexities", higher_is_better=False, factor=1, unit="", decimals=2, logarithmic=True
 )
+"""Exponential of the mean loss per token."""
 QUALITIES = (ACCURACY, PERPLEXITY)
 
 

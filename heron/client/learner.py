@@ -39,7 +39,12 @@ class Learner:
         return None if self.probed is None else self.probed.last_step
 
     def load(self, model: Mapping[str, Array], state: ClientState) -> None:
-        """Take parameters and buffers from the broadcast, and optimiser states from `state`, or none."""
+        """Take parameters and buffers from the broadcast, and optimiser states from `state`, or none.
+
+        Args:
+            model: received arrays by name.
+            state: what the client kept; empty before its first round.
+        """
         own = {name: self.receive(array) for name, array in state.items()}
         names = () if self.probed is None else self.probed.model().keys()
         if self._exact is None and self.probed is not None:

@@ -67,7 +67,7 @@ class ExactPass(Protocol):
     """One clean pass of a client with an exactly trained part: the smashed data leave first, then it learns."""
 
     def take_smashed(self) -> Array:
-        """Hand over the smashed data, shape (B, ...), once: the pass holds them no longer."""
+        """Return the smashed data, shape (B, ...), once: the pass holds them no longer."""
         ...
 
     def finish(self, gradient: Array | None = None) -> Finished:
@@ -83,7 +83,15 @@ class ExactPart(Protocol):
     """The parameters of a client that learn from exact gradients."""
 
     def forward(self, batch: Batch, key: StepKey) -> ExactPass:
-        """Run a clean pass; running statistics follow it."""
+        """Run a clean pass; running statistics follow it.
+
+        Args:
+            batch: B examples.
+            key: the step's place in the run, for seeds.
+
+        Returns:
+            The pass, whose smashed data are taken before it is finished.
+        """
         ...
 
     def update(self, learning_rate: float) -> None:
@@ -91,7 +99,12 @@ class ExactPart(Protocol):
         ...
 
     def load(self, model: Mapping[str, Array], state: Mapping[str, Array]) -> None:
-        """Copy parameters from a received model and continue from a kept optimiser state, or from none."""
+        """Copy parameters from a received model and continue from a kept optimiser state, or from none.
+
+        Args:
+            model: received arrays by name.
+            state: a result of `state`; empty for a new optimiser.
+        """
         ...
 
     def parameters(self) -> Mapping[str, Array]:
@@ -129,15 +142,29 @@ class Runtime(Protocol):
         ...
 
     def smash(self, batch: Batch, seed: int) -> Array:
-        """Compute smashed data, shape (B, ...); running statistics follow, unless a probe is under way."""
+        """Compute smashed data, shape (B, ...); running statistics follow, unless a probe is under way.
+
+        Args:
+            batch: B examples.
+            seed: seed of Dropout masks; every pass of a step has the same.
+        """
         ...
 
     def loss(self, batch: Batch, seed: int) -> Array:
-        """Compute the local loss of a probe, shape ()."""
+        """Compute the local loss of a probe, shape ().
+
+        Args:
+            batch: B examples.
+            seed: seed of Dropout masks; every pass of a step has the same.
+        """
         ...
 
     def losses(self, batch: Batch, seed: int) -> Array:
         """Compute the local loss of every example, shape (B,).
+
+        Args:
+            batch: B examples.
+            seed: seed of Dropout masks; every pass of a step has the same.
 
         Raises:
             ConfigError: if the criterion gives a mean alone.
@@ -145,11 +172,22 @@ class Runtime(Protocol):
         ...
 
     def anchor(self, delta: Array, smashed: Array) -> Array:
-        """Compute <delta, z>, the surrogate at the clean parameters, shape ()."""
+        """Compute <delta, z>, the surrogate at the clean parameters, shape ().
+
+        Args:
+            delta: gradient at the cut, shape (B, ...).
+            smashed: z of the clean pass, shape (B, ...).
+        """
         ...
 
     def surrogate(self, batch: Batch, seed: int, delta: Array) -> Array:
-        """Compute <delta, f_c(x)> at `theta.work`, shape (); delta is the gradient at the cut, shape (B, ...)."""
+        """Compute <delta, f_c(x)> at `theta.work`, shape ().
+
+        Args:
+            batch: B examples.
+            seed: seed of Dropout masks; every pass of a step has the same.
+            delta: gradient at the cut, shape (B, ...).
+        """
         ...
 
     def receive(self, array: Array) -> Array:

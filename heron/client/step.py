@@ -48,11 +48,24 @@ class ClientLearner(Protocol):
     """A client's learning. One learner is resident per worker; clients are swapped in with `load`."""
 
     def load(self, model: Mapping[str, Array], state: ClientState) -> None:
-        """Become the client that received `model` and kept `state`; takes ownership of the state's arrays."""
+        """Become the client that received `model` and kept `state`; takes ownership of the state's arrays.
+
+        Args:
+            model: received arrays by name.
+            state: what the client kept; empty before its first round.
+        """
         ...
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
-        """Make one local step."""
+        """Make one local step.
+
+        Args:
+            batch: B examples.
+            key: the step's place in the run, for seeds.
+
+        Returns:
+            A generator of the step, see `StepGenerator`.
+        """
         ...
 
     def receive(self, array: Array) -> Array:

@@ -26,6 +26,11 @@ from heron.wire.network import Network
 def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunConfig:
     """The configuration of a recipe for an algorithm, with changes.
 
+    Args:
+        recipe: name of the recipe.
+        algorithm: name of the algorithm, or another name that it has.
+        assignments: changes, as `key=value`.
+
     Raises:
         ConfigError: if a name, key or value is not known or not in range.
     """
@@ -38,9 +43,16 @@ def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunCon
 
 
 def build_run(config: RunConfig, directory: Path | None) -> Run[Federation]:
-    """Everything a run needs, ready for `restore` and `train`.
+    """Build everything that a run needs.
 
     Sets torch's number of threads for this process, because results are bit-identical for one value of it.
+
+    Args:
+        config: the run.
+        directory: run directory; None keeps nothing.
+
+    Returns:
+        The run, before `restore` and `train`.
 
     Raises:
         HeronError: if the data, the partition, the cut or the device does not work out.
@@ -59,7 +71,12 @@ def build_run(config: RunConfig, directory: Path | None) -> Run[Federation]:
 
 
 def build_federation(config: RunConfig, splits: Splits) -> Federation:
-    """All parties of a run in one process, with initial weights that depend on the seed alone."""
+    """All parties of a run in one process, with initial weights that depend on the seed alone.
+
+    Args:
+        config: the run.
+        splits: its data.
+    """
     config = resolve_budget(config)
     return Federation(
         config.split.build(config.seed),

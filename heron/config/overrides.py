@@ -27,6 +27,9 @@ def override(config: RunConfig, assignments: Sequence[str]) -> RunConfig:
         config: the configuration to start from.
         assignments: dotted keys and TOML values; a bare word is a string.
 
+    Returns:
+        The changed configuration.
+
     Raises:
         ConfigError: if a key does not exist, a value is out of range, or the profile cannot be read.
     """

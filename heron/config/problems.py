@@ -16,6 +16,11 @@ _UNIONS = ("data", "split")
 def check_choice(what: str, found: str, choices: Collection[str]) -> None:
     """Refuse a name that is not one of the choices, with the nearest one.
 
+    Args:
+        what: kind of thing that is named, for the error.
+        found: the name.
+        choices: known names.
+
     Raises:
         ConfigError: if it is not.
     """

@@ -123,3 +123,4 @@ RECIPES: dict[str, Recipe] = {
         ),
     )
 }
+"""Recipes by name."""

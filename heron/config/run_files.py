@@ -23,7 +23,12 @@ def read_config(directory: Path) -> RunConfig:
 
 
 def write_config(directory: Path, config: RunConfig) -> None:
-    """Save the complete configuration: the first file of a run directory."""
+    """Save the complete configuration: the first file of a run directory.
+
+    Args:
+        directory: the run directory.
+        config: the configuration.
+    """
     write_atomically(RunDirectory(directory).config, to_toml(config).encode())
 
 

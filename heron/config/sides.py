@@ -33,7 +33,12 @@ Owner = TypeVar("Owner")
 
 
 def build_servers(config: RunConfig, splits: Splits) -> Servers:
-    """Build the servers' side of a run whose clients are elsewhere."""
+    """Build the servers' side of a run whose clients are elsewhere.
+
+    Args:
+        config: the run.
+        splits: its data, to see what examples look like.
+    """
     use_threads_and_device(config)
     algorithm, split = ALGORITHMS[config.algorithm], config.split.build(config.seed).to(config.device)
     criterion = config.split.criterion

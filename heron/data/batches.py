@@ -28,6 +28,9 @@ def fetch(dataset: Examples, indices: np.ndarray, device: torch.device | None = 
         indices: positions, int64, shape (B,), B >= 1.
         device: device of the batch; None leaves the batch where it is.
 
+    Returns:
+        Inputs and labels, with the batch first.
+
     Raises:
         DataError: if items are not (input, label) pairs of tensors or numbers that can be stacked.
     """

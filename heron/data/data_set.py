@@ -83,6 +83,9 @@ class DataSet(ABC):
             tokenizer: the model's, where `needs_tokenizer`; others ignore it.
             root: the data folder, in place of the default of `heron.data.folder`.
 
+        Returns:
+            Training, validation and test examples.
+
         Raises:
             DataError: if the data are not available or not as they should be, or a field is out of range.
             MissingExtraError: if a library that reads them is not installed.

@@ -45,7 +45,13 @@ def num_local_steps(num_examples: int, batch_size: int, num_steps: int | None) -
 
 
 def num_batched(num_examples: int, batch_size: int, num_steps: int) -> int:
-    """Number of examples in the first `num_steps` batches of `batch_indices`; each pass counts its examples again."""
+    """Number of examples in the first `num_steps` batches of `batch_indices`; each pass counts its examples again.
+
+    Args:
+        num_examples: examples of a client, n >= 1.
+        batch_size: examples per batch, B >= 1.
+        num_steps: number of batches, >= 0.
+    """
     passes, rest = divmod(num_steps, num_local_steps(num_examples, batch_size, None))
     return passes * num_examples + rest * batch_size
 

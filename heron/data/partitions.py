@@ -149,3 +149,4 @@ PARTITIONS: dict[str, Callable[[_Request], list[np.ndarray]]] = {
     "dirichlet": _dirichlet,
     "natural": _natural,
 }
+"""Partitions by name, the values of `clients.partition`."""

@@ -14,6 +14,7 @@ from heron.errors import DataError
 from heron.seeds import derive_seed
 
 Examples = Dataset[tuple[Tensor, ...]]
+"""A map-style data set of pairs (input, label) of tensors."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,13 @@ class Clients:
         return Opener(store, {name: model[name] for name in names}, replayer)
 
     def fate(self, round_index: int, client_id: int, num_steps: int) -> Attendance:
-        """Draw how far a client attends a round of `num_steps` local steps."""
+        """Draw how far a client attends a round of `num_steps` local steps.
+
+        Args:
+            round_index: t, from 0.
+            client_id: i, from 0.
+            num_steps: local steps of a full round.
+        """
         settings = self.terms.settings
         return attendance(settings.clients, settings.seed, round_index, client_id, num_steps)
 
@@ -100,6 +106,9 @@ class Clients:
             progress: the round's state so far, as of `client_round`.
             before_step: called before each local step, as of `client_round`.
             learner: in place of the resident one, which it wraps.
+
+        Returns:
+            A generator of the client's messages, see `ClientConversation`.
         """
         client_id, settings = broadcast.client_id, self.terms.settings
         data, batch_size = self.data(client_id), settings.client.batch_size

@@ -49,6 +49,11 @@ class Federation:
         held: the theta that each client received last, if replies contain scalars.
         listeners: called with every message and its direction as its receiver gets it; for tests and measurements.
         simulated_s: simulated time of the rounds so far on the devices and links; None without them.
+        runtime: network of the resident client.
+        local: that network's modules.
+        learner: learner of the resident client.
+        fed_server: averages what clients train.
+        main_server: trains the server part.
 
     Raises:
         SplitError: if the network cannot be trained this way.
@@ -110,6 +115,9 @@ class Federation:
     def run_round(self) -> RoundResult:
         """Run the next round.
 
+        Returns:
+            Outcome of the round.
+
         Raises:
             TrainingError: if a loss or an update is not finite; the federation is then of no further use.
         """
@@ -164,7 +172,12 @@ class Federation:
         return tensors, facts if self.simulated_s is None else facts | {"simulated_s": self.simulated_s}
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Continue from a result of `state`."""
+        """Continue from a result of `state`.
+
+        Args:
+            tensors: tensors of the result.
+            facts: its other values.
+        """
         self.servers.load_state(tensors, facts)
         self.states.load_index(facts["client_states"])
         self.held.load_index(facts["held"])

@@ -45,6 +45,7 @@ class Servers:
         ledger: traffic so far; links count in it.
         next_round: t of the next round, from 0.
         client_examples: examples that clients have trained on so far, those of dropped clients included; links count.
+        num_clients: number of clients, N.
 
     Raises:
         ConfigError: if a round asks for more clients than there are.
@@ -80,6 +81,9 @@ class Servers:
         Args:
             link: reaches the clients.
             participants: the clients S_t, ascending, or those of them that can be reached.
+
+        Returns:
+            Outcome of the round.
 
         Raises:
             TrainingError: if a loss or an update is not finite; the servers cannot be used afterwards.
@@ -128,7 +132,12 @@ class Servers:
         }
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Continue from a result of `state`."""
+        """Continue from a result of `state`.
+
+        Args:
+            tensors: tensors of the result.
+            facts: its other values.
+        """
         self.load_tensors(tensors)
         self.next_round = int(facts["next_round"])
         self.client_examples = int(facts["client_examples"])

@@ -70,6 +70,9 @@ class FlowerFederation:
     def run_round(self) -> RoundResult:
         """Run the next round.
 
+        Returns:
+            Outcome of the round.
+
         Raises:
             TrainingError: if too few participants succeeded in all attempts; the servers are then as they were before
                 the round.
@@ -104,7 +107,12 @@ class FlowerFederation:
         return tensors, facts | {"client_states": index, "held": {}}
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Continue from a result of `state`, of this or of the in-process engine."""
+        """Continue from a result of `state`, of this or of the in-process engine.
+
+        Args:
+            tensors: tensors of the result.
+            facts: its other values.
+        """
         self.servers.load_state(tensors, facts)
         self._state_round_of.clear()
         self._state_round_of |= {int(client_id): int(number) for client_id, number in facts["client_states"].items()}

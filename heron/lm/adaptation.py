@@ -12,7 +12,9 @@ from heron.lm.families import family_of
 from heron.lm.widening import store_narrow_
 
 LoraLayers = Literal["attention", "all"]
+"""Linear layers of a block that LoRA adapts."""
 Base = Literal["float32", "bfloat16", "int8"]
+"""Element type in which frozen matrices are stored."""
 
 
 @dataclass(frozen=True)

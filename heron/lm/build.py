@@ -62,6 +62,9 @@ def causal_lm_client(
         num_auxiliary_blocks: blocks of the auxiliary network, a; None for a client without one.
         adaptation: which weights train; LoRA of rank 8 in attention by default.
 
+    Returns:
+        The client's blocks and, if asked for, its auxiliary network.
+
     Raises:
         HeronError: if the model is not available or cannot be cut like this.
     """

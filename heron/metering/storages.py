@@ -11,6 +11,7 @@ from functools import partial
 from torch import UntypedStorage
 
 CATEGORIES = ("parameters", "buffers", "inputs", "activations", "gradients", "optimizer_state", "temporaries")
+"""Categories of memory, in the order in which they are listed."""
 
 
 @dataclass(slots=True)

@@ -68,12 +68,23 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int], **r
 
 
 def print_comparison_note(folder: Path, note: str) -> None:
-    """Print where the results are saved."""
+    """Print where the results are saved.
+
+    Args:
+        folder: folder of the results.
+        note: what else it contains.
+    """
     console_or_pipe().print(f"results in {folder} (comparison.json; {note})", highlight=False, markup=False)
 
 
 def print_run(recipe: str, summary: Row, folder: Path) -> None:
-    """Print the outcome of one run."""
+    """Print the outcome of one run.
+
+    Args:
+        recipe: its name.
+        summary: of the run.
+        folder: run directory.
+    """
     table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -93,7 +104,13 @@ def print_run(recipe: str, summary: Row, folder: Path) -> None:
 
 
 def print_costs(recipe: str, rows: Sequence[Row], paper: Mapping[str, PaperCost] | None = None) -> None:
-    """Print the cost of one client step by algorithm, with the memory broken down and the paper's figures below."""
+    """Print the cost of one client step by algorithm, with the memory broken down and the paper's figures below.
+
+    Args:
+        recipe: its name.
+        rows: cost of each algorithm.
+        paper: costs that a paper reports, by algorithm.
+    """
     table = Table(title=f"{recipe}: one client step", title_justify="left")
     table.add_column("")
     for row in rows:

@@ -9,6 +9,7 @@ from heron.errors import CheckpointError
 from heron.files import write_atomically
 
 Metrics = dict[str, Any]
+"""A row of metrics: values by name, as JSON has them."""
 
 
 class RunDirectory:
@@ -16,6 +17,16 @@ class RunDirectory:
 
     Args:
         path: the folder; created with the first file.
+
+    Attributes:
+        config: the complete configuration, TOML.
+        metrics: a row of JSON per round.
+        summary: final metrics and traffic; its presence means that the run is complete.
+        checkpoint: state after the latest round.
+        clients: folder of the states that clients keep.
+        cost: cost of a client step.
+        events: folder of TensorBoard events.
+        model: weights of the joined model, if they were asked for.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,7 +97,12 @@ class RunDirectory:
 
 
 def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Write a JSON file atomically, readable by people."""
+    """Write a JSON file atomically, readable by people.
+
+    Args:
+        path: the file.
+        value: what `json` can write.
+    """
     write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
 
 

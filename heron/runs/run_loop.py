@@ -21,6 +21,7 @@ from heron.runs.run_directory import Metrics, RunDirectory
 from heron.split import SplitModel
 
 Observer = Callable[[Metrics], None]
+"""A function that is called with each round's metrics."""
 
 
 class Engine(Protocol):
@@ -32,7 +33,11 @@ class Engine(Protocol):
         ...
 
     def run_round(self) -> RoundResult:
-        """Run the next round."""
+        """Run the next round.
+
+        Returns:
+            Outcome of the round.
+        """
         ...
 
     def keep_states_in(self, folder: Path) -> None:
@@ -44,7 +49,12 @@ class Engine(Protocol):
         ...
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Continue from a result of `state`."""
+        """Continue from a result of `state`.
+
+        Args:
+            tensors: tensors of the result.
+            facts: its other values.
+        """
         ...
 
     def checkpointed(self) -> None:
@@ -65,6 +75,9 @@ class Run(Generic[EngineT]):
         directory: directory for metrics and checkpoints; None keeps nothing.
         fingerprint: identifies the configuration; a checkpoint with another one is refused.
         evaluation_period: number of rounds between two evaluations; the last round is always evaluated.
+
+    Attributes:
+        metrics: rows of the finished rounds, oldest first.
     """
 
     def __init__(

@@ -28,7 +28,12 @@ class Aggregator(Protocol):
     """Accumulator that makes one model of those added to it."""
 
     def add(self, tensors: Mapping[str, Tensor], weight: float) -> None:
-        """Add one model."""
+        """Add one model.
+
+        Args:
+            tensors: a model by name.
+            weight: its weight in the mean, > 0.
+        """
         ...
 
     def take(self) -> dict[str, Tensor]:

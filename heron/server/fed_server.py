@@ -31,6 +31,10 @@ class FedServer:
     Attributes:
         moments: state of the optimizer by name; empty before its first step.
         num_bounded: number of replies of the latest round that exceeded a bound.
+        model: averaged tensors by name.
+        downlink_only: tensors that are broadcast and not sent back, by name.
+        optimizer: FedAdam of the mean; None for the mean itself.
+        aggregation: rule by which replies become one model.
     """
 
     def __init__(self, terms: Terms, tensors: Mapping[str, Tensor]) -> None:
@@ -49,11 +53,21 @@ class FedServer:
         self._bounded: set[int] = set()
 
     def broadcast(self, round_index: int, client_id: int) -> Broadcast:
-        """The message that opens a client's round (round step 1)."""
+        """The message that opens a client's round (round step 1).
+
+        Args:
+            round_index: t, from 0.
+            client_id: whom it is for.
+        """
         return self.snapshot(round_index, client_id)
 
     def snapshot(self, round_index: int, client_id: int) -> ModelBroadcast:
-        """A broadcast for a client of unknown state: everything that the client needs."""
+        """A broadcast for a client of unknown state: everything that the client needs.
+
+        Args:
+            round_index: t, from 0.
+            client_id: whom it is for.
+        """
         return ModelBroadcast(round_index, client_id, self.packed(self.global_model()))
 
     def packed(self, tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -27,6 +27,10 @@ class MainServer:
 
     Args:
         setup: server part, loss and optimiser.
+
+    Attributes:
+        module: f_s, the server part.
+        criterion: mean loss over a batch.
     """
 
     def __init__(self, setup: ServerSetup) -> None:
@@ -80,10 +84,20 @@ class MainServer:
         """Finish a client whose reply has come; it counts with `weight` in the round's means."""
 
     def end_round(self, round_index: int, fed_server: FedServer) -> None:
-        """Finish the round after its last client."""
+        """Finish the round after its last client.
+
+        Args:
+            round_index: t, from 0.
+            fed_server: averages what clients train.
+        """
 
     def after_average(self, round_index: int, fed_server: FedServer) -> None:
-        """Give the Fed Server, which holds the next round's model, the tensors that the Main Server has for clients."""
+        """Hand over to the Fed Server what the Main Server has for clients.
+
+        Args:
+            round_index: t, from 0.
+            fed_server: has the next round's model; takes the tensors that the Main Server has for clients.
+        """
 
     def save_point(self) -> Callable[[], None]:
         """Return a function that undoes all later steps, so that a refused client leaves no trace.

@@ -39,6 +39,9 @@ class ScalarFedServer(FedServer):
         tensors: their initial values by name; copied.
         learning: settings of the clients' learning, whose steps are replayed.
 
+    Attributes:
+        theta: replayed parameters by name.
+
     Raises:
         ConfigError: if an optimizer is set for the mean, since clients could not repeat its steps.
     """

@@ -53,6 +53,9 @@ def place_boundary(client: nn.Module, head: nn.Module, num_exact: int) -> OrderB
         head: the auxiliary network f_a.
         num_exact: number of modules trained exactly, counted from the end, in [1, `num_client_modules(client)`).
 
+    Returns:
+        The two parts of the chain.
+
     Raises:
         SplitError: if the number is out of range, nothing would be trained exactly, or a layer is both below and above
             the boundary.

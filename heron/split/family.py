@@ -84,5 +84,5 @@ class ModelFamily(ABC):
         return None
 
     def load_tokenizer(self) -> Tokenizer | None:
-        """Load the model's tokenizer, for data sets of texts; None if it reads no text."""
+        """Return the model's tokenizer, for data sets of texts; None if it reads no text."""
         return None

@@ -8,6 +8,7 @@ from heron.errors import CheckpointError
 Direction = Literal["uplink", "downlink"]
 """`uplink` is from clients to servers."""
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+"""Both directions."""
 _ENTRIES = ("messages", "bytes")
 
 

@@ -30,6 +30,9 @@ class Link(Protocol):
 
         Args:
             broadcast: the message to the client it names.
+
+        Returns:
+            A generator of the client's messages; it is sent the answer to each upload.
         """
         ...
 
@@ -62,7 +65,15 @@ class Channel:
         self._listeners = listeners
 
     def pass_through(self, message: Message, direction: Direction) -> Message:
-        """Count a message and hand it over."""
+        """Count a message and hand it over.
+
+        Args:
+            message: the message.
+            direction: `uplink` or `downlink`.
+
+        Returns:
+            The message as its receiver gets it.
+        """
         if self._bundle:
             bundle = Bundle()
             bundle.add(message)

@@ -209,8 +209,14 @@ class ScalarReply:
 
 
 Broadcast = ModelBroadcast | ScalarBroadcast
+"""A message from the servers that opens a client's round."""
 Upload = SmashedData | PackedData | ProbeData
+"""Smashed data and labels of a local step, in one of three forms."""
 Answer = CutGradient | LossAnswer
+"""A message from the Main Server for an upload, in coupled rounds."""
 Reply = ClientReply | ScalarReply
+"""A client's last message of a round: what it trained."""
 FromClient = Upload | Reply | SnapshotRequest
+"""Any message of a client."""
 Message = Broadcast | FromClient | Answer
+"""Any message."""

@@ -14,7 +14,9 @@ from heron.arrays import Array, dtype_name, is_floating, namespace, to_host
 from heron.errors import MessageError, TrainingError
 
 Codec = Literal["fp32", "fp16", "int8", "int4", "dither6"]
+"""Number format of packed tensors."""
 CODECS: tuple[Codec, ...] = get_args(Codec)
+"""All codecs."""
 
 MAX_DIMENSIONS = 8
 MAX_ELEMENTS = 2**28

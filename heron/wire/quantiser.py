@@ -148,7 +148,12 @@ def unpack_tensor(packed: Mapping[str, Array], *, max_elements: int = MAX_ELEMEN
 
 
 def packed_bytes(shape: Sequence[int], codec: Codec) -> int:
-    """Bytes of all arrays that `pack_tensor` returns for a shape, without compression."""
+    """Bytes of all arrays that `pack_tensor` returns for a shape, without compression.
+
+    Args:
+        shape: shape of the tensor.
+        codec: its codec.
+    """
     scales = 2 * 4 * _grouped(tuple(shape))[1] if codec in LEVELS else 0
     seed = 8 if codec in DITHERED else 0
     return code_bytes(math.prod(shape), codec) + scales + seed + 4 * len(shape)

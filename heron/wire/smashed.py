@@ -29,6 +29,9 @@ def pack_upload(upload: SmashedData, codec: Smashed, seed: int) -> PackedData:
         codec: codec of the smashed data.
         seed: of the stochastic rounding.
 
+    Returns:
+        The upload, packed.
+
     Raises:
         TrainingError: if smashed data are NaN, infinite or too large for the codec.
         MessageError: if they are no floating array.

@@ -81,7 +81,13 @@ class FlatArrays(Generic[A]):
         self.restore_(force=True)
 
     def perturb_(self, seed: int, scale: float, distribution: Distribution = "rademacher") -> None:
-        """Write `theta + scale * direction(seed)` into `work`: one pass, `theta` is only read."""
+        """Write `theta + scale * direction(seed)` into `work`: one pass, `theta` is only read.
+
+        Args:
+            seed: seed of the direction.
+            scale: length along it, e.g. mu or -mu.
+            distribution: distribution of the directions.
+        """
         self._in_step = False
         theta: Any = self.theta
         scales_P = namespace(theta).full((1,), scale, dtype=arithmetic_dtype(theta), device=theta.device)
@@ -102,7 +108,13 @@ class FlatArrays(Generic[A]):
 
     @contextmanager
     def perturbed(self, seed: int, scale: float, distribution: Distribution = "rademacher") -> Iterator[None]:
-        """Run the body at `theta + scale * direction(seed)`; `work` is `theta` again afterwards, come what may."""
+        """Run the body at `theta + scale * direction(seed)`; `work` is `theta` again afterwards, come what may.
+
+        Args:
+            seed: seed of the direction.
+            scale: length along it, e.g. mu or -mu.
+            distribution: distribution of the directions.
+        """
         try:
             self.perturb_(seed, scale, distribution)
             yield
@@ -120,6 +132,11 @@ class FlatArrays(Generic[A]):
         distribution: Distribution,  # noqa: ARG002
     ) -> A:
         """Directional derivatives of the loss along the directions of `seeds`, shape (P,).
+
+        Args:
+            loss_fn: returns the scalar loss at the present parameters.
+            seeds: one seed per probe.
+            distribution: distribution of the directions.
 
         Raises:
             ConfigError: always; plain arrays have no forward-mode differentiation.

@@ -12,7 +12,9 @@ from heron.zo.numpy_kernel import NumpyKernel
 from heron.zo.stream import Distribution
 
 KernelName = Literal["auto", "numpy", "numba", "torch", "triton"]
+"""Code of the passes over the parameters; `auto` takes the fastest that can do it."""
 KERNELS: tuple[KernelName, ...] = get_args(KernelName)
+"""All kernels by name."""
 
 # Below, loading numba (0.6 s, 130 MiB) costs more than it saves in a thousand passes.
 _NUMBA_ENTRIES = 1 << 20

@@ -24,7 +24,9 @@ from heron.zo.flat import FlatArrays, LossFunction
 from heron.zo.stream import DISTRIBUTIONS, A, Distribution
 
 Scheme = Literal["one_sided", "central", "jvp"]
+"""Formula of a projected gradient: a one-sided or central difference, or the exact derivative."""
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+"""All schemes."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,18 @@ class Estimator:
 
         This is what makes a step cost P + 1 passes over the parameters. When the loss raises, `work` is restored. The
         jvp scheme probes at `theta` itself.
+
+        Args:
+            flat: parameters that `loss_fn` depends on.
+            loss_fn: returns the scalar loss at the present parameters.
+            seeds: one seed per probe, `num_probes` of them.
+            clean_loss: loss at `theta`, shape (); needed by the one-sided scheme.
+
+        Returns:
+            Projected gradients, shape (P,).
+
+        Raises:
+            ConfigError: if the number of seeds is wrong, or the one-sided scheme lacks its clean loss.
         """
         if len(seeds) != self.num_probes:
             raise ConfigError(f"expected {self.num_probes} probe seeds, found {len(seeds)}")

@@ -41,6 +41,8 @@ class SGD:
     ) -> RuleState:
         """One pass: `theta` and `work` are written together, steps are terms like probes.
 
+        Arguments as of `UpdateRule.replay_`.
+
         Parameters narrower than float32, which every step rounds, have a pass a step.
         """
         rounds_each = arithmetic_dtype(flat.theta) != flat.theta.dtype
@@ -79,7 +81,7 @@ class Momentum:
     def replay_(
         self, state: RuleState, flat: FlatArrays[Any], records: Sequence[StepRecord], distribution: Distribution
     ) -> RuleState:
-        """One pass over `theta`, `work` and the velocity."""
+        """One pass over `theta`, `work` and the velocity. Arguments as of `UpdateRule.replay_`."""
         flat.kernel_for(distribution).momentum_(
             flat.theta,
             flat.work,
@@ -122,7 +124,10 @@ class Adam:
     def replay_(
         self, state: RuleState, flat: FlatArrays[Any], records: Sequence[StepRecord], distribution: Distribution
     ) -> RuleState:
-        """One pass over `theta`, `work` and both moments; bias corrections are folded into two host scalars a step."""
+        """One pass over `theta`, `work` and both moments; bias corrections are folded into two host scalars a step.
+
+        Arguments as of `UpdateRule.replay_`.
+        """
         steps = range(state.num_steps + 1, state.num_steps + len(records) + 1)
         factors = AdamFactors(
             self.beta1,
@@ -146,6 +151,7 @@ class Adam:
 OptimizerName = Literal["sgd", "momentum", "adam"]
 
 RULES = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+"""Update rules by name."""
 
 
 def _zeros(theta: Array) -> Any:

@@ -44,7 +44,12 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class RuleState:
-    """State of an update rule: steps taken and the moments, arrays of shape (d,) in at least float32."""
+    """State of an update rule.
+
+    Attributes:
+        num_steps: steps taken.
+        moments: moments by name, in at least float32, shape (d,) like theta.
+    """
 
     num_steps: int = 0
     moments: dict[str, Any] = field(default_factory=dict)
@@ -63,6 +68,15 @@ class UpdateRule(Protocol):
         """Take any number of steps in one pass over memory, with the bits of one after the other.
 
         Changes `flat.theta` and the moments in place, writes `flat.work`, and returns the new state.
+
+        Args:
+            state: steps taken so far, and the moments; changed in place.
+            flat: parameters: `theta` is changed, `work` is written.
+            records: steps in order.
+            distribution: distribution of the directions.
+
+        Returns:
+            State after the steps.
         """
         ...
 
@@ -77,6 +91,16 @@ def replay_(
     """Apply recorded steps in order: rebuilds a client's parameters from seeds and scalars, bit for bit.
 
     Many steps share a pass over memory.
+
+    Args:
+        rule: update rule of the steps.
+        state: state before them, e.g. `rule.init(flat.theta)`.
+        flat: parameters before them; changed in place.
+        records: steps in order, with scalars of the kind of `flat`: NumPy's or torch's.
+        distribution: distribution of the directions.
+
+    Returns:
+        State after the steps.
     """
     remaining = iter(records)
     while batch := list(islice(remaining, _STEPS_PER_PASS)):

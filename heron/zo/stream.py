@@ -22,7 +22,9 @@ from numpy.typing import DTypeLike, NDArray
 from heron.arrays import Array, is_tensor
 
 Distribution = Literal["rademacher", "gaussian"]
+"""Kind of the entries of a direction: signs, or standard normal numbers."""
 DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
+"""All distributions."""
 
 A = TypeVar("A", bound=Array)
 
