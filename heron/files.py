@@ -1,6 +1,7 @@
 """Files that are complete or absent at any instant: written to a temporary name, flushed to the disk and renamed."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,23 +10,29 @@ from pathlib import Path
 from heron.errors import CheckpointError
 
 _SYNC_THREADS = 16
+# Answers of systems that have no way to flush a folder: Windows refuses to open one, some file systems to flush it.
+_NO_FOLDERS = {errno.EACCES, errno.EPERM, errno.EBADF, errno.EINVAL, errno.ENOTSUP}
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file's content; on failure the file is unchanged.
 
     Raises:
-        CheckpointError: if the folder cannot be written.
+        CheckpointError: if the path is a folder, or cannot be written.
     """
+    if not path.name:  # `.`, `/`
+        raise _is_folder(path)
     aside = path.with_name(f"{path.name}.tmp")
     try:
+        if path.is_dir():
+            raise _is_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-        _sync(path.parent)
+        _sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             aside.unlink()
@@ -43,16 +50,30 @@ def sync_to_disk(paths: Sequence[Path]) -> None:
     try:
         # In parallel they share the file system's commits; one after the other, each would wait for its own.
         with ThreadPoolExecutor(_SYNC_THREADS) as pool:
-            list(pool.map(_sync, paths))
-        _sync(paths[0].parent)
+            list(pool.map(_sync_file, paths))
+        _sync_folder(paths[0].parent)
     except OSError as error:
         raise CheckpointError(f"cannot write {paths[0].parent}: {error.strerror}; free some space there") from error
 
 
-def _sync(path: Path) -> None:
-    """Make a file's content, or the names in a folder, survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
+def _is_folder(path: Path) -> CheckpointError:
+    return CheckpointError(f"expected the name of a file to write, found the folder {path}; name a file in it")
+
+
+def _sync_file(path: Path) -> None:
+    """Make a file's content survive a power cut."""
+    with path.open("r+b") as file:  # Windows flushes only what is open for writing
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut, where the system can; each file is complete without it."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDERS:
+            raise

@@ -16,6 +16,7 @@ from heron.config.run_files import free_folder, read_config, write_config
 from heron.costs.profile import ClientCost
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import plot_grid, plot_learning_curves, print_comparison, print_comparison_note, write_report
+from heron.runs.lock import locked
 from heron.runs.run_directory import Metrics, RunDirectory, read_json, write_json
 
 _COST_KEYS = {field.name for field in fields(ClientCost)}
@@ -39,35 +40,50 @@ def compare_command(
     folder = out or free_folder(Path("runs") / f"{recipe}-compare")
     runs = [[RunDirectory(folder / cell.folder / f"seed{seed}") for seed in cell.configs] for cell in grid.cells]
     pending = _pending(grid.cells, runs)
-    try:
-        run_all([run.path for run, _ in pending], [config for _, config in pending])
-        costs = _costs(grid.cells, runs)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"finished rounds are kept; repeat the command with --out {folder}") from None
+    with locked(folder, lambda line: warn([line])):
+        try:
+            for run, config in pending:
+                write_config(run.path, config)
+            run_all([run.path for run, _ in pending], [config for _, config in pending])
+            costs = _costs(grid.cells, runs)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"finished rounds are kept; repeat the command with --out {folder}") from None
+        facts = {"recipe": recipe, "seeds": seeds, "set": assignments, "vary": grid.vary}
+        _show(grid.cells, runs, costs, folder, facts, target)
+
+
+def _show(
+    cells: Sequence[Cell],
+    runs: Sequence[Sequence[RunDirectory]],
+    costs: Sequence[dict[str, Any]],
+    folder: Path,
+    facts: dict[str, Any],
+    target: float | None,
+) -> None:
+    """Print the table of finished runs, and save it with the page and the plot."""
     rows = summarise(
         [
             RunGroup(cell.algorithm, cell.settings, [_summary(run) for run in of_cell], cost)
-            for cell, of_cell, cost in zip(grid.cells, runs, costs, strict=True)
+            for cell, of_cell, cost in zip(cells, runs, costs, strict=True)
         ],
         lower=CONTROLS["lower"],
         upper=CONTROLS["upper"],
     )
     metrics = [[run.read_metrics() for run in of_cell] for of_cell in runs]
     reached = _add_target(rows, metrics, target)
-    result = {"recipe": recipe, "seeds": seeds, "set": assignments, "vary": grid.vary, **reached, "rows": rows}
-    write_json(folder / "comparison.json", result)
-    print_comparison(recipe, rows, seeds, **reached)
+    write_json(folder / "comparison.json", {**facts, **reached, "rows": rows})
+    print_comparison(facts["recipe"], rows, facts["seeds"], **reached)
     warn(write_report([run.path for of_cell in runs for run in of_cell], folder / PAGE))
     try:
         _plot(rows, metrics, folder / "comparison.png")
-    except MissingExtraError as error:
-        print_comparison_note(folder, f"{PAGE}; {error}")
+    except (MissingExtraError, CheckpointError) as error:
+        print_comparison_note(folder, f"{PAGE}; no plot: {error}")
     else:
         print_comparison_note(folder, f"{PAGE}, comparison.png")
 
 
 def _pending(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> list[tuple[RunDirectory, RunConfig]]:
-    """Runs without a summary, each with its configuration written; nothing is written before all are checked."""
+    """Runs without a summary, and their configurations, when all are checked."""
     pending: list[tuple[RunDirectory, RunConfig]] = []
     one_of_each: list[RunConfig] = []
     for cell, of_cell in zip(cells, runs, strict=True):
@@ -79,8 +95,6 @@ def _pending(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> l
         pending += unfinished
         one_of_each += [config for _, config in unfinished[:1]]
     _check_buildable(one_of_each)
-    for run, config in pending:
-        write_config(run.path, config)
     return pending
 
 

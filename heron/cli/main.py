@@ -1,6 +1,7 @@
 """The `heron` command: parse, dispatch, and report every mistake as one line with exit code 2."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, 2 for a caller's mistake, 130 for Ctrl-C.
     """
+    _replace_what_a_terminal_lacks()
     try:
         options = make_parser().parse_args(arguments)
         _dispatch(options)
@@ -29,6 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _say(f"heron: a file could not be used ({' '.join(reason.split())}); check its rights and the space left")
+        return 2
+    except UnicodeEncodeError as error:
+        _say(
+            f"heron: expected names of files as {error.encoding}, found {error.object!a:.80}; set LC_ALL to a UTF-8 one"
+        )
+        return 2
     return 0
 
 
@@ -78,9 +89,9 @@ def _dispatch_train(options: argparse.Namespace) -> None:
     from heron.cli.train import resume_command, train_command
 
     if options.resume is not None:
-        if options.recipe is not None or options.set or options.out is not None or options.algorithm is not None:
-            raise ConfigError("--resume takes everything from the run's config.toml; drop the other arguments")
-        resume_command(options.resume, save_model=options.save_model, tensorboard=options.tensorboard)
+        if options.recipe is not None or options.out is not None or options.algorithm is not None:
+            raise ConfigError("--resume takes everything but rounds from the run's config.toml; drop the others")
+        resume_command(options.resume, options.set, save_model=options.save_model, tensorboard=options.tensorboard)
     elif options.recipe is None:
         raise ConfigError("expected a recipe or --resume DIR; `heron recipes` lists the recipes")
     else:
@@ -101,6 +112,13 @@ def _dispatch_language(options: argparse.Namespace) -> None:
         split_model_command(options.source, options.cut, options.auxiliary_blocks, options.out)
     else:
         generate_command(options.run, options.prompts, options.json)
+
+
+def _replace_what_a_terminal_lacks() -> None:
+    """Write a question mark for a character that the terminal's encoding lacks, such as the sign before an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _say(line: str) -> None:

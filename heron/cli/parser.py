@@ -4,14 +4,18 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
+from heron import __version__
 from heron.cli.deploy import add_deploy
 from heron.errors import ConfigError
 
+# The paper's client, and the two ends between which it is judged.
+_COMPARED = ["heron", "cse_fsl", "frozen"]
 _EXAMPLES = """examples:
-  heron compare digits --algorithms heron,cse_fsl,frozen --seeds 0,1,2
+  heron compare digits --seeds 0,1,2
   heron compare digits --algorithms heron --vary estimator.mu=1e-4,1e-3,1e-2 --vary estimator.probes=1,4
   heron train digits --set rounds=20 --set client.learning_rate=3e-3 --out runs/mine
   heron train --resume runs/mine
+  heron train --resume runs/mine --set rounds=40
   heron report runs/mine runs/other
   heron profile cifar10-resnet18 --algorithms heron,cse_fsl,frozen --json costs.json
   heron plan cifar10-resnet18 --memory 200MiB
@@ -34,13 +38,16 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"heron {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     train = commands.add_parser("train", help="train one algorithm on a recipe")
     train.add_argument("recipe", nargs="?", metavar="RECIPE", help="see `heron recipes`")
     train.add_argument("--algorithm", metavar="NAME", help="see `heron algorithms`; default heron")
     _add_set(train)
     train.add_argument("--out", type=Path, metavar="DIR", help="run directory; default: a new one in runs/")
-    train.add_argument("--resume", type=Path, metavar="DIR", help="continue an interrupted run")
+    train.add_argument(
+        "--resume", type=Path, metavar="DIR", help="continue an interrupted run, or with --set rounds=N a finished one"
+    )
     train.add_argument("--save-model", action="store_true", help="write the joined model as model.safetensors")
     train.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run directory")
 
@@ -62,7 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="show saved runs as one HTML page that needs no network")
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories, or folders of them")
     report.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: report.html in the folder, or here for several folders"
+        "--out", type=_file, metavar="FILE", help="default: report.html in the folder, or here for several folders"
     )
 
     _add_measuring(commands)
@@ -80,13 +87,13 @@ def _add_measuring(commands: "argparse._SubParsersAction[_Parser]") -> None:
     profile.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
     _add_algorithms(profile)
     _add_set(profile)
-    profile.add_argument("--json", type=Path, metavar="FILE", help="write the costs as JSON, too")
+    profile.add_argument("--json", type=_file, metavar="FILE", help="write the costs as JSON, too")
 
     plan = commands.add_parser("plan", help="show which clients fit into a memory budget; no training, no data")
     plan.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
     plan.add_argument("--memory", required=True, metavar="SIZE", help="of one client step, e.g. 64MiB, 1.5GB or bytes")
     _add_set(plan)
-    plan.add_argument("--json", type=Path, metavar="FILE", help="write all variants as JSON, too")
+    plan.add_argument("--json", type=_file, metavar="FILE", help="write all variants as JSON, too")
 
 
 def _add_language(commands: "argparse._SubParsersAction[_Parser]") -> None:
@@ -108,7 +115,7 @@ def _add_language(commands: "argparse._SubParsersAction[_Parser]") -> None:
     generate = commands.add_parser("generate", help="generate texts with a run's language model; BLEU and ROUGE-L")
     generate.add_argument("run", type=Path, metavar="RUN", help="run directory")
     generate.add_argument("--prompts", type=int, default=100, metavar="N", help="distinct test prompts; default 100")
-    generate.add_argument("--json", type=Path, metavar="FILE", help="write texts and scores as JSON, too")
+    generate.add_argument("--json", type=_file, metavar="FILE", help="write texts and scores as JSON, too")
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:
@@ -133,8 +140,19 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 
 def _add_algorithms(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--algorithms", type=_names, required=True, metavar="A,B,C", help="comma-separated; see `heron algorithms`"
+        "--algorithms",
+        type=_names,
+        default=_COMPARED,
+        metavar="A,B,C",
+        help=f"comma-separated; see `heron algorithms`; default {','.join(_COMPARED)}",
     )
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.name or path.is_dir():
+        raise argparse.ArgumentTypeError(f"expected the name of a file to write, found the folder {path}")
+    return path
 
 
 def _names(text: str) -> list[str]:

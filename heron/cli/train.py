@@ -6,11 +6,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from heron.cli.progress import round_progress
-from heron.config import RunConfig, build_run, profile_cost, recipe_config, resolve_budget
-from heron.config.run_files import free_folder, read_config, refuse_occupied, write_config
+from heron.cli.report import warn
+from heron.config import RunConfig, assigned_keys, build_run, override, profile_cost, recipe_config, resolve_budget
+from heron.config.run_files import (
+    free_folder,
+    read_config,
+    refuse_occupied,
+    replace_config,
+    with_rounds,
+    write_config,
+)
 from heron.engines.in_process import Federation
-from heron.errors import MissingExtraError
+from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import EventWriter, check_tensorboard, plot_learning_curves, print_run
+from heron.runs.lock import locked
 from heron.runs.run_directory import Metrics, RunDirectory, write_json
 from heron.runs.run_loop import Observer, Run
 
@@ -36,15 +45,23 @@ def train_command(
         )
     if tensorboard:
         check_tensorboard()
-    write_config(directory, config)
-    _train_and_show(run, config, directory, save_model=save_model, tensorboard=tensorboard)
+    with locked(directory, lambda line: warn([line])):
+        write_config(directory, config)
+        _train_and_show(run, config, directory, save_model=save_model, tensorboard=tensorboard)
 
 
-def resume_command(directory: Path, *, save_model: bool, tensorboard: bool) -> None:
-    """Continue an interrupted run; a finished one is only shown."""
+def resume_command(directory: Path, assignments: list[str], *, save_model: bool, tensorboard: bool) -> None:
+    """Continue an interrupted run, or a finished one with more rounds; otherwise a finished one is only shown."""
+    if assigned_keys(assignments) - {"rounds"}:
+        raise ConfigError("--resume takes everything but rounds from the run's config.toml; drop the other --set")
     config = read_config(directory)
+    if assignments:
+        config = with_rounds(config, override(config, assignments).rounds)
     run = build_run(config, directory)
-    _train_and_show(run, config, directory, save_model=save_model, tensorboard=tensorboard)
+    with locked(directory, lambda line: warn([line])):
+        if assignments:
+            replace_config(directory, config)
+        _train_and_show(run, config, directory, save_model=save_model, tensorboard=tensorboard)
 
 
 def _train_and_show(
@@ -69,8 +86,11 @@ def _train_and_show(
         write_json(RunDirectory(directory).cost, profile_cost(config).to_dict())
     if save_model:
         run.save_model()
-    with suppress(MissingExtraError):  # the plot is optional, from the extra `plots`
-        plot_learning_curves({config.algorithm: [run.metrics]}, directory / "learning_curve.png")
+    try:
+        with suppress(MissingExtraError):  # the plot is optional, from the extra `plots`
+            plot_learning_curves({config.algorithm: [run.metrics]}, directory / "learning_curve.png")
+    except CheckpointError as error:
+        warn([f"no plot ({error}); the run is complete"])
     print_run(config.recipe, run.summary(), directory)
 
 

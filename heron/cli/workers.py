@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 
 import torch
 
@@ -15,6 +16,7 @@ from heron.cli.progress import total_progress
 from heron.config import RunConfig, build_run
 from heron.config.run_files import read_config
 from heron.errors import HeronError, TrainingError
+from heron.runs.lock import locked
 from heron.runs.run_directory import RunDirectory
 
 _POLL_S = 0.2
@@ -90,15 +92,25 @@ def _raise_failure(processes: Sequence[BaseProcess], receivers: Sequence[Connect
             raise TrainingError(f"a worker process ended with code {process.exitcode}; repeat the command to continue")
 
 
+def _end_with_parent() -> None:
+    """End this process when its parent has ended, even by SIGKILL, which leaves nobody to stop the workers."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # workers are started by `run_all`
+    parent.join()
+    os._exit(1)
+
+
 def _work(directories: Sequence[Path], failures: Connection) -> None:
     """Body of a worker process."""
     # Ctrl-C reaches the whole group. The parent decides, and checkpoints allow a worker to end at any time.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
     try:
         for directory in directories:
-            run = build_run(read_config(directory), directory)
-            run.restore()
-            run.train()
-            run.finish()
+            with locked(directory, lambda _: None):  # `heron compare` tells of its own lock, once
+                run = build_run(read_config(directory), directory)
+                run.restore()
+                run.train()
+                run.finish()
     except HeronError as error:
         failures.send_bytes(f"{directory}: {error}".encode()[:_MAX_FAILURE_BYTES])

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from heron.config.run_files import free_folder as free_folder
     from heron.config.run_files import read_config as read_config
     from heron.config.run_files import refuse_occupied as refuse_occupied
+    from heron.config.run_files import replace_config as replace_config
+    from heron.config.run_files import with_rounds as with_rounds
     from heron.config.run_files import write_config as write_config
     from heron.config.schema import RunConfig as RunConfig
     from heron.config.sides import build_clients as build_clients
@@ -62,11 +64,13 @@ else:
             "read_config": "heron.config.run_files",
             "recipe_config": "heron.config.build",
             "refuse_occupied": "heron.config.run_files",
+            "replace_config": "heron.config.run_files",
             "resolve_budget": "heron.config.costs",
             "settings_with": "heron.config.changes",
             "to_toml": "heron.config.overrides",
             "use_threads_and_device": "heron.config.parts",
             "variants_of": "heron.config.variants",
+            "with_rounds": "heron.config.run_files",
             "write_config": "heron.config.run_files",
         },
     )

@@ -90,8 +90,12 @@ def from_toml(text: str) -> RunConfig:
 
 
 def fingerprint(config: RunConfig) -> str:
-    """Hash of the configuration: two runs with equal fingerprints compute the same, by whatever kernel."""
-    return hash_of(replace(config, client=replace(config.client, kernel="auto")).to_dict())
+    """Hash of the configuration: two runs with equal fingerprints compute the same rounds, by whatever kernel.
+
+    More rounds continue a run, unless step sizes depend on their number.
+    """
+    rounds = 1 if config.client.schedule == "constant" else config.rounds
+    return hash_of(replace(config, rounds=rounds, client=replace(config.client, kernel="auto")).to_dict())
 
 
 def hash_of(values: Mapping[str, Any]) -> str:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from heron.config.overrides import from_toml, to_toml
+from heron.config.overrides import from_toml, override, to_toml
 from heron.config.schema import RunConfig
-from heron.errors import CheckpointError
+from heron.errors import CheckpointError, ConfigError
 from heron.files import write_atomically
+from heron.runs.lock import LOCK, OWNER
 from heron.runs.run_directory import RunDirectory
 
 
@@ -17,7 +18,7 @@ def read_config(directory: Path) -> RunConfig:
     """
     path = RunDirectory(directory).config
     try:
-        return from_toml(path.read_text())
+        return from_toml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"nothing to resume in {directory}: expected a readable config.toml in it") from error
 
@@ -32,6 +33,45 @@ def write_config(directory: Path, config: RunConfig) -> None:
     write_atomically(RunDirectory(directory).config, to_toml(config).encode())
 
 
+def with_rounds(config: RunConfig, rounds: int) -> RunConfig:
+    """The configuration of the same run with another number of rounds.
+
+    Args:
+        config: of the run.
+        rounds: the new number.
+
+    Raises:
+        ConfigError: if the rounds that are done would have had other step sizes.
+    """
+    if rounds != config.rounds and config.client.schedule != "constant":
+        raise ConfigError(
+            f"expected rounds={config.rounds} for this run, found {rounds}: with client.schedule="
+            f"{config.client.schedule} the step sizes of all rounds depend on their number; start a new run, or use "
+            f"client.schedule=constant"
+        )
+    return override(config, [f"rounds={rounds}"])
+
+
+def replace_config(directory: Path, config: RunConfig) -> None:
+    """Save the configuration of a run that may have begun; with more rounds than before it is no longer complete.
+
+    Args:
+        directory: the run directory, locked.
+        config: as `with_rounds` returned it, or that of a new run.
+
+    Raises:
+        ConfigError: if more rounds are done.
+        CheckpointError: if a file cannot be read or written.
+    """
+    run = RunDirectory(directory)
+    done = len(run.read_metrics())
+    if config.rounds < done:
+        raise ConfigError(f"expected rounds of at least the {done} that are done in {directory}, found {config.rounds}")
+    if config.rounds > done:
+        run.summary.unlink(missing_ok=True)
+    write_config(directory, config)
+
+
 def refuse_occupied(directory: Path, advice: str = "") -> None:
     """Refuse a folder that holds something already.
 
@@ -42,8 +82,9 @@ def refuse_occupied(directory: Path, advice: str = "") -> None:
     Raises:
         CheckpointError: if it does.
     """
-    # What a crash left of a file being written aside is nothing to lose.
-    entries = [entry for entry in directory.iterdir() if entry.suffix != ".tmp"] if directory.is_dir() else []
+    # A lock, and what a crash left of a file being written aside, are nothing to lose.
+    found = directory.iterdir() if directory.is_dir() else ()
+    entries = [entry for entry in found if entry.suffix != ".tmp" and entry.name not in {LOCK, OWNER}]
     if directory.is_file() or entries:
         raise CheckpointError(f"{directory} is not empty; choose another --out{advice}")
 

@@ -67,7 +67,7 @@ def check_app(party: Party) -> Iterator[tuple[Level, str]]:
     """Check that the server has the app that `flwr run` sends to the clients."""
     app = party.settings.get("HERON_APP", "")
     try:
-        tools = tomllib.loads((Path(app) / "pyproject.toml").read_text()).get("tool", {}) if app else {}
+        tools = tomllib.loads((Path(app) / "pyproject.toml").read_text(encoding="utf-8")).get("tool", {}) if app else {}
     except (OSError, ValueError) as error:
         raise _no_app(app) from error
     if "app" not in tools.get("flwr", {}):

@@ -96,7 +96,7 @@ def add_client(folder: Path) -> int:
         client_id + 1, server.setting("HERON_HOST"), server.port("HERON_PORT"), server.setting("HERON_RECIPE")
     )
     _make_client(folder, plan, client_id)
-    settings = (server.folder / "server.env").read_text()
+    settings = (server.folder / "server.env").read_text(encoding="utf-8")
     line = re.compile(r'^HERON_CLIENTS="[0-9]+"', re.MULTILINE)
     replace_file(server.folder / "server.env", line.sub(f'HERON_CLIENTS="{client_id + 1}"', settings).encode())
     return client_id

@@ -114,7 +114,7 @@ def read_settings(path: Path) -> dict[str, str]:
         DeployError: if it cannot be read, or a line is not `NAME="value"`.
     """
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DeployError(f"expected a text file that can be read, found {path} ({type(error).__name__})") from error
     values = {"HERE": str(path.parent.absolute())}

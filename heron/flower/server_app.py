@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,8 +45,8 @@ class ServerPlan:
     directory: Path
 
 
-PlanBuilder = Callable[[Mapping[str, Any]], ServerPlan]
-"""Function that makes the plan from the configuration that Flower was given for the run."""
+PlanBuilder = Callable[[Mapping[str, Any]], AbstractContextManager[ServerPlan]]
+"""Function that makes the plan from the configuration that Flower was given, and keeps others out until its end."""
 
 
 def make_server_app(build: PlanBuilder) -> "ServerApp":
@@ -62,7 +63,8 @@ def make_server_app(build: PlanBuilder) -> "ServerApp":
     def main(grid: "Grid", context: "Context") -> None:
         try:
             settings = DeploymentSettings.read(context.run_config)
-            train(_run_of(build(context.run_config), settings, grid, context.run_id), context.run_id)
+            with build(context.run_config) as plan:
+                train(_run_of(plan, settings, grid, context.run_id), context.run_id)
         except HeronError as error:  # log one line before Flower's traceback
             say("run failed", level=logging.ERROR, run=context.run_id, reason=error)
             raise

@@ -67,7 +67,7 @@ def write_parts(source: str, directory: Path, *, num_client_blocks: int, num_aux
         "auxiliary_blocks": num_auxiliary_blocks,
         "bytes": {name: (directory / _file(name)).stat().st_size for name in parts},
     }
-    (directory / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    (directory / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return manifest
 
 
@@ -175,7 +175,7 @@ def _read_tensor(path: Path, name: str) -> Tensor:
 def _read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / _MANIFEST
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
         known = manifest["format"] == _FORMAT and isinstance(manifest["cut"], int)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SplitError(f"expected parts that `heron split-model` wrote, found no readable {path}") from error

@@ -103,7 +103,7 @@ def _read_text(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise ReportError(f"expected at most {_MAX_FILE_BYTES} bytes in {path}, found {path.stat().st_size}")
-        return path.read_text(errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise ReportError(f"cannot read {path}: {error.strerror}") from error
 

@@ -47,9 +47,9 @@ def write_report(directories: Sequence[Path], path: Path) -> list[str]:
         recipes=sorted({str(run.config["recipe"]) for run in runs}),
         num_runs=len(runs),
         warnings=warnings,
-        script=(_ASSETS / "page.js").read_text(),
-        style=(_ASSETS / "page.css").read_text(),
-        chart_library=(_ASSETS / "chart.umd.min.js").read_text(),
+        script=(_ASSETS / "page.js").read_text(encoding="utf-8"),
+        style=(_ASSETS / "page.css").read_text(encoding="utf-8"),
+        chart_library=(_ASSETS / "chart.umd.min.js").read_text(encoding="utf-8"),
     )
     write_atomically(path, page.encode())
     return warnings

@@ -1,11 +1,13 @@
 """Learning curves as a PNG, and code that all figures share. Only `heron.report` knows the plotting library."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from heron.analysis import Quality, quality_of
 from heron.errors import MissingExtraError
+from heron.files import write_atomically
 from heron.report.curves import Metrics, SeedCurve
 
 # Okabe and Ito's palette, which colour-blind readers can distinguish, with grey in place of its yellow.
@@ -25,6 +27,7 @@ def plot_learning_curves(runs: Mapping[str, Sequence[Sequence[Metrics]]], path: 
     Raises:
         ReportError: if some runs are judged by accuracy and others by perplexity.
         MissingExtraError: if the plotting library is not installed.
+        CheckpointError: if the file cannot be written.
     """
     quality = quality_of(row for of_algorithm in runs.values() for run in of_algorithm for row in run)
     simulated = has_simulated(list(runs.values()))
@@ -55,8 +58,14 @@ def new_figure(width_inches: float, height_inches: float) -> Any:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure as a PNG file."""
-    figure.savefig(path, dpi=140)
+    """Write a figure as a PNG file.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    content = io.BytesIO()
+    figure.savefig(content, dpi=140, format="png")
+    write_atomically(path, content.getvalue())
 
 
 def has_simulated(metrics: Sequence[Sequence[Sequence[Metrics]]]) -> bool:

@@ -48,7 +48,7 @@ class RunDirectory:
         """
         rows: list[Metrics] = []
         try:
-            lines = self.metrics.read_text().splitlines() if self.metrics.exists() else []
+            lines = self.metrics.read_text(encoding="utf-8").splitlines() if self.metrics.exists() else []
         except (OSError, UnicodeDecodeError) as error:
             raise CheckpointError(f"cannot read {self.metrics}: {error}") from error
         for line in lines:
@@ -82,7 +82,7 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with self.metrics.open("a") as file:
+            with self.metrics.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(_line(row))
         except OSError as error:
             raise CheckpointError(f"cannot write {self.metrics}: {error.strerror}") from error
@@ -113,7 +113,7 @@ def read_json(path: Path) -> Any:
         CheckpointError: if it is absent or not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error
 

@@ -131,6 +131,8 @@ class Run(Generic[EngineT]):
         Returns:
             One row per round, including those of an earlier session.
         """
+        if self.directory is not None and self.federation.servers.next_round < self.rounds:
+            self.directory.summary.unlink(missing_ok=True)  # of a run that was to end here
         earlier_s = float(self.metrics[-1]["elapsed_s"]) if self.metrics else 0.0
         started = time.perf_counter()
         while self.federation.servers.next_round < self.rounds:
