@@ -1,5 +1,6 @@
 """Train a network and a data set of your own, federated, in one call."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -16,11 +17,13 @@ from heron.algorithms import ALGORITHMS, Algorithm
 from heron.arrays import dtype_name
 from heron.config import check_choice, hash_of, settings_with, use_threads_and_device
 from heron.config.devices import link_model
+from heron.config.run_files import write_settings
 from heron.costs.operations import step_flops
 from heron.costs.plan import largest_exact
 from heron.data import Examples, ExampleShape, Splits, TokenSequences, fetch, labels_of, partition
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError
+from heron.runs.lock import locked
 from heron.runs.run_directory import Metrics, RunDirectory
 from heron.runs.run_loop import Run
 from heron.split import SplitModel
@@ -68,7 +71,7 @@ def train(
         algorithm: key of `heron.algorithms.ALGORITHMS`.
         settings: how to train; by default `heron.Settings()`.
         criterion: mean loss over a batch.
-        out: run directory for metrics and checkpoints; a run interrupted there is continued.
+        out: run directory for metrics and checkpoints; a run interrupted there is continued. `heron report` shows it.
         observe: called with each round's metrics.
         changes: settings by the names that `heron.Settings` and the files of the command line have: keys of the run as
             a whole (`rounds=30`, `seed=1`, `update="scalars"`), and sections as a mapping of some of their keys
@@ -91,11 +94,24 @@ def train(
     with _threads_and_device(settings):
         settings = _within_budget(settings, row, split, splits.train, criterion)
         run = _run(split, splits, row, settings, criterion, None if out is None else RunDirectory(out))
-        run.restore()
-        metrics = run.train(observe)
+        metrics = _trained(run, row, settings, observe)
     federation = run.federation
     ledger = federation.ledger
     return TrainResult(federation.load_global_model(), metrics, ledger.by_kind("uplink"), ledger.by_kind("downlink"))
+
+
+def _trained(
+    run: Run[Federation], algorithm: Algorithm, settings: Settings, observe: Callable[[Metrics], None]
+) -> list[Metrics]:
+    """Train a run to its end; its directory, if it has one, is locked and gets its settings and its summary."""
+    if run.directory is None:
+        return run.train(observe)
+    with locked(run.directory.path, lambda line: warnings.warn(line, stacklevel=6)):
+        run.restore()
+        write_settings(run.directory.path, algorithm.name, settings)
+        metrics = run.train(observe)
+        run.finish()
+    return metrics
 
 
 def _run(

@@ -6,6 +6,7 @@ Read in this order: `quality`, `comparison`, `targets`, `generation`, `theory`.
 from heron.analysis.comparison import (
     RunGroup,
     gain_recovered,
+    gains_recovered,
     mean_and_error,
     row_label,
     standard_error,
@@ -27,6 +28,7 @@ __all__ = [
     "common_target",
     "costs_to_target",
     "gain_recovered",
+    "gains_recovered",
     "largest_client_rate",
     "mean_and_error",
     "quality_of",

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ from heron.analysis.quality import ACCURACY, Quality, quality_of
 
 Summary = Mapping[str, Any]
 Settings = Mapping[str, Any]
+Configuration = Mapping[str, Any]
+Distance = Callable[[Configuration, Configuration], int | None]
+"""Function that tells how far two configurations of one task are from each other; None if they are not of one task."""
 
 
 @dataclass(frozen=True)
@@ -21,39 +24,71 @@ class RunGroup:
         settings: value of each varied key; empty if nothing is varied.
         summaries: one per seed.
         cost: cost of one client step.
+        config: configuration by dotted key, `algorithm` among them.
     """
 
     algorithm: str
     settings: Settings
     summaries: Sequence[Summary]
     cost: Mapping[str, Any]
+    config: Configuration
 
 
-def summarise(groups: Sequence[RunGroup], *, lower: str, upper: str) -> list[dict[str, Any]]:
+def summarise(groups: Sequence[RunGroup], *, lower: str, upper: str, distance: Distance) -> list[dict[str, Any]]:
     """Summarise each group in one row: quality with its standard error, gain recovered, traffic, time, client costs.
 
     Args:
         groups: runs of each algorithm under each choice of settings.
         lower: algorithm whose clients learn nothing.
         upper: algorithm whose clients learn from exact gradients.
+        distance: as of `gains_recovered`.
 
     Returns:
         Rows in the order of `groups`. `test_accuracy` is the mean over the seeds, next to
         `test_accuracy_standard_error` and `test_accuracies`; if runs are judged by perplexity, `perplexity` replaces
-        `accuracy` in these names. `gain_recovered` is computed from the means under the same settings. It is None if
-        one of the two controls is absent, or if `upper` is not better than `lower` and nothing can be recovered.
-        `simulated_s` is present if all runs have it.
+        `accuracy` in these names. `gain_recovered` is that of `gains_recovered`. `simulated_s` is present if all runs
+        have it.
 
     Raises:
         ReportError: if some runs are judged by accuracy and others by perplexity.
     """
     quality = quality_of(summary for group in groups for summary in group.summaries)
     rows = [_row(group, quality) for group in groups]
-    found = {(row["algorithm"], *row["settings"].items()): row[quality.key()] for row in rows}
-    for row in rows:
-        low, high = (found.get((control, *row["settings"].items())) for control in (lower, upper))
-        row["gain_recovered"] = gain_recovered(row[quality.key()], low, high, quality)
+    judged = [(group.config, row[quality.key()]) for group, row in zip(groups, rows, strict=True)]
+    gains = gains_recovered(judged, quality, lower=lower, upper=upper, distance=distance)
+    for row, gain in zip(rows, gains, strict=True):
+        row["gain_recovered"] = gain
     return rows
+
+
+def gains_recovered(
+    judged: Sequence[tuple[Configuration, float | None]],
+    quality: Quality,
+    *,
+    lower: str,
+    upper: str,
+    distance: Distance,
+) -> list[float | None]:
+    """Compute each group's gain recovered against the two controls of its task, the nearest if there are several.
+
+    Args:
+        judged: configuration and mean quality of every group.
+        quality: the measure.
+        lower: algorithm whose clients learn nothing.
+        upper: algorithm whose clients learn from exact gradients.
+        distance: tells which groups are of one task.
+
+    Returns:
+        In the order of the groups; None where a control is absent, or `upper` is not better than `lower` so that there
+        is nothing to recover.
+    """
+
+    def control(config: Configuration, algorithm: str) -> float | None:
+        found = [(distance(config, other), value) for other, value in judged if other["algorithm"] == algorithm]
+        near = [(far, value) for far, value in found if far is not None]
+        return min(near, key=lambda pair: pair[0])[1] if near else None
+
+    return [gain_recovered(value, control(config, lower), control(config, upper), quality) for config, value in judged]
 
 
 def gain_recovered(

@@ -12,6 +12,7 @@ from heron.cli.grid import Cell, expand_grid
 from heron.cli.report import PAGE, warn
 from heron.cli.workers import run_all
 from heron.config import RunConfig, assigned_keys, build_federation, load_splits, profile_cost, use_threads_and_device
+from heron.config.likeness import distance
 from heron.config.run_files import free_folder, read_config, write_config
 from heron.costs.profile import ClientCost
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
@@ -63,11 +64,11 @@ def _show(
     """Print the table of finished runs, and save it with the page and the plot."""
     rows = summarise(
         [
-            RunGroup(cell.algorithm, cell.settings, [_summary(run) for run in of_cell], cost)
+            RunGroup(cell.algorithm, cell.settings, [_summary(run) for run in of_cell], cost, cell.config)
             for cell, of_cell, cost in zip(cells, runs, costs, strict=True)
         ],
-        lower=CONTROLS["lower"],
-        upper=CONTROLS["upper"],
+        **CONTROLS,
+        distance=distance,
     )
     metrics = [[run.read_metrics() for run in of_cell] for of_cell in runs]
     reached = _add_target(rows, metrics, target)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from heron.analysis import value_text
 from heron.config import RunConfig, assigned_keys, recipe_config, resolve_budget
+from heron.config.likeness import flattened
 from heron.errors import ConfigError
 
 _MAX_RUNS = 10_000
@@ -32,6 +33,11 @@ class Cell:
     algorithm: str
     settings: Mapping[str, Any]
     configs: Mapping[int, RunConfig]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Configuration by dotted key, that of the first seed."""
+        return flattened(next(iter(self.configs.values())).to_dict())
 
     @property
     def folder(self) -> Path:

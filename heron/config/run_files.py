@@ -2,12 +2,19 @@
 
 from pathlib import Path
 
+import tomli_w
+
 from heron.config.overrides import from_toml, override, to_toml
 from heron.config.schema import RunConfig
 from heron.errors import CheckpointError, ConfigError
 from heron.files import write_atomically
 from heron.runs.lock import LOCK, OWNER
 from heron.runs.run_directory import RunDirectory
+from heron.wire.groups import Settings
+from heron.wire.plain import to_plain
+
+OWN_NETWORK = "heron.train"
+"""Stands in the place of a recipe's name for a run whose network and data came from Python."""
 
 
 def read_config(directory: Path) -> RunConfig:
@@ -18,9 +25,15 @@ def read_config(directory: Path) -> RunConfig:
     """
     path = RunDirectory(directory).config
     try:
-        return from_toml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"nothing to resume in {directory}: expected a readable config.toml in it") from error
+    if text.startswith(f'recipe = "{OWN_NETWORK}"\n'):
+        raise CheckpointError(
+            f"expected the run of a recipe in {directory}, found one of heron.train, whose network and data are not in "
+            f"its files; repeat the call with this folder as out"
+        )
+    return from_toml(text)
 
 
 def write_config(directory: Path, config: RunConfig) -> None:
@@ -31,6 +44,12 @@ def write_config(directory: Path, config: RunConfig) -> None:
         config: the configuration.
     """
     write_atomically(RunDirectory(directory).config, to_toml(config).encode())
+
+
+def write_settings(directory: Path, algorithm: str, settings: Settings) -> None:
+    """Save the settings of a run of `heron.train`, for those who read its results."""
+    values = {"recipe": OWN_NETWORK, "algorithm": algorithm, **to_plain(settings)}
+    write_atomically(RunDirectory(directory).config, tomli_w.dumps(values).encode())
 
 
 def with_rounds(config: RunConfig, rounds: int) -> RunConfig:

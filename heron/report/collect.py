@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from heron.config.likeness import flattened
 from heron.errors import ReportError
 
 _MAX_FILE_BYTES = 64 * 2**20
@@ -55,7 +56,7 @@ def collect_runs(paths: Sequence[Path]) -> list[SavedRun]:
 def _read_run(path: Path) -> SavedRun:
     warnings: list[str] = []
     try:
-        config = dict(_flatten(tomllib.loads(_read_text(path / "config.toml"))))
+        config = flattened(tomllib.loads(_read_text(path / "config.toml")))
     except tomllib.TOMLDecodeError as error:
         raise ReportError(f"cannot read {path / 'config.toml'}: {error}; leave this run out") from error
     missing = {"recipe", "algorithm", "seed"} - config.keys()
@@ -66,7 +67,9 @@ def _read_run(path: Path) -> SavedRun:
     if not summary:
         warnings.append(f"{path}: unfinished, {metrics[-1]['round']} of {config.get('rounds', '?')} rounds")
     if not cost:
-        warnings.append(f"{path}: no cost.json, so no memory and no client FLOPs; `heron train` and compare write it")
+        warnings.append(
+            f"{path}: no cost.json, so no memory and no client FLOPs; the commands `heron train` and compare write it"
+        )
     return SavedRun(path, config, metrics, summary, cost, warnings)
 
 
@@ -106,10 +109,3 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise ReportError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        pairs += _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
-    return pairs

@@ -10,11 +10,12 @@ from heron.analysis import (
     Quality,
     common_target,
     costs_to_target,
-    gain_recovered,
+    gains_recovered,
     mean_and_error,
     row_label,
     value_text,
 )
+from heron.config.likeness import differing_keys, distance
 from heron.report.collect import SavedRun
 from heron.report.curves import Metrics, SeedCurve
 
@@ -57,12 +58,6 @@ def group_runs(runs: Sequence[SavedRun]) -> list[Group]:
     return [Group(label, group) for label, group in zip(labels, groups, strict=True)]
 
 
-def differing_keys(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Keys whose values differ between configurations, in their order; a missing key counts as a value of its own."""
-    keys = dict.fromkeys(key for config in configs for key in config)
-    return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
-
-
 def differences(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """Rows of the table of differences: a key and its value in every group."""
     configs = [group.config for group in groups]
@@ -97,9 +92,9 @@ def rows(groups: Sequence[Group], quality: Quality) -> list[dict[str, Any]]:
     """Rows of the table of results; None stands for an unknown value."""
     target = common_target([run.metrics for group in groups for run in group.runs], quality)
     result = [_row(group, quality, target) for group in groups]
-    for row, group in zip(result, groups, strict=True):
-        lower, upper = (_control(groups, result, group, CONTROLS[end]) for end in ("lower", "upper"))
-        row["gain_recovered"] = gain_recovered(row["quality"], lower, upper, quality)
+    judged = [(group.config, row["quality"]) for group, row in zip(groups, result, strict=True)]
+    for row, gain in zip(result, gains_recovered(judged, quality, **CONTROLS, distance=distance), strict=True):
+        row["gain_recovered"] = gain
     return result
 
 
@@ -128,17 +123,6 @@ def _row(group: Group, quality: Quality, target: float | None) -> dict[str, Any]
         "uplink_by_kind": _mean_by_kind(group, "uplink_bytes_by_kind"),
         "downlink_by_kind": _mean_by_kind(group, "downlink_bytes_by_kind"),
     }
-
-
-def _control(groups: Sequence[Group], found: Sequence[dict[str, Any]], group: Group, algorithm: str) -> float | None:
-    """Quality of a control with the group's settings except learning rates, which are tuned for each algorithm."""
-    for other, row in zip(groups, found, strict=True):
-        if other.config["algorithm"] == algorithm and all(
-            key == "algorithm" or key.endswith("learning_rate") for key in differing_keys([group.config, other.config])
-        ):
-            value: float | None = row["quality"]
-            return value
-    return None
 
 
 def _flops(run: SavedRun, row: Metrics) -> float | None:
