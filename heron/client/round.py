@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from heron.arrays import Array, is_tensor, namespace
+from heron.arrays import Array, is_tensor, namespace, to_host
 from heron.client.opening import Opener
 from heron.client.progress import BEGINNING, ClientData, Progress
 from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepResult
 from heron.data.order import batch_indices
+from heron.errors import TrainingError
 from heron.seeds import StepKey, derive_seed
 from heron.wire.groups import Smashed
 from heron.wire.messages import (
@@ -77,6 +78,7 @@ def client_round(
     start = {name: learner.receive(array) for name, array in progress.start.items()}
     if codec is not None and progress is BEGINNING:
         start = {name: learner.receive(model[name]) for name in terms.sent_back}
+    constants = {name: model[name] for name in terms.names("constant")}
     del model, broadcast  # copied: the client learns in their room
     order_seed = derive_seed("batches", settings.seed, client_id, round_index)
     results, answers = list(progress.results), deque(progress.answers)
@@ -95,6 +97,7 @@ def client_round(
             next(step)
             results.append(finish(step))
     model = learner.model()
+    _check_constants(constants, model)
     rest = {name: model[name] for name in terms.sent_back}
     if codec is not None:
         seed = derive_seed("update rounding", settings.seed, round_index, client_id)
@@ -107,6 +110,20 @@ def _opened(broadcast: Broadcast, codec: UpdateCodec | None, opener: Opener | No
     """Make the model that a broadcast stands for; None if the client needs a snapshot."""
     model = broadcast.model if opener is None else opener.open(broadcast)
     return model if model is None or codec is None else codec.unpack_model(model)
+
+
+def _check_constants(constants: Mapping[str, Array], model: Mapping[str, Array]) -> None:
+    """Refuse a change of what was agreed to be constant: no server would see it.
+
+    Raises:
+        TrainingError: naming the buffer.
+    """
+    for name, array in constants.items():
+        if to_host(array).tobytes() != to_host(model[name]).tobytes():
+            raise TrainingError(
+                f"expected the buffer {name!r} to stay as it is, as in the first training pass, found that a later one "
+                f"changes it; let every training pass change it, so that its mean is taken, or none"
+            )
 
 
 def finish(step: StepGenerator, answer: Array | None = None) -> StepResult:

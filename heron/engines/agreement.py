@@ -12,11 +12,14 @@ from heron.client.torch_runtime.placement import place_orders
 from heron.data import Batch
 from heron.engines.refusals import check_client_settings, check_optimizer, check_settings
 from heron.split import SplitModel, check_disjoint, check_trainable
+from heron.split.buffer_kinds import BufferKind, buffer_kinds
 from heron.split.criterion import Criterion
 from heron.tensors import as_tensor
 from heron.wire.groups import Settings
 from heron.wire.terms import Role, TensorTerm, Terms, UploadTerm
 from heron.zo.buffers import preserved_buffers
+
+_BUFFER_ROLES: dict[BufferKind, Role] = {"statistic": "buffer", "unit": "unit_buffer", "constant": "constant"}
 
 
 def agree(
@@ -50,7 +53,7 @@ def agree(
     _check_network(split, algorithm, settings, as_tensor(example.inputs, settings.device))
     check_optimizer(algorithm, settings)
     local = LocalNetwork(split, criterion, head=algorithm.head, micro_batch=settings.client.micro_batch or None)
-    tensors = _tensor_terms(local, algorithm, settings)
+    tensors = _tensor_terms(local, algorithm, settings, as_tensor(example.inputs, settings.device))
     check_client_settings(algorithm, settings, any(term.role == "replayed" for term in tensors))
     return Terms(
         algorithm=algorithm.name,
@@ -79,13 +82,15 @@ def travelling(terms: Terms, split: Parts) -> dict[str, Tensor]:
     return {term.name: named[term.name] for term in terms.tensors}
 
 
-def _tensor_terms(local: LocalNetwork, algorithm: Algorithm, settings: Settings) -> tuple[TensorTerm, ...]:
+def _tensor_terms(
+    local: LocalNetwork, algorithm: Algorithm, settings: Settings, inputs: Tensor
+) -> tuple[TensorTerm, ...]:
     learning = algorithm.learning(settings)
     placed = place_orders(local.module, algorithm.orders(learning))
     probed: Role = "replayed" if learning.sends_scalars else "trained"
     roles: dict[str, Role] = dict.fromkeys(placed.probed, probed)
     roles |= dict.fromkeys(placed.exact, "trained")
-    roles |= dict.fromkeys(local.buffers(), "buffer")
+    roles |= {name: _BUFFER_ROLES[kind] for name, kind in buffer_kinds(local.module, inputs).items()}
     named = dict(local.module.named_parameters()) | local.buffers()
     if algorithm.downlink_only is not None:
         part = f"{algorithm.downlink_only}."

@@ -51,6 +51,12 @@ def family_of(config: Any) -> Family:
             f"expected a causal language model of {', '.join(FAMILIES)}, found {config.model_type!r}; choose one of "
             f"these, or add an adapter to heron/lm/families.py"
         )
+    if getattr(config, "quantization_config", None) is not None:
+        raise SplitError(
+            f"expected a {config.model_type} model whose weights are numbers, found quantised ones; choose the model "
+            f"that was quantised, and split.base=int8 to store it in eight bits"
+        )
+    _check_blocks(config)
     for name, supported in family.unsupported.items():
         found = getattr(config, name, supported)
         if found != supported:
@@ -58,6 +64,19 @@ def family_of(config: Any) -> Family:
                 f"expected a {config.model_type} model with {name} = {supported!r}, found {found!r}; choose another"
             )
     return family
+
+
+def _check_blocks(config: Any) -> None:
+    """Refuse blocks that compute otherwise than from all positions on the left, at rotations that stay."""
+    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+    rotations = getattr(config, "rope_parameters", None) or {}
+    if "dynamic" in (found := str(rotations.get("rope_type", "default"))) or found == "longrope":
+        kinds.add(f"rope_type {found}")
+    if kinds:
+        raise SplitError(
+            f"expected a {config.model_type} model with full attention and rotations that do not depend on the length "
+            f"of a sequence, found {', '.join(sorted(kinds))}; choose another"
+        )
 
 
 def _embed_gpt2(model: Any) -> TokenEmbedding:

@@ -12,6 +12,8 @@ from heron.lm.quiet import quiet_transformers
 
 # Model files must not run code of their own; without this option the libraries ask at the terminal for permission.
 _NO_CODE = {"trust_remote_code": False}
+# With this file in a folder the libraries load an adapter on top of the model.
+_ADAPTER = "adapter_config.json"
 
 # Radford et al., "Language Models are Unsupervised Multitask Learners", 2019: costs need sizes alone, no download.
 _GPT2_SIZES: dict[str, dict[str, Any]] = {
@@ -40,6 +42,8 @@ def load_causal_lm(source: str, *, random_weights: bool = False, num_blocks: int
     except ImportError as error:
         raise MissingExtraError("transformers", "language") from error
     config = causal_lm_config(source, known_sizes=random_weights)
+    if (located(source) / _ADAPTER).exists():
+        raise _holds_adapter(source)
     if num_blocks is not None:
         config.num_hidden_layers = num_blocks
         if getattr(config, "layer_types", None) is not None:  # one for each block
@@ -55,6 +59,8 @@ def load_causal_lm(source: str, *, random_weights: bool = False, num_blocks: int
             )
     except Exception as error:  # the hub's client and the file formats raise many types
         raise _not_found(source, error) from error
+    if getattr(model, "_hf_peft_config_loaded", False):  # one from the hub
+        raise _holds_adapter(source)
     if report["missing_keys"]:  # the library would continue with random ones
         raise SplitError(
             f"expected all weights of the model in {source}, found none of {min(report['missing_keys'])}; download or "
@@ -116,6 +122,13 @@ def load_tokenizer(source: str, num_tokens: int) -> Any:
     if tokenizer.eos_token_id is None:
         raise SplitError(f"expected a tokenizer with an end token, found none in {source}; set its eos_token")
     return tokenizer
+
+
+def _holds_adapter(source: str) -> SplitError:
+    return SplitError(
+        f"expected a whole model in {source}, found an {_ADAPTER} in it, whose adapter would change the weights; merge "
+        f"the two (merge_and_unload of peft) and save the model, or remove the file"
+    )
 
 
 def located(source: str) -> Path:

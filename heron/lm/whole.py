@@ -4,7 +4,8 @@
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def save_whole(split: CausalLmSplit, tokenizer: Any, directory: Path) -> None:
 def continuations(
     model: Any, tokenizer: Any, prompts: Sequence[str], *, max_new_tokens: int = 80, batch_size: int = 20
 ) -> list[str]:
-    """Continue each prompt greedily, up to the end token.
+    """Continue each prompt greedily, up to the end token, whatever defaults the model has for generating.
 
     Args:
         model: a causal language model of `transformers`.
@@ -72,7 +73,15 @@ def continuations(
     """
     model.eval()
     end = tokenizer.eos_token_id
-    texts = []
+    with _no_defaults(model):
+        return list(_continuations(model, tokenizer, end, prompts, max_new_tokens, batch_size))
+
+
+def _continuations(
+    model: Any, tokenizer: Any, end: int, prompts: Sequence[str], max_new_tokens: int, batch_size: int
+) -> Iterator[str]:
+    from transformers import GenerationConfig
+
     for start in range(0, len(prompts), batch_size):
         rows = [tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts[start : start + batch_size]]
         longest = max(map(len, rows))
@@ -85,12 +94,27 @@ def continuations(
         # Padded on the left, so that every row continues at its last column.
         ids_BT = torch.tensor([[end] * (longest - len(row)) + row for row in rows], device=model.device)
         mask_BT = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=model.device)
-        made_BT = model.generate(
-            ids_BT,
-            attention_mask=mask_BT,
+        greedily = GenerationConfig(
             max_new_tokens=min(max_new_tokens, room),
             do_sample=False,
+            num_beams=1,
             pad_token_id=end,
+            eos_token_id=end,
         )
-        texts += [tokenizer.decode(row[longest:], skip_special_tokens=True).strip() for row in made_BT]
-    return texts
+        made_BT = model.generate(ids_BT, attention_mask=mask_BT, generation_config=greedily)
+        for row in made_BT[:, longest:].tolist():
+            made = row[: row.index(end)] if end in row else row
+            yield tokenizer.decode(made, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+
+
+@contextmanager
+def _no_defaults(model: Any) -> Iterator[None]:
+    """Take the model's own defaults for generating away, because the library fills in from them what is not given."""
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own

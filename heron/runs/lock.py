@@ -1,19 +1,22 @@
 """Lock of a run directory: one process at a time trains in it.
 
 The operating system holds the lock and lets it go when its process ends, however that ends. `owner.json` tells people
-whose it is; it is there as long as the lock is held, so one that is left over tells of a process that was killed.
+whose it is. Both files are there as long as the lock is held, so what is left over tells of a process that was killed.
 """
 
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heron.errors import CheckpointError
 from heron.runs.run_directory import read_json, write_json
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 LOCK = "run.lock"
 OWNER = "owner.json"
@@ -33,6 +36,7 @@ def locked(directory: Path, told: Callable[[str], None]) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    is_new = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = FileLock(directory / LOCK, timeout=0, thread_local=False)
@@ -43,7 +47,8 @@ def locked(directory: Path, told: Callable[[str], None]) -> Iterator[None]:
             f"its end, stop it, or choose another folder"
         ) from None
     except (OSError, NotImplementedError) as error:
-        raise CheckpointError(f"cannot lock {directory}: {error}; choose a writable folder of a local disk") from error
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"cannot lock {directory}: {reason}; choose a writable folder of a local disk") from error
     try:
         _take_over(directory, told)
         write_json(directory / OWNER, _ourselves())
@@ -52,7 +57,19 @@ def locked(directory: Path, told: Callable[[str], None]) -> Iterator[None]:
         finally:
             (directory / OWNER).unlink(missing_ok=True)
     finally:
-        lock.release()
+        _release(lock, directory, is_new=is_new)
+
+
+def _release(lock: "BaseFileLock", directory: Path, *, is_new: bool) -> None:
+    """Let the lock go and leave no trace of it; a folder that was made for it and is empty goes, too."""
+    with suppress(OSError):  # held still, so that nobody else has it; Windows keeps a file that is open
+        (directory / LOCK).unlink()
+    lock.release()
+    with suppress(OSError):
+        if os.name == "nt":
+            (directory / LOCK).unlink()
+        if is_new:
+            directory.rmdir()
 
 
 def _take_over(directory: Path, told: Callable[[str], None]) -> None:

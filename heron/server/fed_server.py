@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from heron.arrays import dtype_name
 from heron.errors import MessageError, TrainingError
 from heron.server.aggregation import Aggregation
 from heron.server.fed_adam import FedAdam
-from heron.server.finite import LARGEST, LARGEST_FP16, is_within, require_finite
+from heron.server.finite import LARGEST, LARGEST_FP16, is_finite, is_within, require_finite
 from heron.tensors import as_tensor
 from heron.wire import Broadcast, ModelBroadcast, Reply
 from heron.wire.groups import Averaging
@@ -40,11 +41,12 @@ class FedServer:
     def __init__(self, terms: Terms, tensors: Mapping[str, Tensor]) -> None:
         averaging = terms.settings.fed_server
         self.model = {name: tensors[name].detach().clone() for name in terms.sent_back}
-        self.downlink_only = {name: tensors[name].detach().clone() for name in terms.names("downlink_only")}
+        self.downlink_only = {name: tensors[name].detach().clone() for name in terms.received_only}
         self.moments: dict[str, Tensor] = {}
         self._weighting = terms.settings.clients.weighting
         self.optimizer = _fed_adam(averaging) if averaging.optimizer == "adam" else None
-        self._buffers = frozenset(terms.names("buffer"))
+        self._buffers = frozenset(terms.names("buffer", "unit_buffer"))
+        self._units = terms.names("unit_buffer")
         self._codec = UpdateCodec.of(terms)
         self.aggregation = Aggregation(averaging.aggregation, averaging.trim, averaging.max_norm, averaging.max_scalar)
         self.num_bounded = 0
@@ -89,8 +91,9 @@ class FedServer:
 
     def load_state(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Continue from a result of `state`, in which groups without tensors may be absent."""
-        self.model = dict(groups.get("fed_server", {}))
-        self.downlink_only = dict(groups.get("downlink_only", {}))
+        saved = {**groups.get("fed_server", {}), **groups.get("downlink_only", {})}
+        self.model = {name: saved[name] for name in self.model}
+        self.downlink_only = {name: saved[name] for name in self.downlink_only}
         self.moments = dict(groups.get("fed_moments", {}))
 
     def weight(self, reply: Reply) -> float:
@@ -122,6 +125,7 @@ class FedServer:
             TrainingError: if the model would no longer be finite; the model is then unchanged.
         """
         mean, moments = self._mean.take(), self.moments
+        mean |= {name: normalize(mean[name], dim=0) for name in self._units if name in mean}
         if mean and self.optimizer is not None:
             trained = {name: tensor for name, tensor in mean.items() if name not in self._buffers}
             stepped, moments = self.optimizer.step(self.model, trained, moments)
@@ -167,15 +171,26 @@ class FedServer:
                 f"reply of client {reply.client_id} in round {reply.round_index}: {odd!r} should be "
                 f"{expected.get(odd, 'absent')}, found {found.get(odd, 'none')}"
             )
-        largest = LARGEST if self._codec is None else LARGEST_FP16
-        finite = all(is_within(tensor, largest) for tensor in tensors.values())
-        if not finite or math.isinf(loss):
+        self._check_values(tensors, f"client {reply.client_id} in round {reply.round_index} (local loss {loss})")
+        if math.isinf(loss):
             raise TrainingError(
-                f"expected a finite update, found NaN, infinity or more than {largest:g} from client "
-                f"{reply.client_id} in round {reply.round_index} (local loss {loss}); lower client.learning_rate or "
-                f"check its data"
+                f"expected a finite local loss of client {reply.client_id} in round {reply.round_index}, found {loss}; "
+                f"lower client.learning_rate or check its data"
             )
         return tensors
+
+    def _check_values(self, tensors: Mapping[str, Tensor], who: str) -> None:
+        """Refuse values that no mean could be taken of; statistics have no bound, but a codec's."""
+        bound = LARGEST if self._codec is None else LARGEST_FP16
+        for name, tensor in tensors.items():
+            is_statistic = self._codec is None and name in self._buffers
+            if is_finite(tensor) if is_statistic else is_within(tensor, bound):
+                continue
+            found = "NaN or infinity" if is_statistic else f"NaN, infinity or more than {bound:g}"
+            raise TrainingError(
+                f"expected a finite update, found {found} in {name!r} from {who}; lower client.learning_rate or check "
+                f"its data"
+            )
 
 
 def _fed_adam(averaging: Averaging) -> FedAdam:

@@ -18,6 +18,11 @@ def is_within(tensor: Tensor, largest: float) -> bool:
     return not tensor.dtype.is_floating_point or bool((tensor.abs() <= largest).all())
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Return whether no value is NaN or infinite."""
+    return bool(torch.isfinite(tensor).all())
+
+
 def require_finite(tensors: Mapping[str, Tensor]) -> None:
     """Refuse a global model that training could not continue from.
 
@@ -25,7 +30,7 @@ def require_finite(tensors: Mapping[str, Tensor]) -> None:
         TrainingError: if a value is NaN or infinite.
     """
     for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
+        if not is_finite(tensor):
             raise TrainingError(
                 f"expected a finite global model, found NaN or infinity in {name!r} after the round; lower "
                 f"client.learning_rate, or bound clients with fed_server.max_norm or max_scalar"

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from heron.errors import SplitError
 from heron.randomness import generator_states, is_stochastic
 from heron.split.cut import check_batch_dimension
-from heron.split.untouched import attempt, same_bits, untouched
+from heron.split.sharing import persistent_buffers
+from heron.split.untouched import attempt, num_writes, same_bits, untouched
 
 # Kernels may sum in another order for another batch size; coupled examples differ by far more.
 _COUPLING_TOLERANCE = 1e-3
@@ -64,11 +65,11 @@ class Trial:
         module = self._parts[part]
         mode = "training" if module.training else "evaluation"
         given = inputs.clone()
-        num_writes = _num_writes(given)
-        states = generator_states(inputs.device)
+        before = num_writes(given)
+        states, unsaved = generator_states(inputs.device), _unsaved(module)
         outputs = attempt(f"{part} in {mode} mode", module, given)
         self._passes.append(f"{part} in {mode} mode on {tuple(inputs.shape)} -> {tuple(outputs.shape)}")
-        if _num_writes(given) != num_writes or not same_bits(given, inputs):
+        if num_writes(given) != before or not same_bits(given, inputs):
             raise SplitError(
                 f"expected the {part} to leave its input alone, found that it changes it in place: the same tensor "
                 f"is needed again; set inplace=False in its first operation (e.g. nn.ReLU)"
@@ -79,6 +80,8 @@ class Trial:
                     f"expected forward passes to only read parameters, found that the {part} changes {name!r}; keep "
                     f"such values in a buffer"
                 )
+        if module.training:
+            _check_unsaved(part, unsaved, module)
         drawn = not all(map(torch.equal, states, generator_states(inputs.device)))
         if drawn and not is_stochastic(module):
             raise SplitError(
@@ -118,6 +121,25 @@ def _agree(whole: Tensor, pieces: list[Tensor]) -> bool:
     return joined.shape == whole.shape and float((joined - whole).abs().max()) <= tolerance
 
 
+def _unsaved(module: nn.Module) -> dict[str, Tensor]:
+    """Copies of the buffers that the state dict leaves out."""
+    saved = persistent_buffers(module)
+    return {name: buffer.detach().clone() for name, buffer in module.named_buffers() if name not in saved}
+
+
+def _check_unsaved(part: str, before: Mapping[str, Tensor], module: nn.Module) -> None:
+    """Refuse training that changes what no other client and no checkpoint would get; a cache may change its size."""
+    for name, buffer in module.named_buffers():
+        value = before.get(name)
+        is_same_place = value is not None and (value.shape, value.dtype) == (buffer.shape, buffer.dtype)
+        if is_same_place and not same_bits(value, buffer):
+            raise SplitError(
+                f"expected everything that training changes to be in the state dict, found that the {part} changes the "
+                f"buffer {name!r}, which is not; register it with persistent=True, or use a plain attribute if no pass "
+                f"reads it"
+            )
+
+
 def _check_finite(part: str, mode: str, inputs: Tensor, outputs: Tensor) -> None:
     if not bool(torch.isfinite(inputs).all()):
         raise SplitError(f"expected finite inputs for the {part}, found NaN or infinity; check the data")
@@ -125,8 +147,3 @@ def _check_finite(part: str, mode: str, inputs: Tensor, outputs: Tensor) -> None
         raise SplitError(
             f"expected finite outputs of the {part} in {mode} mode, found NaN or infinity; check its initial weights"
         )
-
-
-def _num_writes(tensor: Tensor) -> int:
-    """Number of in-place operations so far, including those through views; a write may leave all values equal."""
-    return tensor._version  # noqa: SLF001 - torch's only counter of them

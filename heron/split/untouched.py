@@ -76,6 +76,11 @@ def same_bits(first: Tensor, second: Tensor) -> bool:
     return torch.equal(_bytes(first), _bytes(second))
 
 
+def num_writes(tensor: Tensor) -> int:
+    """Number of in-place operations so far, including those through views; a write may leave all values equal."""
+    return tensor._version  # noqa: SLF001 - torch's only counter of them
+
+
 def one_line(error: Exception) -> str:
     """Type and first line of an exception, as one line."""
     lines = str(error).strip().splitlines()

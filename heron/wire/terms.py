@@ -24,12 +24,14 @@ MAX_BYTES = 1 << 22
 _MAX_DIMENSIONS = 8
 
 Size = Annotated[int, Ge(0), Lt(2**40)]
-Role = Literal["replayed", "trained", "buffer", "downlink_only"]
+Role = Literal["replayed", "trained", "buffer", "unit_buffer", "constant", "downlink_only"]
 """The way of a tensor between client and Fed Server.
 
 - `replayed`: learned from probes; the client sends scalars, from which the server replays it.
 - `trained`: learned on the client and sent back as a tensor.
 - `buffer`: statistics and counters, which travel and are averaged with what is trained.
+- `unit_buffer`: a vector of length 1; the same, and its mean is made as long again.
+- `constant`: a buffer that nobody changes; clients receive it as it is and do not send it back.
 - `downlink_only`: changed by a server alone; clients receive it and do not send it back.
 """
 
@@ -108,8 +110,13 @@ class Terms:
 
     @property
     def sent_back(self) -> tuple[str, ...]:
-        """Names of the tensors that a reply contains: what is trained and not replayed, and buffers."""
-        return self.names("trained", "buffer")
+        """Names of the tensors that a reply contains: what is trained and not replayed, and buffers that change."""
+        return self.names("trained", "buffer", "unit_buffer")
+
+    @property
+    def received_only(self) -> tuple[str, ...]:
+        """Names of the tensors that a reply never contains."""
+        return self.names("downlink_only", "constant")
 
 
 def encode_terms(terms: Terms) -> bytes:
