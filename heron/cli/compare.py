@@ -67,7 +67,8 @@ def _show(
             RunGroup(cell.algorithm, cell.settings, [_summary(run) for run in of_cell], cost, cell.config)
             for cell, of_cell, cost in zip(cells, runs, costs, strict=True)
         ],
-        **CONTROLS,
+        lower=CONTROLS["lower"],
+        upper=CONTROLS["upper"],
         distance=distance,
     )
     metrics = [[run.read_metrics() for run in of_cell] for of_cell in runs]

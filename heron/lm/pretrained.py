@@ -55,7 +55,12 @@ def load_causal_lm(source: str, *, random_weights: bool = False, num_blocks: int
     try:
         with quiet_transformers():
             model, report = loader.from_pretrained(
-                str(located(source)), config=config, use_safetensors=True, output_loading_info=True, **options
+                str(located(source)),
+                config=config,
+                generation_config=_own_generation(config),
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
             )
     except Exception as error:  # the hub's client and the file formats raise many types
         raise _not_found(source, error) from error
@@ -122,6 +127,14 @@ def load_tokenizer(source: str, num_tokens: int) -> Any:
     if tokenizer.eos_token_id is None:
         raise SplitError(f"expected a tokenizer with an end token, found none in {source}; set its eos_token")
     return tokenizer
+
+
+def _own_generation(config: Any) -> Any:
+    """Defaults for generating in place of those in the model's folder: greedy, with the end token of the model."""
+    from transformers import GenerationConfig
+
+    ids = {name: getattr(config, name, None) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    return GenerationConfig(**ids)  # type: ignore[no-untyped-call]
 
 
 def _holds_adapter(source: str) -> SplitError:

@@ -94,7 +94,7 @@ def _continuations(
         # Padded on the left, so that every row continues at its last column.
         ids_BT = torch.tensor([[end] * (longest - len(row)) + row for row in rows], device=model.device)
         mask_BT = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=model.device)
-        greedily = GenerationConfig(
+        greedily = GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=min(max_new_tokens, room),
             do_sample=False,
             num_beams=1,
@@ -113,7 +113,7 @@ def _no_defaults(model: Any) -> Iterator[None]:
     from transformers import GenerationConfig
 
     own = model.generation_config
-    model.generation_config = GenerationConfig()
+    model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:

@@ -93,7 +93,8 @@ def rows(groups: Sequence[Group], quality: Quality) -> list[dict[str, Any]]:
     target = common_target([run.metrics for group in groups for run in group.runs], quality)
     result = [_row(group, quality, target) for group in groups]
     judged = [(group.config, row["quality"]) for group, row in zip(groups, result, strict=True)]
-    for row, gain in zip(result, gains_recovered(judged, quality, **CONTROLS, distance=distance), strict=True):
+    gains = gains_recovered(judged, quality, lower=CONTROLS["lower"], upper=CONTROLS["upper"], distance=distance)
+    for row, gain in zip(result, gains, strict=True):
         row["gain_recovered"] = gain
     return result
 

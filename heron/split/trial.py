@@ -131,8 +131,9 @@ def _check_unsaved(part: str, before: Mapping[str, Tensor], module: nn.Module) -
     """Refuse training that changes what no other client and no checkpoint would get; a cache may change its size."""
     for name, buffer in module.named_buffers():
         value = before.get(name)
-        is_same_place = value is not None and (value.shape, value.dtype) == (buffer.shape, buffer.dtype)
-        if is_same_place and not same_bits(value, buffer):
+        if value is None or (value.shape, value.dtype) != (buffer.shape, buffer.dtype):
+            continue
+        if not same_bits(value, buffer):
             raise SplitError(
                 f"expected everything that training changes to be in the state dict, found that the {part} changes the "
                 f"buffer {name!r}, which is not; register it with persistent=True, or use a plain attribute if no pass "

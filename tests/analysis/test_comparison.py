@@ -9,7 +9,16 @@ from heron.errors import ReportError
 
 
 def compared(groups: list[RunGroup]) -> list[dict]:
-    return summarise(groups, lower="frozen", upper="cse_fsl")
+    return summarise(groups, lower="frozen", upper="cse_fsl", distance=distance)
+
+
+def distance(config: dict, other: dict) -> int | None:
+    keys = {key for key in config if config[key] != other[key]} - {"algorithm"}
+    return len(keys) if keys <= {"tuned"} else None
+
+
+def group(algorithm: str, settings: dict, summaries: list[dict], cost: dict | None = None, **tuned: int) -> RunGroup:
+    return RunGroup(algorithm, settings, summaries, cost or {}, {"algorithm": algorithm, **settings, **tuned})
 
 
 def summary(value: float | None, smashed: int, measure: str = "test_accuracy") -> dict:
@@ -34,7 +43,7 @@ def test_rows_hold_means_and_standard_errors() -> None:
         "frozen": [summary(0.5, 100)],
         "cse_fsl": [summary(1.0, 1)],
     }
-    groups = [RunGroup(name, {}, summaries, {"flops_per_step": len(name)}) for name, summaries in runs.items()]
+    groups = [group(name, {}, summaries, {"flops_per_step": len(name)}) for name, summaries in runs.items()]
     heron, frozen, first_order = compared(groups)
     assert (heron["algorithm"], heron["label"], heron["settings"]) == ("heron", "heron", {})
     assert heron["client_cost"] == {"flops_per_step": 5}
@@ -60,8 +69,7 @@ def test_gain_recovered_where_lower_is_better() -> None:
 def test_rows_of_runs_judged_by_perplexity() -> None:
     runs = {"heron": [30.0, 34.0], "frozen": [52.0], "cse_fsl": [12.0]}
     groups = [
-        RunGroup(name, {}, [summary(value, 1, "test_perplexity") for value in values], {})
-        for name, values in runs.items()
+        group(name, {}, [summary(value, 1, "test_perplexity") for value in values], {}) for name, values in runs.items()
     ]
     heron, frozen, _ = compared(groups)
     assert heron["test_perplexity"] == 32
@@ -73,7 +81,7 @@ def test_rows_of_runs_judged_by_perplexity() -> None:
 
 
 def test_a_seed_that_diverged_leaves_no_mean() -> None:
-    groups = [RunGroup("heron", {}, [summary(value, 1, "test_perplexity") for value in (30.0, None)], {})]
+    groups = [group("heron", {}, [summary(value, 1, "test_perplexity") for value in (30.0, None)], {})]
     (row,) = compared(groups)
     assert row["test_perplexities"] == [30, None]
     assert (row["test_perplexity"], row["test_perplexity_standard_error"]) == (None, None)
@@ -81,8 +89,8 @@ def test_a_seed_that_diverged_leaves_no_mean() -> None:
 
 def test_measures_are_never_mixed() -> None:
     groups = [
-        RunGroup("heron", {}, [summary(0.5, 1)], {}),
-        RunGroup("frozen", {}, [summary(9, 1, "test_perplexity")], {}),
+        group("heron", {}, [summary(0.5, 1)], {}),
+        group("frozen", {}, [summary(9, 1, "test_perplexity")], {}),
     ]
     with pytest.raises(ReportError, match="one measure, found accuracy and perplexity"):
         compared(groups)
@@ -99,7 +107,7 @@ def test_gains_compare_runs_of_equal_settings() -> None:
         ("heron", 8): 0.7,
     }
     groups = [
-        RunGroup(algorithm, {"estimator.probes": probes}, [summary(accuracy, 1)], {})
+        group(algorithm, {"estimator.probes": probes}, [summary(accuracy, 1)], {})
         for (algorithm, probes), accuracy in accuracies.items()
     ]
     one, four, *_, without_controls = compared(groups)
@@ -133,3 +141,9 @@ def test_labels_are_short_but_never_ambiguous() -> None:
 )
 def test_one_text_for_each_value(value: object, text: str) -> None:
     assert value_text(value) == text
+
+
+def test_gain_recovered_is_that_to_the_nearest_control() -> None:
+    runs = [("heron", 7, 1), ("frozen", 5, 2), ("frozen", 4, 1), ("cse_fsl", 9, 2), ("cse_fsl", 10, 3)]
+    heron, *_ = compared([group(name, {}, [summary(value, 1)], tuned=tuned) for name, value, tuned in runs])
+    assert heron["gain_recovered"] == pytest.approx(0.6)  # (7 - 4) / (9 - 4)

@@ -114,9 +114,11 @@ def test_an_occupied_folder_is_refused(tmp_path) -> None:
 
 def test_values_with_blanks_and_the_recipe_s_own_rounds(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    plan = server.plan_run(APP["config"] | {"set": "'client.exact=1' client.batch_size=16 seed=3"})
-    assert plan.rounds == recipe_config("digits", "heron", []).rounds
-    assert plan.directory == Path("runs") / "digits-heron-seed3"
+    with server.plan_run(APP["config"] | {"set": "'client.exact=1' client.batch_size=16 seed=3"}) as plan:
+        assert plan.rounds == recipe_config("digits", "heron", []).rounds
+        assert plan.directory == Path("runs") / "digits-heron-seed3"
+        with pytest.raises(CheckpointError, match="without another process at work"):
+            run_server(nodes(), resume=str(plan.directory))
     config = read_config(plan.directory)
     assert (config.client.exact, config.client.batch_size, config.seed) == (1, 16, 3)
 

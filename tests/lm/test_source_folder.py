@@ -65,11 +65,16 @@ def test_defaults_for_generating_change_nothing(folder, kind):
     assert texts(folder) == expected
 
 
-def test_defaults_for_generating_are_the_model_s_again_afterwards(folder):
-    edit(folder / "generation_config.json", repetition_penalty=50.0)
+@pytest.mark.parametrize("kind", sorted(_DEFAULTS.keys() - {"tokens"}))
+def test_defaults_of_a_model_change_nothing_and_are_its_own_afterwards(folder, kind):
+    from transformers import GenerationConfig
+
     model = whole_model(causal_lm(str(folder), num_client_blocks=1, num_auxiliary_blocks=1))
-    continuations(model, load_tokenizer(str(folder), NUM_TOKENS), PROMPTS, max_new_tokens=2)
-    assert model.generation_config.repetition_penalty == 50.0
+    tokenizer = load_tokenizer(str(folder), NUM_TOKENS)
+    expected = continuations(model, tokenizer, PROMPTS, max_new_tokens=8)
+    own = model.generation_config = GenerationConfig(**_DEFAULTS[kind])
+    assert continuations(model, tokenizer, PROMPTS, max_new_tokens=8) == expected
+    assert model.generation_config is own
 
 
 @pytest.mark.parametrize(

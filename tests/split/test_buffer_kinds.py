@@ -110,7 +110,7 @@ def test_batch_norm_needs_no_pass():
     [
         (torch.tensor([True, False]), lambda layer: layer.kept.logical_not_(), r"bool of shape \(2,\)"),
         (torch.zeros(3, dtype=torch.int64), lambda layer: layer.kept.add_(1), r"int64 of shape \(3,\)"),
-        (torch.zeros(1, dtype=torch.complex64), lambda layer: layer.kept.add_(1), "complex64"),
+        (torch.zeros(1, dtype=torch.complex64), lambda layer: layer.kept.add_(1), r"complex64 of shape \(1,\)"),
         (torch.tensor([float("inf"), 1.0]), lambda layer: layer.kept.mul_(0.5), "NaN or infinity"),
         (torch.ones(2), lambda layer: layer.kept.div_(0.0), "NaN or infinity"),
     ],
@@ -127,9 +127,7 @@ def split_of(client):
 
 def test_what_training_changes_outside_the_state_dict_is_refused():
     client = Keeper(torch.ones(2), lambda layer: layer.kept.mul_(0.5), persistent=False)
-    with pytest.raises(
-        SplitError, match="client changes the buffer 'kept', which is not; register"
-    ):
+    with pytest.raises(SplitError, match="client changes the buffer 'kept', which is not; register"):
         check_trainable(split_of(client), INPUTS)
     check_trainable(split_of(Keeper(torch.ones(2), persistent=False)), INPUTS)
 
@@ -141,32 +139,37 @@ def test_a_cache_outside_the_state_dict_may_change_its_size():
     check_trainable(split_of(Keeper(torch.ones(2), grow, persistent=False)), INPUTS)
 
 
-def train(client, algorithm="heron", **changes):
+def train(keeper, algorithm="heron", **changes):
     changes = {"clients": {"total": 3}, "rounds": 2, "client": {"batch_size": 8}} | changes
-    return heron.train(split_of(client), DATA, algorithm=algorithm, **changes)
+    return heron.train(split_of(keeper), DATA, algorithm=algorithm, **changes)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
         {"update": "scalars", "client": {"batch_size": 8, "keep_state": False}},
-        {"update_codec": "fp16"},
-        {"update_codec": "int8", "wire": True},
-        {"fed_server": {"aggregation": "median"}},
-        {"fed_server": {"optimizer": "adam"}},
-        {"fed_server": {"max_norm": 0.1}},
-        {"algorithm": "cse_fsl"},
         {"algorithm": "sflv1"},
-        {"algorithm": "fsl_sage"},
-        {"algorithm": "fedavg"},
-        {"algorithm": "frozen"},
+        *(
+            pytest.param(changes, marks=pytest.mark.slow)
+            for changes in (
+                {},
+                {"update_codec": "fp16"},
+                {"update_codec": "int8", "wire": True},
+                {"fed_server": {"aggregation": "median"}},
+                {"fed_server": {"optimizer": "adam"}},
+                {"fed_server": {"max_norm": 0.1}},
+                {"algorithm": "cse_fsl"},
+                {"algorithm": "fsl_sage"},
+                {"algorithm": "fedavg"},
+                {"algorithm": "frozen"},
+            )
+        ),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("fill", [-1e9, torch.finfo(torch.float32).min, float("-inf")])
-def test_masks_stay_as_they_are_and_are_not_sent_back(changes, fill):
-    mask = torch.full((5, 5), fill).triu(1)
+def test_masks_stay_as_they_are_and_are_not_sent_back(changes):
+    mask = torch.full((5, 5), float("-inf")).triu(1)
+    mask[4, 0] = torch.finfo(torch.float32).min
     result = train(Keeper(mask.clone()), **changes)
     assert same_bits(result.model.client.kept, mask)
     without = train(Keeper(mask.clone(), persistent=False), **changes)
