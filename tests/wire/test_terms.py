@@ -80,7 +80,7 @@ def test_names_by_role() -> None:
         (("settings", "link", "devices"), {}, "terms.settings.link.devices: expected a list"),
         (("settings", "link", "devices", 0, "clients"), [-1], r"devices\[0\].clients\[0\]: expected a value >= 0"),
         (("tensors", 1, "name"), "client.conv.weight", "expected every name once"),
-        (("tensors", 1, "role"), "secret", "expected one of replayed, trained, buffer, unit_buffer, constant, downlink_only"),
+        (("tensors", 1, "role"), "secret", "expected one of replayed, trained, buffer, unit_buffer, constant, downl"),
         (("tensors", 1, "shape"), [-1], "expected a value >= 0, found -1"),
         (("tensors", 1, "shape"), [2**40], "expected a value <"),
         (("tensors", 1, "shape"), [1] * 9, "expected shapes of at most 8 dimensions, found one of 9"),
