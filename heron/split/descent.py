@@ -39,7 +39,8 @@ class Descent:
         """
         moved = {name: tensor for name, tensor in self._parameters.items() if tensor.grad is not None}
         parameters = list(moved.values())
-        gradients = [tensor.grad for tensor in parameters if tensor.grad is not None]
+        # Those of embeddings may be sparse, which not every rule takes; the state would be dense anyway.
+        gradients = [tensor.grad.to_dense() for tensor in parameters if tensor.grad is not None]
         if self._rule == "adam":
             self._adam(list(moved), parameters, gradients, learning_rate)
         else:
