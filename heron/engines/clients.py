@@ -68,9 +68,10 @@ class Clients:
         Args:
             store: keeps theta from round to round.
         """
-        names, model = self.learner.replayed(), self.learner.model()
+        names = self.learner.replayed()
         if not names:
             return None
+        model = self.learner.model()
         replayer = Replayer(self.learning)
         return Opener(store, {name: model[name] for name in names}, replayer)
 

@@ -6,6 +6,7 @@ does more derive from it.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -44,6 +45,10 @@ class MainServer:
         self._reuse = setup.settings.reuse
         self._buffer = UploadBuffer(setup.settings.buffer_size)
         self._losses: list[Tensor] = []
+
+    @cached_property
+    def _device(self) -> torch.device:
+        return next(self.module.parameters()).device
 
     def receive(self, upload: Upload) -> None:
         """Train on a new upload, then, if reuse is configured, on some that were kept.
@@ -175,4 +180,4 @@ class MainServer:
 
     def _placed(self, array: Array) -> Tensor:
         """The array as a tensor where theta_s is."""
-        return as_tensor(array, next(self.module.parameters()).device)
+        return as_tensor(array, self._device)

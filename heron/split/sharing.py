@@ -34,8 +34,9 @@ def check_disjoint(first_label: str, first: nn.Module, second_label: str, second
 
 def persistent_buffers(module: nn.Module) -> dict[str, Tensor]:
     """Buffers of the state dict by name: they change and travel, unlike constants of a layer."""
-    saved = module.state_dict(keep_vars=True).keys()
-    return {name: buffer for name, buffer in module.named_buffers() if name in saved}
+    buffers = dict(module.named_buffers())
+    saved = module.state_dict(keep_vars=True).keys() if buffers else ()
+    return {name: buffer for name, buffer in buffers.items() if name in saved}
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor, bool]]:

@@ -14,13 +14,9 @@ def preserved_buffers(module: nn.Module) -> Iterator[None]:
     BatchNorm in training mode normalises by the statistics of its own batch and updates its running statistics in
     passing; under this context only the first of the two lasts (docs/methods.md, "BatchNorm in probes").
     """
-    saved = [
-        (owner, name, buffer, buffer.detach().clone())
-        for owner in module.modules()
-        for name, buffer in owner._buffers.items()
-        if buffer is not None
-    ]
-    absent = [(owner, name) for owner in module.modules() for name, buffer in owner._buffers.items() if buffer is None]
+    found = [(owner, name, buffer) for owner in _layers(module) for name, buffer in owner._buffers.items()]
+    saved = [(owner, name, buffer, buffer.detach().clone()) for owner, name, buffer in found if buffer is not None]
+    absent = [(owner, name) for owner, name, buffer in found if buffer is None]
     try:
         yield
     finally:
@@ -30,3 +26,15 @@ def preserved_buffers(module: nn.Module) -> Iterator[None]:
                 buffer.copy_(value)
         for owner, name in absent:
             owner._buffers[name] = None
+
+
+def _layers(module: nn.Module) -> list[nn.Module]:
+    """List a module and all that it contains, each once: `modules()` without the names, which take most of its time."""
+    found: dict[int, nn.Module] = {}
+    waiting: list[nn.Module | None] = [module]
+    while waiting:
+        layer = waiting.pop()
+        if layer is not None and id(layer) not in found:
+            found[id(layer)] = layer
+            waiting += layer._modules.values()
+    return list(found.values())

@@ -56,6 +56,11 @@ class FlatArrays(Generic[A]):
         join = namespace(pieces[0]).concat
         self.work, self.theta = join(pieces), join(pieces)
         self._in_step = True
+        self._kernels: dict[tuple[Any, ...], Kernel[A]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the chosen kernels, which a copy chooses anew."""
+        return {**vars(self), "_kernels": {}}
 
     def __len__(self) -> int:
         """Trainable dimension d."""
@@ -152,7 +157,11 @@ class FlatArrays(Generic[A]):
         Raises:
             ConfigError: if the kernel asked for is not installed or cannot do it.
         """
-        return choose_kernel(self._kernel, self.theta, distribution)
+        # A step asks for it three times; the choice looks at these alone, and at the size, which stays.
+        key = (distribution, type(self.theta), self.theta.dtype, self.theta.device)
+        if key not in self._kernels:
+            self._kernels[key] = choose_kernel(self._kernel, self.theta, distribution)
+        return self._kernels[key]
 
     def split(self, flat: A) -> dict[str, A]:
         """Views of any flat array of d entries, by parameter name and in its shape."""

@@ -14,6 +14,7 @@ This is the stream in NumPy; `torch_stream` is the same on any device of torch.
 """
 
 import math
+from functools import cache
 from typing import Any, Literal, TypeVar, get_args, overload
 
 import numpy as np
@@ -91,8 +92,14 @@ def sign_table(scale: Any, dtype: DTypeLike) -> NDArray[Any]:
     Looking bytes up in a table that already holds the scale costs one pass over the result, and `scale * (+-1)`
     is exact, so the sum that follows is rounded once.
     """
-    table: NDArray[Any] = _SIGNS.astype(dtype) * np.asarray(scale, dtype)
+    table: NDArray[Any] = _signs(np.dtype(dtype)) * np.asarray(scale, dtype)
     return table
+
+
+@cache
+def _signs(dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The signs of every byte as floats, for tables that every probe makes anew."""
+    return _SIGNS.astype(dtype)
 
 
 def scaled_signs(

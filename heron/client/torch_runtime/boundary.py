@@ -64,12 +64,11 @@ class BoundaryPass:
         """Backpropagate the last piece through the part above."""
         assert gradient is None  # a client with a loss of its own
         self._finish_piece(*self._waiting.pop())
-        loss = torch.stack(self._losses).sum()
-        return Finished(loss, Surrogate(torch.stack(self._anchors).sum(), self._surrogate) if self._probes else None)
+        return Finished(_sum(self._losses), Surrogate(_sum(self._anchors), self._surrogate) if self._probes else None)
 
     def _surrogate(self) -> Tensor:
         """Compute L(v) at the module's present parameters; each piece with the Dropout masks of its clean pass."""
-        return torch.stack([*self._surrogate_pieces()]).sum()
+        return _sum([*self._surrogate_pieces()])
 
     def _finish_piece(self, edge: Tensor, backward: Callable[[], Tensor]) -> None:
         delta = backward()
@@ -109,3 +108,8 @@ class BoundaryPass:
             return boundary.grad
 
         return boundary.detach(), loss.detach(), backward
+
+
+def _sum(values: list[Tensor]) -> Tensor:
+    """Sum the shares of micro-batches, shape ()."""
+    return values[0] if len(values) == 1 else torch.stack(values).sum()

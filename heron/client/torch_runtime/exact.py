@@ -119,7 +119,8 @@ class TorchExactPart:
         self._local = local
         self._boundary = boundary
         self._probes = probes
-        self._parameters = {name: tensor for name, tensor in local.module.named_parameters() if name in trained}
+        self._named = dict(local.module.named_parameters())
+        self._parameters = {name: tensor for name, tensor in self._named.items() if name in trained}
         self._descent = Descent(self._parameters, rule)
 
     def forward(self, batch: Batch, key: StepKey) -> "LocalLossPass | CutGradientPass | BoundaryPass":
@@ -138,7 +139,7 @@ class TorchExactPart:
     @torch.no_grad()
     def load(self, model: Mapping[str, Array], state: Mapping[str, Array]) -> None:
         """Copy parameters from a received model, those included that are not trained here; continue from `state`."""
-        for name, parameter in self._local.module.named_parameters():
+        for name, parameter in self._named.items():
             if name in self._parameters or name in model:
                 parameter.copy_(as_tensor(model[name]))
         self._descent.load_state({name: as_tensor(array) for name, array in state.items()})

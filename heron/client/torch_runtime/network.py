@@ -36,7 +36,7 @@ class TensorBatch:
 
     def __len__(self) -> int:
         """Return B."""
-        return len(self.labels)
+        return self.labels.shape[0]
 
 
 class Parts(Protocol):
@@ -101,6 +101,9 @@ class LocalNetwork:
         """Yield micro-batches as (inputs, labels, weight of their mean in the batch's mean)."""
         inputs, labels = batch.inputs, batch.labels
         size = self.micro_batch or len(batch)
+        if size >= len(batch):
+            yield inputs, labels, 1.0
+            return
         for start in range(0, len(batch), size):
             piece = labels[start : start + size]
             yield inputs[start : start + size], piece, _share(piece, labels)
