@@ -18,7 +18,7 @@ from heron.config import (
 )
 from heron.costs.plan import too_small
 from heron.errors import ConfigError
-from heron.report import print_plan
+from heron.report import print_kernel_note, print_plan
 from heron.runs.run_directory import write_json
 
 
@@ -50,6 +50,7 @@ def plan_command(recipe: str, memory: str, assignments: list[str], json_path: Pa
     if json_path is not None:
         write_json(json_path, plan)
     print_plan(recipe, budget, rows, own, None if fitting else _refusal(budget, own))
+    print_kernel_note(config.client.kernel)
 
 
 def _row(config: RunConfig, budget: int, *, is_default: bool) -> dict[str, Any]:

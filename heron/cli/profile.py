@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from heron.config import RECIPES, profile_cost, recipe_config
-from heron.report import print_costs
+from heron.report import print_costs, print_kernel_note
 from heron.runs.run_directory import write_json
 
 
@@ -15,3 +15,4 @@ def profile_command(recipe: str, algorithms: list[str], assignments: list[str], 
         write_json(json_path, rows)
     # The paper's figures do not apply to a changed recipe.
     print_costs(recipe, rows, {} if assignments else RECIPES[recipe].paper_costs)
+    print_kernel_note(configs[0].client.kernel)

@@ -6,7 +6,7 @@ from heron.report.model_card import ExportedModel, model_card
 from heron.report.page import write_report
 from heron.report.plan_tables import print_plan
 from heron.report.plots import plot_learning_curves
-from heron.report.tables import print_comparison, print_comparison_note, print_costs, print_run
+from heron.report.tables import print_comparison, print_comparison_note, print_costs, print_kernel_note, print_run
 
 __all__ = [
     "EventWriter",
@@ -18,6 +18,7 @@ __all__ = [
     "print_comparison",
     "print_comparison_note",
     "print_costs",
+    "print_kernel_note",
     "print_plan",
     "print_run",
     "write_report",

@@ -11,6 +11,7 @@ from heron.algorithms import CONTROLS
 from heron.analysis import Quality, quality_of, value_text
 from heron.config import PaperCost
 from heron.report.units import bytes_text, flops_text, percent_text, seconds_text
+from heron.zo.kernels import NUMBA_BYTES, KernelName
 
 Row = Mapping[str, Any]
 # A pipe has no width: wide enough that no cell is folded.
@@ -101,6 +102,17 @@ def print_run(recipe: str, summary: Row, folder: Path) -> None:
     console.print(f"{recipe}: {summary['algorithm']}, round {summary['round']}", style="italic", highlight=False)
     console.print(table)
     console.print(f"results in {folder}", highlight=False, markup=False)
+
+
+def print_kernel_note(kernel: KernelName) -> None:
+    """Name the memory of a kernel's compiler, which no table of tensors counts.
+
+    Args:
+        kernel: `client.kernel`.
+    """
+    if kernel == "numba":
+        note = f"client.kernel=numba: numba takes {bytes_text(NUMBA_BYTES)} in the process, which are not counted here"
+        console_or_pipe().print(note, highlight=False, soft_wrap=True)
 
 
 def print_costs(recipe: str, rows: Sequence[Row], paper: Mapping[str, PaperCost] | None = None) -> None:

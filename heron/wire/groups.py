@@ -80,8 +80,8 @@ class Client:
         exact_learning_rate: step size of heron's exactly trained modules; 0 for that of the others.
         schedule: `constant`, or `cosine`: step sizes fall to nothing over the rounds of the run as half a cosine.
         keep_state: whether the optimiser state survives from round to round.
-        kernel: code of the passes over theta: `auto`, `numpy`, `numba` (CPU), `torch` or `triton` (CUDA).
-            All give the same bits, so a run may be resumed with another one.
+        kernel: code of the passes over theta: `auto`, `numpy`, `numba` (CPU; takes 130 MiB in the process), `torch` or
+            `triton` (CUDA). All give the same bits, so a run may be resumed with another one.
     """
 
     batch_size: PositiveInt = 32

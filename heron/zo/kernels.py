@@ -16,8 +16,10 @@ KernelName = Literal["auto", "numpy", "numba", "torch", "triton"]
 KERNELS: tuple[KernelName, ...] = get_args(KernelName)
 """All kernels by name."""
 
-# Below, loading numba (0.6 s, 130 MiB) costs more than it saves in a thousand passes.
-_NUMBA_ENTRIES = 1 << 20
+NUMBA_BYTES = 130 << 20
+"""Memory that numba takes in a process, whatever it compiles."""
+# From here on the two copies of theta and Adam's moments take as much; a smaller client would double its memory.
+_NUMBA_ENTRIES = 1 << 23
 _INSTALL = {"numba": "pip install 'heron-sfl[fast]'", "triton": "pip install triton"}
 
 

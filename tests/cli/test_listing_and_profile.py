@@ -75,3 +75,9 @@ def test_help_ends_well(capsys, command):
         main([*command, "--help"])
     assert ended.value.code == 0
     assert "usage: heron" in capsys.readouterr().out
+
+
+def test_the_memory_of_numba_is_named_where_it_is_asked_for(capsys):
+    for kernel, named in (("numba", True), ("numpy", False)):
+        assert main(["profile", "digits", "--algorithms", "heron", "--set", f"client.kernel={kernel}"]) == 0
+        assert ("numba takes 130 MiB" in capsys.readouterr().out) == named

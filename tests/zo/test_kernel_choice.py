@@ -40,7 +40,7 @@ from heron.zo.torch_kernel import TorchKernel
 from heron.zo.triton_kernel import is_interpreted
 from tests.reference.problems import bits, conv_net, same_bits, state_bits
 
-LARGE = 1 << 20
+LARGE = 1 << 23
 
 
 def setup_module() -> None:

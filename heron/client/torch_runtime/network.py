@@ -99,8 +99,7 @@ class LocalNetwork:
 
     def pieces(self, batch: TensorBatch) -> Iterator[tuple[Tensor, Tensor, float | Tensor]]:
         """Yield micro-batches as (inputs, labels, weight of their mean in the batch's mean)."""
-        inputs, labels = batch.inputs, batch.labels
-        size = self.micro_batch or len(batch)
+        inputs, labels, size = batch.inputs, batch.labels, self.micro_batch or len(batch)
         if size >= len(batch):
             yield inputs, labels, 1.0
             return
@@ -215,8 +214,6 @@ class LocalNetwork:
 
 def _share(part: Tensor, whole: Tensor) -> float | Tensor:
     """Return the weight of a micro-batch's mean in the batch's: its share of the examples, or of counted tokens."""
-    if len(part) == len(whole):
-        return 1.0
     if part.dim() < 2 or part.dtype.is_floating_point:
         return len(part) / len(whole)
     return num_counted(part) / num_counted(whole).clamp(min=1)
