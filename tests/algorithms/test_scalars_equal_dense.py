@@ -29,6 +29,9 @@ CASES = [
         count(), product(RATES, (0, 1, 2), ("one_sided", "central", "jvp")), strict=False
     )
 ]
+IN_TIERS = [
+    case if number % 4 == 0 else pytest.param(*case, marks=pytest.mark.slow) for number, case in enumerate(CASES)
+]
 
 
 def compare(client, rounds: int = 4, **changes) -> str:
@@ -41,7 +44,7 @@ def compare(client, rounds: int = 4, **changes) -> str:
     return kinds(messages)
 
 
-@pytest.mark.parametrize(("rule", "exact", "scheme", "probes", "weighting", "wire", "way"), CASES)
+@pytest.mark.parametrize(("rule", "exact", "scheme", "probes", "weighting", "wire", "way"), IN_TIERS)
 def test_every_rule_boundary_and_scheme(rule, exact, scheme, probes, weighting, wire, way) -> None:
     estimator = Probes(1e-2, probes, ("rademacher", "gaussian")[way % 2], scheme)
     settings = clients(optimizer=rule, learning_rate=RATES[rule], exact=exact, estimator=estimator)

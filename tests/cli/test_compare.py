@@ -53,6 +53,7 @@ def test_the_second_call_trains_nothing_and_prints_the_same_table(folder, monkey
     assert all(name in tables[0] for name in ("heron", "cse_fsl", "frozen"))
 
 
+@pytest.mark.slow
 def test_the_first_call_prints_the_table_of_the_second(tmp_path, monkeypatch, capsys):
     arguments = ["compare", "digits", "--algorithms", "heron", "--set", "rounds=1", "--out", str(tmp_path / "one")]
     assert main(arguments) == 0
@@ -72,6 +73,7 @@ def test_a_folder_of_other_settings_is_refused(folder, capsys):
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_other_settings_for_one_algorithm_are_refused_before_anything_trains(tmp_path, capsys):
     out = tmp_path / "mixed"
     arguments = ["compare", "digits", "--set", "rounds=1", "--out", str(out), "--algorithms"]
@@ -83,6 +85,7 @@ def test_other_settings_for_one_algorithm_are_refused_before_anything_trains(tmp
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_names_the_folder_to_give_again(tmp_path, monkeypatch, capsys):
     honest, out = heron.cli.compare.run_all, tmp_path / "cut"
 
@@ -143,7 +146,7 @@ def test_a_damaged_line_of_metrics_is_a_warning_and_stays(folder, tmp_path, caps
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("content", ["{nonsense", "[]"])
+@pytest.mark.parametrize("content", [pytest.param("{nonsense", marks=pytest.mark.slow), "[]"])
 def test_a_damaged_summary_says_how_to_go_on(folder, tmp_path, capsys, content):
     out = tmp_path / "all"
     shutil.copytree(folder, out)

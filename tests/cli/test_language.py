@@ -180,6 +180,7 @@ def test_a_client_starts_from_its_part_in_int8(world, tmp_path):
     assert parts.auxiliary.unembedding.weight is parts.client.embedding.tokens.weight
 
 
+@pytest.mark.slow
 def test_an_int8_run_repeats_and_is_exported(world, tmp_path):
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
@@ -208,6 +209,7 @@ def test_an_int8_run_repeats_and_is_exported(world, tmp_path):
     assert perplexity(model, runs[0]) == pytest.approx(last["test_perplexity"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_plan_counts_the_bytes_of_the_base(world, tmp_path, capsys):
     """Bytes of codes and scales of output features: GPT-2's blocks have 12 D x D weights and 9 D such features."""
     settings = [*SETTINGS, "client.batch_size=1"]

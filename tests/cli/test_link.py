@@ -53,6 +53,7 @@ def compared(tmp_path_factory):
     return out, ["compare", "digits", "--algorithms", "heron,sflv2", "--set", "rounds=3", *words, "--out", str(out)]
 
 
+@pytest.mark.slow
 def test_a_comparison_shows_simulated_time_and_what_a_target_takes(compared, capsys):
     out, arguments = compared
     assert main(arguments) == 0
@@ -78,6 +79,7 @@ def test_a_comparison_shows_simulated_time_and_what_a_target_takes(compared, cap
     assert f"simulated time to {text} %" in page
 
 
+@pytest.mark.slow
 def test_a_target_that_nobody_reaches_is_a_dash(compared, capsys):
     out, arguments = compared
     assert main([*arguments, "--target", "99.9"]) == 0
@@ -87,6 +89,7 @@ def test_a_target_that_nobody_reaches_is_a_dash(compared, capsys):
     assert {row["simulated_s_to_target"] for row in result["rows"]} == {None}
 
 
+@pytest.mark.slow
 def test_a_target_without_a_link_shows_traffic(tmp_path, capsys):
     arguments = ["compare", "digits", "--algorithms", "heron", "--set", "rounds=1", "--out", str(tmp_path / "one")]
     assert main(arguments) == 0
@@ -100,6 +103,7 @@ def test_a_target_without_a_link_shows_traffic(tmp_path, capsys):
     assert "simulated" not in table
 
 
+@pytest.mark.slow
 def test_other_profiles_are_told_apart_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "examples" / "devices.toml").read_text()

@@ -81,6 +81,7 @@ def test_the_other_clients_cost_what_they_are_equal_to(plan):
     assert peaks[("frozen", "relu3", 0, False), None] < peaks[OWN, 0]
 
 
+@pytest.mark.slow
 def test_batch_norm_leaves_no_micro_batches(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("heron.config.variants._NEIGHBOURS", 1)
     path = tmp_path / "plan.json"
@@ -97,6 +98,7 @@ def test_batch_norm_leaves_no_micro_batches(capsys, tmp_path, monkeypatch):
     assert any(line.startswith(f"chosen: client.exact={chosen['exact']}") for line in lines)
 
 
+@pytest.mark.slow
 def test_a_budget_that_nothing_fits_is_answered_too(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("heron.config.variants._NEIGHBOURS", 0)
     path = tmp_path / "plan.json"
@@ -120,6 +122,7 @@ def test_a_run_with_a_budget_is_the_run_with_its_boundary(tmp_path, capsys):
     assert main(["train", "--resume", str(tmp_path / "budget")]) == 0
 
 
+@pytest.mark.slow
 def test_a_comparison_chooses_once_for_every_budget(tmp_path):
     out = tmp_path / "compare"
     command = ["compare", "digits", "--algorithms", "heron,frozen", "--seeds", "0,1", "--set", "rounds=1"]

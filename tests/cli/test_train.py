@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from heron.cli.main import main
 from heron.config import from_toml, recipe_config
 from heron.engines.in_process import Federation
+from tests.tiers import rows
 
 KEYS = {
     "round",
@@ -126,7 +127,7 @@ def test_a_run_without_a_checkpoint_starts_over(run, tmp_path):
     assert timeless(tmp_path / "run") == timeless(run)
 
 
-@pytest.mark.parametrize("algorithm", ["heron", "cse_fsl", "frozen"])
+@pytest.mark.parametrize("algorithm", rows(["heron", "cse_fsl", "frozen"], {"heron"}))
 def test_ctrl_c_names_the_command_that_continues_as_if_nothing_had_happened(tmp_path, monkeypatch, capsys, algorithm):
     arguments = ["train", RECIPE, "--algorithm", algorithm, "--set", "rounds=3", "--out"]
     assert main([*arguments, str(tmp_path / "whole")]) == 0

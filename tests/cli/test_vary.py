@@ -46,6 +46,7 @@ def asked(monkeypatch):
     return directories
 
 
+@pytest.mark.slow
 def test_every_combination_has_its_run_and_its_row(folder):
     result = json.loads((folder / "comparison.json").read_text())
     assert result["vary"] == {"estimator.mu": MUS, "client.batch_size": SIZES}
@@ -66,6 +67,7 @@ def test_every_combination_has_its_run_and_its_row(folder):
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
+@pytest.mark.slow
 def test_costs_are_those_of_the_row_and_lie_beside_every_run(folder):
     rows = json.loads((folder / "comparison.json").read_text())["rows"]
     for row in rows:
@@ -77,6 +79,7 @@ def test_costs_are_those_of_the_row_and_lie_beside_every_run(folder):
     assert 2 * small["smashed_bytes_per_step"] == large["smashed_bytes_per_step"]
 
 
+@pytest.mark.slow
 def test_the_second_call_does_nothing_again_and_prints_the_same(folder, monkeypatch, capsys):
     monkeypatch.setattr(heron.cli.workers.multiprocessing, "get_context", forbidden)
     monkeypatch.setattr(heron.cli.compare, "profile_cost", forbidden)
@@ -101,6 +104,7 @@ def test_the_second_call_does_nothing_again_and_prints_the_same(folder, monkeypa
     assert {name for name in before if before[name] != after[name]} <= {"comparison.json", "comparison.png"}
 
 
+@pytest.mark.slow
 def test_a_larger_grid_trains_only_what_is_new(folder, tmp_path, asked, capsys):
     out = tmp_path / "grid"
     shutil.copytree(folder, out)
@@ -117,6 +121,7 @@ def test_a_larger_grid_trains_only_what_is_new(folder, tmp_path, asked, capsys):
     }
 
 
+@pytest.mark.slow
 def test_a_cost_of_another_kind_is_measured_again(folder, tmp_path):
     out = tmp_path / "grid"
     shutil.copytree(folder, out)

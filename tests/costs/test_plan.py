@@ -19,6 +19,7 @@ from heron.split import SplitModel, build_seeded, digits_cnn, num_client_modules
 from heron.wire import CODECS, packed_bytes
 from heron.wire.groups import Client, Probes, Settings, Smashed
 from tests.settings import changed
+from tests.tiers import rows
 
 ALL_DIGITS = num_client_modules(digits_cnn().client)
 BATCH = 16
@@ -63,7 +64,7 @@ def both(build, name="heron", **options) -> tuple[StepCost, StepCost]:
 
 @pytest.mark.parametrize("micro_batch", [0, 5])
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("exact", range(ALL_DIGITS + 1))
+@pytest.mark.parametrize("exact", rows(range(ALL_DIGITS + 1), {1, ALL_DIGITS}))
 def test_digits_at_every_boundary(exact, checkpointing, micro_batch):
     planned, measured = both(digits, exact=exact, checkpointing=checkpointing, micro_batch=micro_batch)
     assert planned == measured
@@ -71,7 +72,12 @@ def test_digits_at_every_boundary(exact, checkpointing, micro_batch):
 
 
 @pytest.mark.parametrize(
-    ("name", "optimizer"), [(name, rule) for name, algorithm in ALGORITHMS.items() for rule in algorithm.optimizers]
+    ("name", "optimizer"),
+    [
+        pytest.param(name, rule, marks=[] if rule == algorithm.optimizers[0] else pytest.mark.slow)
+        for name, algorithm in ALGORITHMS.items()
+        for rule in algorithm.optimizers
+    ],
 )
 def test_every_algorithm_and_optimizer(name, optimizer):
     planned, measured = both(digits, name, optimizer=optimizer)
@@ -87,26 +93,26 @@ def test_every_kind_of_probe(estimator):
     assert planned == measured
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("exact", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("checkpointing", rows([False, True], {False}))
+@pytest.mark.parametrize("exact", rows([0, 1, 2, 3, 4, 5], {2}))
 def test_resnet(exact, checkpointing):
     planned, measured = both(small_resnet, exact=exact, checkpointing=checkpointing)
     assert planned == measured
 
 
-@pytest.mark.parametrize("name", ["cse_fsl", "sflv2", "frozen"])
+@pytest.mark.parametrize("name", rows(["cse_fsl", "sflv2", "frozen"], {"sflv2"}))
 def test_resnet_of_the_others(name):
     planned, measured = both(small_resnet, name)
     assert planned == measured
 
 
-@pytest.mark.parametrize("exact", [0, 1, 3, "all"])
+@pytest.mark.parametrize("exact", rows([0, 1, 3, "all"], {1}))
 def test_group_norm_in_micro_batches(exact):
     planned, measured = both(grouped_resnet, exact=exact, micro_batch=8)
     assert planned == measured
 
 
-@pytest.mark.parametrize("exact", [0, 1, 2, "all"])
+@pytest.mark.parametrize("exact", rows([0, 1, 2, "all"], {1, "all"}))
 def test_dropout(exact):
     planned, measured = both(with_dropout, exact=exact)
     assert planned == measured

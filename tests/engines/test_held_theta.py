@@ -40,6 +40,7 @@ from tests.algorithms.scalar_runs import (
     record,
     run,
 )
+from tests.tiers import rows
 from tests.wire.drawing import tensors
 
 ROUNDS = 5
@@ -103,7 +104,7 @@ def disturbed(damage: Callable[[Path], None], folder: Path, client: Settings, at
     return parties, kinds(messages, CLIENT)
 
 
-@pytest.mark.parametrize("damage", list(DAMAGE))
+@pytest.mark.parametrize("damage", rows(DAMAGE, {"a bit", "no file", "the past"}))
 def test_damage_heals_by_one_snapshot_and_leaves_no_trace(damage: str, tmp_path) -> None:
     """Any damage is found with a digest every round."""
     undisturbed = run(federation(clients(), wire=True), ROUNDS)
@@ -113,7 +114,7 @@ def test_damage_heals_by_one_snapshot_and_leaves_no_trace(damage: str, tmp_path)
     assert_same_bits(everything(parties), everything(undisturbed.federation))
 
 
-@pytest.mark.parametrize("damage", FOUND_AT_ONCE)
+@pytest.mark.parametrize("damage", rows(FOUND_AT_ONCE, {"half a file", "another type"}))
 def test_what_no_theta_can_be_is_found_without_a_digest(damage: str, tmp_path) -> None:
     _, said = disturbed(DAMAGE[damage], tmp_path, clients(digest_period=1000))
     assert said == "SALALRSALALA"
@@ -149,7 +150,7 @@ def test_what_a_client_keeps_survives_its_request_for_a_snapshot(tmp_path) -> No
     assert kept[0]["num_steps"] == kept[1]["num_steps"] == ROUNDS * 2  # 16 examples in batches of 8
 
 
-@pytest.mark.parametrize("cut", [1, 3, 4, 6])
+@pytest.mark.parametrize("cut", rows([1, 3, 4, 6], {4}))
 def test_resumes_bit_for_bit_where_clients_miss_rounds(cut: int, tmp_path) -> None:
     """Killed in the middle of the round after the checkpoint: what that round wrote does not count."""
     schedule = [[0, 1, 2], [1, 2], [0, 2], [2], [0, 1], [1], [0, 1, 2], [0, 2]]
@@ -213,6 +214,7 @@ def log(base: int = 2, digest: int = 0, round_index: int = 4) -> ScalarBroadcast
     return ScalarBroadcast(round_index, 0, base, digest, *flatten(WALKS), {})
 
 
+@pytest.mark.slow
 def test_every_bit_of_a_file_counts(tmp_path) -> None:
     """Wherever it is flipped, header included: a snapshot is asked for, and nothing else happens."""
     store = ClientStates(tmp_path)

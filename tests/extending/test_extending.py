@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.extending.extension import DOCUMENT, ROOT, apply, places, python, run
+from tests.tiers import rows
 
 # Section, and the number of places that it may touch.
 EXAMPLES = [
@@ -31,12 +32,13 @@ def test_an_extension_is_small(section: str, limit: int) -> None:
     assert f"**{touched} place{'s' * (touched > 1)}**" in body.partition("\n## ")[0]
 
 
-@pytest.mark.parametrize("section", [section for section, _ in EXAMPLES])
+@pytest.mark.parametrize("section", rows([section for section, _ in EXAMPLES], {"An algorithm"}))
 def test_an_extension_works(section: str, tmp_path: Path) -> None:
     printed = run(section, apply(section, tmp_path))
     assert printed.strip()
 
 
+@pytest.mark.slow
 def test_a_new_algorithm_passes_the_conformance_suite(tmp_path: Path) -> None:
     """The suite runs over every row of the registry, so a new one needs no test of its own to be held to it."""
     apply("An algorithm", tmp_path)

@@ -37,6 +37,7 @@ def said_by(script: str, *words: str, timeout_s: int) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_two_rounds_of_two_clients_over_tls() -> None:
     """The short version of what `make soak` tests: the same checkpoint as one process, byte for byte."""
     words = ["--engines", "deployment", "--algorithms", "heron", "--rounds", "2", "--clients", "2"]

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_undisturbed() -> None:
     script = ROOT / "benchmarks" / "kill_and_resume.py"
     done = subprocess.run(

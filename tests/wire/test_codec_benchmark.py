@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from heron.wire import CODECS
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_quick_table_has_a_row_for_every_codec() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "smashed_codecs.py"), "--quick"],

@@ -11,6 +11,16 @@ from heron.wire import Message, decode, encode
 from tests.wire.drawing import BODY, MESSAGES, assert_valid, blob, broadcast, one_of_each
 
 EACH = pytest.mark.parametrize("message", one_of_each(), ids=lambda message: type(message).__name__)
+# One tensor by name and a mapping of tensors: every other message has fields of these kinds.
+QUICK = {"CutGradient", "ModelBroadcast"}
+EACH_IN_TIERS = pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(message, id=name, marks=[] if name in QUICK else pytest.mark.slow)
+        for message in one_of_each()
+        for name in [type(message).__name__]
+    ],
+)
 
 
 def survives(data: bytes) -> bool:
@@ -27,7 +37,7 @@ def survives(data: bytes) -> bool:
     return False
 
 
-@EACH
+@EACH_IN_TIERS
 def test_every_single_byte_mutation(message: Message) -> None:
     data = encode(message)
     outcomes = set()
