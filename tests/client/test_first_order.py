@@ -17,6 +17,7 @@ from heron.split import SplitModel, linear_head
 from heron.wire import SmashedData
 from heron.wire.groups import Client, Settings
 from tests.settings import changed
+from tests.tiers import rows
 
 FIRST_ORDER = ("cse_fsl", "fsl_sage", "sflv1", "sflv2", "fedavg")
 EXAMPLES = 24
@@ -137,8 +138,8 @@ def test_fedavg_refuses_batchnorm_in_what_others_leave_to_the_server() -> None:
         federation("fedavg", only_in_server(), micro_batch=4)
 
 
-@pytest.mark.parametrize("micro_batch", [None, 4])
-@pytest.mark.parametrize("name", ["sflv1", "sflv2"])
+@pytest.mark.parametrize("micro_batch", rows([None, 4], [None]))
+@pytest.mark.parametrize("name", rows(["sflv1", "sflv2"], {"sflv2"}))
 def test_no_smashed_data_is_alive_while_a_split_client_learns(name: str, micro_batch: int | None) -> None:
     parties = federation(name, split_model(nn.GroupNorm), micro_batch=micro_batch)
     uploads: list[weakref.ref] = []

@@ -178,6 +178,7 @@ def test_the_temporary_folder_goes_with_its_owner(room) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_an_idle_client_holds_little(tmp_path) -> None:
     """At most 2 KiB beside its indices, state kept: Adam's moments alone are 16 KB a client on `digits`."""
 

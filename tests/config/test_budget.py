@@ -135,6 +135,7 @@ for exact in (0, 2, "all"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
 def test_a_plan_at_the_papers_size_needs_no_memory_for_the_network():
     done = subprocess.run([sys.executable, "-c", _PLAN_AT_REAL_SIZE], capture_output=True, text=True, check=True)

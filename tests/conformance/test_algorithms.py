@@ -18,6 +18,7 @@ from heron.runs.run_loop import Run
 from heron.split import SplitModel, linear_head
 from heron.wire import Message, encode
 from heron.wire.groups import Client, Server, Settings
+from tests import tiers
 from tests.settings import changed
 
 NUM_CLIENTS, BATCH, CLASSES, CHANNELS = 3, 8, 4, 3
@@ -36,7 +37,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 # ho_sfl's clients have SGD only.
 OWN = {"ho_sfl": {"optimizer": "sgd", "learning_rate": 0.1}}
 ROWS = {name: (name, OWN.get(name, {})) for name in ALGORITHMS} | VARIANTS
-EVERY = pytest.mark.parametrize("name", list(ROWS))
+EVERY = pytest.mark.parametrize("name", tiers.rows(ROWS, ALGORITHMS))
 
 
 def split_model() -> SplitModel:

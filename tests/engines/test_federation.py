@@ -12,10 +12,18 @@ from heron.engines.in_process import Federation
 from heron.errors import ConfigError, TrainingError
 from heron.wire.groups import Client, Settings
 from tests.conformance.test_algorithms import examples, federation, partition, split_model
+from tests.tiers import rows
 
 
-@pytest.mark.parametrize("wire", [False, True])
-@pytest.mark.parametrize(("name", "handler"), [("heron", "train"), ("ho_sfl", "answer"), ("hosl", "answer")])
+@pytest.mark.parametrize("wire", rows([False, True], {True}))
+@pytest.mark.parametrize(
+    ("name", "handler"),
+    [
+        ("heron", "train"),
+        pytest.param("ho_sfl", "answer", marks=pytest.mark.slow),
+        pytest.param("hosl", "answer", marks=pytest.mark.slow),
+    ],
+)
 def test_no_smashed_data_is_alive_while_a_client_probes(name: str, handler: str, wire: bool) -> None:
     """Through the whole chain: client, channel, link, round, Main Server."""
     parties = federation(name, wire=wire)
