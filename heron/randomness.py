@@ -1,19 +1,26 @@
-"""Seeded randomness inside modules, and a test of which modules are random at all.
+"""The process's generators of random numbers, seeded for a block and then given back, and modules that draw from them.
 
-torch's layers draw Dropout masks and initial weights from a process-wide generator. Here that generator is seeded for
-the duration of a block, then restored.
+Layers such as Dropout, initial weights, and data sets that augment draw from generators of the whole process: torch's,
+NumPy's and Python's. A block that needs them borrows them: it seeds them, and afterwards they continue where their
+owner left them. One thread at a time has them; another one that borrows waits. Code of other threads that draws from
+them without borrowing, such as a training loop of the user's own, is not held up: run it in a process of its own.
 """
 
+import os
+import random
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from heron.errors import SplitError
+from heron.seeds import derive_seed
 
 _ModuleT = TypeVar("_ModuleT", bound=nn.Module)
 
@@ -33,6 +40,38 @@ def is_stochastic(module: nn.Module) -> bool:
     return any(_draws(child) for child in module.modules())
 
 
+class _Turn:
+    """Right to use what the process has once; the thread that has it may ask for it again."""
+
+    def __init__(self) -> None:
+        self._renew()
+        # A process that is forked meanwhile, e.g. a worker of a DataLoader, has no other thread that could finish.
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        with self._lock:
+            yield
+
+
+_TURN = _Turn()
+_IN_NUMPY = "MT19937"
+
+
+@contextmanager
+def one_thread_at_a_time() -> Iterator[None]:
+    """Run the body while no other thread runs such a body: for state that the process has once.
+
+    Bodies may be nested in one thread. The generators themselves are left alone.
+    """
+    with _TURN.taken():
+        yield
+
+
 @contextmanager
 def seeded_randomness(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Run the body with torch's generators seeded, then restore them, even if the body raises.
@@ -41,22 +80,51 @@ def seeded_randomness(seed: int, device: torch.device | str = "cpu") -> Iterator
     Python are neither seeded nor restored.
 
     Args:
-        seed: integer in [0, 2**64), e.g. of `heron.zo.derive_seed`.
+        seed: integer in [0, 2**64), e.g. of `heron.seeds.derive_seed`.
         device: device on which the body computes.
 
     Raises:
         SplitError: if the device is neither a CPU nor a CUDA device.
     """
     generators = _generators(torch.device(device))
-    states = [generator.get_state() for generator in generators]
-    try:
-        for generator in generators:
-            # Not torch.manual_seed: it reseeds the generators of all devices, even of those not restored here.
-            generator.manual_seed(seed)
-        yield
-    finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
+    with one_thread_at_a_time():
+        states = [generator.get_state() for generator in generators]
+        try:
+            for generator in generators:
+                # Not torch.manual_seed: it reseeds the generators of all devices, even of those not restored here.
+                generator.manual_seed(seed)
+            yield
+        finally:
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
+
+
+@contextmanager
+def seeded_process(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Run the body with the generators of torch, NumPy and Python seeded, then restore them, even if it raises.
+
+    Covers what `seeded_randomness` does, and what the functions of `numpy.random` and of `random` draw from. Generator
+    objects that the body has of its own are its own.
+
+    Args:
+        seed: integer in [0, 2**64).
+        device: device on which the body computes.
+
+    Raises:
+        SplitError: if the device is neither a CPU nor a CUDA device.
+    """
+    with seeded_randomness(seed, device):
+        of_numpy, of_python = np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002 - the users' own
+        # Seeds of their own: the three are Mersenne twisters, and would draw the same numbers from one seed.
+        high, low = divmod(seed, 2**32)
+        try:
+            if of_numpy["bit_generator"] == _IN_NUMPY:  # somebody may have put in one that cannot be seeded
+                np.random.seed(derive_seed("numpy", high, low) % 2**32)  # noqa: NPY002
+            random.seed(derive_seed("python", high, low))
+            yield
+        finally:
+            np.random.set_state(of_numpy)  # noqa: NPY002
+            random.setstate(of_python)
 
 
 def build_seeded(factory: Callable[[], _ModuleT], seed: int) -> _ModuleT:

@@ -1,8 +1,8 @@
 """Train a network and a data set of your own, federated, in one call."""
 
+import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,21 +15,27 @@ from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS, Algorithm
 from heron.arrays import dtype_name
-from heron.config import check_choice, hash_of, settings_with, use_threads_and_device
+from heron.config import check_choice, hash_of, settings_with
 from heron.config.devices import link_model
+from heron.config.machine import process_set_for
 from heron.config.run_files import write_settings
 from heron.costs.operations import step_flops
 from heron.costs.plan import largest_exact
 from heron.data import Examples, ExampleShape, Splits, TokenSequences, fetch, labels_of, partition
+from heron.data.map_style import check_map_style
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError
+from heron.ranges import shown
 from heron.runs.lock import locked
+from heron.runs.origin import origin_of
 from heron.runs.run_directory import Metrics, RunDirectory
 from heron.runs.run_loop import Run
-from heron.split import SplitModel
+from heron.split import SplitModel, lent
+from heron.split.arguments import check_criterion, check_split
 from heron.split.criterion import Criterion
 from heron.split.fakes import fake_copy
 from heron.wire.groups import Settings
+from heron.wire.plain import to_plain
 
 
 @dataclass(frozen=True)
@@ -57,26 +63,36 @@ def train(
     algorithm: str = "heron",
     settings: Settings | None = None,
     criterion: Criterion = cross_entropy,
-    out: Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     observe: Callable[[Metrics], None] = lambda _: None,
     **changes: Any,
 ) -> TrainResult:
     """Train a cut network across simulated clients.
 
     Args:
-        split: the network, cut with `heron.split.cut` or put together as a `SplitModel`; trained in place.
-        data: training examples (input, label), shared out among the clients; or `heron.data.Splits`, which also have
-            validation and test examples, and owners of examples for `clients.partition="natural"`.
+        split: the network, cut with `heron.split.cut` or put together as a `SplitModel`; trained in place. Afterwards
+            it is the caller's again: each parameter has storage of its own, and modes, devices, `requires_grad` flags
+            and gradients are as before. So is it if training raises or is interrupted, with the values that it had
+            come to.
+        data: training examples (input, label), a map-style data set, shared out among the clients; or
+            `heron.data.Splits`, which also have validation and test examples, and owners of examples for
+            `clients.partition="natural"`. What a data set draws from torch's, NumPy's and Python's generators is a
+            function of `seed`, client, round and step.
         test: examples to evaluate after each round; none by default.
         algorithm: key of `heron.algorithms.ALGORITHMS`.
         settings: how to train; by default `heron.Settings()`.
         criterion: mean loss over a batch.
-        out: run directory for metrics and checkpoints; a run interrupted there is continued. `heron report` shows it.
+        out: run directory for metrics and checkpoints; a run interrupted there is continued, by the same call or one
+            with more rounds. With another network, data, criterion or setting it is refused (`heron.runs.origin`).
+            `heron report` shows it.
         observe: called with each round's metrics.
         changes: settings by the names that `heron.Settings` and the files of the command line have: keys of the run as
             a whole (`rounds=30`, `seed=1`, `update="scalars"`), and sections as a mapping of some of their keys
             (`clients={"total": 10}`, `client={"learning_rate": 1e-2, "exact": 2}`) or as a whole group
             (`estimator=heron.Probes(probes=2)`).
+
+    Several threads may call this at a time, each with a network of its own and all with the same `threads`: each
+    training has the result that it has alone. The process's generators are as before afterwards.
 
     Returns:
         The trained network and what happened.
@@ -89,15 +105,23 @@ def train(
     """
     check_choice("algorithm", algorithm, ALGORITHMS)
     settings = settings_with(Settings() if settings is None else settings, changes)
+    check_split(split)
+    check_criterion(criterion)
+    if not callable(observe):
+        raise ConfigError(f"observe: expected a function of a round's metrics, found {shown(observe)}; leave it out")
     splits = _splits(data, test)
     row = ALGORITHMS[algorithm]
-    with _threads_and_device(settings):
+    directory = _directory(out)
+    with lent(split), process_set_for(settings):
+        _check_device(split, settings)
         settings = _within_budget(settings, row, split, splits.train, criterion)
-        run = _run(split, splits, row, settings, criterion, None if out is None else RunDirectory(out))
-        metrics = _trained(run, row, settings, observe)
-    federation = run.federation
-    ledger = federation.ledger
-    return TrainResult(federation.load_global_model(), metrics, ledger.by_kind("uplink"), ledger.by_kind("downlink"))
+        run = _run(split, splits, row, settings, criterion, directory)
+        try:
+            metrics = _trained(run, row, settings, observe)
+        finally:
+            run.federation.load_global_model()
+    ledger = run.federation.ledger
+    return TrainResult(split, metrics, ledger.by_kind("uplink"), ledger.by_kind("downlink"))
 
 
 def _trained(
@@ -123,10 +147,10 @@ def _run(
     directory: RunDirectory | None,
 ) -> Run[Federation]:
     """The federation with its data and directory, before its first round."""
-    clients = settings.clients
+    clients, labels = settings.clients, labels_of(splits.train)
     shares = partition(
         clients.partition,
-        labels_of(splits.train),
+        labels,
         num_clients=clients.total,
         alpha=clients.alpha,
         seed=settings.seed,
@@ -134,13 +158,17 @@ def _run(
     )
     count_flops = partial(_on_fakes, step_flops, settings, algorithm, split, splits.train, criterion)
     link = link_model(settings, count_flops)
+    origin = None
+    if directory is not None:
+        origin = origin_of(split, splits, labels, criterion, _compared(algorithm, settings))
     return Run(
         Federation(split, algorithm, splits.train, shares, settings, criterion, link),
         splits,
         rounds=settings.rounds,
         directory=directory,
-        fingerprint=_fingerprint(algorithm, settings),
+        fingerprint=hash_of(_identity(algorithm, settings)),
         evaluation_period=settings.evaluation_period,
+        origin=origin,
     )
 
 
@@ -149,9 +177,15 @@ def _splits(data: Examples | Splits, test: Examples | None) -> Splits:
     if isinstance(data, Splits):
         if test is not None:
             raise ConfigError("expected test examples once, found them in data and as test; leave test out")
+        for name in ("train", "validation", "test"):
+            check_map_style(f"data.{name}", getattr(data, name))
         return data
+    check_map_style("data", data)
+    if test is not None:
+        check_map_style("test", test)
     nothing = TensorDataset(torch.empty(0), torch.empty(0))
-    return Splits(data, validation=nothing, test=test or nothing, num_classes=len(np.unique(labels_of(data))))
+    num_classes = len(np.unique(labels_of(data)))
+    return Splits(data, validation=nothing, test=nothing if test is None else test, num_classes=num_classes)
 
 
 def _within_budget(
@@ -181,21 +215,36 @@ def _on_fakes(
     return measure(partial(fake_copy, split), algorithm, settings, shape, criterion)
 
 
-def _fingerprint(algorithm: Algorithm, settings: Settings) -> str:
-    """Identity of what the rounds compute: more rounds continue a run, unless step sizes depend on their number."""
+def _identity(algorithm: Algorithm, settings: Settings) -> dict[str, Any]:
+    """Settings that the rounds depend on: more rounds continue a run, unless step sizes depend on their number."""
     client = replace(settings.client, kernel="auto")
     rounds = settings.rounds if client.schedule == "cosine" else 1
-    return hash_of({"algorithm": algorithm.name} | asdict(replace(settings, rounds=rounds, client=client)))
+    return {"algorithm": algorithm.name} | asdict(replace(settings, rounds=rounds, client=client))
 
 
-@contextmanager
-def _threads_and_device(settings: Settings) -> Iterator[None]:
-    """Torch as the settings ask for it; afterwards as it was before."""
-    cudnn = torch.backends.cudnn
-    before = torch.get_num_threads(), cudnn.deterministic, cudnn.benchmark
-    try:
-        use_threads_and_device(settings)
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cudnn.deterministic, cudnn.benchmark = before[1:]
+def _compared(algorithm: Algorithm, settings: Settings) -> dict[str, Any]:
+    """The same by their keys, as JSON holds them."""
+    values = to_plain(_identity(algorithm, settings))
+    sections = {name: section for name, section in values.items() if isinstance(section, dict)}
+    plain = {name: value for name, value in values.items() if name not in sections}
+    return plain | {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+
+
+def _directory(out: Any) -> RunDirectory | None:
+    if out is None:
+        return None
+    if not isinstance(out, str | os.PathLike):
+        raise ConfigError(f"out: expected the path of a folder, found {shown(out)}; leave it out to keep no files")
+    return RunDirectory(Path(out))
+
+
+def _check_device(split: SplitModel, settings: Settings) -> None:
+    """Refuse to move a network off the device that its owner has put it on."""
+    found = {parameter.device for parameter in split.parameters()} - {torch.device("cpu")}
+    wanted = torch.device(settings.device)
+    for device in found:
+        if device.type != wanted.type:
+            raise ConfigError(
+                f"device: expected {str(device)!r}, where the network is, found {settings.device!r}; set it, or move "
+                f"the network with split.to({settings.device!r})"
+            )

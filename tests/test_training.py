@@ -9,10 +9,9 @@ import torch
 import heron
 from heron.config import build_run, recipe_config
 from heron.data import Digits, Splits
-from heron.errors import ConfigError, HeronError
+from heron.errors import CheckpointError, ConfigError, HeronError
 from heron.split import DigitsCnn, SplitModel
 from tests.conformance.test_algorithms import CLASSES, comparable, examples, split_model
-from tests.settings import changed
 
 START = heron.Settings(rounds=2, threads=1, clients=heron.Clients(total=3), client=heron.Client(batch_size=8))
 
@@ -91,18 +90,26 @@ def test_the_best_client_of_the_readme_learns_the_same_as_from_the_command_line(
         ({"client": {"lr": 1e-2}}, "unknown key 'client.lr'; did you mean 'client.learning_rate'?"),
         ({"clients": {"totl": 3}}, "unknown key 'clients.totl'; did you mean 'clients.total'?"),
         ({"recipe": "digits"}, "unknown key 'recipe'"),
-        ({"client": {"local_steps": 2.5}}, "client.local_steps: input should be a valid integer, found 2.5"),
-        ({"rounds": 0}, "rounds: input should be greater than or equal to 1, found 0"),
-        ({"clients": {"dropout": 1.0}}, "clients.dropout: input should be less than 1, found 1.0"),
+        (
+            {"client": {"local_steps": 2.5}},
+            "client.local_steps: expected an integer of at least 0, found 2.5",
+        ),
+        ({"rounds": 0}, "rounds: expected an integer of at least 1, found 0"),
+        ({"clients": {"dropout": 1.0}}, "clients.dropout: expected a number in [0, 1), found 1.0"),
         (
             {"server": {"learning_rate": float("inf")}},
-            "server.learning_rate: input should be a finite number",
+            "server.learning_rate: expected a finite number above 0, found inf",
         ),
-        ({"fed_server": {"aggregation": "medain"}}, "fed_server.aggregation: input should be 'mean', 'median' or"),
-        ({"update": "scalar"}, "update: input should be 'dense' or 'scalars', found 'scalar'"),
-        ({"server": {"optimizer": "adamw"}}, "server.optimizer: input should be 'adam' or 'sgd', found 'adamw'"),
-        ({"smashed": {"codec": "int7"}}, "smashed.codec: input should be 'fp32'"),
-        ({"client": heron.Client(batch_size=0)}, "client.batch_size: input should be greater than or equal to 1"),
+        (
+            {"fed_server": {"aggregation": "medain"}},
+            "fed_server.aggregation: expected one of mean, median, trimmed_mean, found 'medain'; did",
+        ),
+        ({"update": "scalar"}, "update: expected one of dense, scalars, found 'scalar'; did you mean 'scalars'?"),
+        (
+            {"server": {"optimizer": "adamw"}},
+            "server.optimizer: expected one of adam, sgd, found 'adamw'; did",
+        ),
+        ({"smashed": {"codec": "int7"}}, "smashed.codec: expected one of fp32, "),
         ({"clients": 5}, "clients: expected a mapping of some of its keys or heron.Clients, found 5"),
         ({"client": heron.Clients()}, "client: expected a mapping of some of its keys or heron.Client, found Clients("),
         ({"client": {"memory_budget": "64 apples"}}, "client.memory_budget: expected a size in bytes such as 64MiB"),
@@ -122,9 +129,9 @@ def test_what_cannot_be_is_refused_in_one_line(changes: dict[str, Any], message:
     assert message in refusal(**changes)
 
 
-@pytest.mark.parametrize("settings", [{"rounds": 2}, heron.Client(), changed(START, client=heron.Server())])
+@pytest.mark.parametrize("settings", [{"rounds": 2}, heron.Client()])
 def test_settings_are_settings(settings: Any) -> None:
-    with pytest.raises(ConfigError, match=r"heron\.(Settings|Server|Client)"):
+    with pytest.raises(ConfigError, match=r"expected settings as heron\.Settings"):
         heron.train(split_model(), examples(), settings=settings)
 
 
@@ -170,6 +177,6 @@ def test_an_interrupted_run_goes_on_and_threads_are_as_before(tmp_path: Path) ->
     whole = trained(rounds=4)
     trained(rounds=2, out=tmp_path)
     assert comparable(trained(rounds=4, out=tmp_path).metrics) == comparable(whole.metrics)
-    with pytest.raises(HeronError, match="another configuration"):
+    with pytest.raises(CheckpointError, match=r"expected seed=0, with which the run there began, found 1"):
         trained(rounds=4, seed=1, out=tmp_path)
     assert torch.get_num_threads() == before

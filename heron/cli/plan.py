@@ -10,7 +10,6 @@ from heron.cli.progress import total_progress
 from heron.config import (
     RunConfig,
     assigned_keys,
-    parse_bytes,
     plan_cost,
     recipe_config,
     use_threads_and_device,
@@ -18,6 +17,7 @@ from heron.config import (
 )
 from heron.costs.plan import too_small
 from heron.errors import ConfigError
+from heron.ranges import parse_bytes
 from heron.report import print_kernel_note, print_plan
 from heron.runs.run_directory import write_json
 

@@ -20,11 +20,12 @@ class ClientData(Protocol):
         """Return the number of examples, n."""
         ...
 
-    def batch(self, positions: NDArray[np.int64]) -> Batch:
+    def batch(self, positions: NDArray[np.int64], seed: int) -> Batch:
         """Return the examples at some of the positions 0 to n - 1, in their order.
 
         Args:
             positions: shape (B,).
+            seed: seed of what is drawn to make them, e.g. to augment.
         """
         ...
 

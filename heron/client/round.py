@@ -87,8 +87,8 @@ def client_round(
         if len(results) == max_steps:
             break
         before_step(results)
-        batch = data.batch(chosen)
         key = StepKey(settings.seed, round_index, client_id, len(results))
+        batch = data.batch(chosen, key.seed("examples"))
         step = learner.step(batch, key)
         if terms.upload_period is not None and key.local_step % terms.upload_period == 0:
             upload = partial(_upload, key=key, labels=batch.labels, codec=settings.smashed)

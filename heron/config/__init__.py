@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from heron.config.schema import RunConfig as RunConfig
     from heron.config.sides import build_clients as build_clients
     from heron.config.sides import build_servers as build_servers
-    from heron.config.sizes import parse_bytes as parse_bytes
     from heron.config.variants import variants_of as variants_of
 else:
     __getattr__, __dir__ = lazy_face(
@@ -58,7 +57,6 @@ else:
             "hash_of": "heron.config.overrides",
             "load_splits": "heron.config.parts",
             "override": "heron.config.overrides",
-            "parse_bytes": "heron.config.sizes",
             "plan_cost": "heron.config.costs",
             "profile_cost": "heron.config.costs",
             "read_config": "heron.config.run_files",

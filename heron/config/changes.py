@@ -6,6 +6,7 @@ from typing import Any, get_type_hints
 
 from heron.config.overrides import change
 from heron.errors import ConfigError
+from heron.ranges import shown
 from heron.wire.groups import Settings
 
 
@@ -21,11 +22,8 @@ def settings_with(start: Settings, changes: Mapping[str, Any]) -> Settings:
         ConfigError: if a key does not exist, a value has another type or is out of range, or two do not agree.
     """
     if not isinstance(start, Settings):
-        raise ConfigError(f"expected settings as heron.Settings, found {start!r}; changes are given by their key")
+        raise ConfigError(f"expected settings as heron.Settings, found {shown(start)}; changes are given by their key")
     groups = _groups()
-    for name, group in groups.items():
-        if not isinstance(found := getattr(start, name), group):
-            raise ConfigError(f"settings: expected {name} as heron.{group.__name__}, found {found!r}")
     given = Settings(**{field.name: getattr(start, field.name) for field in fields(Settings)})
     return change(given, [pair for name, value in changes.items() for pair in _pairs(name, value, groups)])
 
@@ -46,6 +44,6 @@ def _pairs(name: str, value: Any, groups: Mapping[str, Any]) -> Iterator[tuple[s
         yield from ((f"{name}.{key}", found) for key, found in value.items())
     else:
         raise ConfigError(
-            f"{name}: expected a mapping of some of its keys or heron.{group.__name__}, found {value!r}; write "
+            f"{name}: expected a mapping of some of its keys or heron.{group.__name__}, found {shown(value)}; write "
             f'{name}={{"{fields(group)[0].name}": ...}}'
         )

@@ -136,8 +136,7 @@ def _device(path: Path, name: str, table: Any) -> DeviceProfile:
         return validated(DeviceProfile, {"share": 0.0, "clients": (), **table, "name": name})
     except ValidationError as error:
         problem = error.errors()[0]
-        key, found = problem["loc"][0], repr(problem["input"])[:80]
-        raise ConfigError(f"{where}: {key}: {problem['msg'].lower()}, found {found}") from error
+        raise ConfigError(f"{where}: {problem['loc'][0]}: {problem['ctx']['error']}") from error
 
 
 def _check_clients(devices: Sequence[DeviceProfile], total: int) -> None:

@@ -1,21 +1,19 @@
 """Strict models of pydantic, derived from the dataclasses that define settings.
 
-A model exists to validate values that come from outside; its result is an object of the dataclass. Each field keeps
-the name and the range that it has there, and loses its default: a saved configuration holds every key.
+A model exists to validate tables that come from outside; its result is an object of the dataclass. Each field keeps the
+name that it has there, and the check of its values (`heron.ranges`), and loses its default: a saved configuration holds
+every key.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from operator import or_
-from types import UnionType
-from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from annotated_types import Lt, Unit
-from pydantic import AllowInfNan, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, create_model
 
-from heron.config.sizes import size
+from heron.ranges import fitting
 
 T = TypeVar("T")
 
@@ -65,28 +63,19 @@ def _model(group: Any) -> type[Section]:
 
 
 def _validating(annotation: Any) -> Any:
-    """The annotation of a model's field: a model for a dataclass, a validator for a unit."""
+    """The annotation of a model's field: a model for a dataclass, else the check that its objects make themselves."""
     if is_dataclass(annotation) and isinstance(annotation, type):
         return _model(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        kind, *rules = arguments
-        if isinstance(rules[0], OneOf):
-            table, key = rules[0].table, rules[0].key
-            return Annotated[reduce(or_, map(_model, table.values())), Field(discriminator=key)]
-        return reduce(lambda inner, rule: Annotated[inner, _rule(rule)], rules, _validating(kind))
-    if origin in (Union, UnionType):
-        return reduce(or_, map(_validating, arguments))
-    if origin is tuple:  # TOML has lists
+    marks = [mark for mark in arguments[1:] if isinstance(mark, OneOf)]
+    if marks:
+        return Annotated[reduce(or_, map(_model, marks[0].table.values())), Field(discriminator=marks[0].key)]
+    if origin is tuple and is_dataclass(arguments[0]):
         items: Any = tuple.__class_getitem__((_validating(arguments[0]), ...))
         return Annotated[items, BeforeValidator(_tuple)]
-    return annotation
-
-
-def _rule(rule: Any) -> Any:
-    if rule == Lt(math.inf):
-        return AllowInfNan(False)
-    return BeforeValidator(size) if isinstance(rule, Unit) else rule
+    if origin is Literal and len(arguments) == 1:  # it tells the kinds of a section apart
+        return annotation
+    return Annotated[Any, PlainValidator(partial(fitting, annotation))]
 
 
 def _tuple(value: object) -> object:

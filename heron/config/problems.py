@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from heron.config.models import OneOf
 from heron.errors import ConfigError
+from heron.ranges import shown
 
 _UNIONS = ("data", "split")
 
 
-def check_choice(what: str, found: str, choices: Collection[str]) -> None:
+def check_choice(what: str, found: Any, choices: Collection[str]) -> None:
     """Refuse a name that is not one of the choices, with the nearest one.
 
     Args:
@@ -24,6 +25,8 @@ def check_choice(what: str, found: str, choices: Collection[str]) -> None:
     Raises:
         ConfigError: if it is not.
     """
+    if not isinstance(found, str):
+        raise ConfigError(f"expected the name of {what}, one of {', '.join(choices)}, found {shown(found)}")
     if found not in choices:
         raise ConfigError(f"unknown {what} {found!r}{nearest(found, choices)}; known: {', '.join(choices)}")
 
@@ -55,7 +58,7 @@ def first_problem(error: ValidationError, group: type) -> str:
         error: what validation found.
         group: the dataclass that values were validated for.
     """
-    problem, *others = error.errors()
+    problem = error.errors()[0]
     key = _key_of(problem)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}{nearest(key, list(known_keys(group)))}"
@@ -63,11 +66,7 @@ def first_problem(error: ValidationError, group: type) -> str:
         return f"missing key {key!r}: a saved configuration holds every key"
     if problem["type"] == "value_error":  # of a validator of ours, complete as it is
         return f"{key}: {problem['ctx']['error']}"
-    found = problem.get("input")
-    shown = "" if isinstance(found, Mapping) else f", found {found!r}"
-    # A key that takes several types has a problem with each of them.
-    told = " or ".join(each["msg"].lower() for each in (problem, *others) if _key_of(each) == key)
-    return " ".join(f"{key}: {told}{shown}".split())  # what was found may hold line breaks
+    return f"{key}: {problem['msg'].lower()}, found {shown(problem.get('input'))}"
 
 
 def known_keys(group: type, prefix: str = "") -> Iterator[str]:

@@ -14,19 +14,30 @@ from heron.data.batch import Batch
 from heron.data.sequences import TokenSequences
 from heron.data.splits import Examples
 from heron.errors import DataError
+from heron.randomness import seeded_process
+from heron.seeds import derive_seed
 from heron.tensors import as_tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sized
+    from collections.abc import Sequence, Sized
+
+_READ_AT_ONCE = 256  # examples, between which other threads may have the generators
 
 
-def fetch(dataset: Examples, indices: np.ndarray, device: torch.device | None = None) -> Batch:
+def fetch(
+    dataset: Examples, indices: np.ndarray, device: torch.device | None = None, *, seed: int | None = None
+) -> Batch:
     """Load the examples at some positions as one batch.
+
+    A data set may draw random numbers, to augment for example: what it draws from torch's, NumPy's and Python's
+    generators is a function of the seed, and the generators are as before afterwards. Generator objects of its own are
+    its own: they follow neither the seed nor a checkpoint.
 
     Args:
         dataset: map-style data set of (input, label) pairs; examples of `TokenSequences` are padded to one length.
         indices: positions, int64, shape (B,), B >= 1.
         device: device of the batch; None leaves the batch where it is.
+        seed: seed of what the data set draws, in [0, 2**64); by default it depends on the first position alone.
 
     Returns:
         Inputs and labels, with the batch first.
@@ -36,14 +47,17 @@ def fetch(dataset: Examples, indices: np.ndarray, device: torch.device | None = 
     """
     # The exact type: a subclass may augment or otherwise change what it returns.
     if type(dataset) is Subset:
-        return fetch(dataset.dataset, np.array([dataset.indices[int(i)] for i in indices], dtype=np.int64), device)
+        positions = np.array([dataset.indices[int(i)] for i in indices], dtype=np.int64)
+        return fetch(dataset.dataset, positions, device, seed=seed)
     if (tensors := _pair_of_tensors(dataset)) is not None:
-        positions = torch.from_numpy(indices)
-        inputs, labels = (tensor[positions.to(tensor.device)] for tensor in tensors)
+        index = torch.from_numpy(indices)
+        inputs, labels = (tensor[index.to(tensor.device)] for tensor in tensors)
     elif type(dataset) is TokenSequences:
         inputs, labels = dataset.batch(indices)
     else:
-        pairs = [_pair(dataset[int(position)]) for position in indices]
+        place = device if device is not None and device.type == "cuda" else "cpu"
+        with seeded_process(_seed_at(indices) if seed is None else seed, place):
+            pairs = [_pair(dataset[int(position)]) for position in indices]
         inputs = _stack([item for item, _ in pairs], "inputs")
         labels = _stack([label for _, label in pairs], "labels")
     return Batch(inputs, labels) if device is None else Batch(inputs.to(device), labels.to(device))
@@ -63,8 +77,11 @@ def labels_of(dataset: Examples) -> np.ndarray:
         return np.asarray(tensors[1].cpu().numpy())
     if type(dataset) is TokenSequences and len(dataset):
         return dataset.batch(np.arange(len(dataset)))[1].numpy()
-    # Only one input is alive at a time, because a data set may be larger than memory.
-    labels = [_pair(dataset[position])[1] for position in range(num_examples(dataset))]
+    total, labels = num_examples(dataset), []
+    for start in range(0, total, _READ_AT_ONCE):
+        with seeded_process(_seed_at([start])):
+            # Only one input is alive at a time, because a data set may be larger than memory.
+            labels += [_pair(dataset[position])[1] for position in range(start, min(start + _READ_AT_ONCE, total))]
     return _stack(labels, "labels").cpu().numpy() if labels else np.empty(0, dtype=np.int64)
 
 
@@ -91,6 +108,10 @@ def shape_of_example(dataset: Examples) -> torch.Size:
     if num_examples(dataset) == 0:
         raise DataError("expected a data set with at least one example, found an empty one; give it examples")
     return as_tensor(fetch(dataset, np.zeros(1, dtype=np.int64)).inputs).shape[1:]
+
+
+def _seed_at(positions: "Sequence[int] | np.ndarray") -> int:
+    return derive_seed("examples", int(positions[0]) if len(positions) else 0)
 
 
 def _pair_of_tensors(dataset: Examples) -> tuple[Tensor, ...] | None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from heron.checked import Checked
+
 if TYPE_CHECKING:
     from heron.data.splits import Splits
 
@@ -44,7 +46,7 @@ class Tokenizer:
     source: str
 
 
-class DataSet(ABC):
+class DataSet(Checked, ABC, section="data"):
     """Base of the data sets: frozen dataclasses whose fields are the keys of a TOML file's section `[data]`.
 
     A new data set is a file with such a class, and a row of `DATA_SETS`.

@@ -5,6 +5,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from heron.randomness import one_thread_at_a_time
+
 _LOGGERS = ("datasets", "huggingface_hub")
 
 
@@ -16,11 +18,11 @@ def quiet_libraries() -> Iterator[None]:
     """
     import datasets
 
-    bars_were_on = not datasets.are_progress_bars_disabled()
     loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    with one_thread_at_a_time(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        bars_were_on = not datasets.are_progress_bars_disabled()
+        levels = [logger.level for logger in loggers]
         try:
             datasets.disable_progress_bars()
             for logger in loggers:

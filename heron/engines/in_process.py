@@ -21,6 +21,7 @@ from heron.costs.network import LinkModel
 from heron.costs.trace import RoundTrace, TracedLearner
 from heron.data import Examples, fetch
 from heron.engines.agreement import agree
+from heron.engines.arguments import check_parts, checked_shares
 from heron.engines.clients import Clients
 from heron.engines.round_result import RoundResult
 from heron.engines.servers import Servers, check_participants
@@ -57,8 +58,9 @@ class Federation:
 
     Raises:
         SplitError: if the network cannot be trained this way.
-        ConfigError: if a round asks for more clients than there are, the algorithm's clients have no such optimiser, or
-            the auxiliary network is to be refreshed and clients train none.
+        DataError: if the data are no map-style data set, or a share does not fit it.
+        ConfigError: if an argument has another type, a round asks for more clients than there are, the algorithm's
+            clients have no such optimiser, or the auxiliary network is to be refreshed and clients train none.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class Federation:
         criterion: Criterion = cross_entropy,
         link: LinkModel | None = None,
     ) -> None:
+        check_parts(split, algorithm, dataset, settings, criterion)
+        partition = checked_shares(partition, dataset)
         settings = replace(settings, clients=replace(settings.clients, total=len(partition)))
         check_participants(settings.clients.per_round, len(partition))
         device = torch.device(settings.device)
@@ -88,7 +92,7 @@ class Federation:
         self.algorithm = algorithm
         self.settings = settings
         self.dataset = dataset
-        self.partition = list(partition)
+        self.partition = partition
         self.runtime = runtime
         self.local = runtime.local
         self.learner = self.clients.learner

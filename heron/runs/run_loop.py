@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from heron.errors import CheckpointError
 from heron.files import write_atomically
 from heron.runs.checkpoint import load_checkpoint, save_checkpoint
 from heron.runs.evaluation import evaluate
+from heron.runs.origin import check_origin
 from heron.runs.run_directory import Metrics, RunDirectory
 from heron.split import SplitModel
 
@@ -75,6 +76,8 @@ class Run(Generic[EngineT]):
         directory: directory for metrics and checkpoints; None keeps nothing.
         fingerprint: identifies the configuration; a checkpoint with another one is refused.
         evaluation_period: number of rounds between two evaluations; the last round is always evaluated.
+        origin: what a run without a configuration is made of, as `origin_of` describes it; a checkpoint of another one
+            is refused by name.
 
     Attributes:
         metrics: rows of the finished rounds, oldest first.
@@ -89,6 +92,7 @@ class Run(Generic[EngineT]):
         directory: RunDirectory | None = None,
         fingerprint: str = "",
         evaluation_period: int = 1,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.federation = federation
         self.splits = splits
@@ -97,6 +101,7 @@ class Run(Generic[EngineT]):
         self.metrics: list[Metrics] = []
         self._fingerprint = fingerprint
         self._evaluation_period = evaluation_period
+        self._origin = dict(origin or {})
         if directory is not None:
             federation.keep_states_in(directory.checkpoint.parent)
 
@@ -112,6 +117,7 @@ class Run(Generic[EngineT]):
             return 0
         if self.directory.checkpoint.exists():
             tensors, facts = load_checkpoint(self.directory.checkpoint)
+            check_origin(self.directory.path, facts.get("origin", {}), self._origin)
             if facts.get("fingerprint") != self._fingerprint:
                 raise CheckpointError(
                     f"{self.directory.checkpoint} was written by another configuration than "
@@ -171,7 +177,8 @@ class Run(Generic[EngineT]):
             return
         self.directory.append_metrics(row)
         tensors, facts = self.federation.state()
-        save_checkpoint(self.directory.checkpoint, tensors, facts | {"fingerprint": self._fingerprint})
+        identity = {"fingerprint": self._fingerprint} | ({"origin": self._origin} if self._origin else {})
+        save_checkpoint(self.directory.checkpoint, tensors, facts | identity)
         self.federation.checkpointed()
 
     def _row(self, result: RoundResult, elapsed_s: float) -> Metrics:

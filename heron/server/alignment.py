@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from heron.randomness import seeded_randomness
 from heron.server.fed_server import FedServer
 from heron.server.main_server import MainServer
 from heron.server.setup import ServerSetup
-from heron.split import seeded_randomness
 from heron.split.descent import Descent
 from heron.tensors import as_tensor
 from heron.wire import SmashedData

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from heron.arrays import Array
 from heron.errors import TrainingError
+from heron.randomness import seeded_randomness
 from heron.seeds import derive_seed
 from heron.server.fed_server import FedServer
 from heron.server.setup import ServerSetup
 from heron.server.uploads import UploadBuffer, clean_upload
-from heron.split import is_stochastic, persistent_buffers, seeded_randomness
+from heron.split import is_stochastic, persistent_buffers
 from heron.split.descent import Descent
 from heron.tensors import as_tensor
 from heron.wire import Answer, CutGradient, ProbeData, SmashedData, Upload

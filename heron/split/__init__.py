@@ -14,6 +14,7 @@ from heron.split.equivalence import check_equivalence
 from heron.split.fakes import build_in_any_mode
 from heron.split.family import ModelFamily
 from heron.split.heads import linear_head, pooled_linear_head
+from heron.split.lending import lent
 from heron.split.model import ClientPart, SplitModel
 from heron.split.resnet18 import ResNet18, resnet18
 from heron.split.sharing import check_disjoint, persistent_buffers
@@ -39,6 +40,7 @@ __all__ = [
     "digits_cnn",
     "has_batchnorm",
     "is_stochastic",
+    "lent",
     "linear_head",
     "num_client_modules",
     "num_counted",

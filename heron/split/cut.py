@@ -7,12 +7,14 @@ An `nn.Sequential`, including nested ones, is cut by distributing its children; 
 import difflib
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from heron.errors import SplitError
+from heron.ranges import shown
 from heron.split.equivalence import check_equivalence
 from heron.split.fakes import has_values
 from heron.split.model import SplitModel
@@ -62,7 +64,7 @@ def cut(
         >>> split.smashed_shape, list(split.server)
         (torch.Size([3]), [Linear(in_features=3, out_features=2, bias=True)])
     """
-    _check_layer(model, after)
+    _check_arguments(model, after, auxiliary)
     check_initialised(model)
     check_example(example)
     with untouched(model, example.device):
@@ -143,13 +145,20 @@ def check_initialised(module: nn.Module) -> None:
                 )
 
 
-def _check_layer(model: nn.Module, after: str) -> None:
+def _check_arguments(model: Any, after: Any, auxiliary: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise SplitError(f"expected a network to cut, an nn.Module, found {shown(model)}; give the module itself")
+    if not (auxiliary is None or isinstance(auxiliary, nn.Module) or callable(auxiliary)):
+        raise SplitError(
+            f"expected an auxiliary network or a function that makes it, found {shown(auxiliary)}; write e.g. "
+            f"auxiliary=lambda shape: linear_head(shape, num_classes)"
+        )
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     if after in names:
         return
-    near = difflib.get_close_matches(after, names, n=3, cutoff=0.4) or names[:5]
+    near = (difflib.get_close_matches(after, names, n=3, cutoff=0.4) if isinstance(after, str) else []) or names[:5]
     raise SplitError(
-        f"expected the name of a layer to cut after, found {after!r}; did you mean {' or '.join(map(repr, near))}?"
+        f"expected the name of a layer to cut after, found {shown(after)}; did you mean {' or '.join(map(repr, near))}?"
         if near
         else f"expected a network made of layers, found a {type(model).__name__} without any; use SplitModel"
     )

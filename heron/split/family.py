@@ -8,6 +8,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.nn.functional import cross_entropy
 
+from heron.checked import Checked
 from heron.data import Tokenizer
 from heron.randomness import build_seeded
 from heron.seeds import derive_seed
@@ -15,7 +16,7 @@ from heron.split.cut import ordered_children
 from heron.split.model import ClientPart, SplitModel
 
 
-class ModelFamily(ABC):
+class ModelFamily(Checked, ABC, section="split"):
     """Base of the model families: frozen dataclasses whose fields are the keys of a TOML file's section `[split]`.
 
     A new family is a file with such a class, and a row of `MODELS` in heron/config/families.py.

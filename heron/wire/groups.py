@@ -1,13 +1,14 @@
 """Settings of a run: each is defined here, once, in the group that is its section of a TOML file.
 
 A configuration, the engines, both servers, the clients and `heron.train` hold these very objects. A zero means "none"
-or "all", as each field says. Nothing is checked here: `heron.config` validates what comes from outside.
+or "all", as each field says. A group with a value of another type or out of range cannot be made.
 """
 
 import os
 from dataclasses import dataclass, field
 from typing import Literal
 
+from heron.checked import Checked
 from heron.ranges import (
     HalfShare,
     NonNegativeFloat,
@@ -37,7 +38,7 @@ def available_cores() -> int:
 
 
 @dataclass(frozen=True)
-class Clients:
+class Clients(Checked, section="clients"):
     """Section `[clients]`: the population of clients.
 
     Attributes:
@@ -61,7 +62,7 @@ class Clients:
 
 
 @dataclass(frozen=True)
-class Client:
+class Client(Checked, section="client"):
     """Section `[client]`: the work of each client.
 
     Attributes:
@@ -100,7 +101,7 @@ class Client:
 
 
 @dataclass(frozen=True)
-class Probes:
+class Probes(Checked, section="estimator"):
     """Section `[estimator]`: the probes of zeroth-order clients.
 
     Attributes:
@@ -117,7 +118,7 @@ class Probes:
 
 
 @dataclass(frozen=True)
-class Smashed:
+class Smashed(Checked, section="smashed"):
     """Section `[smashed]`: the form of the smashed data that clients upload; hosl's clients have the defaults only.
 
     Attributes:
@@ -141,7 +142,7 @@ class Smashed:
 
 
 @dataclass(frozen=True)
-class Server:
+class Server(Checked, section="server"):
     """Section `[server]`: the Main Server.
 
     Attributes:
@@ -167,7 +168,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Averaging:
+class Averaging(Checked, section="fed_server"):
     """Section `[fed_server]`: the Fed Server's way from a round's replies to the next model.
 
     Attributes:
@@ -198,7 +199,7 @@ class Averaging:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """All settings of a run; without a section: those of the run as a whole.
 
     Attributes:

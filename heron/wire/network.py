@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from heron.checked import Checked
 from heron.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat, Share
 
 
 @dataclass(frozen=True)
-class DeviceProfile:
+class DeviceProfile(Checked):
     """A class of devices: a table of a profile file, whose heading is the name.
 
     Attributes:
@@ -29,7 +30,7 @@ class DeviceProfile:
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Checked, section="link"):
     """Section `[link]`: how messages are packed, and the time that they would take on lines and devices.
 
     Time is simulated where one of the numbers is not 0, or there are classes of devices; bytes do not depend on it.

@@ -21,6 +21,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from heron.errors import SplitError
+from heron.randomness import one_thread_at_a_time
 from heron.zo.buffers import preserved_buffers
 from heron.zo.flat import LossFunction
 from heron.zo.stream import Distribution
@@ -62,7 +63,8 @@ def _derivative(flat: "FlatParameters", loss_fn: LossFunction, seed: int, distri
     try:
         # Fused attention has no forward-mode formula; the operations it is made of do.
         math = sdpa_kernel(SDPBackend.MATH)
-        with torch.no_grad(), math, forward_ad.dual_level(), _dual_parameters(flat, tangent):
+        # Both are the whole process's.
+        with one_thread_at_a_time(), torch.no_grad(), math, forward_ad.dual_level(), _dual_parameters(flat, tangent):
             loss, derivative = forward_ad.unpack_dual(loss_fn())  # type: ignore[no-untyped-call]
     except NotImplementedError as error:
         reason = str(error).partition("\n")[0]

@@ -11,7 +11,6 @@ directions here have E[u u^T] = I and need none).
 `P` probes.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -19,9 +18,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from heron.arrays import Array, is_tensor, namespace
+from heron.checked import Checked
 from heron.errors import ConfigError
+from heron.ranges import PositiveFloat, PositiveInt
 from heron.zo.flat import FlatArrays, LossFunction
-from heron.zo.stream import DISTRIBUTIONS, A, Distribution
+from heron.zo.stream import A, Distribution
 
 Scheme = Literal["one_sided", "central", "jvp"]
 """Formula of a projected gradient: a one-sided or central difference, or the exact derivative."""
@@ -30,7 +31,7 @@ SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
 
 @dataclass(frozen=True)
-class Estimator:
+class Estimator(Checked):
     """The rule by which losses become projected gradients.
 
     Attributes:
@@ -41,23 +42,13 @@ class Estimator:
             what that costs).
 
     Raises:
-        ConfigError: if a value is out of range.
+        ConfigError: if a value is of another type or out of range.
     """
 
-    mu: float = 1e-3
-    num_probes: int = 1
+    mu: PositiveFloat = 1e-3
+    num_probes: PositiveInt = 1
     distribution: Distribution = "rademacher"
     scheme: Scheme = "one_sided"
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.mu) and self.mu > 0):
-            raise ConfigError(f"expected a smoothing radius mu > 0, found {self.mu}; 1e-3 is a good start")
-        if self.num_probes < 1:
-            raise ConfigError(f"expected at least 1 probe, found {self.num_probes}")
-        if self.distribution not in DISTRIBUTIONS:
-            raise ConfigError(f"expected a distribution of {DISTRIBUTIONS}, found {self.distribution!r}")
-        if self.scheme not in SCHEMES:
-            raise ConfigError(f"expected a scheme of {SCHEMES}, found {self.scheme!r}")
 
     @property
     def num_probe_forwards(self) -> int:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from heron.arrays import Array, arithmetic_dtype, namespace
-from heron.errors import ConfigError
+from heron.checked import Checked
+from heron.ranges import PositiveFloat, Probability
 from heron.zo.flat import FlatArrays
 from heron.zo.kernel import AdamFactors, Terms
 from heron.zo.steps import RuleState, StepRecord
@@ -20,17 +21,14 @@ from heron.zo.stream import Distribution
 
 
 @dataclass(frozen=True)
-class SGD:
+class SGD(Checked):
     """`theta <- theta - learning_rate * g`.
 
     Attributes:
         learning_rate: step size, > 0.
     """
 
-    learning_rate: float
-
-    def __post_init__(self) -> None:
-        _check_rate(self.learning_rate)
+    learning_rate: PositiveFloat
 
     def init(self, theta: Array) -> RuleState:  # noqa: ARG002 - every rule is asked the same way
         """No moments."""
@@ -59,7 +57,7 @@ class SGD:
 
 
 @dataclass(frozen=True)
-class Momentum:
+class Momentum(Checked):
     """Heavy ball: `v <- momentum * v + g; theta <- theta - learning_rate * v`.
 
     Attributes:
@@ -67,12 +65,8 @@ class Momentum:
         momentum: in [0, 1).
     """
 
-    learning_rate: float
-    momentum: float = 0.9
-
-    def __post_init__(self) -> None:
-        _check_rate(self.learning_rate)
-        _check_decay("momentum", self.momentum)
+    learning_rate: PositiveFloat
+    momentum: Probability = 0.9
 
     def init(self, theta: Array) -> RuleState:
         """One moment, zero."""
@@ -95,7 +89,7 @@ class Momentum:
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Checked):
     """Adam (Kingma and Ba, ICLR 2015, Algorithm 1).
 
     Attributes:
@@ -105,17 +99,10 @@ class Adam:
         epsilon: added to the root of the second moment, > 0.
     """
 
-    learning_rate: float
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-
-    def __post_init__(self) -> None:
-        _check_rate(self.learning_rate)
-        _check_decay("beta1", self.beta1)
-        _check_decay("beta2", self.beta2)
-        if not self.epsilon > 0:
-            raise ConfigError(f"expected epsilon > 0, found {self.epsilon}")
+    learning_rate: PositiveFloat
+    beta1: Probability = 0.9
+    beta2: Probability = 0.999
+    epsilon: PositiveFloat = 1e-8
 
     def init(self, theta: Array) -> RuleState:
         """Two moments, zero."""
@@ -165,13 +152,3 @@ def _gradient(record: StepRecord) -> Terms[Any]:
 @np.errstate(over="ignore")
 def _scales(record: StepRecord, factor: float) -> Any:
     return record.projected_gradients_P * (factor / len(record.seeds))
-
-
-def _check_rate(learning_rate: float) -> None:
-    if not (math.isfinite(learning_rate) and learning_rate > 0):
-        raise ConfigError(f"expected a learning rate > 0, found {learning_rate}")
-
-
-def _check_decay(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ConfigError(f"expected {name} in [0, 1), found {value}")

@@ -81,7 +81,10 @@ def unfinished(finished, tmp_path, capsys):
         ([*DIGITS, "--set", "estimator.mu=0"], "estimator.mu"),
         (["train", "digits-published", "--set", "estimator.probes=0"], "estimator.probes"),
         ([*DIGITS, "--set", "client.exact=9"], "expected client.exact from 0 to 4"),
-        ([*DIGITS, "--set", "client.exact=some"], " client.exact: input should be a valid integer or"),
+        (
+            [*DIGITS, "--set", "client.exact=some"],
+            " client.exact: expected an integer of at least 0 or 'all'",
+        ),
         ([*DIGITS, "--set", "client.exact=-1"], " client.exact: "),
         ([*DIGITS, "--set", "client.exact=true"], " client.exact: "),
         ([*DIGITS, "--set", "client.exact=1.5"], " client.exact: "),

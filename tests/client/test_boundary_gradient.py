@@ -12,8 +12,9 @@ from heron.client.first_order import LocalLossClient
 from heron.client.round import finish
 from heron.client.torch_runtime.surrogate import surrogate_loss
 from heron.data import Batch
+from heron.randomness import seeded_randomness
 from heron.seeds import StepKey
-from heron.split import SplitModel, pooled_linear_head, seeded_randomness
+from heron.split import SplitModel, pooled_linear_head
 from heron.wire.groups import Client, Probes, Settings
 from heron.zo import DISTRIBUTIONS
 from heron.zo.stream import direction

@@ -78,5 +78,5 @@ class ToyExamples:
     def __len__(self) -> int:
         return len(self._labels)
 
-    def batch(self, positions: np.ndarray) -> Batch:
+    def batch(self, positions: np.ndarray, seed: int = 0) -> Batch:
         return Batch(self._inputs[positions], self._labels[positions])

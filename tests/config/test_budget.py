@@ -11,7 +11,6 @@ from heron.config import (
     from_toml,
     load_splits,
     override,
-    parse_bytes,
     plan_cost,
     recipe_config,
     resolve_budget,
@@ -19,6 +18,7 @@ from heron.config import (
 )
 from heron.engines.profile import profile_client
 from heron.errors import ConfigError
+from heron.ranges import parse_bytes
 
 # Peaks of a digits step are 138,724, 140,692, 168,940, ... bytes for client.exact = 0, 1, 2, ...
 BETWEEN_1_AND_2 = "client.memory_budget=150KB"

@@ -103,7 +103,8 @@ class BoundaryPass:
             loss = self._local.criterion(self._local.run(parts.head_above, outputs), labels) * share
 
         def backward() -> Tensor:
-            loss.backward()  # type: ignore[no-untyped-call]
+            with self._local.backward_randomness():
+                loss.backward()  # type: ignore[no-untyped-call]
             assert boundary.grad is not None  # the loss depends on it
             return boundary.grad
 

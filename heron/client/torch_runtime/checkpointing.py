@@ -11,6 +11,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from heron.split import is_stochastic
 from heron.zo import preserved_buffers
 
 
@@ -25,7 +26,11 @@ def checkpointed(module: nn.Module, inputs: Tensor) -> Tensor:
     """
     for segment in _segments(module):
         contexts = partial(_contexts, segment)
-        outputs: Tensor = checkpoint(segment, inputs, use_reentrant=False, context_fn=contexts)
+        # A recomputation that restored the process's generator needlessly would disturb other threads.
+        keeps = is_stochastic(segment)
+        outputs: Tensor = checkpoint(
+            segment, inputs, use_reentrant=False, context_fn=contexts, preserve_rng_state=keeps
+        )
         inputs = outputs
     return inputs
 

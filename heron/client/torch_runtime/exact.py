@@ -28,6 +28,7 @@ class LocalLossPass:
     """
 
     def __init__(self, local: LocalNetwork, parameters: list[Tensor], batch: TensorBatch, key: StepKey) -> None:
+        self._local = local
         self._parameters = parameters
         self._waits = local.micro_batch is None
         seed, each = key.seed("dropout"), None if self._waits else self._backward
@@ -50,7 +51,8 @@ class LocalLossPass:
         return Finished(self._loss.detach())
 
     def _backward(self, loss: Tensor) -> None:
-        loss.backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
+        with self._local.backward_randomness():
+            loss.backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
 
 
 class CutGradientPass:
@@ -87,7 +89,8 @@ class CutGradientPass:
         delta = as_tensor(gradient)
         size = self._local.micro_batch
         if size is None:
-            torch.autograd.backward(self._edge, delta, inputs=self._parameters)
+            with self._local.backward_randomness():
+                torch.autograd.backward(self._edge, delta, inputs=self._parameters)
             return Finished(None)
         with torch.enable_grad(), self._local.randomness(self._seed):
             pieces = zip(self._local.pieces(self._batch), torch.split(delta, size), strict=True)

@@ -27,6 +27,6 @@ class DatasetExamples:
         """Return the number of examples, n."""
         return len(self._indices)
 
-    def batch(self, positions: NDArray[np.int64]) -> Batch:
-        """Return the client's examples at some positions, as tensors on the device."""
-        return fetch(self._dataset, self._indices[positions], self._device)
+    def batch(self, positions: NDArray[np.int64], seed: int) -> Batch:
+        """Return examples at some positions, as tensors on the device; the seed is of what the data set draws."""
+        return fetch(self._dataset, self._indices[positions], self._device, seed=seed)

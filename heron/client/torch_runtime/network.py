@@ -17,7 +17,8 @@ from heron.client.runtime import Head
 from heron.client.torch_runtime.checkpointing import checkpointed
 from heron.data import Batch
 from heron.errors import MessageError
-from heron.split import is_stochastic, num_counted, persistent_buffers, seeded_randomness
+from heron.randomness import one_thread_at_a_time, seeded_randomness
+from heron.split import is_stochastic, num_counted, persistent_buffers
 from heron.split.criterion import Criterion, per_example
 from heron.tensors import as_tensor
 
@@ -64,6 +65,7 @@ class LocalNetwork:
         head: name of the head.
         uploads: whether there are smashed data to hand over; a client that holds the whole network has none.
         device: the network's device.
+        backward_randomness: makes a context for backward passes, in which checkpointing draws Dropout masks again.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class LocalNetwork:
         self.device = next(self.module.parameters()).device
         self._checkpointing = checkpointing
         self._stochastic = is_stochastic(self.module)
+        self.backward_randomness = one_thread_at_a_time if checkpointing and self._stochastic else nullcontext
 
     def tensors_of(self, batch: Batch) -> TensorBatch:
         """Return a batch as tensors on the network's device."""
@@ -162,9 +165,7 @@ class LocalNetwork:
 
     def randomness(self, seed: int) -> AbstractContextManager[None]:
         """Return a context whose Dropout masks are a function of the seed: every pass of a step draws the same."""
-        if not self._stochastic:
-            return nullcontext()
-        return seeded_randomness(seed, self.device)
+        return seeded_randomness(seed, self.device) if self._stochastic else nullcontext()
 
     def buffers(self) -> dict[str, Tensor]:
         """Return the buffers that the state dict holds, by name; they travel and are averaged."""
