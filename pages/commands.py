@@ -12,6 +12,8 @@ _INTRO = """\
 `heron COMMAND --help` prints the same for one command. A mistake is reported in one line, with exit code 2; Ctrl-C
 ends with 130."""
 
+_USAGE_WIDTH = 80
+
 
 def commands_page() -> str:
     """Make the page.
@@ -41,11 +43,20 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.Argume
 def _description(parser: argparse.ArgumentParser) -> list[str]:
     """A line of usage, and a list of the arguments."""
     actions = [action for action in parser._actions if action.dest != "help"]  # noqa: SLF001
-    usage = " ".join([parser.prog, *map(_usage, actions)])
-    parts = [f"```text\n{usage}\n```"]
+    parts = [f"```text\n{_wrapped([parser.prog, *map(_usage, actions)])}\n```"]
     if actions:
         parts.append("\n".join(f"- `{_name(action)}`: {_help(action)}" for action in actions))
     return parts
+
+
+def _wrapped(words: list[str]) -> str:
+    """Words on lines that a page shows whole, each in one piece."""
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + 1 + len(word) > _USAGE_WIDTH:
+            lines.append("   ")
+        lines[-1] += f" {word}"
+    return "\n".join(lines)
 
 
 def _usage(action: argparse.Action) -> str:
