@@ -13,8 +13,7 @@ HEAVY = {"flwr", "transformers", "peft", "datasets", "flwr-datasets", "numba", "
 
 def test_every_dependency_has_a_lowest_version() -> None:
     found = oldest(PROJECT)
-    assert found["flwr"] == "1.41.0"
-    assert {"torch", "numpy", "matplotlib", "transformers", "pytest"} <= found.keys()
+    assert {"torch", "numpy", "matplotlib", "transformers", "datasets", "numba"} <= found.keys()
 
 
 def test_a_dependency_without_a_lowest_version_is_named() -> None:
