@@ -148,6 +148,7 @@ def test_a_client_that_drops_out_counts_with_what_it_did(name: str) -> None:
     assert 0 < cut.simulated_s < whole.simulated_s
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wire", [False, True])
 @pytest.mark.parametrize(("name", "handler"), [("heron", "train"), ("ho_sfl", "answer"), ("hosl", "answer")])
 def test_noting_keeps_no_smashed_data_alive(name: str, handler: str, wire: bool) -> None:

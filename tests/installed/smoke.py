@@ -41,7 +41,6 @@ def command_line() -> None:
     assert "cse_fsl" in run("algorithms")
     run("train", "digits", "--set", "rounds=2", "--out", "whole")
     assert len(rows(Path("whole"))) == 2
-    run("train", "digits", "--set", "rounds=2", "--out", "again", "--set", "threads=1")
     run("train", "--resume", "whole")
     run("compare", "digits", "--algorithms", "heron,frozen", "--set", "rounds=1", "--out", "both")
     run("report", "both")
@@ -52,7 +51,10 @@ def command_line() -> None:
 
 def missing_extras() -> None:
     """What needs an extra says which, in one line."""
-    for words in (["split-model", "gpt2", "--cut", "1", "--out", "parts"], ["deploy", "init", "parties"]):
+    for words in (
+        ["split-model", "gpt2", "--cut", "1", "--out", "parts"],
+        ["deploy", "init", "parties", "--clients", "1"],
+    ):
         output = run(*words, code=2)
         assert "pip install" in output, output
         assert len(output.splitlines()) == 1, output
