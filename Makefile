@@ -15,6 +15,7 @@ help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/'
 
 demo: $(VENV)/.demo  ## train heron beside a first-order and a frozen client on real digits, two minutes
+	@echo "Nine runs of 80 rounds: three algorithms, three seeds. Then a table, a plot and a page."
 	$(BIN)/heron compare digits --algorithms heron,cse_fsl,frozen --seeds 0,1,2
 
 test: $(VENV)/.test  ## run the tests of a few minutes
@@ -57,6 +58,6 @@ $(VENV)/.docs: EXTRAS := docs
 $(VENV)/.dev: EXTRAS := dev
 
 $(VENV)/.demo $(VENV)/.test $(VENV)/.docs $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.created
-	@echo "Installing heron with the extra '$(EXTRAS)' into $(VENV); most of it is PyTorch."
+	@echo "Installing heron with its extra '$(EXTRAS)' into $(VENV); most of the download is PyTorch."
 	$(PIP) -e '.[$(EXTRAS)]'
 	@touch $@
