@@ -17,6 +17,7 @@ from torch.utils.data import TensorDataset
 
 from heron.data.data_set import DataSet, ExampleShape, Tokenizer
 from heron.data.folder import data_folder
+from heron.data.hub import hub_cache
 from heron.data.quiet import quiet_libraries
 from heron.data.splits import Splits, check_limits, library_seed, stratified
 from heron.errors import DataError, MissingExtraError
@@ -118,7 +119,8 @@ def _tables(folder: Path) -> tuple[Any, Any]:
 def _open_hub(split: str) -> Any:
     import datasets
 
-    return datasets.load_dataset(_HUB_NAME, split=split)
+    with hub_cache(_HUB_NAME):
+        return datasets.load_dataset(_HUB_NAME, split=split)
 
 
 def _open_file(path: Path, split: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from heron.data.folder import model_folder
+from heron.data.hub import only_cached
 from heron.errors import MissingExtraError, SplitError
 from heron.lm.families import family_of
 from heron.lm.quiet import quiet_transformers
@@ -60,6 +61,7 @@ def load_causal_lm(source: str, *, random_weights: bool = False, num_blocks: int
                 generation_config=_own_generation(config),
                 use_safetensors=True,
                 output_loading_info=True,
+                local_files_only=only_cached(located(source)),
                 **options,
             )
     except Exception as error:  # the hub's client and the file formats raise many types
@@ -93,7 +95,7 @@ def causal_lm_config(source: str, *, known_sizes: bool = False) -> Any:
     if known_sizes and not folder.is_dir() and source in _GPT2_SIZES:
         return GPT2Config(**_GPT2_SIZES[source])
     try:
-        config = AutoConfig.from_pretrained(str(folder), **_NO_CODE)
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=only_cached(folder), **_NO_CODE)
     except Exception as error:
         raise _not_found(source, error) from error
     family_of(config)  # refuse an unknown family before its weights are read
@@ -116,7 +118,8 @@ def load_tokenizer(source: str, num_tokens: int) -> Any:
     except ImportError as error:
         raise MissingExtraError("transformers", "language") from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(located(source)), **_NO_CODE)
+        folder = located(source)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=only_cached(folder), **_NO_CODE)
     except Exception as error:
         raise _not_found(source, error) from error
     if not 1 < len(tokenizer) <= num_tokens:

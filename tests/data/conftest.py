@@ -24,3 +24,4 @@ def no_network(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("heron.data.hub.only_cached", lambda _: False)  # `FakeHub` is where the hub would be
