@@ -47,7 +47,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 or not isinstance(header.get("facts"), dict)
             ):
                 raise CheckpointError(f"{path} is not a checkpoint of this version of heron; start a new run")
-            return {name: file.get_tensor(name) for name in file.keys()}, header["facts"]  # noqa: SIM118 - no mapping
+            # Copies: a tensor that maps the file would keep Windows from replacing it by the next checkpoint.
+            names = file.keys()
+            return {name: file.get_tensor(name).clone() for name in names}, header["facts"]
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise CheckpointError(
             f"cannot read {path}: truncated or not a checkpoint ({error}); remove it to start the run over"
