@@ -2,38 +2,38 @@
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS, Algorithm
-from heron.arrays import dtype_name
 from heron.config import check_choice, hash_of, settings_with
 from heron.config.devices import link_model
 from heron.config.machine import process_set_for
 from heron.config.run_files import write_settings
 from heron.costs.operations import step_flops
-from heron.costs.plan import largest_exact
-from heron.data import Examples, ExampleShape, Splits, TokenSequences, fetch, labels_of, partition
+from heron.costs.own_network import on_fakes, within_budget
+from heron.data import Examples, Splits, partition
 from heron.data.map_style import check_map_style
+from heron.data.scan import Scan, scan
 from heron.engines.in_process import Federation
+from heron.engines.task import check_task
 from heron.errors import ConfigError
 from heron.ranges import shown
 from heron.runs.lock import locked
+from heron.runs.measures import Measure, check_names
 from heron.runs.origin import origin_of
 from heron.runs.run_directory import Metrics, RunDirectory
 from heron.runs.run_loop import Run
 from heron.split import SplitModel, lent
 from heron.split.arguments import check_criterion, check_split
 from heron.split.criterion import Criterion
-from heron.split.fakes import fake_copy
 from heron.wire.groups import Settings
 from heron.wire.plain import to_plain
 
@@ -63,6 +63,7 @@ def train(
     algorithm: str = "heron",
     settings: Settings | None = None,
     criterion: Criterion = cross_entropy,
+    measures: Mapping[str, Measure] | None = None,
     out: str | os.PathLike[str] | None = None,
     observe: Callable[[Metrics], None] = lambda _: None,
     **changes: Any,
@@ -81,7 +82,11 @@ def train(
         test: examples to evaluate after each round; none by default.
         algorithm: key of `heron.algorithms.ALGORITHMS`.
         settings: how to train; by default `heron.Settings()`.
-        criterion: mean loss over a batch.
+        criterion: mean loss over the examples of a batch, differentiable by torch: a function or a module of (outputs,
+            labels). What it leaves out, by default labels of -100, is left out everywhere.
+        measures: functions of (outputs, labels) by name, computed with every evaluation: a number for a batch, or one
+            for each of its examples, of which a row has the mean over examples, e.g. as `test_f1`. Rows have
+            `test_loss` in any case, and `test_accuracy` where labels are classes.
         out: run directory for metrics and checkpoints; a run interrupted there is continued, by the same call or one
             with more rounds. With another network, data, criterion or setting it is refused (`heron.runs.origin`).
             `heron report` shows it.
@@ -107,6 +112,7 @@ def train(
     settings = settings_with(Settings() if settings is None else settings, changes)
     check_split(split)
     check_criterion(criterion)
+    check_names(measures or {})
     if not callable(observe):
         raise ConfigError(f"observe: expected a function of a round's metrics, found {shown(observe)}; leave it out")
     splits = _splits(data, test)
@@ -114,8 +120,10 @@ def train(
     directory = _directory(out)
     with lent(split), process_set_for(settings):
         _check_device(split, settings)
-        settings = _within_budget(settings, row, split, splits.train, criterion)
-        run = _run(split, splits, row, settings, criterion, directory)
+        scanned = scan(splits.train)
+        check_task(split.to(settings.device), row, criterion, splits, settings, scanned=scanned)
+        settings = within_budget(settings, row, split, splits.train, criterion)
+        run = _run(split, splits, row, settings, criterion, directory, scanned=scanned, measures=measures)
         try:
             metrics = _trained(run, row, settings, observe)
         finally:
@@ -145,22 +153,25 @@ def _run(
     settings: Settings,
     criterion: Criterion,
     directory: RunDirectory | None,
+    *,
+    scanned: Scan,
+    measures: Mapping[str, Measure] | None,
 ) -> Run[Federation]:
     """The federation with its data and directory, before its first round."""
-    clients, labels = settings.clients, labels_of(splits.train)
+    clients = settings.clients
     shares = partition(
         clients.partition,
-        labels,
+        scanned.labels,
         num_clients=clients.total,
         alpha=clients.alpha,
         seed=settings.seed,
         groups=splits.groups,
     )
-    count_flops = partial(_on_fakes, step_flops, settings, algorithm, split, splits.train, criterion)
+    count_flops = partial(on_fakes, step_flops, settings, algorithm, split, splits.train, criterion)
     link = link_model(settings, count_flops)
     origin = None
     if directory is not None:
-        origin = origin_of(split, splits, labels, criterion, _compared(algorithm, settings))
+        origin = origin_of(split, splits, scanned.labels, criterion, _compared(algorithm, settings))
     return Run(
         Federation(split, algorithm, splits.train, shares, settings, criterion, link),
         splits,
@@ -169,6 +180,7 @@ def _run(
         fingerprint=hash_of(_identity(algorithm, settings)),
         evaluation_period=settings.evaluation_period,
         origin=origin,
+        measures=measures,
     )
 
 
@@ -184,35 +196,8 @@ def _splits(data: Examples | Splits, test: Examples | None) -> Splits:
     if test is not None:
         check_map_style("test", test)
     nothing = TensorDataset(torch.empty(0), torch.empty(0))
-    num_classes = len(np.unique(labels_of(data)))
-    return Splits(data, validation=nothing, test=nothing if test is None else test, num_classes=num_classes)
-
-
-def _within_budget(
-    settings: Settings, algorithm: Algorithm, split: SplitModel, data: Examples, criterion: Criterion
-) -> Settings:
-    """The same settings with `client.exact` in place of the memory budget that chooses it."""
-    if not settings.client.memory_budget or not algorithm.has_boundary:
-        return settings
-    exact = _on_fakes(largest_exact, settings, algorithm, split, data, criterion)
-    return replace(settings, client=replace(settings.client, exact=exact, memory_budget=0))
-
-
-def _on_fakes(
-    measure: Callable[..., Any],
-    settings: Settings,
-    algorithm: Algorithm,
-    split: SplitModel,
-    data: Examples,
-    criterion: Criterion,
-) -> Any:
-    """Measure the cost of a client step on copies of the network that have no values."""
-    example = fetch(data, np.zeros(1, dtype=np.int64))
-    shape = ExampleShape(tuple(example.inputs.shape[1:]), tuple(example.labels.shape[1:]), dtype_name(example.inputs))
-    if isinstance(data, TokenSequences):  # as long as the longest
-        longest = labels_of(data).shape[1:]
-        shape = ExampleShape(longest, longest, shape.dtype)
-    return measure(partial(fake_copy, split), algorithm, settings, shape, criterion)
+    # Nobody asks for the number of classes where no message comes from elsewhere.
+    return Splits(data, validation=nothing, test=nothing if test is None else test, num_classes=0)
 
 
 def _identity(algorithm: Algorithm, settings: Settings) -> dict[str, Any]:

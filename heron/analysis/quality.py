@@ -1,4 +1,4 @@
-"""Measures of a model's quality: the accuracy of a classifier, the perplexity of a language model.
+"""Measures of a model's quality: the accuracy of a classifier, the perplexity of a language model, the loss of others.
 
 Code that shows, sorts or compares results asks the measure and knows neither by name.
 """
@@ -93,17 +93,23 @@ PERPLEXITY = Quality(
     "perplexity", "perplexities", higher_is_better=False, factor=1, unit="", decimals=2, logarithmic=True
 )
 """Exponential of the mean loss per token."""
+LOSS = Quality("loss", "losses", higher_is_better=False, factor=1, unit="", decimals=4, logarithmic=False)
+"""Mean loss per label that counts, where labels have no other measure."""
 QUALITIES = (ACCURACY, PERPLEXITY)
+"""Measures that only some runs have; a row with neither is judged by its loss, which every evaluation has."""
 
 
 def quality_of(rows: Iterable[Mapping[str, Any]]) -> Quality:
-    """The measure used in rows of metrics, summaries or a comparison; accuracy if they contain none.
+    """The measure used in rows of metrics, summaries or a comparison.
+
+    That is the loss if they contain neither accuracy nor perplexity, and accuracy if they contain no evaluation.
 
     Raises:
         ReportError: if they contain more than one.
     """
     keys = {key for row in rows for key in row}
-    found = [one for one in QUALITIES if keys & {one.key("test"), one.key("validation")}]
+    used = [one for one in (*QUALITIES, LOSS) if keys & {one.key("test"), one.key("validation")}]
+    found = [one for one in used if one in QUALITIES] or used
     if len(found) > 1:
         names = " and ".join(one.name for one in found)
         raise ReportError(f"expected runs judged by one measure, found {names}; show each in a report of its own")

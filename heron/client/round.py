@@ -82,7 +82,8 @@ def client_round(
     del model, broadcast  # copied: the client learns in their room
     order_seed = derive_seed("batches", settings.seed, client_id, round_index)
     results, answers = list(progress.results), deque(progress.answers)
-    batches = batch_indices(len(data), settings.client.batch_size, settings.client.local_steps or None, order_seed)
+    size, num_steps, joins = settings.client.batch_size, settings.client.local_steps or None, terms.joins(len(data))
+    batches = batch_indices(len(data), size, num_steps, order_seed, joins=joins)
     for chosen in islice(batches, len(results), None):
         if len(results) == max_steps:
             break

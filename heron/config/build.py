@@ -16,6 +16,7 @@ from heron.config.recipes import RECIPES
 from heron.config.schema import RunConfig
 from heron.data import Splits, labels_of, partition
 from heron.engines.in_process import Federation
+from heron.engines.task import check_task
 from heron.errors import ConfigError
 from heron.runs.run_directory import RunDirectory
 from heron.runs.run_loop import Run
@@ -78,9 +79,11 @@ def build_federation(config: RunConfig, splits: Splits) -> Federation:
         splits: its data.
     """
     config = resolve_budget(config)
+    algorithm, split = ALGORITHMS[config.algorithm], config.split.build(config.seed).to(config.device)
+    check_task(split, algorithm, config.split.criterion, splits, config)
     return Federation(
-        config.split.build(config.seed),
-        ALGORITHMS[config.algorithm],
+        split,
+        algorithm,
         splits.train,
         client_shares(config, splits),
         config,

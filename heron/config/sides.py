@@ -18,7 +18,9 @@ from heron.config.schema import RunConfig
 from heron.data import DATA_SETS, Splits, fetch, num_examples
 from heron.engines.agreement import agree
 from heron.engines.clients import Clients
+from heron.engines.pairs import check_pairs
 from heron.engines.servers import Servers
+from heron.engines.task import check_task
 from heron.errors import ConfigError, MessageError
 from heron.split import ClientPart, SplitModel, check_client
 from heron.tensors import as_tensor
@@ -42,6 +44,7 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
     use_threads_and_device(config)
     algorithm, split = ALGORITHMS[config.algorithm], config.split.build(config.seed).to(config.device)
     criterion = config.split.criterion
+    check_task(split, algorithm, criterion, splits, config)
     example = fetch(splits.train, np.arange(min(2, num_examples(splits.train))), torch.device(config.device))
     terms = agree(
         split,
@@ -53,7 +56,9 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
         data=to_plain(config.data),
         network=to_plain(config.split),
     )
-    return Servers(terms, algorithm, split, criterion)
+    servers = Servers(terms, algorithm, split, criterion)
+    check_pairs(terms, split, [len(share) for share in client_shares(config, splits)], servers.all_participants())
+    return servers
 
 
 def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:

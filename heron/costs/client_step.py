@@ -57,7 +57,8 @@ def zeros(example: ExampleShape, size: int, device: str) -> Batch:
         device: where it is made.
     """
     inputs = torch.zeros(size, *example.inputs, dtype=getattr(torch, example.dtype), device=device)
-    return Batch(inputs, torch.zeros(size, *example.labels, dtype=torch.int64, device=device))
+    dtype = getattr(torch, example.labels_dtype)
+    return Batch(inputs, torch.zeros(size, *example.labels, dtype=dtype, device=device))
 
 
 class ClientStep:

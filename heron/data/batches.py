@@ -19,7 +19,7 @@ from heron.seeds import derive_seed
 from heron.tensors import as_tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Sized
+    from collections.abc import Callable, Sequence, Sized
 
 _READ_AT_ONCE = 256  # examples, between which other threads may have the generators
 
@@ -32,6 +32,8 @@ def fetch(
     A data set may draw random numbers, to augment for example: what it draws from torch's, NumPy's and Python's
     generators is a function of the seed, and the generators are as before afterwards. Generator objects of its own are
     its own: they follow neither the seed nor a checkpoint.
+
+    Labels of any integer type, or bool, become int64, as torch's losses need them.
 
     Args:
         dataset: map-style data set of (input, label) pairs; examples of `TokenSequences` are padded to one length.
@@ -57,9 +59,11 @@ def fetch(
     else:
         place = device if device is not None and device.type == "cuda" else "cpu"
         with seeded_process(_seed_at(indices) if seed is None else seed, place):
-            pairs = [_pair(dataset[int(position)]) for position in indices]
-        inputs = _stack([item for item, _ in pairs], "inputs")
-        labels = _stack([label for _, label in pairs], "labels")
+            pairs = [pair_of(dataset[int(position)]) for position in indices]
+        inputs = stacked([item for item, _ in pairs], "inputs")
+        labels = stacked([label for _, label in pairs], "labels")
+    if not (labels.dtype.is_floating_point or labels.dtype.is_complex):
+        labels = labels.long()
     return Batch(inputs, labels) if device is None else Batch(inputs.to(device), labels.to(device))
 
 
@@ -74,15 +78,30 @@ def labels_of(dataset: Examples) -> np.ndarray:
     if type(dataset) is Subset:
         return labels_of(dataset.dataset)[np.asarray(dataset.indices, dtype=np.int64)]
     if (tensors := _pair_of_tensors(dataset)) is not None:
-        return np.asarray(tensors[1].cpu().numpy())
+        return host_labels(tensors[1])
     if type(dataset) is TokenSequences and len(dataset):
         return dataset.batch(np.arange(len(dataset)))[1].numpy()
-    total, labels = num_examples(dataset), []
+    labels: list[Any] = []
+    for_each(dataset, lambda _, __, label: labels.append(label))
+    return host_labels(stacked(labels, "labels")) if labels else np.empty(0, dtype=np.int64)
+
+
+def for_each(dataset: Examples, take: "Callable[[int, Any, Any], None]") -> None:
+    """Read every example once; what a data set draws depends on positions alone.
+
+    Args:
+        dataset: map-style data set of (input, label) pairs.
+        take: called with each position, input and label. One input is alive at a time if it keeps none, because a data
+            set may be larger than memory.
+
+    Raises:
+        DataError: if the data set has no length, or items are not (input, label) pairs.
+    """
+    total = num_examples(dataset)
     for start in range(0, total, _READ_AT_ONCE):
         with seeded_process(_seed_at([start])):
-            # Only one input is alive at a time, because a data set may be larger than memory.
-            labels += [_pair(dataset[position])[1] for position in range(start, min(start + _READ_AT_ONCE, total))]
-    return _stack(labels, "labels").cpu().numpy() if labels else np.empty(0, dtype=np.int64)
+            for position in range(start, min(start + _READ_AT_ONCE, total)):
+                take(position, *pair_of(dataset[position]))
 
 
 def num_examples(dataset: Examples) -> int:
@@ -118,7 +137,18 @@ def _pair_of_tensors(dataset: Examples) -> tuple[Tensor, ...] | None:
     return dataset.tensors if type(dataset) is TensorDataset and len(dataset.tensors) == 2 else None
 
 
-def _pair(item: object) -> tuple[Any, Any]:
+def host_labels(labels: Tensor) -> np.ndarray:
+    """Labels as a NumPy array; bfloat16, which NumPy lacks, as float32."""
+    labels = labels.float() if labels.dtype == torch.bfloat16 else labels
+    return np.asarray(labels.cpu().numpy())
+
+
+def pair_of(item: object) -> tuple[Any, Any]:
+    """Take an item of a data set apart.
+
+    Raises:
+        DataError: if it is no (input, label) pair.
+    """
     if isinstance(item, tuple | list) and len(item) == 2:
         return item[0], item[1]
     size = f" of length {len(item)}" if isinstance(item, tuple | list) else ""
@@ -127,7 +157,16 @@ def _pair(item: object) -> tuple[Any, Any]:
     )
 
 
-def _stack(values: list[Any], what: str) -> Tensor:
+def stacked(values: list[Any], what: str) -> Tensor:
+    """Stack inputs or labels of items.
+
+    Args:
+        values: tensors of one shape, arrays or numbers.
+        what: their name in an error.
+
+    Raises:
+        DataError: if there are none, or they do not stack.
+    """
     if not values:
         raise DataError("expected at least one position to fetch, found none; ask for one or more examples")
     try:

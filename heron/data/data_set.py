@@ -21,12 +21,14 @@ class ExampleShape:
     Attributes:
         inputs: shape of one input.
         labels: shape of one label; () for a class.
-        dtype: name of the inputs' element type; labels are int64.
+        dtype: name of the inputs' element type.
+        labels_dtype: name of the labels' element type.
     """
 
     inputs: tuple[int, ...]
     labels: tuple[int, ...] = ()
     dtype: str = "float32"
+    labels_dtype: str = "int64"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from heron.algorithms import Algorithm
@@ -10,6 +11,7 @@ from heron.arrays import dtype_name
 from heron.client.torch_runtime.network import LocalNetwork, Parts, TensorBatch
 from heron.client.torch_runtime.placement import place_orders
 from heron.data import Batch
+from heron.engines.pairs import pairs_needed
 from heron.engines.refusals import check_client_settings, check_optimizer, check_settings
 from heron.split import SplitModel, check_disjoint, check_trainable
 from heron.split.buffer_kinds import BufferKind, buffer_kinds
@@ -61,6 +63,7 @@ def agree(
         tensors=tensors,
         upload=_upload_term(local, local.tensors_of(example), num_classes),
         upload_period=algorithm.upload_period(settings),
+        pairs=pairs_needed(split, algorithm, settings, criterion, example),
         data=dict(data or {}),
         network=dict(network or {}),
     )
@@ -105,7 +108,9 @@ def _tensor_terms(
 
 
 def _upload_term(local: LocalNetwork, example: TensorBatch, num_classes: int) -> UploadTerm:
-    """Compute smashed data of the examples; the network stays as it is."""
+    """Compute smashed data of the examples, of two at least; the network stays as it is."""
+    if len(example) == 1:
+        example = TensorBatch(torch.cat([example.inputs] * 2), torch.cat([example.labels] * 2))
     with preserved_buffers(local.module):
         smashed = local.smash_pass(example, seed=0)
     return UploadTerm(

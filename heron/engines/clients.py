@@ -113,7 +113,8 @@ class Clients:
         """
         client_id, settings = broadcast.client_id, self.terms.settings
         data, batch_size = self.data(client_id), settings.client.batch_size
-        num_steps = num_local_steps(len(data), batch_size, settings.client.local_steps or None)
+        joins = self.terms.joins(len(data))
+        num_steps = num_local_steps(len(data), batch_size, settings.client.local_steps or None, joins=joins)
         fate = self.fate(broadcast.round_index, client_id, num_steps)
         steps = client_round(
             learner or self.learner,
@@ -135,7 +136,7 @@ class Clients:
             except StopIteration as stop:
                 return Attended(stop.value, num_examples)
             if isinstance(parcel[0], Reply):
-                num_examples = num_batched(len(data), batch_size, parcel[0].num_steps)
+                num_examples = num_batched(len(data), batch_size, parcel[0].num_steps, joins=joins)
                 if not fate.replies:
                     return Attended({}, num_examples)
             answer = yield parcel.pop()

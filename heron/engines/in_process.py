@@ -23,6 +23,7 @@ from heron.data import Examples, fetch
 from heron.engines.agreement import agree
 from heron.engines.arguments import check_parts, checked_shares
 from heron.engines.clients import Clients
+from heron.engines.pairs import check_pairs
 from heron.engines.round_result import RoundResult
 from heron.engines.servers import Servers, check_participants
 from heron.split import SplitModel
@@ -58,7 +59,8 @@ class Federation:
 
     Raises:
         SplitError: if the network cannot be trained this way.
-        DataError: if the data are no map-style data set, or a share does not fit it.
+        DataError: if the data are no map-style data set, a share does not fit it, or a client has one example and the
+            network needs two.
         ConfigError: if an argument has another type, a round asks for more clients than there are, the algorithm's
             clients have no such optimiser, or the auxiliary network is to be refreshed and clients train none.
     """
@@ -84,6 +86,7 @@ class Federation:
         data = {number: DatasetExamples(dataset, indices, device) for number, indices in enumerate(partition)}
         self.clients = Clients(terms, algorithm, runtime, data)
         self.servers = Servers(terms, algorithm, split, criterion)
+        check_pairs(terms, split, [len(share) for share in partition], self.servers.all_participants())
         self.states = ClientStates()
         self.held = ClientStates()
         self.simulated_s = None if link is None else 0.0

@@ -75,6 +75,10 @@ class Servers:
         generator = np.random.default_rng(derive_seed("participants", self.settings.seed, round_index))
         return sorted(int(client_id) for client_id in generator.choice(self.num_clients, size=chosen, replace=False))
 
+    def all_participants(self) -> list[list[int]]:
+        """The clients of every planned round."""
+        return [self.participants(round_index) for round_index in range(self.settings.rounds)]
+
     def run_round(self, link: Link, participants: list[int]) -> RoundResult:
         """Run the next round.
 

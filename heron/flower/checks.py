@@ -83,7 +83,8 @@ class RoundCheck:
             if not settings.clients.dropout:
                 raise RefusedError("malformed", "expected a reply at the end of the round, found none")
             return
-        num_examples = num_batched(self._reply.num_examples, settings.client.batch_size, self._reply.num_steps)
+        held, joins = self._reply.num_examples, self._servers.terms.joins(self._reply.num_examples)
+        num_examples = num_batched(held, settings.client.batch_size, self._reply.num_steps, joins=joins)
         if not facts.finished or facts.num_examples != num_examples:
             raise RefusedError("malformed", f"expected the end of a round of {num_examples} examples, found another")
 
@@ -105,16 +106,21 @@ class RoundCheck:
                 "malformed", f"expected smashed data written as {settings.smashed}, found {type(upload).__name__}"
             )
         if isinstance(upload, PackedData):
-            self._expected.check_packed(upload, settings.smashed, settings.client.batch_size)
+            self._expected.check_packed(upload, settings.smashed, self._largest_batch())
         else:
-            self._expected.check(upload.smashed, upload.labels, settings.client.batch_size)
+            self._expected.check(upload.smashed, upload.labels, self._largest_batch())
         self._num_uploads += 1
 
     def _take_reply(self, reply: Reply) -> None:
         settings, algorithm = self._servers.settings, self._servers.algorithm
         if reply.num_examples < 1 or reply.num_steps < 1:
             raise RefusedError("malformed", "expected at least one example and step, found none")
-        num_steps = num_local_steps(reply.num_examples, settings.client.batch_size, settings.client.local_steps or None)
+        num_steps = num_local_steps(
+            reply.num_examples,
+            settings.client.batch_size,
+            settings.client.local_steps or None,
+            joins=self._servers.terms.joins(reply.num_examples),
+        )
         is_short = reply.num_steps < num_steps and settings.clients.stragglers > 0
         if reply.num_steps != num_steps and not is_short:
             raise RefusedError("malformed", f"expected {num_steps} local steps, found {reply.num_steps}")
@@ -131,6 +137,11 @@ class RoundCheck:
             raise RefusedError("not_finite", str(error)) from error
         except MessageError as error:
             raise RefusedError("malformed", str(error)) from error
+
+    def _largest_batch(self) -> int:
+        """Number of examples of the largest batch; how many a client has is not known before its reply."""
+        terms = self._servers.terms
+        return terms.settings.client.batch_size + (terms.pairs != "none")
 
     def _uploads(self) -> Iterator[tuple[int, int | None]]:
         """Local step and probe of every possible upload, in order; the probe is None for clean smashed data."""

@@ -24,7 +24,7 @@ class Expected:
         dtype: dtype of the smashed data.
         labels: shape of one label.
         labels_dtype: dtype of the labels.
-        num_classes: C; integer labels are in [0, C), or `IGNORED` if a label is a sequence.
+        num_classes: C; integer labels are in [0, C), or `IGNORED`.
     """
 
     smashed: tuple[int, ...]
@@ -64,8 +64,8 @@ class Expected:
         if not bool(torch.isfinite(smashed).all()):
             raise RefusedError("not_finite", "expected finite smashed data, found NaN or infinity")
         if not labels.dtype.is_floating_point:
-            known = (labels >= 0) & (labels < self.num_classes)
-            if not bool((known | (labels == IGNORED) if is_sequence else known).all()):
+            known = ((labels >= 0) & (labels < self.num_classes)) | (labels == IGNORED)
+            if not bool(known.all()):
                 raise RefusedError("malformed", f"expected labels from 0 to {self.num_classes - 1}, found others")
         elif not bool(torch.isfinite(labels).all()):
             raise RefusedError("not_finite", "expected finite labels, found NaN or infinity")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from heron.runs.checkpoint import save_checkpoint as save_checkpoint
     from heron.runs.evaluation import Evaluation as Evaluation
     from heron.runs.evaluation import evaluate as evaluate
+    from heron.runs.measures import Measure as Measure
     from heron.runs.run_directory import Metrics as Metrics
     from heron.runs.run_directory import RunDirectory as RunDirectory
     from heron.runs.run_directory import read_json as read_json
@@ -23,6 +24,7 @@ else:
         {
             "Engine": "heron.runs.run_loop",
             "Evaluation": "heron.runs.evaluation",
+            "Measure": "heron.runs.measures",
             "Metrics": "heron.runs.run_directory",
             "Observer": "heron.runs.run_loop",
             "Run": "heron.runs.run_loop",

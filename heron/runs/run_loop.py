@@ -17,6 +17,7 @@ from heron.errors import CheckpointError
 from heron.files import write_atomically
 from heron.runs.checkpoint import load_checkpoint, save_checkpoint
 from heron.runs.evaluation import evaluate
+from heron.runs.measures import Measure
 from heron.runs.origin import check_origin
 from heron.runs.run_directory import Metrics, RunDirectory
 from heron.split import SplitModel
@@ -76,6 +77,7 @@ class Run(Generic[EngineT]):
         directory: directory for metrics and checkpoints; None keeps nothing.
         fingerprint: identifies the configuration; a checkpoint with another one is refused.
         evaluation_period: number of rounds between two evaluations; the last round is always evaluated.
+        measures: further measures of an evaluation, by name.
         origin: what a run without a configuration is made of, as `origin_of` describes it; a checkpoint of another one
             is refused by name.
 
@@ -92,6 +94,7 @@ class Run(Generic[EngineT]):
         directory: RunDirectory | None = None,
         fingerprint: str = "",
         evaluation_period: int = 1,
+        measures: Mapping[str, Measure] | None = None,
         origin: Mapping[str, Any] | None = None,
     ) -> None:
         self.federation = federation
@@ -101,6 +104,7 @@ class Run(Generic[EngineT]):
         self.metrics: list[Metrics] = []
         self._fingerprint = fingerprint
         self._evaluation_period = evaluation_period
+        self._measures = measures
         self._origin = dict(origin or {})
         if directory is not None:
             federation.keep_states_in(directory.checkpoint.parent)
@@ -212,7 +216,7 @@ class Run(Generic[EngineT]):
         model = self.federation.servers.load_global_model()
         row: Metrics = {}
         for name, dataset in (("validation", self.splits.validation), ("test", self.splits.test)):
-            result = evaluate(model, dataset, servers.criterion, device=device)
+            result = evaluate(model, dataset, servers.criterion, device=device, measures=self._measures)
             if result is not None:
                 row |= result.metrics(name)
         return row

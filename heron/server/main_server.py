@@ -19,6 +19,7 @@ from heron.server.fed_server import FedServer
 from heron.server.setup import ServerSetup
 from heron.server.uploads import UploadBuffer, clean_upload
 from heron.split import is_stochastic, persistent_buffers
+from heron.split.criterion import Criterion, MeanLoss
 from heron.split.descent import Descent
 from heron.tensors import as_tensor
 from heron.wire import Answer, CutGradient, ProbeData, SmashedData, Upload
@@ -37,7 +38,7 @@ class MainServer:
 
     def __init__(self, setup: ServerSetup) -> None:
         self.module = setup.split.server
-        self.criterion = setup.criterion
+        self.criterion: Criterion = MeanLoss(setup.criterion)
         trainable = {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
         self._descent = Descent(trainable, setup.settings.optimizer)
         self._learning_rate = setup.settings.learning_rate

@@ -60,7 +60,7 @@ def attempt(what: str, module: nn.Module, inputs: Tensor) -> Tensor:
     except Exception as error:
         raise SplitError(
             f"expected the {what} to run on {str(inputs.dtype).removeprefix('torch.')} of shape "
-            f"{tuple(inputs.shape)}, found {one_line(error)}; check the example and the layers"
+            f"{tuple(inputs.shape)}, found {one_line(error)}; {_advice(module, inputs)}"
         ) from error
     if isinstance(outputs, TokenLogits):
         return outputs.hidden_BTD
@@ -85,6 +85,15 @@ def one_line(error: Exception) -> str:
     """Type and first line of an exception, as one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _advice(module: nn.Module, inputs: Tensor) -> str:
+    first = next((tensor for tensor in module.parameters() if tensor.dtype.is_floating_point), None)
+    takes_tokens = any(isinstance(child, nn.Embedding | nn.EmbeddingBag) for child in module.modules())
+    if first is None or takes_tokens or inputs.dtype == first.dtype:
+        return "check the example and the layers"
+    scale = "" if inputs.dtype.is_floating_point else ", and pixels to a range such as [0, 1]"
+    return f"convert the inputs to {str(first.dtype).removeprefix('torch.')}{scale}"
 
 
 def _undo(module: nn.Module, name: str, tensor: Tensor) -> Callable[[], None]:

@@ -8,11 +8,12 @@ the server's part of the network, clients from them, a runtime and data. A devic
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt
 
+from heron.data.order import has_single, num_local_steps
 from heron.errors import MessageError
 from heron.ranges import PositiveInt
 from heron.wire.groups import Settings
@@ -24,6 +25,7 @@ MAX_BYTES = 1 << 22
 _MAX_DIMENSIONS = 8
 
 Size = Annotated[int, Ge(0), Lt(2**40)]
+Pairs = Literal["none", "uploads", "all"]
 Role = Literal["replayed", "trained", "buffer", "unit_buffer", "constant", "downlink_only"]
 """The way of a tensor between client and Fed Server.
 
@@ -62,8 +64,7 @@ class UploadTerm:
         dtype: element type of the smashed data.
         labels: shape of one label; () for a class.
         labels_dtype: element type of the labels.
-        num_classes: C; integer labels are in [0, C), or `IGNORED` where a label is a sequence. 0 where nobody checks
-            uploads.
+        num_classes: C; integer labels are in [0, C), or `IGNORED`. 0 where nobody checks uploads.
     """
 
     smashed: tuple[Size, ...]
@@ -85,6 +86,8 @@ class Terms:
         upload: the form of an upload.
         upload_period: local steps from one upload to the next (k); the first step of a round always uploads. None for
             algorithms that upload nothing.
+        pairs: which local steps need at least two examples, because a layer such as BatchNorm or the criterion does not
+            work with one: none, those that upload smashed data (the server's part alone needs them), or all.
         data: name and settings of the data set, for a client that loads its own.
         network: name and settings of the network, for a client that builds its own part.
         version: version of the terms.
@@ -95,6 +98,7 @@ class Terms:
     tensors: tuple[TensorTerm, ...]
     upload: UploadTerm
     upload_period: PositiveInt | None = 1
+    pairs: Pairs = "none"
     data: Mapping[str, Any] = field(default_factory=dict)
     network: Mapping[str, Any] = field(default_factory=dict)
     version: int = VERSION
@@ -102,6 +106,20 @@ class Terms:
     def names(self, *roles: Role) -> tuple[str, ...]:
         """Return the names of the tensors with one of these roles, in order."""
         return tuple(term.name for term in self.tensors if term.role in roles)
+
+    def joins(self, num_examples: int) -> bool:
+        """Return whether the last batch of a client's pass joins the one before: it has one example, which is too few.
+
+        Args:
+            num_examples: n of the client.
+        """
+        client = self.settings.client
+        if self.pairs == "none" or not has_single(num_examples, client.batch_size):
+            return False
+        per_pass = num_local_steps(num_examples, client.batch_size, None)
+        singles = range(per_pass - 1, client.local_steps or per_pass, per_pass)
+        period = self.upload_period or 1
+        return bool(singles) if self.pairs == "all" else any(step % period == 0 for step in singles)
 
     @property
     def replayed(self) -> tuple[str, ...]:
@@ -154,7 +172,8 @@ def decode_terms(content: bytes) -> Terms:
     data, network = (_section(values, name) for name in ("data", "network"))
     plain = {key: value for key, value in values.items() if key not in {"data", "network"}}
     read = from_plain(_Agreed, plain, "terms")
-    terms = Terms(read.algorithm, read.settings, read.tensors, read.upload, read.upload_period, data, network)
+    agreed = {one.name: getattr(read, one.name) for one in fields(_Agreed)}
+    terms = Terms(**agreed, data=data, network=network)
     _check_tensors(terms)
     return terms
 
@@ -168,6 +187,7 @@ class _Agreed:
     tensors: tuple[TensorTerm, ...]
     upload: UploadTerm
     upload_period: PositiveInt | None
+    pairs: Pairs
     version: int
 
 

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from heron.algorithms import ALGORITHMS
 from heron.client.round import finish
 from heron.client.torch_runtime.closed_form import has_closed_form, linear_cross_entropy
-from heron.data import Batch
+from heron.data import IGNORED, Batch
 from heron.seeds import StepKey
 from heron.split import SplitModel, linear_head, pooled_linear_head
 from heron.wire.groups import Probes, Settings
@@ -53,6 +53,7 @@ def test_the_formula_equals_autograd(batch, num_features, num_classes, bias, fro
     for size in batch:
         features = spread * torch.randn(size, num_features, generator=generator, dtype=torch.float64)
         labels = torch.randint(0, num_classes, (size,), generator=generator)
+        labels[1::2] = IGNORED
         before = features.clone()
         loss, backward = linear_cross_entropy(layers[0], features, labels, size / sum(batch))
         delta = backward()

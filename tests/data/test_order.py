@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heron.data import batch_indices, num_local_steps
+from heron.data import batch_indices, num_batched, num_local_steps
 from heron.errors import DataError
 
 SEEDS = st.integers(0, 2**64 - 1)
@@ -64,6 +64,21 @@ def test_every_pass_serves_every_example_once(n, size, steps, seed):
         assert sorted(order[start : start + n]) == list(range(n))
     rest = order[len(order) - len(order) % n :]
     assert len(set(rest)) == len(rest)
+
+
+@given(n=st.integers(1, 60), size=st.integers(1, 20), steps=st.none() | st.integers(1, 40), seed=SEEDS)
+def test_a_last_batch_of_one_example_joins_the_one_before(n, size, steps, seed):
+    found = [batch.tolist() for batch in batch_indices(n, size, steps, seed, joins=True)]
+    assert len(found) == num_local_steps(n, size, steps, joins=True)
+    for count in range(1, len(found) + 1):
+        assert num_batched(n, size, count, joins=True) == sum(map(len, found[:count]))
+    if n <= size or size == 1 or n % size != 1:
+        assert found == batches(n, size, steps, seed)
+        return
+    sizes = [size] * (n // size - 1) + [size + 1]
+    assert [len(batch) for batch in found] == (sizes * len(found))[: len(found)]
+    order = served(found)
+    assert order == served(batches(n, size, None if steps is None else 2 * len(found), seed))[: len(order)]
 
 
 def test_by_hand():

@@ -71,7 +71,7 @@ ANY: dict[str, tuple[str, Edit]] = {
     "fewer labels": ("malformed", each(SmashedData, labels=lambda it: it.labels[:-1])),
     "labels int32": ("malformed", each(SmashedData, labels=lambda it: it.labels.int())),
     "labels out of range": ("malformed", each(SmashedData, labels=lambda it: with_value(it.labels, 4))),
-    "labels negative": ("malformed", each(SmashedData, labels=lambda it: with_value(it.labels, -100))),
+    "labels negative": ("malformed", each(SmashedData, labels=lambda it: with_value(it.labels, -1))),
     "empty batch": ("malformed", each(SmashedData, smashed=lambda it: it.smashed[:0], labels=lambda it: it.labels[:0])),
     "batch too large": (
         "malformed",

@@ -122,3 +122,65 @@ def test_rows_of_metrics_carry_the_measure_that_reports_look_for():
     assert tokens.metrics("test") == {"test_perplexity": 8.0, "test_loss": math.log(8)}
     assert quality_of([classes.metrics("validation")]) is ACCURACY
     assert quality_of([tokens.metrics("test")]) is PERPLEXITY
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 32, 500])
+@pytest.mark.parametrize(
+    ("criterion", "shape"),
+    [
+        (cross_entropy, ()),
+        (nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.5])), ()),
+        (cross_entropy, (3, 3)),
+        (nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.5])), (3, 3)),
+    ],
+)
+def test_labels_that_are_left_out_do_not_count_at_any_batch_size(batch_size, criterion, shape):
+    """The first half has no label that counts: it is a batch of its own in some of the cases."""
+    generator = torch.Generator().manual_seed(4)
+    outputs = torch.randn(64, 3, *shape, generator=generator)
+    labels = torch.randint(3, (64, *shape), generator=generator)
+    labels[:32] = IGNORED
+    labels[40] = IGNORED
+    counted = labels != IGNORED
+    result = evaluate(nn.Identity(), TensorDataset(outputs, labels), criterion, device=CPU, batch_size=batch_size)
+    assert result.loss == pytest.approx(float(criterion(outputs, labels)), rel=1e-6)
+    assert result.accuracy == int((outputs.argmax(1) == labels)[counted].sum()) / int(counted.sum())
+
+
+@pytest.mark.parametrize("max_tokens", [9, 27, 4096])
+def test_images_with_a_class_for_every_pixel_are_divided_by_pixels(max_tokens):
+    outputs, labels = torch.randn(8, 3, 3, 3), torch.randint(3, (8, 3, 3))
+    sizes = []
+
+    class Noting(nn.Identity):
+        def forward(self, inputs):
+            sizes.append(len(inputs))
+            return inputs
+
+    result = evaluate(Noting(), TensorDataset(outputs, labels), cross_entropy, device=CPU, max_tokens=max_tokens)
+    assert max(sizes) == min(8, max_tokens // 9)
+    assert result.accuracy == pytest.approx(float((outputs.argmax(1) == labels).float().mean()))
+
+
+def test_measures_of_a_users_own_are_in_the_row():
+    outputs, labels = torch.randn(11, 1), torch.randint(2, (11, 1)).float()
+
+    def accuracy(outputs, labels):
+        return ((outputs > 0) == (labels > 0.5)).float()
+
+    measures = {"accuracy": accuracy, "broken": lambda _, __: math.nan}
+    dataset, criterion = TensorDataset(outputs, labels), nn.BCEWithLogitsLoss()
+    result = evaluate(nn.Identity(), dataset, criterion, device=CPU, batch_size=4, measures=measures)
+    assert result.accuracy is None
+    assert result.metrics("test") == {
+        "test_loss": pytest.approx(float(criterion(outputs, labels)), rel=1e-6),
+        "test_accuracy": pytest.approx(float(accuracy(outputs, labels).mean())),
+        "test_broken": None,
+    }
+
+
+def test_a_regression_is_judged_by_its_loss():
+    row = Evaluation(0.25, None, None).metrics("test")
+    assert row == {"test_loss": 0.25}
+    assert quality_of([row]).name == "loss"
+    assert quality_of([{}]) is ACCURACY

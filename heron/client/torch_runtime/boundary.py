@@ -20,6 +20,7 @@ from heron.client.torch_runtime.network import Collector, LocalNetwork, TensorBa
 from heron.client.torch_runtime.surrogate import surrogate_loss
 from heron.seeds import StepKey
 from heron.split import OrderBoundary
+from heron.split.criterion import scaled
 
 
 class BoundaryPass:
@@ -41,7 +42,7 @@ class BoundaryPass:
         self._probes = probes
         self._batch = batch
         self._key = key
-        self._has_formula = not len(boundary.above) and has_closed_form(boundary.head_above, local.criterion)
+        self._has_formula = not len(boundary.above) and has_closed_form(boundary.head_above, local.criterion.criterion)
         self._losses: list[Tensor] = []
         self._anchors: list[Tensor] = []
         self._deltas: list[Tensor] = []
@@ -100,7 +101,7 @@ class BoundaryPass:
             outputs = self._local.run(parts.above, boundary)
             if len(parts.above):
                 self._smashed.add(outputs)
-            loss = self._local.criterion(self._local.run(parts.head_above, outputs), labels) * share
+            loss = scaled(self._local.criterion(self._local.run(parts.head_above, outputs), labels), share)
 
         def backward() -> Tensor:
             with self._local.backward_randomness():

@@ -1,8 +1,9 @@
 """The gradient of a linear layer under cross-entropy, without autograd.
 
-For logits a = x W^T + b and the mean cross-entropy over B examples, with p = softmax(a) and one-hot labels e:
+For logits a = x W^T + b and the mean cross-entropy over the N of B examples whose label counts, with p = softmax(a) and
+one-hot labels e, and for these examples alone:
 
-    d l / d a = (p - e) / B,   d l / d W = (d l / d a)^T x,   d l / d b = sum_B d l / d a,   d l / d x = (d l / d a) W
+    d l / d a = (p - e) / N,   d l / d W = (d l / d a)^T x,   d l / d b = sum_B d l / d a,   d l / d x = (d l / d a) W
 
 `B` examples, `D` features, `C` classes.
 """
@@ -12,6 +13,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear, one_hot
+
+from heron.data import IGNORED
+from heron.split.criterion import MeanLoss, scaled
+
+_LOSS = MeanLoss(cross_entropy)
 
 
 def has_closed_form(module: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> bool:
@@ -32,7 +38,7 @@ def linear_cross_entropy(
     Args:
         layer: maps D features to C logits.
         features_BD: its inputs.
-        labels_B: class of every example, in [0, C).
+        labels_B: class of every example, in [0, C), or `IGNORED`.
         share: factor on the mean loss, e.g. a micro-batch's share of its batch.
 
     Returns:
@@ -40,9 +46,11 @@ def linear_cross_entropy(
         and `layer.bias.grad` and returns the gradient of the features, shape (B, D).
     """
     logits_BC = linear(features_BD, layer.weight, layer.bias)
-    loss = cross_entropy(logits_BC, labels_B) * share
-    delta_BC = torch.softmax(logits_BC, dim=1).sub_(one_hot(labels_B.long(), logits_BC.shape[1]))
-    delta_BC.mul_(share / len(labels_B))
+    loss = scaled(_LOSS(logits_BC, labels_B), share)
+    ignored_B = labels_B == IGNORED
+    classes_B = labels_B.long().masked_fill(ignored_B, 0)
+    delta_BC = torch.softmax(logits_BC, dim=1).sub_(one_hot(classes_B, logits_BC.shape[1]))
+    delta_BC.mul_(share / (~ignored_B).sum(dtype=torch.float64)).masked_fill_(ignored_B[:, None], 0.0)
 
     @torch.no_grad()
     def backward() -> Tensor:

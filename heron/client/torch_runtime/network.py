@@ -18,8 +18,8 @@ from heron.client.torch_runtime.checkpointing import checkpointed
 from heron.data import Batch
 from heron.errors import MessageError
 from heron.randomness import one_thread_at_a_time, seeded_randomness
-from heron.split import is_stochastic, num_counted, persistent_buffers
-from heron.split.criterion import Criterion, per_example
+from heron.split import is_stochastic, persistent_buffers
+from heron.split.criterion import Criterion, MeanLoss, scaled
 from heron.tensors import as_tensor
 
 
@@ -62,6 +62,7 @@ class LocalNetwork:
 
     Attributes:
         module: the parts, under their names.
+        criterion: mean loss over the labels that count.
         head: name of the head.
         uploads: whether there are smashed data to hand over; a client that holds the whole network has none.
         device: the network's device.
@@ -78,7 +79,7 @@ class LocalNetwork:
         checkpointing: bool = False,
     ) -> None:
         self.module = nn.ModuleDict({"client": split.client} | ({head: getattr(split, head)} if head else {}))
-        self.criterion = criterion
+        self.criterion = MeanLoss(criterion)
         self.micro_batch = micro_batch
         self.head = head
         self.uploads = head != "server"
@@ -108,7 +109,7 @@ class LocalNetwork:
             return
         for start in range(0, len(batch), size):
             piece = labels[start : start + size]
-            yield inputs[start : start + size], piece, _share(piece, labels)
+            yield inputs[start : start + size], piece, self.criterion.share(piece, labels)
 
     def clean_pass(
         self, batch: TensorBatch, seed: int, each_loss: Callable[[Tensor], None] | None = None
@@ -142,7 +143,7 @@ class LocalNetwork:
             ConfigError: if the criterion gives a mean alone.
         """
         assert self.head is not None  # asked for by clients that have one
-        losses, head = per_example(self.criterion), self.module[self.head]
+        losses, head = self.criterion.losses, self.module[self.head]
         with self.randomness(seed):
             return torch.cat([losses(head(self.smash(inputs)), labels) for inputs, labels, _ in self.pieces(batch)])
 
@@ -201,7 +202,7 @@ class LocalNetwork:
         total: Tensor | None = None
         for inputs, labels, share in self.pieces(batch):
             smashed = self.smash(inputs)
-            loss = self.head_loss(smashed, labels) * share
+            loss = scaled(self.head_loss(smashed, labels), share)
             if each_smashed is not None:
                 each_smashed(smashed)
             del smashed
@@ -211,13 +212,6 @@ class LocalNetwork:
             total = loss if total is None else total + loss
         assert total is not None  # a batch holds at least one example
         return total
-
-
-def _share(part: Tensor, whole: Tensor) -> float | Tensor:
-    """Return the weight of a micro-batch's mean in the batch's: its share of the examples, or of counted tokens."""
-    if part.dim() < 2 or part.dtype.is_floating_point:
-        return len(part) / len(whole)
-    return num_counted(part) / num_counted(whole).clamp(min=1)
 
 
 class Collector:
