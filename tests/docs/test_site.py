@@ -94,14 +94,15 @@ def test_pages_fit_in_a_browser(site: Path, pages: dict[Path, Page], address: st
         assert {url for url in asked if not url.startswith((address, "data:", "blob:"))} == set()
 
 
-def test_schemes_differ_and_search_finds(address: str) -> None:
+def test_schemes_follow_the_reader(address: str) -> None:
+    scheme = "document.body.dataset.mdColorScheme"
     with chromium() as browser:
-        window = browser.new_page(viewport=DESK, color_scheme="light")
-        window.goto(f"{address}/index.html")
-        ground = "getComputedStyle(document.body).backgroundColor"
-        light = window.evaluate(ground)
-        picture = window.locator("article img:visible")
-        assert picture.get_attribute("src").endswith("cut-network-light.svg#only-light")
-        window.emulate_media(color_scheme="dark")
-        window.wait_for_function(f"{ground} !== '{light}'")
-        assert picture.get_attribute("src").endswith("cut-network-dark.svg#only-dark")
+        for colours, name, picture in (("light", "default", "light"), ("dark", "slate", "dark")):
+            window = browser.new_page(viewport=DESK, color_scheme=colours)
+            window.goto(f"{address}/index.html")
+            window.wait_for_function(f"{scheme} === '{name}'")
+            shown = window.locator("article img:visible")
+            assert [one.get_attribute("src") for one in shown.all()] == [
+                f"figures/cut-network-{picture}.svg#only-{picture}"
+            ]
+            window.close()
