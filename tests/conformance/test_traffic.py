@@ -91,7 +91,7 @@ def test_the_ledger_equals_the_closed_form_to_the_byte(name: str, codec: str, pe
         assert getattr(parties.ledger, f"{direction}_bytes") == sum(len(encode(one)) for one in sent[direction])
 
 
-@pytest.mark.parametrize("name", PACKING)
+@pytest.mark.parametrize("name", rows(PACKING, {"heron", "sflv2"}))
 def test_learns_with_four_bits(name: str) -> None:
     rows = run(name, rounds=25, smashed=Smashed("int4", zstd=True)).train()
     assert rows[-1]["test_accuracy"] > 0.85  # chance is 0.25

@@ -32,6 +32,7 @@ def test_no_server_tensor_on_a_node(algorithm: str) -> None:
     assert held < 2_500, "1,828 of the client, 170 of the auxiliary network; the server has 1,738"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (model_folder("gpt2-mini") / "config.json").exists() or not (data_folder("e2e", None)).exists(),
     reason="needs gpt2-mini and E2E NLG: set HERON_DATA",
