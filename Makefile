@@ -34,7 +34,7 @@ docs: $(VENV)/.docs  ## build the site: site/index.html
 	$(BIN)/zensical build --strict
 
 wheel:  ## build the wheel and try it with its base dependencies alone, on every Python that is here
-	$(PYTHON) -m tests.installed.wheel
+	$(PYTHON) -m tests.installed.wheel $(PYTHONS)
 
 lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .
