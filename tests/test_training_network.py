@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save
 
 import heron
-from heron.errors import SplitError
+from heron.errors import ConfigError, SplitError
 from tests.conformance.test_algorithms import comparable, examples, split_model
 from tests.test_training import START, trained
 
@@ -79,3 +79,9 @@ def test_two_trainings_one_after_the_other_are_each_a_run() -> None:
     third = heron.train(other, examples(), settings=START, rounds=1)
     assert len(first.metrics) == len(second.metrics) == 1
     assert comparable(second.metrics) == comparable(third.metrics)
+
+
+def test_a_network_is_not_moved_off_its_device_without_a_word() -> None:
+    """As one on a GPU with the default `device="cpu"`; here a device that is always there."""
+    with pytest.raises(ConfigError, match="device: expected 'meta', where the network is, found 'cpu'; set it"):
+        heron.train(split_model().to("meta"), examples(), settings=START)

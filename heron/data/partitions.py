@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from heron.data.quiet import quiet_libraries
 from heron.data.splits import library_seed
 from heron.errors import DataError, MissingExtraError
+from heron.ranges import MisfitError, fitting, shown
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,15 @@ def partition(
         `dirichlet` leaves a client empty, one example is moved to it from the client that has most.
 
     Raises:
-        DataError: if the kind is unknown, a number is out of range, there are fewer examples or groups than clients, or
-            the labels or groups do not fit the kind.
+        DataError: if the kind is unknown, a number is none or out of range, there are fewer examples or groups than
+            clients, or the labels or groups do not fit the kind.
         MissingExtraError: if the kind is `dirichlet` and the extra `partitions` is not installed.
     """
-    if kind not in PARTITIONS:
-        raise DataError(f"unknown partition {kind!r}; set clients.partition to one of: {', '.join(PARTITIONS)}")
+    num_clients, seed = _number("num_clients", int, num_clients), _number("seed", int, seed)
+    alpha = _number("alpha", float, alpha)
+    labels, groups = np.asarray(labels), None if groups is None else np.asarray(groups)
+    if not isinstance(kind, str) or kind not in PARTITIONS:
+        raise DataError(f"unknown partition {shown(kind)}; set clients.partition to one of: {', '.join(PARTITIONS)}")
     if num_clients < 1:
         raise DataError(f"expected at least 1 client, found {num_clients}; raise clients.total")
     if not (alpha > 0 and math.isfinite(alpha)):
@@ -61,8 +66,16 @@ def partition(
             f"client with no data: {num_clients} clients share {len(labels)} examples; lower clients.total to at most "
             f"{len(labels)}, or use more examples"
         )
-    shares = PARTITIONS[kind](_Request(labels, groups, num_clients, float(alpha), library_seed("partition", seed)))
+    shares = PARTITIONS[kind](_Request(labels, groups, num_clients, alpha, library_seed("partition", seed)))
     return _none_empty([np.sort(share).astype(np.int64) for share in shares])
+
+
+def _number(name: str, kind: type, value: Any) -> Any:
+    """The value as a number of a kind, or a refusal by name."""
+    try:
+        return fitting(kind, value)
+    except MisfitError as misfit:
+        raise DataError(f"{name}: {misfit}") from None
 
 
 def _iid(request: _Request) -> list[np.ndarray]:

@@ -36,7 +36,7 @@ class Federation:
     """Clients, Main Server and Fed Server of one run, and the link between them.
 
     Args:
-        split: the cut network; trained in place.
+        split: the cut network; trained in place. `heron.split.lent` gives it back as it was but for its values.
         algorithm: a row of `ALGORITHMS`.
         dataset: training examples.
         partition: each client's positions in the data set, shape (n_i,) each.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from heron.errors import ConfigError
 from heron.seeds import derive_seed
 from heron.tensors import as_tensor
+from heron.zo.arguments import check_arguments
 from heron.zo.flat import LossFunction
 from heron.zo.flat_parameters import FlatParameters
 from heron.zo.kernels import KernelName
@@ -74,6 +75,7 @@ class ZerothOrder:
         seed: int = 0,
         kernel: KernelName = "auto",
     ) -> None:
+        check_arguments(module, rule, estimator, seed)
         self.flat = FlatParameters(module, kernel=kernel)
         self._rule = rule
         self.estimator = estimator or Estimator()

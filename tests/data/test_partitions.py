@@ -261,3 +261,27 @@ def test_groups_that_number_nothing_are_refused_by_natural_only(groups):
     with pytest.raises(DataError, match=r"^expected one integer group for each of 200 examples, found [^\n]*$"):
         partition("natural", LABELS, num_clients=1, alpha=1.0, seed=0, groups=groups)
     partition("iid", LABELS, num_clients=1, alpha=1.0, seed=0, groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_clients": 2.5}, "num_clients: expected an integer, found 2.5"),
+        ({"num_clients": "3"}, "num_clients: expected an integer, found '3'"),
+        ({"alpha": "0.5"}, "alpha: expected a number, found '0.5'"),
+        ({"seed": 1.5}, "seed: expected an integer, found 1.5"),
+        ({"kind": None}, "unknown partition None; "),
+        ({"kind": ["iid"]}, "unknown partition ['iid']; "),
+    ],
+)
+def test_arguments_of_another_type_are_refused(changes, message):
+    given = {"kind": "iid", "labels": np.arange(9), "num_clients": 3, "alpha": 0.5, "seed": 0} | changes
+    with pytest.raises(DataError) as caught:
+        partition(given.pop("kind"), given.pop("labels"), **given)
+    assert message in str(caught.value)
+
+
+def test_labels_may_be_a_list():
+    shares = partition("iid", list(range(9)), num_clients=3, alpha=1, seed=0)
+    expected = partition("iid", np.arange(9), num_clients=3, alpha=1.0, seed=0)
+    assert [share.tolist() for share in shares] == [share.tolist() for share in expected]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -64,6 +65,26 @@ def assert_one_line(error: HeronError, *parts: str) -> None:
 def test_values_out_of_range(make: Callable[[], object], part: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make()
+    assert_one_line(caught.value, part)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ({"module": nn.Linear(2, 2).parameters()}, "module: expected a torch.nn.Module"),
+        ({"module": None}, "module: expected a torch.nn.Module, found None"),
+        ({"rule": "adam"}, "rule: expected an update rule, found 'adam'; write heron.zo.Adam(1e-3)"),
+        ({"rule": Adam}, "rule: expected an update rule, found <class"),
+        ({"rule": torch.optim.SGD([torch.zeros(1)], 0.1)}, "rule: expected an update rule, found SGD ("),
+        ({"estimator": "central"}, "estimator: expected heron.zo.Estimator, found 'central'"),
+        ({"seed": 1.5}, "seed: expected an integer"),
+        ({"seed": 2**63}, "seed: expected an integer in [-9223372036854775808, 9223372036854775808)"),
+        ({"kernel": "cuda"}, "expected a kernel of "),
+    ],
+)
+def test_arguments_of_an_optimizer(arguments: dict[str, Any], part: str) -> None:
+    with pytest.raises(HeronError) as caught:
+        ZerothOrder(**{"module": nn.Linear(2, 2), "rule": SGD(0.1)} | arguments)
     assert_one_line(caught.value, part)
 
 
