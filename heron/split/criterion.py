@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from heron.arrays import arithmetic_dtype
 from heron.data.batch import IGNORED
 from heron.errors import ConfigError
 
@@ -27,6 +28,9 @@ class MeanLoss:
     own; and nothing for a loss of torch without one, such as `BCEWithLogitsLoss`. The same holds for the `weight` of
     the classes, which torch divides the mean by.
 
+    Values narrower than float32 are compared in float32, because a narrow loss rounds off the differences that probes
+    measure; unless the criterion has tensors of a narrow type itself.
+
     Args:
         criterion: mean loss over a batch.
 
@@ -39,10 +43,11 @@ class MeanLoss:
         self.criterion = criterion
         self.ignored = _ignored(criterion)
         self._class_weights: Tensor | None = _bound(criterion, "weight") if takes_classes(criterion) else None
+        self._compares_in_single = not any(map(_is_narrow, _tensors_of(criterion)))
 
     def __call__(self, outputs: Any, labels: Tensor) -> Tensor:
         """Compute the mean loss, shape (); 0, with a gradient of 0, where no label counts."""
-        loss = self.criterion(outputs, labels)
+        loss = self.criterion(*self._in_single(outputs, labels))
         counted = self.counted(labels)
         return loss if counted is None else torch.where(counted.any(), loss, 0.0)
 
@@ -84,11 +89,14 @@ class MeanLoss:
         Raises:
             ConfigError: if the criterion gives a mean alone.
         """
-        each, weights = _unreduced(self.criterion)(outputs, labels), self._weights(labels)
+        each, weights = _unreduced(self.criterion)(*self._in_single(outputs, labels)), self._weights(labels)
         if weights is None:
             return each.flatten(1).mean(1) if each.dim() > 1 else each
         totals = weights.reshape(len(labels), -1).sum(1)
         return each.reshape(len(labels), -1).sum(1) / torch.where(totals > 0, totals, 1)
+
+    def _in_single(self, *values: Any) -> tuple[Any, ...]:
+        return tuple(value.float() if self._compares_in_single and _is_narrow(value) else value for value in values)
 
     def _weights(self, labels: Tensor) -> Tensor | None:
         """Weight of each label in the mean, of the labels' shape; None where all count alike."""
@@ -124,6 +132,17 @@ def name_of(criterion: Criterion) -> str:
     if isinstance(criterion, partial):
         return name_of(criterion.func)
     return getattr(criterion, "__name__", type(criterion).__name__)
+
+
+def _is_narrow(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and arithmetic_dtype(value) != value.dtype
+
+
+def _tensors_of(criterion: Criterion) -> list[Any]:
+    """Return the tensors that a criterion has, such as weights of the classes."""
+    if isinstance(criterion, partial):
+        return [*criterion.args, *criterion.keywords.values(), *_tensors_of(criterion.func)]
+    return [*criterion.parameters(), *criterion.buffers()] if isinstance(criterion, nn.Module) else []
 
 
 def _ignored(criterion: Criterion) -> int | None:

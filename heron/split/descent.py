@@ -2,6 +2,8 @@
 
 `torch.optim.Optimizer` would do the same, but making one imports torch's compiler, which a device that is too small
 for backpropagation cannot afford (docs/decisions/0033-functional-optimizers.md). Bits equal those of `torch.optim`.
+Parameters narrower than float32 take their steps, and have their state, in float32 and are rounded once a step: in
+float16 the epsilon of Adam would be 0.
 """
 
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from heron.arrays import arithmetic_dtype
 from heron.zo.rules import OptimizerName
 
 _MOMENTUM = 0.9
@@ -40,12 +43,15 @@ class Descent:
         moved = {name: tensor for name, tensor in self._parameters.items() if tensor.grad is not None}
         parameters = list(moved.values())
         # Those of embeddings may be sparse, which not every rule takes; the state would be dense anyway.
-        gradients = [tensor.grad.to_dense() for tensor in parameters if tensor.grad is not None]
+        gradients = [_wide(tensor.grad.to_dense()) for tensor in parameters if tensor.grad is not None]
+        wide = [_wide(parameter) for parameter in parameters]
         if self._rule == "adam":
-            self._adam(list(moved), parameters, gradients, learning_rate)
+            self._adam(list(moved), wide, gradients, learning_rate)
         else:
-            self._sgd(list(moved), parameters, gradients, learning_rate)
-        for parameter in parameters:
+            self._sgd(list(moved), wide, gradients, learning_rate)
+        for parameter, stepped in zip(parameters, wide, strict=True):
+            if stepped is not parameter:
+                parameter.copy_(stepped)
             parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
@@ -61,7 +67,7 @@ class Descent:
             name, _, entry = key.rpartition("/")
             # Step counters are on the host.
             device = torch.device("cpu") if entry == "step" else self._parameters[name].device
-            self._entries.setdefault(name, {})[entry] = tensor.to(device)
+            self._entries.setdefault(name, {})[entry] = _wide(tensor.to(device))
 
     def _adam(self, names: list[str], parameters: list[Tensor], gradients: list[Tensor], learning_rate: float) -> None:
         for name, parameter in zip(names, parameters, strict=True):
@@ -106,3 +112,8 @@ class Descent:
         for name, buffer in zip(names, buffers, strict=True):
             if buffer is not None:
                 self._entries[name] = {"momentum_buffer": buffer}
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Return the tensor itself, or a copy in float32 of a narrower one."""
+    return tensor.to(arithmetic_dtype(tensor))

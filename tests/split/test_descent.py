@@ -110,3 +110,26 @@ sys.exit("torch._dynamo" in sys.modules)
 def test_training_does_not_import_the_compiler() -> None:
     """Decision 0033: it would cost every client process 2 CPU seconds and 143 MiB."""
     subprocess.run([sys.executable, "-c", _TRAIN], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("rule", RULES)
+def test_narrow_parameters_step_in_single(rule: OptimizerName, dtype: torch.dtype) -> None:
+    """The state is in float32, parameters are rounded once; so from a state that was kept in a narrower type."""
+    found = {name: torch.nn.Parameter(parameter.to(dtype)) for name, parameter in parameters().items()}
+    wide = {name: torch.nn.Parameter(parameter.float()) for name, parameter in found.items()}
+    descent, expected = Descent(found, rule), Descent(wide, rule)
+    for step in range(NUM_STEPS):
+        for name, parameter in wide.items():
+            parameter.data.copy_(found[name])
+            parameter.grad = torch.full_like(parameter, 1e-4 if step else 1e3)
+            found[name].grad = parameter.grad.to(dtype)
+            parameter.grad = found[name].grad.float()
+        descent.step(1e-2)
+        expected.step(1e-2)
+        for name, parameter in wide.items():
+            assert torch.isfinite(found[name]).all()
+            assert torch.equal(found[name], parameter.to(dtype))
+    assert all(tensor.dtype == torch.float32 for tensor in descent.state().values())
+    descent.load_state({name: tensor.bfloat16() for name, tensor in descent.state().items()})
+    assert all(tensor.dtype == torch.float32 for tensor in descent.state().values())

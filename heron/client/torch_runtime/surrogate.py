@@ -10,6 +10,8 @@ docs/methods.md, "Order boundary and surrogate").
 import torch
 from torch import Tensor
 
+from heron.arrays import arithmetic_dtype
+
 
 def surrogate_loss(delta: Tensor, outputs: Tensor) -> Tensor:
     """<delta, outputs>, summed over examples in float64: differences of two such sums are what probes measure.
@@ -19,8 +21,8 @@ def surrogate_loss(delta: Tensor, outputs: Tensor) -> Tensor:
         outputs: activations there, shape (B, ...).
 
     Returns:
-        Shape (), float64. No tensor as large as the arguments is made.
+        Shape (), float64. No tensor as large as the arguments is made, unless they are narrower than float32.
     """
-    size = len(delta)
-    rows = torch.bmm(delta.reshape(size, 1, -1), outputs.reshape(size, -1, 1))
+    size, dtype = len(delta), arithmetic_dtype(outputs)
+    rows = torch.bmm(delta.reshape(size, 1, -1).to(dtype), outputs.reshape(size, -1, 1).to(dtype))
     return rows.sum(dtype=torch.float64)
