@@ -105,24 +105,30 @@ def without_bytes(rows: list[dict]) -> list[dict]:
     return [{key: value for key, value in row.items() if "bytes" not in key} for row in rows]
 
 
+LITTLE_TRAFFIC: list[tuple[str, dict[str, Any]]] = [
+    ("heron", {"smashed": Smashed("int8")}),
+    ("heron", {"smashed": Smashed("int4", zstd=True), "server": {"reuse": 2, "buffer_size": 3}}),
+    ("heron", {"smashed": Smashed("dither6", zstd=True), "link": {"bundle": True}}),
+    ("sflv2", {"smashed": Smashed("fp16", zstd=True)}),
+    ("ho_sfl", {"smashed": Smashed("int8"), "update_codec": "int8"}),
+    ("heron", {"update_codec": "int8"}),
+    ("sflv1", {"update_codec": "int4"}),
+    ("hosl", {"update_codec": "int8"}),
+    ("hosl, scalars", {"update_codec": "int8"}),
+    ("heron, exact head, scalars", {"smashed": Smashed("int8"), "update_codec": "int8", "server": {"reuse": 1}}),
+    ("fsl_sage", {"smashed": Smashed("int8"), "update_codec": "fp16"}),
+    ("heron", {"link": {"bundle": True}, "upload_period": 2}),
+    ("fedavg", {"link": {"bundle": True}}),
+    ("heron", {"link": {"bundle": True}, "smashed": Smashed("int8"), "clients": {"per_round": 2, "dropout": 0.3}}),
+    ("heron, scalars", {"link": {"bundle": True}, "update_codec": "int8", "clients": {"per_round": 1}}),
+]
+
+
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("heron", {"smashed": Smashed("int8")}),
-        ("heron", {"smashed": Smashed("int4", zstd=True), "server": {"reuse": 2, "buffer_size": 3}}),
-        ("heron", {"smashed": Smashed("dither6", zstd=True), "link": {"bundle": True}}),
-        ("sflv2", {"smashed": Smashed("fp16", zstd=True)}),
-        ("ho_sfl", {"smashed": Smashed("int8"), "update_codec": "int8"}),
-        ("heron", {"update_codec": "int8"}),
-        ("sflv1", {"update_codec": "int4"}),
-        ("hosl", {"update_codec": "int8"}),
-        ("hosl, scalars", {"update_codec": "int8"}),
-        ("heron, exact head, scalars", {"smashed": Smashed("int8"), "update_codec": "int8", "server": {"reuse": 1}}),
-        ("fsl_sage", {"smashed": Smashed("int8"), "update_codec": "fp16"}),
-        ("heron", {"link": {"bundle": True}, "upload_period": 2}),
-        ("fedavg", {"link": {"bundle": True}}),
-        ("heron", {"link": {"bundle": True}, "smashed": Smashed("int8"), "clients": {"per_round": 2, "dropout": 0.3}}),
-        ("heron, scalars", {"link": {"bundle": True}, "update_codec": "int8", "clients": {"per_round": 1}}),
+        pytest.param(*row, marks=[] if number % 4 == 1 else pytest.mark.slow)
+        for number, row in enumerate(LITTLE_TRAFFIC)
     ],
 )
 def test_equals_it_with_little_traffic(name: str, changes: dict[str, Any]) -> None:

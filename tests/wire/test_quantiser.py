@@ -14,6 +14,7 @@ from heron.errors import MessageError, TrainingError
 from heron.tensors import as_tensor
 from heron.wire import CODECS, pack_tensor, packed_bytes, unpack_tensor
 from heron.wire.payload import DITHERED, MAX_DIMENSIONS
+from tests import tiers
 from tests.reference.quantiser import quantise
 
 LEVELS = {"int8": 255, "int4": 15, "dither6": 5}
@@ -56,7 +57,7 @@ def step_of(tensor: Tensor, codec: str) -> Tensor:
     return (rows.amax(1, keepdim=True) - rows.amin(1, keepdim=True)) / LEVELS[codec]
 
 
-@QUANTISED
+@pytest.mark.parametrize("codec", tiers.rows(LEVELS, {"int4"}))
 @given(shape=SHAPES, spread=st.sampled_from([1e-30, 1e-3, 1.0, 1e30]), seed=st.integers(0, 2**64 - 1))
 @settings(max_examples=60, deadline=None)
 def test_equals_the_literal_oracle(codec: str, shape: tuple[int, ...], spread: float, seed: int) -> None:
