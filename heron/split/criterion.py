@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from heron.arrays import arithmetic_dtype
 from heron.data.batch import IGNORED
 from heron.errors import ConfigError
+from heron.split.fakes import has_values
 
 Criterion = Callable[[Any, Tensor], Tensor]
 """Mean loss over the examples of a batch: (outputs of B examples, labels of B examples) -> shape ()."""
@@ -47,9 +48,21 @@ class MeanLoss:
 
     def __call__(self, outputs: Any, labels: Tensor) -> Tensor:
         """Compute the mean loss, shape (); 0, with a gradient of 0, where no label counts."""
-        loss = self.criterion(*self._in_single(outputs, labels))
-        counted = self.counted(labels)
+        loss = self.unguarded(outputs, labels)
+        counted = None if self.all_count(labels) else self.counted(labels)
         return loss if counted is None else torch.where(counted.any(), loss, 0.0)
+
+    def unguarded(self, outputs: Any, labels: Tensor) -> Tensor:
+        """Compute what the criterion returns, whatever that is and whether or not a label counts."""
+        return self.criterion(*self._in_single(outputs, labels))
+
+    def all_count(self, labels: Tensor) -> bool:
+        """Return whether every label counts, as far as that is known without waiting for a device."""
+        if self.ignored is None or labels.dtype.is_floating_point:
+            return True
+        if labels.device.type != "cpu" or not has_values(labels):
+            return False
+        return not bool((labels.numpy() == self.ignored).any())  # a third of the time that torch takes
 
     def counted(self, labels: Tensor) -> Tensor | None:
         """Return which labels count, of their shape; None where all do, whatever they are."""

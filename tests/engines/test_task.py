@@ -182,6 +182,7 @@ def test_test_examples_are_looked_at_too():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_losses_of_other_precision_are_means_too(dtype):
+    check(network(1).to(dtype), INPUTS[:, :1].to(dtype), MSE, INPUTS.to(dtype))
     check(network(3).to(dtype), CLASSES, inputs=INPUTS.to(dtype), micro_batch=2)
     assert "found their sum" in refusal(
         network(3).to(dtype), CLASSES, nn.CrossEntropyLoss(reduction="sum"), INPUTS.to(dtype)

@@ -47,10 +47,13 @@ def linear_cross_entropy(
     """
     logits_BC = linear(features_BD, layer.weight, layer.bias)
     loss = scaled(_LOSS(logits_BC, labels_B), share)
-    ignored_B = labels_B == IGNORED
-    classes_B = labels_B.long().masked_fill(ignored_B, 0)
-    delta_BC = torch.softmax(logits_BC, dim=1).sub_(one_hot(classes_B, logits_BC.shape[1]))
-    delta_BC.mul_(share / (~ignored_B).sum(dtype=torch.float64)).masked_fill_(ignored_B[:, None], 0.0)
+    delta_BC = torch.softmax(logits_BC, dim=1)
+    if _LOSS.all_count(labels_B):
+        delta_BC.sub_(one_hot(labels_B.long(), logits_BC.shape[1])).mul_(share / len(labels_B))
+    else:
+        ignored_B = labels_B == IGNORED
+        delta_BC.sub_(one_hot(labels_B.long().masked_fill(ignored_B, 0), logits_BC.shape[1]))
+        delta_BC.mul_(share / (~ignored_B).sum(dtype=torch.float64)).masked_fill_(ignored_B[:, None], 0.0)
 
     @torch.no_grad()
     def backward() -> Tensor:
