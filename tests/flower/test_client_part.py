@@ -59,7 +59,7 @@ def test_a_node_has_its_own_threads_and_nothing_else_of_its_own() -> None:
     assert clients.terms.settings.threads == 2
     assert clients.terms.settings.client == terms.settings.client
     torch.set_num_threads(1)
-    with pytest.raises(ConfigError, match="threads: expected int, found 'many'"):
+    with pytest.raises(ConfigError, match=r"threads: expected an integer in \[1, 1024\], found 'many'"):
         build_clients(terms, {"threads": "many"})
     with pytest.raises(ConfigError, match="device 'tpu9' cannot be used"):
         build_clients(terms, {"device": "tpu9"})
@@ -70,7 +70,7 @@ def test_a_node_has_its_own_threads_and_nothing_else_of_its_own() -> None:
     [
         ("data", {"name": "secrets"}, "terms.data: expected one of"),
         ("data", {"name": ["digits"]}, "terms.data: expected one of"),
-        ("data", {"name": "digits", "validation": 2.0}, "terms.data.validation: expected a value < 1"),
+        ("data", {"name": "digits", "validation": 2.0}, r"data.validation: expected a number in \[0, 1\), found 2.0"),
         ("network", {"model": "digits_cnn"}, "'cut' absent"),
         ("network", {"model": "digits_cnn", "cut": "relu3", "code": "x"}, "'code' unknown"),
     ],
