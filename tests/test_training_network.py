@@ -1,5 +1,7 @@
 """After `heron.train` a network is the caller's again, however training ended."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -85,3 +87,21 @@ def test_a_network_is_not_moved_off_its_device_without_a_word() -> None:
     """As one on a GPU with the default `device="cpu"`; here a device that is always there."""
     with pytest.raises(ConfigError, match="device: expected 'meta', where the network is, found 'cpu'; set it"):
         heron.train(split_model().to("meta"), examples(), settings=START)
+
+
+@pytest.mark.parametrize("algorithm", ["heron", "cse_fsl"])
+@pytest.mark.parametrize(
+    "context",
+    [partial(torch.autocast, "cpu", torch.bfloat16), torch.no_grad, torch.inference_mode],
+    ids=["autocast", "no_grad", "inference_mode"],
+)
+def test_contexts_of_the_caller_change_no_training(context: Callable[[], Any], algorithm: str) -> None:
+    """Under autocast weights were those of before they were trained, to the end of the caller's context."""
+    expected = heron.train(split_model(), examples(), settings=START, algorithm=algorithm)
+    split = split_model()
+    with context():
+        split(examples().tensors[0])  # autocast keeps the weights that it has converted
+        found = heron.train(split, examples(), settings=START, algorithm=algorithm)
+        untrained = split_model()(examples().tensors[0])
+        assert not torch.equal(split(examples().tensors[0]), untrained)
+    assert comparable(found.metrics) == comparable(expected.metrics)

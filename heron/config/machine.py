@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -55,10 +55,18 @@ _PROCESS = _Process()
 def process_set_for(settings: Settings) -> Iterator[None]:
     """Run the body with torch's threads and cuDNN as settings ask for; afterwards they are as before.
 
+    Contexts of the caller that would change what is computed do not hold in the body: autocast, which would also
+    compute with weights from before they were trained, `no_grad` and `inference_mode`.
+
     Several threads of a process may run such bodies at a time, if they ask for the same number of threads.
 
     Raises:
         ConfigError: if the device is absent, or another thread runs such a body with another number of threads.
     """
-    with _PROCESS.set_for(settings):
+    with _PROCESS.set_for(settings), ExitStack() as contexts:
+        contexts.callback(torch.clear_autocast_cache)
+        for kind in {"cpu", torch.device(settings.device).type}:
+            contexts.enter_context(torch.autocast(kind, enabled=False))
+        contexts.enter_context(torch.inference_mode(False))
+        contexts.enter_context(torch.enable_grad())
         yield

@@ -35,9 +35,10 @@ class ZerothOrder:
     forwards (central: 2 P; jvp: P with tangents) and P + 1 passes over the trainable parameters (central: 2 P + 1). The
     first step costs one more forward, which checks that the loss is one function of the parameters.
 
-    Every pass of a step draws the same random numbers from torch's generators, so that Dropout has one mask a step;
-    afterwards the generators are as before. The module may be changed between steps: whatever values its parameters
-    have then are trained on. `release` gives the parameters storage of their own.
+    Every pass of a step draws the same random numbers from the generators of torch, NumPy and Python, so that Dropout
+    has one mask a step; afterwards they are as before, and other threads that borrow them wait meanwhile. The module
+    may be changed between steps: whatever values its parameters have then are trained on. `release` gives the
+    parameters storage of their own.
 
     Args:
         module: the module to train; its trainable parameters become views of one flat buffer.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from heron.arrays import arithmetic_dtype
 from heron.errors import ConfigError, TrainingError
-from heron.randomness import seeded_randomness
+from heron.randomness import seeded_process
 from heron.seeds import derive_seed
 from heron.tensors import as_tensor
 from heron.zo.flat import LossFunction
@@ -34,7 +34,8 @@ class StepLoss:
 
     Args:
         loss_fn: returns the loss.
-        device: of the parameters; torch's generators of the CPU and of a CUDA device are seeded, then restored.
+        device: of the parameters. The generators of torch for it and for the CPU, of NumPy and of Python are seeded,
+            then restored.
         seed: seed of every pass.
     """
 
@@ -49,7 +50,7 @@ class StepLoss:
         Raises:
             ConfigError: if it is not one real number.
         """
-        with seeded_randomness(self._seed, self._device):
+        with seeded_process(self._seed, self._device):
             loss = self._loss_fn()
         return _number(loss)
 
@@ -67,7 +68,7 @@ def check_repeatable(flat: FlatParameters, loss: StepLoss, clean_loss: Tensor) -
     if abs(second - first) > _SAME * abs(first):
         raise ConfigError(
             f"expected a loss that is one function of the parameters within a step, found {first:.6g} and then "
-            f"{second:.6g} at the same ones; take one batch a step and no randomness but torch's, step no other "
+            f"{second:.6g} at the same ones; take one batch a step, draw from no generator of your own, step no other "
             f"optimiser in it, and put layers whose buffers change the loss into evaluation mode"
         )
 

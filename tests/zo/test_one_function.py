@@ -1,5 +1,6 @@
 """Within a step the loss is one function of the parameters: one mask, one batch; what is not is refused by name."""
 
+import random
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -85,16 +86,27 @@ def test_training_with_dropout_learns_and_repeats() -> None:
     assert losses() == found
 
 
-def test_a_batch_that_torch_draws_in_the_loss_is_one_a_step() -> None:
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: torch.randint(64, (8,)),
+        lambda: torch.from_numpy(np.random.randint(64, size=8)),  # noqa: NPY002
+        lambda: torch.tensor(random.sample(range(64), 8)),
+    ],
+    ids=["torch", "numpy", "python"],
+)
+def test_a_batch_that_is_drawn_in_the_loss_is_one_a_step(draw: Callable[[], Tensor]) -> None:
     net, (inputs, labels) = small_net(), data()
     optimizer, drawn = ZerothOrder(net, rule=SGD(1e-3), estimator=Estimator(num_probes=2)), []
 
     def loss() -> Tensor:
-        drawn.append(torch.randint(64, (8,)))
+        drawn.append(draw())
         return cross_entropy(net(inputs[drawn[-1]]), labels[drawn[-1]])
 
+    before = np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
     for _ in range(2):
         optimizer.step(loss)
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before  # noqa: NPY002
     assert len({tuple(indices.tolist()) for indices in drawn[:4]}) == 1
     assert len({tuple(indices.tolist()) for indices in drawn}) == 2
 
