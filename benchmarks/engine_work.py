@@ -28,6 +28,7 @@ from hardware import describe
 from work_clock import KINDS, WorkClock
 
 import heron.client.torch_runtime.boundary as boundary
+from heron.client.zeroth_order import ZerothOrderPart
 from heron.config import build_run, load_splits, recipe_config
 from heron.config.build import client_shares
 from heron.split.descent import Descent
@@ -56,7 +57,8 @@ def milliseconds(algorithm: str, rounds: int, directory: Path | None) -> Work:
 
     kernel = [("updates", OnCpuTensors, name) for name in ("add_directions_", "momentum_", "adam_")]
     losses = [("model", boundary, name) for name in ("linear_cross_entropy", "surrogate_loss")]
-    with clock.watching(("updates", Descent, "step"), *kernel, *losses):
+    steps = [("updates", Descent, "step"), ("updates", ZerothOrderPart, "learn")]
+    with clock.watching(*steps, *kernel, *losses):
         clock.start()
         run.train(observe)
     return {kind: 1000 * statistics.median(row[kind] for row in found) / config.clients.total for kind in KINDS}

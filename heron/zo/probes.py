@@ -118,19 +118,19 @@ class Estimator(Checked):
         try:
             # A run that diverges has no finite losses; whoever reads them notices.
             with flat.probing(), np.errstate(all="ignore"):
-                scalars = [self._probe_(flat, loss_fn, seed, clean_loss) for seed in seeds]
+                clean = None if clean_loss is None else _at_least_single(clean_loss)
+                scalars = [self._probe_(flat, loss_fn, seed, clean) for seed in seeds]
                 stacked: A = namespace(scalars[0]).stack(scalars)
                 return stacked
         except BaseException:
             flat.restore_()
             raise
 
-    def _probe_(self, flat: FlatArrays[A], loss_fn: LossFunction, seed: int, clean_loss: Array | None) -> Any:
+    def _probe_(self, flat: FlatArrays[A], loss_fn: LossFunction, seed: int, clean: Any) -> Any:
         flat.perturb_(seed, self.mu, self.distribution)
         forward = _at_least_single(loss_fn())
         if self.scheme == "one_sided":
-            assert clean_loss is not None  # checked by the caller
-            return (forward - _at_least_single(clean_loss)) / self.mu
+            return (forward - clean) / self.mu
         flat.perturb_(seed, -self.mu, self.distribution)
         return (forward - _at_least_single(loss_fn())) / (2.0 * self.mu)
 

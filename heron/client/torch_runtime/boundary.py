@@ -41,7 +41,7 @@ class BoundaryPass:
         self._boundary = boundary
         self._probes = probes
         self._batch = batch
-        self._key = key
+        self._seeds: list[int] = []
         self._has_formula = not len(boundary.above) and has_closed_form(boundary.head_above, local.criterion.criterion)
         self._losses: list[Tensor] = []
         self._anchors: list[Tensor] = []
@@ -51,7 +51,8 @@ class BoundaryPass:
         for index, (inputs, labels, share) in enumerate(local.pieces(batch)):
             if self._waiting:
                 self._finish_piece(*self._waiting.pop())
-            with torch.no_grad(), local.randomness(key.seed("dropout", index)):
+            self._seeds.append(key.seed("dropout", index))
+            with torch.no_grad(), local.randomness(self._seeds[index]):
                 edge, loss, backward = self._clean_pass(inputs, labels, share)
             self._losses.append(loss)
             self._waiting.append((edge, backward))
@@ -78,9 +79,9 @@ class BoundaryPass:
             self._deltas.append(delta)
 
     def _surrogate_pieces(self) -> Iterator[Tensor]:
-        pieces = zip(self._local.pieces(self._batch), self._deltas, strict=True)
-        for index, ((inputs, _, _), delta) in enumerate(pieces):
-            with self._local.randomness(self._key.seed("dropout", index)):
+        pieces = zip(self._local.pieces(self._batch), self._deltas, self._seeds, strict=True)
+        for (inputs, _, _), delta, seed in pieces:
+            with self._local.randomness(seed):
                 yield surrogate_loss(delta, self._boundary.head_below(self._boundary.below(inputs)))
 
     def _clean_pass(
