@@ -12,7 +12,6 @@ from threading import Thread
 
 import torch
 
-from heron.cli.progress import total_progress
 from heron.config import RunConfig, build_run
 from heron.config.run_files import read_config
 from heron.errors import HeronError, TrainingError
@@ -69,6 +68,8 @@ def _watch(
     configs: Sequence[RunConfig],
 ) -> None:
     """Show progress, read from the runs' metrics files, until every worker is done."""
+    from heron.cli.progress import total_progress  # workers import this file and show nothing
+
     runs = [RunDirectory(directory) for directory in directories]
 
     def finished_rounds() -> int:
