@@ -19,17 +19,14 @@ EXTRAS = ("plots", "tensorboard", "language", "images", "fast")
 TOOLS = ("pytest", "pytest-xdist", "hypothesis", "psutil")
 # What calls these libraries, by quick tests.
 TESTS = (
-    "tests/zo",
-    "tests/wire",
+    "tests/zo/test_rules.py",
+    "tests/zo/test_fast_kernels.py",
+    "tests/wire/test_codec.py",
     "tests/split",
-    "tests/client",
-    "tests/conformance",
-    "tests/config",
-    "tests/report",
-    "tests/data/test_digits.py",
-    "tests/data/test_cifar10.py",
+    "tests/config/test_recipes.py",
+    "tests/report/test_plots.py",
+    "tests/report/test_report.py",
     "tests/lm/test_families.py",
-    "tests/test_training.py",
 )
 _LOWEST = re.compile(r"^(?P<name>[\w.-]+)(?:\[[\w,]+\])?\s*(?:>=|==)\s*(?P<version>[\w.]+)")
 
