@@ -20,6 +20,7 @@ from heron.tensors import as_tensor
 from heron.wire.groups import Settings
 from heron.wire.terms import Role, TensorTerm, Terms, UploadTerm
 from heron.zo.buffers import preserved_buffers
+from heron.zo.resolution import warn_of_radius
 
 _BUFFER_ROLES: dict[BufferKind, Role] = {"statistic": "buffer", "unit": "unit_buffer", "constant": "constant"}
 
@@ -50,11 +51,15 @@ def agree(
     Raises:
         SplitError: if the network cannot be trained this way.
         ConfigError: if settings contradict each other or the algorithm.
+
+    Warns:
+        UserWarning: if probes of radius `estimator.mu` round off in the parameters.
     """
     check_settings(algorithm, settings)
     _check_network(split, algorithm, settings, as_tensor(example.inputs, settings.device))
     check_optimizer(algorithm, settings)
     local = LocalNetwork(split, criterion, head=algorithm.head, micro_batch=settings.client.micro_batch or None)
+    _warn_of_radius(local, algorithm, settings)
     tensors = _tensor_terms(local, algorithm, settings, as_tensor(example.inputs, settings.device))
     check_client_settings(algorithm, settings, any(term.role == "replayed" for term in tensors))
     return Terms(
@@ -105,6 +110,15 @@ def _tensor_terms(
     return tuple(
         TensorTerm(name, tuple(named[name].shape), dtype_name(named[name]), role) for name, role in roles.items()
     )
+
+
+def _warn_of_radius(local: LocalNetwork, algorithm: Algorithm, settings: Settings) -> None:
+    """Warn of a smoothing radius that the element type of what clients probe cannot resolve."""
+    learning = algorithm.learning(settings)
+    names = place_orders(local.module, algorithm.orders(learning)).probed
+    if names and learning.estimator is not None and learning.estimator.scheme != "jvp":
+        named = dict(local.module.named_parameters())
+        warn_of_radius([named[name] for name in names], learning.estimator.mu)
 
 
 def _upload_term(local: LocalNetwork, example: TensorBatch, num_classes: int) -> UploadTerm:

@@ -2,7 +2,8 @@
 
 The core works on NumPy arrays and imports no other library; on tensors it works by what the adapters of torch add.
 Read in this order: `stream`, `kernel`, `numpy_kernel`, `kernels`, `flat`, `probes`, `steps`, `rules`; then the
-adapters `flat_parameters`, `buffers`, `forward_mode`, `optimizer`; `uniform` is for stochastic rounding.
+adapters `flat_parameters`, `buffers`, `forward_mode`, `optimizer` and its checks, `step_checks` and `resolution`;
+`uniform` is for stochastic rounding.
 """
 
 from typing import TYPE_CHECKING

@@ -19,11 +19,10 @@ from heron.tensors import as_tensor
 from heron.zo.flat import LossFunction
 from heron.zo.flat_parameters import FlatParameters
 from heron.zo.probes import Estimator
+from heron.zo.resolution import warn_of_radius
 
 # Losses of one function differ by less even where a GPU sums in any order; those of other batches or masks by more.
 _SAME = 1e-5
-# A warning tells if a larger share of the parameters than this is not moved by probes.
-_UNMOVED = 0.1
 _LARGE_PROBES = 4
 _LISTED = 4
 _CALLER = 4  # the caller of `ZerothOrder.step`, which a decorator wraps
@@ -84,16 +83,7 @@ def check_resolution(flat: FlatParameters, estimator: Estimator, clean_loss: Ten
             stacklevel=_CALLER,
         )
     dtype = _computed_in(flat.theta)
-    views = flat.named_tensors().values()
-    num_unmoved = sum(int((_rounded_sum(view, estimator.mu, dtype) == view.to(dtype)).sum()) for view in views)
-    if num_unmoved > _UNMOVED * len(flat):
-        largest = max(float(view.abs().max()) for view in views if view.numel())
-        warnings.warn(
-            f"expected a smoothing radius that moves the parameters, found mu={estimator.mu:g}, which rounds off in "
-            f"{num_unmoved} of {len(flat)} in {dtype}; raise mu to {torch.finfo(dtype).eps * largest:.1e}, which moves "
-            f"all of them, or train in a wider type",
-            stacklevel=_CALLER,
-        )
+    warn_of_radius(flat.named_tensors().values(), estimator.mu, dtype=dtype, stacklevel=_CALLER)
 
 
 def check_finite(flat: FlatParameters, clean_loss: Tensor, projected_gradients_P: Tensor, step: int) -> None:
@@ -175,10 +165,6 @@ def _computed_in(theta: Tensor) -> torch.dtype:
     if theta.dtype == torch.float32 and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
     return theta.dtype
-
-
-def _rounded_sum(values: Tensor, mu: float, dtype: torch.dtype) -> Tensor:
-    return (values.to(arithmetic_dtype(values)) + mu).to(values.dtype).to(dtype)
 
 
 def _refuse_unless_finite(numbers: list[float], found: str) -> None:

@@ -83,3 +83,14 @@ def test_a_criterion_with_narrow_weights_has_what_fits_them() -> None:
     for criterion in (nn.CrossEntropyLoss(weights), partial(cross_entropy, weight=weights)):
         assert MeanLoss(criterion)(outputs, labels).dtype == torch.bfloat16
     assert MeanLoss(nn.CrossEntropyLoss(weights.float()))(outputs, labels).dtype == torch.float32
+
+
+def test_a_radius_that_the_network_cannot_resolve_is_told() -> None:
+    narrow = split(torch.bfloat16)
+    for parameter in narrow.parameters():
+        nn.init.ones_(parameter)
+    data = TensorDataset(INPUTS.bfloat16(), LABELS)
+    told = r"found mu=0\.001, which rounds off in \d+ of \d+ in torch\.bfloat16; raise mu to 7\.8e-03"
+    with pytest.warns(UserWarning, match=told):
+        heron.train(narrow, data, rounds=1, clients={"total": 1})
+    heron.train(narrow, data, rounds=1, clients={"total": 1}, algorithm="cse_fsl")  # which probes nothing
