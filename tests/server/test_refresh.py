@@ -134,7 +134,7 @@ def test_a_server_gradient_of_zero_leaves_the_network_alone() -> None:
     """Zero weights in the server's last layer: no direction, and no distance relative to it."""
     split = split_model()
     nn.init.zeros_(split.server[1].weight)
-    still = Server("sgd", 0.0)
+    still = Server("sgd", 1e-300)  # rounds to no step at all
     settings = Settings(client=Client(batch_size=8), server=replace(still, refresh_auxiliary=True))
     parties = Federation(split, ALGORITHMS["heron"], examples(), partition(), settings)
     plain = federation("heron", client=Client(batch_size=8), server=still)
