@@ -28,7 +28,7 @@ def test_round_trip_and_equal_bytes(tmp_path) -> None:
 
 
 @given(length=st.integers(0, 300))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 def test_truncated_is_refused(tmp_path, length: int) -> None:
     path = tmp_path / "state"
     save_checkpoint(path, TENSORS, FACTS)
