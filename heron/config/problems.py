@@ -63,7 +63,10 @@ def first_problem(error: ValidationError, group: type) -> str:
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}{nearest(key, list(known_keys(group)))}"
     if problem["type"] == "missing":
-        return f"missing key {key!r}: a saved configuration holds every key"
+        return (
+            f"missing key {key!r}: a saved configuration holds every key; if another version of heron saved it, start "
+            f"the run over"
+        )
     if problem["type"] == "value_error":  # of a validator of ours, complete as it is
         return f"{key}: {problem['ctx']['error']}"
     return f"{key}: {problem['msg'].lower()}, found {shown(problem.get('input'))}"

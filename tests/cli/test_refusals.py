@@ -33,7 +33,8 @@ def refused(tmp_path, monkeypatch, capsys):
         before, paths = files(tmp_path), sorted(tmp_path.rglob("*"))
         code = main([str(argument) for argument in arguments])
         output = capsys.readouterr()
-        lines = output.err.splitlines()
+        # `plan` has said what it is about to do.
+        lines = [line for line in output.err.splitlines() if not line.startswith("plan ")]
         assert (code, len(lines), output.out) == (2, 1, ""), output.err
         assert lines[0].startswith("heron: ")
         assert len(lines[0]) > len("heron: ")
@@ -305,7 +306,7 @@ def test_resume_without_the_metrics_of_finished_rounds(refused, unfinished):
 def test_a_loss_that_is_not_finite_in_the_first_round(tmp_path, capsys):
     out = tmp_path / "run"
     assert main([*DIGITS, "--set", "client.learning_rate=1e30", "--out", str(out)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    *_, line = capsys.readouterr().err.splitlines()  # after the progress
     assert line.startswith("heron: ")
     assert "finite" in line
     assert not (out / "checkpoint").exists()
@@ -327,7 +328,7 @@ def test_a_loss_that_is_not_finite_later_leaves_the_last_good_checkpoint(tmp_pat
     monkeypatch.setattr(Federation, "run_round", poisoned)
     out = tmp_path / "run"
     assert main(["train", "digits", "--algorithm", algorithm, "--set", "rounds=20", "--out", str(out)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    *_, line = capsys.readouterr().err.splitlines()  # after the progress
     assert line.startswith("heron: ")
     assert "finite" in line
     tensors = load_file(out / "checkpoint" / "state.safetensors")

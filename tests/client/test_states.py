@@ -132,7 +132,8 @@ def test_without_states_there_is_no_folder(tmp_path) -> None:
 
 def test_files_are_flushed_before_the_checkpoint_that_names_them(tmp_path, monkeypatch) -> None:
     flushed = []
-    monkeypatch.setattr(heron.files, "_sync", lambda path: flushed.append(path.name))
+    for kind in ("_sync_file", "_sync_folder"):
+        monkeypatch.setattr(heron.files, kind, lambda path: flushed.append(path.name))
     run = build_run(recipe_config("digits-published", "heron", ["clients.total=3", "rounds=2"]), tmp_path / "run")
     run.train()
     files = [[f"{client_id}-{round_index}.safetensors" for client_id in range(3)] for round_index in range(2)]
@@ -144,7 +145,8 @@ def test_files_are_flushed_before_the_checkpoint_that_names_them(tmp_path, monke
 
 
 def test_a_run_without_a_directory_flushes_nothing(monkeypatch) -> None:
-    monkeypatch.setattr(heron.files, "_sync", None)
+    for kind in ("_sync_file", "_sync_folder"):
+        monkeypatch.setattr(heron.files, kind, None)
     build_run(recipe_config("digits-published", "heron", ["clients.total=3", "rounds=2"]), None).train()
 
 
