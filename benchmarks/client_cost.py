@@ -25,6 +25,7 @@ from hardware import describe
 from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
+from heron.client.torch_runtime.runtime import TorchRuntime
 from heron.config import RECIPES, recipe_config
 from heron.costs.client_step import ClientStep
 from heron.data import fetch
@@ -95,7 +96,8 @@ def two_steps(parties: Federation) -> None:
     """The second step has its optimiser state."""
     parties.split.train()
     batch = fetch(parties.dataset, parties.partition[0])
-    step = ClientStep(parties.algorithm, parties.local, parties.learner, batch, parties.settings)
+    assert isinstance(parties.runtime, TorchRuntime)  # the default
+    step = ClientStep(parties.algorithm, parties.runtime.local, parties.learner, batch, parties.settings)
     step()
     step()
 

@@ -47,7 +47,7 @@ def smashed_data(recipe: str, changes: tuple[str, ...], rounds: int) -> Tensor:
     federation.split.train()
     data = federation.clients.data(0)
     first = np.arange(min(federation.settings.client.batch_size, len(data)))
-    return federation.runtime.smash(data.batch(first, seed=0), 0)
+    return as_tensor(federation.runtime.smash(data.batch(first, seed=0), 0))
 
 
 def cases(*, quick: bool) -> Iterator[tuple[str, Tensor]]:

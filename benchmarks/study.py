@@ -73,7 +73,7 @@ def finished_run(case: Case) -> dict[str, Any]:
         "downlink_bytes": rows[-1]["downlink_bytes"],
     }
     if is_final:
-        model, criterion = run.federation.load_global_model(), run.federation.local.criterion
+        model, criterion = run.federation.load_global_model(), run.federation.servers.criterion
         found = evaluate(model, test, criterion, device=torch.device(config.device))
         assert found is not None  # the test split has examples
         outcome["test"] = found.accuracy

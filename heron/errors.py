@@ -21,6 +21,10 @@ class MessageError(HeronError):
     """Bytes or a message that a role refuses."""
 
 
+class BundleError(HeronError):
+    """A client's bundle that is absent, damaged, foreign or of another version; a client that cannot be exported."""
+
+
 class CheckpointError(HeronError):
     """A checkpoint or run directory that is absent, truncated, foreign or not writable."""
 

@@ -26,6 +26,10 @@ def _fits_auxiliary(row: Algorithm) -> bool:
     return row.trains_auxiliary or row.downlink_only == "auxiliary"
 
 
+def _exports(row: Algorithm) -> bool:
+    return row.head == "auxiliary" or (row.head is None and not row.orders(row.learning(Settings())).exact)
+
+
 def fixed_settings(row: Algorithm) -> dict[str, Any]:
     """Collect the settings that an algorithm leaves no choice about.
 
@@ -55,6 +59,7 @@ _USERS: dict[str, Predicate] = {
     "client.schedule": _trains,
     "client.keep_state": lambda row: _trains(row) and "client.keep_state" not in fixed_settings(row),
     "client.kernel": _probes,
+    "client.runtime": _exports,
     "smashed.": lambda row: _uploads(row) and row.answers != "loss",
     "estimator.": _probes,
     "server.refresh_auxiliary": lambda row: row.trains_auxiliary,

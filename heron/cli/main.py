@@ -45,8 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(options: argparse.Namespace) -> None:
     # Each command imports what it needs: so `heron --help` and typing errors do not wait for torch.
-    if options.command == "train":
-        _dispatch_train(options)
+    family = {
+        "train": _dispatch_train,
+        "split-model": _dispatch_language,
+        "generate": _dispatch_language,
+        "export-client": _dispatch_lean,
+        "client": _dispatch_lean,
+    }.get(options.command)
+    if family is not None:
+        family(options)
     elif options.command == "compare":
         from heron.cli.compare import compare_command
 
@@ -69,8 +76,6 @@ def _dispatch(options: argparse.Namespace) -> None:
         from heron.cli.export import export_command
 
         export_command(options.run, options.out)
-    elif options.command in {"split-model", "generate"}:
-        _dispatch_language(options)
     elif options.command == "deploy":
         from heron.cli.deploy import deploy_command
 
@@ -103,6 +108,17 @@ def _dispatch_train(options: argparse.Namespace) -> None:
             save_model=options.save_model,
             tensorboard=options.tensorboard,
         )
+
+
+def _dispatch_lean(options: argparse.Namespace) -> None:
+    if options.command == "export-client":
+        from heron.cli.export_client import export_client_command
+
+        export_client_command(options.source, options.algorithm, options.set, options.out)
+    else:
+        from heron.cli.client import client_command
+
+        client_command(options.bundle, options.data)
 
 
 def _dispatch_language(options: argparse.Namespace) -> None:

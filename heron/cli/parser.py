@@ -21,6 +21,8 @@ _EXAMPLES = """examples:
   heron plan cifar10-resnet18 --memory 200MiB
   heron split-model gpt2-medium --cut 6 --auxiliary-blocks 3 --out parts
   heron export runs/mine --out exported
+  heron export-client digits --out bundle
+  heron client --bundle bundle --data mine.npz --dry-run
   heron deploy init mydeployment --clients 3
 """
 
@@ -74,6 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_measuring(commands)
     _add_language(commands)
+    _add_lean(commands)
     add_deploy(commands)
     recipes = commands.add_parser("recipes", help="list the recipes, or show one with all its keys")
     recipes.add_argument("recipe", nargs="?", metavar="RECIPE", help="show this one as TOML")
@@ -116,6 +119,22 @@ def _add_language(commands: "argparse._SubParsersAction[_Parser]") -> None:
     generate.add_argument("run", type=Path, metavar="RUN", help="run directory")
     generate.add_argument("--prompts", type=int, default=100, metavar="N", help="distinct test prompts; default 100")
     generate.add_argument("--json", type=_file, metavar="FILE", help="write texts and scores as JSON, too")
+
+
+def _add_lean(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    """Add the commands for clients without PyTorch."""
+    export = commands.add_parser(
+        "export-client", help="write the clients of a recipe or run for devices without PyTorch"
+    )
+    export.add_argument("source", metavar="RECIPE_OR_RUN", help="see `heron recipes`; or a run directory")
+    export.add_argument("--algorithm", metavar="NAME", help="of a recipe; default heron")
+    _add_set(export)
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the bundle")
+
+    client = commands.add_parser("client", help="try such a bundle on this device; needs no PyTorch, sends nothing")
+    client.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="folder of `heron export-client`")
+    client.add_argument("--data", type=Path, required=True, metavar="FILE", help="arrays inputs and labels, .npz")
+    client.add_argument("--dry-run", action="store_true", required=True, help="take a few steps and say what they cost")
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:

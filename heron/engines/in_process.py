@@ -25,6 +25,7 @@ from heron.engines.arguments import check_parts, checked_shares
 from heron.engines.clients import Clients
 from heron.engines.pairs import check_pairs
 from heron.engines.round_result import RoundResult
+from heron.engines.runtimes import make_runtime
 from heron.engines.servers import Servers, check_participants
 from heron.split import SplitModel
 from heron.split.criterion import Criterion
@@ -82,7 +83,7 @@ class Federation:
         device = torch.device(settings.device)
         example, split = fetch(dataset, partition[0][:2], device), split.to(settings.device)
         terms = agree(split, algorithm, settings, criterion, example)
-        runtime = algorithm.torch_runtime(split, criterion, settings)
+        runtime = make_runtime(terms, split, criterion, fetch(dataset, np.resize(partition[0], 4), device))
         data = {number: DatasetExamples(dataset, indices, device) for number, indices in enumerate(partition)}
         self.clients = Clients(terms, algorithm, runtime, data)
         self.servers = Servers(terms, algorithm, split, criterion)
@@ -97,7 +98,6 @@ class Federation:
         self.dataset = dataset
         self.partition = partition
         self.runtime = runtime
-        self.local = runtime.local
         self.learner = self.clients.learner
         self.fed_server = self.servers.fed_server
         self.main_server = self.servers.main_server

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from heron.client.torch_runtime.runtime import TorchRuntime
 from heron.costs.client_step import ClientStep
 from heron.costs.profile import ClientCost, measured_cost
 from heron.data import fetch
@@ -12,15 +13,21 @@ from heron.engines.in_process import Federation
 def profile_client(federation: Federation, *, repeats: int = 3) -> ClientCost:
     """Measure a client's local step with its real batch size. Trains the resident client and changes nothing else.
 
+    A client that runs an export is measured as one in PyTorch.
+
     Args:
         federation: a federation that will not be trained afterwards.
         repeats: number of timed steps, >= 1, fewer if they are long; the result is their median.
     """
+    settings, algorithm = federation.settings, federation.algorithm
     federation.split.train()
-    federation.learner.load(federation.fed_server.global_model(), {})
-    settings = federation.settings
+    if isinstance(federation.runtime, TorchRuntime):
+        runtime, learner = federation.runtime, federation.learner
+    else:
+        runtime, learner = algorithm.torch_client(federation.split, federation.servers.criterion, settings)
+    learner.load(federation.fed_server.global_model(), {})
     # A batch smaller than a full one is filled up: costs depend on shapes, not on values.
     chosen = np.resize(federation.partition[0], settings.client.batch_size)
     batch = fetch(federation.dataset, chosen, torch.device(settings.device))
-    step = ClientStep(federation.algorithm, federation.local, federation.learner, batch, settings)
+    step = ClientStep(algorithm, runtime.local, learner, batch, settings)
     return measured_cost(step, repeats)

@@ -105,8 +105,8 @@ class MeanLoss:
         each, weights = _unreduced(self.criterion)(*self._in_single(outputs, labels)), self._weights(labels)
         if weights is None:
             return each.flatten(1).mean(1) if each.dim() > 1 else each
-        totals = weights.reshape(len(labels), -1).sum(1)
-        return each.reshape(len(labels), -1).sum(1) / torch.where(totals > 0, totals, 1)
+        totals = _summed(weights)
+        return _summed(each) / torch.where(totals > 0, totals, 1)
 
     def _in_single(self, *values: Any) -> tuple[Any, ...]:
         return tuple(value.float() if self._compares_in_single and _is_narrow(value) else value for value in values)
@@ -117,6 +117,11 @@ class MeanLoss:
         if counted is None or self._class_weights is None:
             return counted
         return torch.where(counted, self._class_weights[torch.where(counted, labels, 0)], 0.0)
+
+
+def _summed(values: Tensor) -> Tensor:
+    """Sum the values of each example, shape (B, ...) to (B,); an export follows this where it cannot follow reshape."""
+    return values.flatten(1).sum(1) if values.dim() > 1 else values
 
 
 def scaled(loss: Tensor, share: float | Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from heron.zo.stream import Distribution
 
 Update = Literal["dense", "scalars"]
 Weighting = Literal["equal", "examples"]
+RuntimeName = Literal["torch", "onnx"]
 AggregationMethod = Literal["mean", "median", "trimmed_mean"]
 
 
@@ -83,6 +84,8 @@ class Client(Checked, section="client"):
         keep_state: whether the optimiser state survives from round to round.
         kernel: code of the passes over theta: `auto`, `numpy`, `numba` (CPU; takes 130 MiB in the process), `torch` or
             `triton` (CUDA). All give the same bits, so a run may be resumed with another one.
+        runtime: what computes a client's network: `torch`, or `onnx`, an export of it without PyTorch (docs/lean.md).
+            The two differ by rounding.
     """
 
     batch_size: PositiveInt = 32
@@ -98,6 +101,7 @@ class Client(Checked, section="client"):
     schedule: Literal["constant", "cosine"] = "constant"
     keep_state: bool = True
     kernel: KernelName = "auto"
+    runtime: RuntimeName = "torch"
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ FLOORS = {
     "server": 5,
     "algorithms": 6,
     "costs": 7,
+    "export": 7,
     "engines": 8,
     "runs": 9,
     "flower": 10,
@@ -57,6 +58,8 @@ HOMES = {
     "llvmlite": "zo",
     "triton": "zo",
     "cryptography": "deploy",
+    "onnxruntime": "client",
+    "onnxscript": "export",
 }
 OPTIONAL = (*HOMES, "pandas", "pydantic", "rich", "tomli_w")
 # Files that are nothing without such a library; they are imported late themselves.
@@ -67,6 +70,7 @@ LATE = {
     "heron.deploy.check_keys",
     "heron.deploy.node_keys",
     "heron.deploy.trust",
+    "heron.export.translations",
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

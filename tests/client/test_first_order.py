@@ -168,6 +168,6 @@ def test_nothing_of_a_step_outlives_it(name: str) -> None:
     parties = federation(name, split_model())
     parties.run_round()
     gc.collect()
-    assert all(parameter.grad is None for parameter in parties.local.module["client"].parameters())
+    assert all(parameter.grad is None for parameter in parties.runtime.local.module["client"].parameters())
     graphs = [item for item in gc.get_objects() if type(item) is torch.Tensor and item.grad_fn is not None]
     assert graphs == []

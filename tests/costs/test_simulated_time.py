@@ -37,7 +37,7 @@ DEVICE = Device(uplink_bytes_per_s=1e5, downlink_bytes_per_s=3e5, latency_s=0.01
 
 def flops_of(parties: Federation) -> StepFlops:
     shape = ExampleShape((1, 4, 4))
-    return step_flops(split_model, parties.algorithm, parties.settings, shape, parties.local.criterion)
+    return step_flops(split_model, parties.algorithm, parties.settings, shape, parties.runtime.local.criterion)
 
 
 def linked(name: str, model: LinkModel | None = None, **changes) -> Federation:

@@ -32,12 +32,12 @@ def federation(name: str, dataset: TensorDataset, *, probes: int = 1) -> Federat
 @pytest.mark.parametrize("probes", rows([1, 3], {1}))
 def test_step_peak_is_the_forward_pass_and_little_else(dataset: TensorDataset, probes: int) -> None:
     parties = federation("heron", dataset, probes=probes)
-    module = parties.local.module
+    module = parties.runtime.local.module
     inputs, labels = dataset.tensors
 
     def forward() -> None:
         with torch.no_grad():
-            parties.local.head_loss(parties.local.smash(inputs), labels)
+            parties.runtime.local.head_loss(parties.runtime.local.smash(inputs), labels)
 
     plain = measure_memory(
         forward, parameters=module.parameters(), buffers=module.buffers(), inputs=[inputs, labels], modules=[module]

@@ -141,7 +141,7 @@ def test_frozen_weights_stay_where_they_are(name: str, base: str, saved) -> None
     travelled = {key for kind, names in messages if issubclass(kind, ModelBroadcast | Reply) for key in names}
     assert all("lora_" in key for key in travelled)
     assert bool(travelled) == bool(parties.learner.model() or parties.fed_server.downlink_only)
-    assert not parties.local.buffers()
+    assert not parties.runtime.local.buffers()
     now = dict(parties.split.named_parameters())
     assert len(frozen) > 10
     for key, (tensor, address, before) in frozen.items():
@@ -402,7 +402,7 @@ def test_all_weights_may_train_and_tied_ones_stay_one(name: str, saved) -> None:
     assert split.client.embedding.tokens.weight is split.auxiliary.unembedding.weight
     assert split.client.embedding.tokens.weight is not split.server.unembedding.weight
     model = reference.fed_server.model
-    for key, tensor in reference.local.module.named_parameters():
+    for key, tensor in reference.runtime.local.module.named_parameters():
         if key in model:
             assert torch.equal(tensor, model[key]), key
 

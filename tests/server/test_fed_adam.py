@@ -69,7 +69,7 @@ def average(values: list[np.ndarray]) -> np.ndarray:
 def test_a_federation_equals_the_oracle_and_averages_its_buffers(name: str) -> None:
     """Replies as they arrive at the server, averaged in NumPy in their order."""
     parties = federation(name, fed_server=ADAM)
-    buffers, accept = parties.local.buffers(), parties.fed_server.accept
+    buffers, accept = parties.runtime.local.buffers(), parties.fed_server.accept
     start = {key: tensor.numpy().copy() for key, tensor in parties.fed_server.model.items()}
     replies: list[dict[str, np.ndarray]] = []
 

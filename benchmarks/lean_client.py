@@ -1,0 +1,177 @@
+"""Memory and time of a client without PyTorch, next to the same client with it.
+
+    python benchmarks/lean_client.py [--quick] [--only NAME]
+
+Each client is exported and checked. Memory is the largest resident memory of a fresh process that takes three local
+steps on random examples and does nothing else: one process with PyTorch, one with onnxruntime and NumPy. Time is
+processor time of a step, both clients in one process on one thread, in turns; the ratio is the median over the turns.
+Saves benchmarks/results/lean_client.json.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULT = Path(__file__).parent / "results" / "lean_client.json"
+# Recipe, changes, examples of a batch, largest resident memory that is the goal in MiB, largest ratio of time.
+CLIENTS: dict[str, tuple[str, list[str], int, int, float]] = {
+    "digits": ("digits", [], 32, 75, 0.7),
+    "digits, published": ("digits-published", [], 32, 75, 0.7),
+    "cifar10-resnet18-small": ("cifar10-resnet18-small", [], 64, 90, 0.7),
+    "cifar10-resnet18": ("cifar10-resnet18", [], 256, 240, 0.7),
+}
+STEPS = 3
+
+
+def settings_of(name: str) -> tuple[str, list[str]]:
+    """Recipe and changes of a client."""
+    recipe, changes, size, _, _ = CLIENTS[name]
+    return recipe, [*changes, "threads=1", f"client.batch_size={size}"]
+
+
+def export(name: str, folder: Path) -> None:
+    """Write a client's bundle."""
+    import torch
+
+    from heron.algorithms import ALGORITHMS
+    from heron.config import recipe_config
+    from heron.costs.client_step import zeros
+    from heron.data import Batch
+    from heron.engines.agreement import agree
+    from heron.export import export_client
+    from heron.tensors import as_tensor
+
+    recipe, changes = settings_of(name)
+    config = recipe_config(recipe, "heron", changes)
+    split = config.split.build(config.seed)
+    shapes = zeros(config.data.example, 6, "cpu")
+    inputs = torch.randn(as_tensor(shapes.inputs).shape, generator=torch.Generator().manual_seed(0))
+    example = Batch(inputs, torch.arange(6) % 10)
+    terms = agree(split, ALGORITHMS["heron"], config, config.split.criterion, example)
+    export_client(split, terms, example, folder, criterion=config.split.criterion)
+
+
+def lean_step(folder: Path) -> Callable[[], object]:
+    """A local step of an exported client."""
+    import numpy as np
+
+    from heron.algorithms import ALGORITHMS
+    from heron.client.onnx_runtime import OnnxRuntime, open_bundle
+    from heron.client.round import finish
+    from heron.data.batch import Batch
+    from heron.seeds import StepKey
+
+    bundle = open_bundle(folder)
+    manifest, settings = bundle.manifest, bundle.terms.settings
+    algorithm = ALGORITHMS[manifest.algorithm]
+    runtime = OnnxRuntime(bundle, settings.client)
+    learner = algorithm.make_client(runtime, algorithm.learning(settings))
+    draw = np.random.default_rng(0)
+    arrays = (*manifest.probed, *manifest.trained, *manifest.buffers)
+    learner.load({each.name: (0.05 * draw.standard_normal(each.shape)).astype(each.dtype) for each in arrays}, {})
+    size = settings.client.batch_size
+    inputs = draw.standard_normal((size, *manifest.inputs.shape)).astype(np.float32)
+    batch = Batch(inputs, draw.integers(10, size=size))
+
+    def step() -> None:
+        generator = learner.step(batch, StepKey(0, 0, 0, 0))
+        next(generator)
+        finish(generator)
+
+    return step
+
+
+def torch_step(name: str) -> Callable[[], object]:
+    """A local step of the same client in PyTorch."""
+    from heron.algorithms import ALGORITHMS
+    from heron.config import recipe_config, use_threads_and_device
+    from heron.costs.client_step import local_step
+
+    recipe, changes = settings_of(name)
+    config = recipe_config(recipe, "heron", changes)
+    use_threads_and_device(config)
+    split = config.split.build(config.seed)
+    return local_step(split, ALGORITHMS["heron"], config, config.data.example, config.split.criterion)
+
+
+def child(kind: str, name: str, folder: Path) -> None:
+    """Take steps in this process and print its largest resident memory."""
+    step = lean_step(folder) if kind == "lean" else torch_step(name)
+    for _ in range(STEPS):
+        step()
+    assert kind == "torch" or "torch" not in sys.modules
+    status = Path("/proc/self/status").read_text()
+    print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+
+
+def resident_mib(kind: str, name: str, folder: Path) -> float:
+    """Largest resident memory of a fresh process, in MiB."""
+    words = [sys.executable, __file__, "--child", kind, "--only", name, "--folder", str(folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1]) / 1024
+
+
+def time_ratio(name: str, folder: Path, repeats: int) -> dict[str, float]:
+    """Processor time of a step over PyTorch's, in turns."""
+    steps = {"lean": lean_step(folder), "torch": torch_step(name)}
+    spent: dict[str, list[float]] = {kind: [] for kind in steps}
+    for repeat in range(-1, repeats):
+        for kind in list(steps)[:: 1 if repeat % 2 else -1]:
+            started = time.process_time()
+            steps[kind]()
+            if repeat >= 0:
+                spent[kind].append(time.process_time() - started)
+    ratios = [lean / torch for lean, torch in zip(spent["lean"], spent["torch"], strict=True)]
+    return {"time_ratio": statistics.median(ratios), "torch_step_s": statistics.median(spent["torch"])}
+
+
+def measure(name: str, *, quick: bool) -> dict[str, Any]:
+    """One row of the table."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        export(name, folder)
+        row: dict[str, Any] = {"client": name, "memory_goal_mib": CLIENTS[name][3], "time_goal": CLIENTS[name][4]}
+        for kind in ("torch", "lean"):
+            found = [resident_mib(kind, name, folder) for _ in range(1 if quick else 3)]
+            row[f"{kind}_mib"] = statistics.median(found)
+        row |= time_ratio(name, folder, 3 if quick else 31)
+        row["bundle_bytes"] = sum(path.stat().st_size for path in folder.iterdir())
+    print(
+        f"| {name} | {row['torch_mib']:.0f} MiB | {row['lean_mib']:.0f} MiB (goal {row['memory_goal_mib']}) | "
+        f"{row['time_ratio']:.2f} (goal {row['time_goal']}) | {row['bundle_bytes']:,} |",
+        flush=True,
+    )
+    return row
+
+
+def main() -> None:
+    """Measure, print, save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=CLIENTS, action="append", help="measure this client alone; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="few repeats, and nothing is saved")
+    parser.add_argument("--child", choices=["lean", "torch"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(options.child, options.only[0], options.folder)
+        return
+    from hardware import describe
+
+    print("| client | PyTorch | onnxruntime and NumPy | CPU time of a step, ratio | bundle, bytes |")
+    print("|---|---|---|---|---|")
+    rows = [measure(name, quick=options.quick) for name in options.only or CLIENTS]
+    if not options.quick:
+        RESULT.write_text(json.dumps({"hardware": describe(), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

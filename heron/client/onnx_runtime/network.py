@@ -1,0 +1,145 @@
+"""The arrays of an exported client and its passes, in micro-batches.
+
+`B` examples of a batch, `b` of a micro-batch.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heron.arrays import Array, numpy_dtype, to_host
+from heron.client.onnx_runtime.bundle import Bundle
+from heron.client.onnx_runtime.manifest import CLEAN, PROBE, ArrayTerm
+from heron.client.onnx_runtime.session import Graph
+from heron.data.batch import Batch
+from heron.errors import MessageError
+
+Arrays = dict[str, NDArray[Any]]
+Piece = tuple[NDArray[Any], NDArray[Any], float]
+
+
+class GraphNetwork:
+    """Graphs of a client with the arrays that they compute with.
+
+    Args:
+        bundle: of the client.
+        parameters: learning arrays by name; the graphs read them where they are.
+        micro_batch: examples per forward pass; None for the whole batch.
+        threads: CPU threads.
+
+    Attributes:
+        manifest: of the bundle.
+        buffers: buffers that travel, by name.
+        outputs: names of what the clean graph computes.
+    """
+
+    def __init__(
+        self, bundle: Bundle, parameters: Mapping[str, NDArray[Any]], *, micro_batch: int | None, threads: int
+    ) -> None:
+        self.manifest = bundle.manifest
+        self._micro_batch = micro_batch
+        self._clean = Graph(bundle.graphs[CLEAN], CLEAN, threads)
+        self._probe = Graph(bundle.graphs[PROBE], PROBE, threads) if bundle.manifest.has(PROBE) else None
+        self.buffers = zeros(bundle.manifest.buffers)
+        self._held = {**bundle.frozen, **parameters, **self.buffers}
+        self.outputs = self._clean.outputs
+        self._moments = [f"{kind}/{layer.layer}" for layer in self.manifest.statistics for kind in ("mean", "variance")]
+
+        self._check()
+
+    def pieces(self, batch: Batch) -> Iterator[Piece]:
+        """Yield micro-batches as (inputs, labels, weight of their mean in the batch's mean)."""
+        inputs = _as(batch.inputs, self.manifest.inputs.dtype)
+        labels = _as(batch.labels, self.manifest.upload.labels_dtype)
+        size = self._micro_batch or len(batch)
+        for start in range(0, len(batch), size):
+            piece = labels[start : start + size]
+            yield inputs[start : start + size], piece, share_of(piece, labels, self.manifest.ignored)
+
+    def clean(
+        self, inputs: NDArray[Any], labels: NDArray[Any] | None, outputs: Sequence[str], *, follow: bool
+    ) -> Arrays:
+        """Run the clean graph on b examples.
+
+        Args:
+            inputs: shape (b, ...).
+            labels: shape (b, ...); None where the graph has no loss.
+            outputs: names of the values to return.
+            follow: whether running statistics follow this pass.
+        """
+        wanted = [*outputs, *self._moments] if follow else [*outputs]
+        found = dict(zip(wanted, self._clean.run(self._feed(inputs, labels), wanted), strict=True))
+        if follow and self._moments:
+            self._follow(found)
+        return {name: found[name] for name in outputs}
+
+    def probe(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Compute activations at the order boundary, shape (b, ...)."""
+        assert self._probe is not None  # the manifest was checked
+        return self._probe.run(self._feed(inputs, None), ["edge"])[0]
+
+    def load_buffers_(self, model: Mapping[str, Array]) -> None:
+        """Copy every buffer from a received model.
+
+        Raises:
+            MessageError: if one is absent or has another shape.
+        """
+        for name, buffer in self.buffers.items():
+            received = model.get(name)
+            found = None if received is None else tuple(received.shape)
+            if received is None or found != buffer.shape:
+                raise MessageError(f"buffer {name!r}: expected shape {buffer.shape}, found {found}")
+            buffer[...] = to_host(received)
+
+    def _check(self) -> None:
+        """Refuse graphs of another client."""
+        manifest = self.manifest
+        outputs = ["smashed", *self._moments, *(["loss"] if manifest.has_loss else [])]
+        outputs += [f"gradient/{term.name}" for term in manifest.trained]
+        if self._probe is not None:
+            outputs += ["edge", "delta"]
+            self._probe.check({"inputs", *self._held}, ["edge"])
+        self._clean.check({"inputs", "labels", *self._held}, outputs)
+
+    def _feed(self, inputs: NDArray[Any], labels: NDArray[Any] | None) -> Arrays:
+        feed = {"inputs": inputs, **self._held}
+        return feed if labels is None else feed | {"labels": labels}
+
+    def _follow(self, found: Arrays) -> None:
+        """Move running statistics to those of the batch, as BatchNorm in training mode does."""
+        for layer in self.manifest.statistics:
+            count = self.buffers.get(f"{layer.layer}.num_batches_tracked", np.zeros((), np.int64))
+            count += 1
+            share = np.float32(1 / int(count) if layer.momentum is None else layer.momentum)
+            for kind, buffer in (("mean", "running_mean"), ("variance", "running_var")):
+                held = self.buffers[f"{layer.layer}.{buffer}"]
+                held *= 1 - share
+                held += share * found[f"{kind}/{layer.layer}"]
+
+
+def zeros(terms: Sequence[ArrayTerm]) -> Arrays:
+    """Make arrays of zeros by name."""
+    return {term.name: np.zeros(term.shape, numpy_dtype(term.dtype)) for term in terms}
+
+
+def share_of(part: NDArray[Any], whole: NDArray[Any], ignored: int | None) -> float:
+    """Return the weight of a micro-batch's mean in the batch's: its share of the labels that count.
+
+    Args:
+        part: labels of the micro-batch.
+        whole: labels of the batch.
+        ignored: label that does not count; None where all do.
+    """
+    if len(part) == len(whole):
+        return 1.0
+    if ignored is None or np.issubdtype(part.dtype, np.floating):
+        return len(part) / len(whole)
+    counted = [int((labels != ignored).sum()) for labels in (part, whole)]
+    return counted[0] / max(1, counted[1])
+
+
+def _as(array: Array, dtype: str) -> NDArray[Any]:
+    """Contiguous array of an element type; the same array where it is one."""
+    return np.ascontiguousarray(to_host(array), numpy_dtype(dtype))

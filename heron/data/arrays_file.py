@@ -1,0 +1,62 @@
+"""Examples in a file of NumPy arrays, for a client without PyTorch."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heron.data.batch import Batch
+from heron.errors import DataError
+
+_NAMES = ("inputs", "labels")
+
+
+class ArrayExamples:
+    """Examples in two arrays.
+
+    Args:
+        inputs: shape (n, ...).
+        labels: shape (n, ...).
+
+    Raises:
+        DataError: if there are none, or more of one than of the other.
+    """
+
+    def __init__(self, inputs: NDArray[Any], labels: NDArray[Any]) -> None:
+        if not inputs.ndim or not labels.ndim or len(inputs) != len(labels) or not len(labels):
+            raise DataError(
+                f"expected as many inputs as labels, at least one, found shapes {inputs.shape} and {labels.shape}"
+            )
+        self.inputs = inputs
+        self.labels = labels
+
+    def __len__(self) -> int:
+        """Return the number of examples, n."""
+        return len(self.labels)
+
+    def batch(self, positions: NDArray[np.int64], seed: int) -> Batch:  # noqa: ARG002 - nothing is drawn
+        """Return the examples at some positions."""
+        return Batch(self.inputs[positions], self.labels[positions])
+
+
+def load_examples(path: Path) -> ArrayExamples:
+    """Read examples from a file that `numpy.savez` has written; nothing in it can run code.
+
+    Args:
+        path: a file `.npz` with the arrays `inputs`, shape (n, ...), and `labels`, shape (n, ...).
+
+    Raises:
+        DataError: if it cannot be read, or holds no such arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            inputs, labels = (file[name] for name in _NAMES)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}; name a file of numpy.savez") from error
+    except (ValueError, KeyError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"{path}: expected arrays named {' and '.join(_NAMES)} as numpy.savez writes them, found another file"
+        ) from error
+    return ArrayExamples(inputs, labels)

@@ -1,0 +1,191 @@
+"""Export of a client: its graphs, its frozen arrays, its manifest, checked against PyTorch before anything is kept."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from heron import __version__
+from heron.algorithms import ALGORITHMS
+from heron.arrays import dtype_name, to_host
+from heron.client.onnx_runtime.bundle import Bundle, check_terms
+from heron.client.onnx_runtime.manifest import (
+    CLEAN,
+    FROZEN,
+    MANIFEST,
+    OPSET,
+    PROBE,
+    TERMS,
+    VERSION,
+    ArrayTerm,
+    BundleFile,
+    FileName,
+    Manifest,
+    Statistics,
+    encode_manifest,
+)
+from heron.client.torch_runtime.network import Parts
+from heron.data import Batch
+from heron.errors import BundleError
+from heron.export.batch_norm import is_batch_norm
+from heron.export.check import check_export
+from heron.export.onnx import to_onnx
+from heron.export.passes import ClientPasses
+from heron.files import write_atomically
+from heron.split import is_stochastic, persistent_buffers
+from heron.split.criterion import Criterion, MeanLoss
+from heron.tensors import as_tensor
+from heron.wire.blob import save_arrays
+from heron.wire.terms import Terms, encode_terms
+
+
+def export_client(
+    split: Parts, terms: Terms, example: Batch, folder: Path, *, criterion: Criterion = cross_entropy
+) -> Manifest:
+    """Write a client's bundle: what a device needs to train it without PyTorch.
+
+    Args:
+        split: the cut network, or a client's parts of it; stays as it is.
+        terms: of the run.
+        example: at least two examples.
+        folder: where the bundle goes; made if absent.
+        criterion: mean loss over a batch.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        BundleError: if the client cannot be exported, naming what stands in the way, or computes something else than
+            in PyTorch.
+        SplitError: if it has no such order boundary.
+        MissingExtraError: if the exporter or onnxruntime is not installed.
+        CheckpointError: if the folder cannot be written.
+    """
+    bundle, contents = make_bundle(split, terms, example, criterion=criterion)
+    for name, content in contents.items():
+        write_atomically(folder / name, content)
+    write_atomically(folder / MANIFEST, encode_manifest(bundle.manifest))
+    return bundle.manifest
+
+
+def make_bundle(
+    split: Parts, terms: Terms, example: Batch, *, criterion: Criterion = cross_entropy
+) -> tuple[Bundle, dict[FileName, bytes]]:
+    """Export a client to memory; arguments and errors as of `export_client`.
+
+    Returns:
+        The bundle, checked, and the contents of its files by name, the manifest left out.
+    """
+    algorithm = ALGORITHMS[terms.algorithm]
+    learning = algorithm.learning(terms.settings)
+    orders = algorithm.orders(learning)
+    parts = nn.ModuleDict({"client": split.client} | _head(split, algorithm.head))
+    _check(parts, terms)
+    passes = ClientPasses(split, criterion, algorithm.head, orders)
+    batch = Batch(as_tensor(example.inputs).cpu(), as_tensor(example.labels).cpu())
+    arrays = passes.arrays()
+    _check_weights(criterion, as_tensor(batch.labels))
+    contents = _graphs(passes, batch, arrays, has_loss=algorithm.head is not None)
+    buffers = persistent_buffers(parts)
+    learns = {*passes.probed, *passes.trained, *buffers}
+    frozen = {name: to_host(tensor) for name, tensor in arrays.items() if name not in learns}
+    contents[TERMS] = encode_terms(terms)
+    if frozen:
+        contents[FROZEN] = save_arrays(frozen)
+    manifest = Manifest(
+        version=VERSION,
+        opset=OPSET,
+        made_with=f"heron {__version__}, torch {torch.__version__}",
+        algorithm=terms.algorithm,
+        exact=learning.client.exact,
+        probed=tuple(_term(name, arrays[name]) for name in passes.probed),
+        trained=tuple(_term(name, arrays[name]) for name in passes.trained),
+        buffers=tuple(_term(name, tensor) for name, tensor in buffers.items()),
+        frozen=tuple(ArrayTerm(name, array.shape, dtype_name(array)) for name, array in frozen.items()),
+        statistics=tuple(_statistics(parts)),
+        inputs=_term("inputs", as_tensor(batch.inputs)[0]),
+        upload=terms.upload,
+        has_loss=algorithm.head is not None,
+        ignored=MeanLoss(criterion).ignored,
+        files=tuple(
+            BundleFile(name, len(content), hashlib.blake2b(content, digest_size=32).hexdigest())
+            for name, content in contents.items()
+        ),
+    )
+    graphs: dict[str, bytes] = {name: content for name, content in contents.items() if name in {CLEAN, PROBE}}
+    check_terms(manifest, terms)
+    bundle = Bundle(manifest, terms, graphs, frozen)
+    check_export(bundle, split, terms, batch, criterion)
+    return bundle, contents
+
+
+def _graphs(passes: ClientPasses, batch: Batch, arrays: dict[str, Tensor], *, has_loss: bool) -> dict[FileName, bytes]:
+    """The clean graph, and that of probes below an order boundary."""
+    inputs, labels = as_tensor(batch.inputs), as_tensor(batch.labels)
+    first = {"inputs": inputs} | ({"labels": labels} if has_loss else {})
+    names = [*passes.clean(inputs, labels if has_loss else None, arrays)]
+
+    def clean(*tensors: Tensor) -> tuple[Tensor, ...]:
+        given = dict(zip([*first, *arrays], tensors, strict=True))
+        outputs = passes.clean(given["inputs"], given.get("labels"), {name: given[name] for name in arrays})
+        return tuple(outputs[name] for name in names)
+
+    def probe(*tensors: Tensor) -> tuple[Tensor, ...]:
+        outputs = passes.probe(tensors[0], dict(zip(arrays, tensors[1:], strict=True)))
+        return tuple(outputs.values())
+
+    graphs: dict[FileName, bytes] = {
+        CLEAN: to_onnx(clean, first | arrays, names, batched=[*first], differentiates=bool(passes.trained))
+    }
+    if passes.has_boundary and passes.probed:
+        graphs[PROBE] = to_onnx(probe, {"inputs": inputs} | arrays, ["edge"], batched=["inputs"], differentiates=False)
+    return graphs
+
+
+def _head(split: Parts, head: str | None) -> dict[str, nn.Module]:
+    return {head: getattr(split, head)} if head else {}
+
+
+def _check(parts: nn.ModuleDict, terms: Terms) -> None:
+    """Refuse by name what no graph can do."""
+    if terms.settings.estimator.scheme == "jvp":
+        raise BundleError("expected estimator.scheme one_sided or central for an exported client, found jvp; set it")
+    if is_stochastic(parts):
+        raise BundleError(
+            "expected a client without randomness, found Dropout or the like: a graph cannot draw the same masks "
+            "again; set its probability to 0"
+        )
+    if "server" in parts:
+        raise BundleError(f"{terms.algorithm}: expected clients that hold a part of the network, found the whole of it")
+    algorithm = ALGORITHMS[terms.algorithm]
+    if algorithm.head is None and algorithm.orders(algorithm.learning(terms.settings)).exact != 0:
+        raise BundleError(
+            f"{terms.algorithm}: expected clients that learn from probes or from a loss of their own, found some that "
+            f"backpropagate the Main Server's gradient; choose heron, ho_sfl, hosl, cse_fsl or frozen"
+        )
+    for name, tensor in parts.named_parameters():
+        if tensor.requires_grad and dtype_name(tensor) != "float32":
+            raise BundleError(f"expected trainable parameters in float32, found {dtype_name(tensor)} in {name!r}")
+
+
+def _check_weights(criterion: Criterion, labels: Tensor) -> None:
+    """Refuse weights of classes: a client that takes micro-batches would have to know them."""
+    weight = MeanLoss(criterion).weight(labels)
+    if isinstance(weight, Tensor) and weight.is_floating_point():
+        raise BundleError(
+            "expected a criterion without weights of classes for an exported client, found some; drop them"
+        )
+
+
+def _term(name: str, tensor: Tensor) -> ArrayTerm:
+    return ArrayTerm(name, tuple(tensor.shape), dtype_name(tensor))
+
+
+def _statistics(parts: nn.ModuleDict) -> list[Statistics]:
+    return [
+        Statistics(name, layer.momentum)
+        for name, layer in parts.named_modules()
+        if is_batch_norm(layer) and layer.track_running_stats
+    ]

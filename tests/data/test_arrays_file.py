@@ -1,0 +1,41 @@
+"""Examples of a client without PyTorch, from a file of NumPy arrays."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heron.data.arrays_file import load_examples
+from heron.errors import DataError
+
+
+def test_examples_are_read(tmp_path) -> None:
+    np.savez(tmp_path / "mine.npz", inputs=np.arange(12.0).reshape(4, 3), labels=np.arange(4))
+    examples = load_examples(tmp_path / "mine.npz")
+    assert len(examples) == 4
+    batch = examples.batch(np.array([2, 0]), seed=0)
+    assert batch.labels.tolist() == [2, 0]
+    assert batch.inputs[0].tolist() == [6, 7, 8]
+
+
+def pickled(path: Path) -> None:
+    np.savez(path, inputs=np.array([{"a": 1}], dtype=object), labels=np.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: None, "cannot read"),
+        (lambda path: path.write_bytes(b"no zip"), "arrays named inputs and labels"),
+        (lambda path: np.savez(path, inputs=np.zeros(3)), "arrays named inputs and labels"),
+        (pickled, "arrays named inputs and labels"),
+        (lambda path: np.savez(path, inputs=np.zeros((3, 2)), labels=np.zeros(2)), r"shapes \(3, 2\) and \(2,\)"),
+        (lambda path: np.savez(path, inputs=np.zeros((0, 2)), labels=np.zeros(0)), "at least one"),
+        (lambda path: np.savez(path, inputs=np.zeros(()), labels=np.zeros(())), "at least one"),
+    ],
+)
+def test_other_files_are_refused_in_one_line(write, message: str, tmp_path) -> None:
+    write(tmp_path / "mine.npz")
+    with pytest.raises(DataError, match=message) as caught:
+        load_examples(tmp_path / "mine.npz")
+    assert "\n" not in str(caught.value)
