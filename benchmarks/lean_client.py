@@ -42,7 +42,7 @@ def export(name: str, folder: Path) -> None:
     import torch
 
     from heron.algorithms import ALGORITHMS
-    from heron.config import recipe_config
+    from heron.config import recipe_config, settings_with
     from heron.costs.client_step import zeros
     from heron.data import Batch
     from heron.engines.agreement import agree
@@ -55,7 +55,8 @@ def export(name: str, folder: Path) -> None:
     shapes = zeros(config.data.example, 6, "cpu")
     inputs = torch.randn(as_tensor(shapes.inputs).shape, generator=torch.Generator().manual_seed(0))
     example = Batch(inputs, torch.arange(6) % 10)
-    terms = agree(split, ALGORITHMS["heron"], config, config.split.criterion, example)
+    settings = settings_with(config, {})
+    terms = agree(split, ALGORITHMS["heron"], settings, config.split.criterion, example)
     export_client(split, terms, example, folder, criterion=config.split.criterion)
 
 

@@ -38,7 +38,7 @@ from heron.split import is_stochastic, persistent_buffers
 from heron.split.criterion import Criterion, MeanLoss
 from heron.tensors import as_tensor
 from heron.wire.blob import save_arrays
-from heron.wire.terms import Terms, encode_terms
+from heron.wire.terms import Terms, decode_terms, encode_terms
 
 
 def export_client(
@@ -60,6 +60,7 @@ def export_client(
         BundleError: if the client cannot be exported, naming what stands in the way, or computes something else than
             in PyTorch.
         SplitError: if it has no such order boundary.
+        MessageError: if the terms are not what a device could read.
         MissingExtraError: if the exporter or onnxruntime is not installed.
         CheckpointError: if the folder cannot be written.
     """
@@ -73,7 +74,7 @@ def export_client(
 def make_bundle(
     split: Parts, terms: Terms, example: Batch, *, criterion: Criterion = cross_entropy
 ) -> tuple[Bundle, dict[FileName, bytes]]:
-    """Export a client to memory; arguments and errors as of `export_client`.
+    """Export a client to memory. Arguments as of `export_client`.
 
     Returns:
         The bundle, checked, and the contents of its files by name, the manifest left out.
@@ -92,6 +93,7 @@ def make_bundle(
     learns = {*passes.probed, *passes.trained, *buffers}
     frozen = {name: to_host(tensor) for name, tensor in arrays.items() if name not in learns}
     contents[TERMS] = encode_terms(terms)
+    decode_terms(contents[TERMS])  # a device will
     if frozen:
         contents[FROZEN] = save_arrays(frozen)
     manifest = Manifest(

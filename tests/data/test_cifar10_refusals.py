@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from heron.data import Cifar10
-from heron.errors import DataError, MissingExtraError
+from heron.errors import ConfigError, DataError, MissingExtraError
 from tests.data.cifar10_files import FakeHub, encoded, pictures, write
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -122,13 +122,13 @@ def test_wrong_images_are_refused(root, images, complaint):
 @pytest.mark.parametrize("name", ["train_limit", "test_limit"])
 @pytest.mark.parametrize("limit", [-1, -5])
 def test_a_limit_below_zero_is_refused(root, name, limit):
-    with pytest.raises(DataError, match=rf"^expected a {name} of at least 0, found {limit}; [^\n]*$"):
-        Cifar10(validation=0, **{name: limit}).load(0, root=root)
+    with pytest.raises(ConfigError, match=rf"^data\.{name}: expected an integer of at least 0, found {limit}$"):
+        Cifar10(validation=0, **{name: limit})
 
 
 @pytest.mark.parametrize("validation", [-0.1, 1, float("nan"), 0.01])
 def test_a_share_that_cannot_be_had_is_refused(root, validation):
-    with pytest.raises(DataError, match=r"^[^\n]*data\.validation[^\n]*$"):
+    with pytest.raises((ConfigError, DataError), match=r"^[^\n]*data\.validation[^\n]*$"):
         Cifar10(validation=validation).load(0, root=root)
 
 

@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_digits as bundled_digits
 
 from heron.data import Digits, Splits, labels_of
-from heron.errors import DataError
+from heron.errors import ConfigError, DataError
 
 NUM_EXAMPLES = 1797
 NUM_TEST = 360  # ceil(0.2 * 1797)
@@ -100,5 +100,5 @@ def test_validation_depends_on_the_seed_alone():
 
 @pytest.mark.parametrize("validation", [-0.1, 1, 1.5, float("nan"), 0.001, 0.9999])
 def test_a_share_that_cannot_be_had_is_refused_in_one_line(validation):
-    with pytest.raises(DataError, match=r"^[^\n]*data\.validation[^\n]*$"):
+    with pytest.raises((ConfigError, DataError), match=r"^[^\n]*data\.validation[^\n]*$"):
         Digits(validation=validation).load(0)

@@ -168,7 +168,9 @@ def test_other_versions(library, level, made, monkeypatch) -> None:
 
 def test_the_pin_is_that_of_the_package() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    assert f"flwr[simulation]=={FLOWER}" in project["optional-dependencies"]["flower"]
+    extras = project["optional-dependencies"]
+    assert f"flwr=={FLOWER}" in extras["flower"]
+    assert f"flwr[simulation]=={FLOWER}" in extras["simulation"]
 
 
 def test_no_flower_here(made, monkeypatch) -> None:

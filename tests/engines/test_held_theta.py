@@ -47,6 +47,12 @@ ROUNDS = 5
 CLIENT = 1
 
 
+@pytest.fixture(autouse=True)
+def _all_on_disk(monkeypatch) -> None:
+    """States in memory would outlive what happens to their files."""
+    monkeypatch.setattr(client_states, "_CLIENTS_IN_MEMORY", 0)
+
+
 def held_file(folder: Path, client_id: int = CLIENT) -> Path:
     (path,) = (folder / "held").glob(f"{client_id}-*.safetensors")
     return path

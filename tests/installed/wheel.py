@@ -27,7 +27,7 @@ def check_contents(wheel: Path) -> None:
     """Every file of the package is in the wheel, and nothing else but its metadata."""
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    files = [path for path in (ROOT / "heron").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    files = [path for path in (ROOT / "heron").rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
     expected = {path.relative_to(ROOT).as_posix() for path in files}
     if names != expected:
         sys.exit(f"the wheel has other files than the package: {sorted(names ^ expected)}")

@@ -74,7 +74,15 @@ class OnnxRuntime:
             self.exact = GraphExactPart(self._network, trained, client.optimizer, probes=self.theta is not None)
 
     def clean(self, batch: Batch, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ARG002
-        """Run a clean pass: smashed data, shape (B, ...), and the local loss, shape ()."""
+        """Run a clean pass, which running statistics follow.
+
+        Args:
+            batch: B examples.
+            seed: not used; an exported client draws nothing.
+
+        Returns:
+            Smashed data, shape (B, ...), and the local loss, shape ().
+        """
         smashed, total = [], np.zeros((), np.float64)
         for inputs, labels, share in self._network.pieces(batch):
             found = self._network.clean(inputs, labels, ["smashed", "loss"], follow=True)
@@ -83,7 +91,7 @@ class OnnxRuntime:
         return _joined(smashed), _loss(total)
 
     def smash(self, batch: Batch, seed: int) -> NDArray[Any]:  # noqa: ARG002
-        """Compute smashed data, shape (B, ...)."""
+        """Compute smashed data, shape (B, ...). Arguments as of `Runtime`."""
         follow = self.theta is None or not self.theta.is_probing
         return _joined(
             [
@@ -93,7 +101,7 @@ class OnnxRuntime:
         )
 
     def loss(self, batch: Batch, seed: int) -> NDArray[Any]:  # noqa: ARG002
-        """Compute the local loss, shape ()."""
+        """Compute the local loss, shape (). Arguments as of `Runtime`."""
         total = np.zeros((), np.float64)
         for inputs, labels, share in self._network.pieces(batch):
             found = self._network.clean(inputs, labels, ["loss"], follow=False)
@@ -101,7 +109,7 @@ class OnnxRuntime:
         return _loss(total)
 
     def losses(self, batch: Batch, seed: int) -> NDArray[Any]:  # noqa: ARG002
-        """Compute the local loss of every example, shape (B,).
+        """Compute the local loss of every example, shape (B,). Arguments as of `Runtime`.
 
         Raises:
             ConfigError: if the criterion of the export gave a mean alone.
@@ -119,11 +127,11 @@ class OnnxRuntime:
         )
 
     def anchor(self, delta: Array, smashed: Array) -> NDArray[Any]:
-        """Compute <delta, z>, shape (), float64."""
+        """Compute <delta, z>, shape (), float64. Arguments as of `Runtime`."""
         return inner(to_host(delta), to_host(smashed))
 
     def surrogate(self, batch: Batch, seed: int, delta: Array) -> NDArray[Any]:
-        """Compute <delta, f_c(x)> at the present parameters, shape (), float64."""
+        """Compute <delta, f_c(x)> at the present parameters, shape (), float64. Arguments as of `Runtime`."""
         return inner(to_host(delta), self.smash(batch, seed))
 
     def receive(self, array: Array) -> NDArray[Any]:
