@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heron.arrays import Array, to_host
+from heron.arrays import Array
 from heron.client.onnx_runtime.descent import ArrayDescent
-from heron.client.onnx_runtime.network import Arrays, GraphNetwork
+from heron.client.onnx_runtime.network import Arrays, GraphNetwork, take_
 from heron.client.runtime import Finished, Surrogate
 from heron.data.batch import Batch
-from heron.errors import MessageError
 from heron.seeds import StepKey
 from heron.zo.rules import OptimizerName
 
@@ -111,12 +110,7 @@ class GraphExactPart:
         Raises:
             MessageError: if one is absent or has another shape.
         """
-        for name, parameter in self._parameters.items():
-            received = model.get(name)
-            found = None if received is None else tuple(received.shape)
-            if received is None or found != parameter.shape:
-                raise MessageError(f"parameters do not fit at {name!r}: expected {parameter.shape}, found {found}")
-            parameter[...] = to_host(received)
+        take_(self._parameters, model, "parameter")
         self._descent.load_state(state)
 
     def parameters(self) -> Arrays:

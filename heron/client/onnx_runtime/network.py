@@ -86,12 +86,7 @@ class GraphNetwork:
         Raises:
             MessageError: if one is absent or has another shape.
         """
-        for name, buffer in self.buffers.items():
-            received = model.get(name)
-            found = None if received is None else tuple(received.shape)
-            if received is None or found != buffer.shape:
-                raise MessageError(f"buffer {name!r}: expected shape {buffer.shape}, found {found}")
-            buffer[...] = to_host(received)
+        take_(self.buffers, model, "buffer")
 
     def _check(self) -> None:
         """Refuse graphs of another client."""
@@ -122,6 +117,25 @@ class GraphNetwork:
 def zeros(terms: Sequence[ArrayTerm]) -> Arrays:
     """Make arrays of zeros by name."""
     return {term.name: np.zeros(term.shape, numpy_dtype(term.dtype)) for term in terms}
+
+
+def take_(arrays: Arrays, model: Mapping[str, Array], kind: str) -> None:
+    """Copy received arrays into one's own, by name.
+
+    Args:
+        arrays: written in place.
+        model: what was received; it may hold more.
+        kind: `buffer` or `parameter`, for messages.
+
+    Raises:
+        MessageError: if one is absent or has another shape.
+    """
+    for name, array in arrays.items():
+        received = model.get(name)
+        found = None if received is None else tuple(received.shape)
+        if received is None or found != array.shape:
+            raise MessageError(f"{kind} {name!r}: expected shape {array.shape}, found {found}")
+        array[...] = to_host(received)
 
 
 def share_of(part: NDArray[Any], whole: NDArray[Any], ignored: int | None) -> float:
