@@ -2,6 +2,7 @@
 
 from heron.algorithms.algorithm import Algorithm, Control
 from heron.algorithms.cse_fsl import CSE_FSL
+from heron.algorithms.decomfl import DECOMFL
 from heron.algorithms.fedavg import FEDAVG
 from heron.algorithms.frozen import FROZEN
 from heron.algorithms.fsl_sage import FSL_SAGE
@@ -12,7 +13,8 @@ from heron.algorithms.sflv1 import SFLV1
 from heron.algorithms.sflv2 import SFLV2
 
 ALGORITHMS: dict[str, Algorithm] = {
-    algorithm.name: algorithm for algorithm in (HERON, HO_SFL, HOSL, CSE_FSL, FSL_SAGE, SFLV1, SFLV2, FEDAVG, FROZEN)
+    algorithm.name: algorithm
+    for algorithm in (HERON, HO_SFL, HOSL, CSE_FSL, FSL_SAGE, SFLV1, SFLV2, FEDAVG, DECOMFL, FROZEN)
 }
 """Rows of the registry by name."""
 

@@ -34,8 +34,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "hosl, scalars": ("hosl", {"update": "scalars", "keep_state": False, "digest_period": 1}),
 }
 """Name -> algorithm and changes to its settings."""
-# ho_sfl's clients have SGD only.
-OWN = {"ho_sfl": {"optimizer": "sgd", "learning_rate": 0.1}}
+# These clients have SGD only; a whole network takes more probes.
+OWN: dict[str, dict[str, Any]] = {
+    "ho_sfl": {"optimizer": "sgd", "learning_rate": 0.1},
+    "decomfl": {"optimizer": "sgd", "learning_rate": 0.1, "estimator": {"probes": 4}},
+}
 ROWS = {name: (name, OWN.get(name, {})) for name in ALGORITHMS} | VARIANTS
 EVERY = pytest.mark.parametrize("name", tiers.rows(ROWS, ALGORITHMS))
 
