@@ -68,6 +68,12 @@ def _dispatch(options: argparse.Namespace) -> None:
         from heron.cli.profile import profile_command
 
         profile_command(options.recipe, options.algorithms, options.set, options.json)
+    elif options.command == "analyze":
+        from heron.cli.analyze import analyze_command
+
+        analyze_command(
+            options.source, options.algorithm, options.set, options.rounds, options.examples, options.out
+        )
     elif options.command == "plan":
         from heron.cli.plan import plan_command
 

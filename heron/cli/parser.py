@@ -19,6 +19,7 @@ _EXAMPLES = """examples:
   heron report runs/mine runs/other
   heron profile cifar10-resnet18 --algorithms heron,cse_fsl,frozen --json costs.json
   heron plan cifar10-resnet18 --memory 200MiB
+  heron analyze digits --rounds 0,10,40
   heron split-model gpt2-medium --cut 6 --auxiliary-blocks 3 --out parts
   heron export runs/mine --out exported
   heron export-client digits --out bundle
@@ -97,6 +98,16 @@ def _add_measuring(commands: "argparse._SubParsersAction[_Parser]") -> None:
     plan.add_argument("--memory", required=True, metavar="SIZE", help="of one client step, e.g. 64MiB, 1.5GB or bytes")
     _add_set(plan)
     plan.add_argument("--json", type=_file, metavar="FILE", help="write all variants as JSON, too")
+
+    analyze = commands.add_parser("analyze", help="measure curvature, noise and probe quality of a client's loss")
+    analyze.add_argument("source", metavar="RECIPE_OR_RUN", help="see `heron recipes`; or a run directory")
+    analyze.add_argument("--algorithm", metavar="NAME", help="of a recipe; default heron")
+    _add_set(analyze)
+    analyze.add_argument(
+        "--rounds", type=_seeds, default=[0], metavar="0,10,40", help="train a recipe, look after these; default 0"
+    )
+    analyze.add_argument("--examples", type=int, default=256, metavar="N", help="training examples; default 256")
+    analyze.add_argument("--out", type=Path, default=Path("analysis"), metavar="DIR", help="default: analysis")
 
 
 def _add_language(commands: "argparse._SubParsersAction[_Parser]") -> None:

@@ -1,5 +1,6 @@
 """Presentation of saved results: tables, plots, an HTML page and TensorBoard events."""
 
+from heron.report.analysis_tables import plot_analysis, print_analysis
 from heron.report.events import EventWriter, check_tensorboard
 from heron.report.grid_plots import plot_grid
 from heron.report.model_card import ExportedModel, model_card
@@ -13,8 +14,10 @@ __all__ = [
     "ExportedModel",
     "check_tensorboard",
     "model_card",
+    "plot_analysis",
     "plot_grid",
     "plot_learning_curves",
+    "print_analysis",
     "print_comparison",
     "print_comparison_note",
     "print_costs",

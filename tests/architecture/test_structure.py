@@ -29,6 +29,7 @@ FLOORS = {
     "server": 5,
     "algorithms": 6,
     "costs": 7,
+    "curvature": 7,
     "export": 7,
     "engines": 8,
     "runs": 9,
