@@ -44,10 +44,8 @@ def main() -> None:
 def accuracies(recipe: str, folder: Path) -> dict[str, list[float]]:
     """Final test accuracy in percent of every seed, by runtime."""
     seeds = range(SEEDS[recipe])
-    code = heron(
-        ["compare", recipe, "--algorithms", "heron", "--seeds", ",".join(map(str, seeds)), "--out", str(folder)]
-        + ["--vary", f"client.runtime={','.join(RUNTIMES)}"]
-    )
+    runs = ["compare", recipe, "--algorithms", "heron", "--seeds", ",".join(map(str, seeds)), "--out", str(folder)]
+    code = heron([*runs, "--vary", f"client.runtime={','.join(RUNTIMES)}"])
     if code:
         raise SystemExit(code)
     found: dict[str, dict[int, float]] = {runtime: {} for runtime in RUNTIMES}

@@ -71,9 +71,7 @@ def _dispatch(options: argparse.Namespace) -> None:
     elif options.command == "analyze":
         from heron.cli.analyze import analyze_command
 
-        analyze_command(
-            options.source, options.algorithm, options.set, options.rounds, options.examples, options.out
-        )
+        analyze_command(options.source, options.algorithm, options.set, options.rounds, options.examples, options.out)
     elif options.command == "plan":
         from heron.cli.plan import plan_command
 

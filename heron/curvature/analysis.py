@@ -122,9 +122,7 @@ def _probes(
     assert runtime.theta is not None  # asked for by the orders
     batch = Batch(inputs.cpu().numpy(), labels.cpu().numpy())
     seed = derive_seed("analysis probes", settings.seed)
-    return probe_quality(
-        runtime.theta, lambda: runtime.loss(batch, 0), gradient, estimator, repeats=repeats, seed=seed
-    )
+    return probe_quality(runtime.theta, lambda: runtime.loss(batch, 0), gradient, estimator, repeats=repeats, seed=seed)
 
 
 def _jsonable(value: Any) -> Any:

@@ -67,6 +67,9 @@ def probe_quality(
         estimator: q, mu, distribution and scheme.
         repeats: number of estimates.
         seed: of their directions.
+
+    Returns:
+        Means over the estimates.
     """
     cosines, variances = [], []
     exact = gradient.double()
@@ -76,8 +79,14 @@ def probe_quality(
             scalars = estimator.projected_gradients(theta, loss_fn, seeds, loss_fn())
         estimate = torch.zeros_like(exact)
         for number, scalar in zip(seeds, scalars.tolist(), strict=True):
-            kind = {"dtype": exact.dtype, "device": exact.device}
-            along = direction(number, 0, len(exact), distribution=estimator.distribution, **kind)
+            along = direction(
+                number,
+                0,
+                len(exact),
+                distribution=estimator.distribution,
+                dtype=exact.dtype,
+                device=exact.device,
+            )
             estimate += scalar / len(seeds) * along
         cosines.append(float(torch.nn.functional.cosine_similarity(estimate, exact, dim=0)))
         variances.append(float((estimate - exact) @ (estimate - exact) / (exact @ exact)))

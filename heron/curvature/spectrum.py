@@ -42,7 +42,7 @@ class Spectrum:
 
     @property
     def effective_rank(self) -> float:
-        """kappa = tr(H) / ||H||_2 (arXiv 2601.09076, Theorem 2); NaN for the zero matrix."""
+        """Kappa = tr(H) / ||H||_2 (arXiv 2601.09076, Theorem 2); NaN for the zero matrix."""
         return self.trace / self.norm if self.norm else math.nan
 
 
@@ -97,7 +97,7 @@ def _lanczos(
             for earlier in basis:
                 following = following - (earlier @ following) * earlier
         beside.append(float(following.norm()))
-        scale = max(max(map(abs, diagonal)), max(beside))
+        scale = max(*map(abs, diagonal), *beside)
         if len(basis) == min(steps, dimension) or beside[-1] <= _BREAKDOWN * scale or _has_converged(diagonal, beside):
             return torch.stack(basis), diagonal, beside
         basis.append(following / beside[-1])

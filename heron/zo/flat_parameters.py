@@ -18,6 +18,10 @@ from heron.zo.forward_mode import exact_projected_gradients
 from heron.zo.kernels import KernelName
 from heron.zo.stream import Distribution
 
+# Comparing so many entries costs nothing beside a forward pass.
+_FEW_ENTRIES = 1 << 16
+_SAMPLED_ENTRIES = 1 << 12
+
 
 class FlatParameters(FlatArrays[Tensor]):
     """Moves the trainable parameters of a module into one flat buffer.
@@ -51,6 +55,9 @@ class FlatParameters(FlatArrays[Tensor]):
         super().__init__({name: parameter.detach() for name, parameter in parameters.items()}, kernel=kernel)
         for parameter, view in zip(parameters.values(), self.split(self.work).values(), strict=True):
             parameter.data = view
+        self._versions = self.versions()
+        self._num_adoptions = 0
+        self._has_uncounted_writes = False
 
     @torch.no_grad()
     def adopt_(self) -> None:
@@ -59,6 +66,10 @@ class FlatParameters(FlatArrays[Tensor]):
         Values may have been written by `load_state_dict`, by another optimiser or through `.data`. Tensors may have
         been replaced, e.g. by `load_state_dict(assign=True)` or by a second `FlatParameters` of the module; they
         become views of `work` again.
+
+        torch counts writes, but not those through `.data` or NumPy. For these all entries are compared at calls number
+        1, 2, 4, 8 and so on, and at every call once such a write was found or if there are few entries; else a sample
+        of them is, because comparing 68 M entries takes as long as a probe's pass.
 
         Raises:
             SplitError: if parameters have been added, removed, frozen, unfrozen or converted since, or share memory.
@@ -78,7 +89,7 @@ class FlatParameters(FlatArrays[Tensor]):
         for parameter, view in moved:
             view.copy_(parameter)
             parameter.data = view
-        if not torch.equal(self.theta, self.work):
+        if self._is_written(parameters, moved=bool(moved)):
             self.theta.copy_(self.work)
             self._note_written()
 
@@ -105,6 +116,20 @@ class FlatParameters(FlatArrays[Tensor]):
     ) -> Tensor:
         """Directional derivatives of the loss, see `forward_mode`."""
         return exact_projected_gradients(self, loss_fn, seeds, distribution)
+
+    def _is_written(self, parameters: Mapping[str, Tensor], *, moved: bool) -> bool:
+        """Return whether others have written `work` since the last call, see `adopt_`."""
+        versions = {name: parameter._version for name, parameter in parameters.items()}
+        counted, self._versions = moved or versions != self._versions, versions
+        self._num_adoptions += 1
+        is_power_of_two = self._num_adoptions & (self._num_adoptions - 1) == 0
+        if not (counted or self._has_uncounted_writes or is_power_of_two or len(self) <= _FEW_ENTRIES):
+            every = len(self) // _SAMPLED_ENTRIES
+            if torch.equal(self.theta[::every], self.work[::every]):
+                return False
+        is_other = not torch.equal(self.theta, self.work)
+        self._has_uncounted_writes |= is_other and not counted
+        return is_other
 
     def _note_written(self) -> None:
         """Let autocast convert the weights anew: within a context it keeps those that it has converted."""

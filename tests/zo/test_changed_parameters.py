@@ -97,6 +97,47 @@ def test_the_module_is_trained_as_others_left_it(change: str) -> None:
     assert all(parameter.untyped_storage().data_ptr() == flat.work.data_ptr() for parameter in net.parameters())
 
 
+LARGE = 100_000
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "change"),
+    [
+        (3, lambda weight: weight.mul_(0.5)),  # counted
+        (5, lambda weight: weight.data.mul_(0.5)),  # seen in the sample
+        (7, lambda weight: weight.data[1].mul_(0.5)),  # seen at the eighth call
+    ],
+)
+def test_writes_to_many_parameters_are_taken_over_too(num_steps: int, change: Callable[[Tensor], object]) -> None:
+    net, twin = nn.Linear(LARGE, 1), nn.Linear(LARGE, 1)
+    twin.load_state_dict(net.state_dict())
+    optimizers = [ZerothOrder(module, rule=SGD(1e-6)) for module in (net, twin)]
+    inputs = torch.linspace(-1, 1, LARGE)
+    for _ in range(num_steps):
+        for optimizer, module in zip(optimizers, (net, twin), strict=True):
+            optimizer.step(lambda module=module: module(inputs).square().sum())
+    for module in (net, twin):
+        with torch.no_grad():
+            change(module.weight.view(-1)[:, None])
+    expected = twin.weight.detach().clone()
+    FlatParameters(twin)  # a new owner takes the parameters as they are
+    optimizers[0].flat.adopt_()
+    assert torch.equal(net.weight, expected)
+    assert torch.equal(optimizers[0].flat.named_tensors()["weight"], expected)
+
+
+def test_after_one_uncounted_write_every_entry_is_compared_at_every_step() -> None:
+    net = nn.Linear(LARGE, 1)
+    optimizer = ZerothOrder(net, rule=SGD(1e-6))
+    inputs = torch.linspace(-1, 1, LARGE)
+    for step in range(12):
+        optimizer.step(lambda: net(inputs).square().sum())
+        with torch.no_grad():
+            net.weight.data[0, 1] = float(step)
+    optimizer.flat.adopt_()
+    assert float(optimizer.flat.named_tensors()["weight"][0, 1]) == 11.0
+
+
 REFUSED: dict[str, tuple[Callable[[nn.Module], object], str]] = {
     "double": (nn.Module.double, "'0.weight' as it was taken, torch.float32 .* found torch.float64"),
     "bfloat16": (nn.Module.bfloat16, "'0.weight' as it was taken, torch.float32 .* found torch.bfloat16"),
