@@ -100,31 +100,56 @@ def seeded_randomness(seed: int, device: torch.device | str = "cpu") -> Iterator
 
 
 @contextmanager
-def seeded_process(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Run the body with the generators of torch, NumPy and Python seeded, then restore them, even if it raises.
+def borrowed_process(device: torch.device | str = "cpu") -> Iterator[Callable[[int], None]]:
+    """Lend the generators of torch, NumPy and Python to the body, then restore them, even if it raises.
 
     Covers what `seeded_randomness` does, and what the functions of `numpy.random` and of `random` draw from. Generator
     objects that the body has of its own are its own.
 
     Args:
-        seed: integer in [0, 2**64).
         device: device on which the body computes.
+
+    Yields:
+        A function that seeds all of them with an integer in [0, 2**64); to be called before anything is drawn, and as
+        often as the same numbers are wanted.
 
     Raises:
         SplitError: if the device is neither a CPU nor a CUDA device.
     """
-    with seeded_randomness(seed, device):
+    generators = _generators(torch.device(device))
+    with one_thread_at_a_time():
+        of_torch = [generator.get_state() for generator in generators]
         of_numpy, of_python = np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002 - the users' own
-        # Seeds of their own: the three are Mersenne twisters, and would draw the same numbers from one seed.
-        high, low = divmod(seed, 2**32)
-        try:
+
+        def seed_all(seed: int) -> None:
+            for generator in generators:
+                generator.manual_seed(seed)
+            # Seeds of their own: the three are Mersenne twisters, and would draw the same numbers from one seed.
+            high, low = divmod(seed, 2**32)
             if of_numpy["bit_generator"] == _IN_NUMPY:  # somebody may have put in one that cannot be seeded
                 np.random.seed(derive_seed("numpy", high, low) % 2**32)  # noqa: NPY002
             random.seed(derive_seed("python", high, low))
-            yield
+
+        try:
+            yield seed_all
         finally:
+            for generator, state in zip(generators, of_torch, strict=True):
+                generator.set_state(state)
             np.random.set_state(of_numpy)  # noqa: NPY002
             random.setstate(of_python)
+
+
+@contextmanager
+def seeded_process(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Run the body with the generators of torch, NumPy and Python seeded, then restore them, see `borrowed_process`.
+
+    Args:
+        seed: integer in [0, 2**64).
+        device: device on which the body computes.
+    """
+    with borrowed_process(device) as seed_all:
+        seed_all(seed)
+        yield
 
 
 def build_seeded(factory: Callable[[], _ModuleT], seed: int) -> _ModuleT:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from heron.errors import ConfigError
+from heron.randomness import borrowed_process
 from heron.seeds import derive_seed
 from heron.tensors import as_tensor
 from heron.zo.arguments import check_arguments
@@ -127,18 +128,9 @@ class ZerothOrder:
             TrainingError: if a loss is not finite; the parameters are then as before.
         """
         self.flat.adopt_()
-        versions, step = self.flat.versions(), self.state.num_steps
-        loss = StepLoss(loss_fn, self.flat.theta.device, derive_seed("dropout", self.seed, step))
-        clean_loss = loss().detach()
-        if not self._is_checked:
-            check_repeatable(self.flat, loss, clean_loss)
-            check_resolution(self.flat, self.estimator, clean_loss)
-        seeds = tuple(derive_seed("direction", self.seed, step, probe) for probe in range(self.estimator.num_probes))
-        projected_gradients_P = self.estimator.projected_gradients_(self.flat, loss, seeds, clean_loss)
-        check_untouched(self.flat, versions)
-        check_finite(self.flat, clean_loss, projected_gradients_P, step)
-        self._check_response(loss, clean_loss, projected_gradients_P)
-        self._record = StepRecord(seeds, projected_gradients_P.to(self.flat.theta.device))
+        device = self.flat.theta.device
+        with borrowed_process(device if device.type == "cuda" else "cpu") as seed_all:
+            clean_loss, self._record = self._probe(StepLoss(loss_fn, seed_all, self._seed("dropout")))
         self.state = self._rule.replay_(self.state, self.flat, [self._record], self.estimator.distribution)
         self._is_checked = True
         return clean_loss
@@ -170,6 +162,24 @@ class ZerothOrder:
             moment.copy_(as_tensor(state["moments"][name]))
         self.seed = int(state["seed"])
         self.state = RuleState(int(state["num_steps"]), self.state.moments)
+
+    def _probe(self, loss: StepLoss) -> tuple[Tensor, StepRecord]:
+        """Compute the clean loss and the projected gradients, checked."""
+        versions = self.flat.versions()
+        clean_loss = loss().detach()
+        if not self._is_checked:
+            check_repeatable(self.flat, loss, clean_loss)
+            check_resolution(self.flat, self.estimator, clean_loss)
+        seeds = tuple(self._seed("direction", probe) for probe in range(self.estimator.num_probes))
+        projected_gradients_P = self.estimator.projected_gradients_(self.flat, loss, seeds, clean_loss)
+        check_untouched(self.flat, versions)
+        check_finite(self.flat, clean_loss, projected_gradients_P, self.state.num_steps)
+        self._check_response(loss, clean_loss, projected_gradients_P)
+        return clean_loss, StepRecord(seeds, projected_gradients_P.to(self.flat.theta.device))
+
+    def _seed(self, purpose: str, *counters: int) -> int:
+        """Derive a seed of the present step."""
+        return derive_seed(purpose, self.seed, self.state.num_steps, *counters)
 
     def _check_response(self, loss: StepLoss, clean_loss: Tensor, projected_gradients_P: Tensor) -> None:
         self._num_silent = 0 if projected_gradients_P.any() else self._num_silent + 1

@@ -6,6 +6,7 @@ parameters: the same batch, the same masks, nothing but the parameters moved.
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from heron.arrays import arithmetic_dtype
 from heron.errors import ConfigError, TrainingError
-from heron.randomness import seeded_process
 from heron.seeds import derive_seed
 from heron.tensors import as_tensor
 from heron.zo.flat import LossFunction
@@ -25,7 +25,7 @@ from heron.zo.resolution import warn_of_radius
 _SAME = 1e-5
 _LARGE_PROBES = 4
 _LISTED = 4
-_CALLER = 4  # the caller of `ZerothOrder.step`, which a decorator wraps
+_CALLER = 5  # the caller of `ZerothOrder.step`, which a decorator wraps
 
 
 class StepLoss:
@@ -33,14 +33,13 @@ class StepLoss:
 
     Args:
         loss_fn: returns the loss.
-        device: of the parameters. The generators of torch for it and for the CPU, of NumPy and of Python are seeded,
-            then restored.
+        seed_all: seeds all generators of the process, see `heron.randomness.borrowed_process`.
         seed: seed of every pass.
     """
 
-    def __init__(self, loss_fn: LossFunction, device: torch.device, seed: int) -> None:
+    def __init__(self, loss_fn: LossFunction, seed_all: Callable[[int], None], seed: int) -> None:
         self._loss_fn = loss_fn
-        self._device = device if device.type == "cuda" else torch.device("cpu")
+        self._seed_all = seed_all
         self._seed = seed
 
     def __call__(self) -> Tensor:
@@ -49,9 +48,8 @@ class StepLoss:
         Raises:
             ConfigError: if it is not one real number.
         """
-        with seeded_process(self._seed, self._device):
-            loss = self._loss_fn()
-        return _number(loss)
+        self._seed_all(self._seed)
+        return _number(self._loss_fn())
 
 
 def check_repeatable(flat: FlatParameters, loss: StepLoss, clean_loss: Tensor) -> None:
