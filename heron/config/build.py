@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from heron.algorithms import ALGORITHMS, OTHER_NAMES
+from heron.config.changes import settings_with
 from heron.config.costs import resolve_budget, run_flops
 from heron.config.devices import link_model
 from heron.config.overrides import assigned_keys, fingerprint, override
@@ -86,7 +87,7 @@ def build_federation(config: RunConfig, splits: Splits) -> Federation:
         algorithm,
         splits.train,
         client_shares(config, splits),
-        config,
+        settings_with(config, {}),  # what travels are the settings alone
         config.split.criterion,
         link_model(config, partial(run_flops, replace(config, seed=0, link=Network()))),
     )

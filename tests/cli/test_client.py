@@ -70,3 +70,11 @@ def test_what_cannot_be_exported_is_one_line(words: list[str], message: str, tmp
     assert message in said
     assert len(said.splitlines()) == 1
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("changes", [[], ["--set", "client.exact=0", "--set", "update=scalars"]])
+def test_a_recipe_trains_with_clients_that_have_no_torch(changes: list[str], tmp_path, capsys) -> None:
+    small = ["--set", "client.runtime=onnx", "--set", "rounds=2", "--set", "client.local_steps=2"]
+    assert main(["train", "digits", *small, *changes, "--out", str(tmp_path / "run")]) == 0
+    assert 'runtime = "onnx"' in (tmp_path / "run" / "config.toml").read_text()
+    capsys.readouterr()

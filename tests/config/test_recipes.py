@@ -25,7 +25,7 @@ def test_every_recipe_and_algorithm_validates_and_survives_toml(recipe, algorith
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_choice_takes_the_rule_that_the_algorithm_has(algorithm):
     client = Choice(Client(learning_rate=0.5), 0.1).client_of(algorithm, batch_size=7)
-    rule = "sgd" if algorithm == "ho_sfl" else "adam"
+    rule = "sgd" if algorithm in {"ho_sfl", "decomfl"} else "adam"
     assert client == Client(learning_rate=0.5, batch_size=7, optimizer=rule)
     assert update_rule(algorithm) == rule
 
