@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from heron.algorithms import CONTROLS
+from heron.algorithms import ALGORITHMS, CONTROLS
 from heron.analysis import RunGroup, common_target, costs_to_target, quality_of, summarise
 from heron.cli.grid import Cell, expand_grid
 from heron.cli.report import PAGE, warn
@@ -15,6 +15,7 @@ from heron.config import RunConfig, assigned_keys, build_federation, load_splits
 from heron.config.likeness import distance
 from heron.config.run_files import free_folder, read_config, write_config
 from heron.costs.profile import ClientCost
+from heron.engines.refusals import disclosures
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import plot_grid, plot_learning_curves, print_comparison, print_comparison_note, write_report
 from heron.runs.lock import locked
@@ -41,6 +42,8 @@ def compare_command(
     folder = out or free_folder(Path("runs") / f"{recipe}-compare")
     runs = [[RunDirectory(folder / cell.folder / f"seed{seed}") for seed in cell.configs] for cell in grid.cells]
     pending = _pending(grid.cells, runs)
+    told = (line for _, config in pending for line in disclosures(ALGORITHMS[config.algorithm], config))
+    warn(list(dict.fromkeys(told)))
     with locked(folder, lambda line: warn([line])):
         try:
             for run, config in pending:

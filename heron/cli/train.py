@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from heron.algorithms import ALGORITHMS
 from heron.cli.progress import round_progress
 from heron.cli.report import warn
 from heron.config import RunConfig, assigned_keys, build_run, override, profile_cost, recipe_config, resolve_budget
@@ -17,6 +18,7 @@ from heron.config.run_files import (
     write_config,
 )
 from heron.engines.in_process import Federation
+from heron.engines.refusals import disclosures
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import EventWriter, check_tensorboard, plot_learning_curves, print_run
 from heron.runs.lock import locked
@@ -45,6 +47,7 @@ def train_command(
         )
     if tensorboard:
         check_tensorboard()
+    warn(disclosures(ALGORITHMS[config.algorithm], config))
     with locked(directory, lambda line: warn([line])):
         write_config(directory, config)
         _train_and_show(run, config, directory, save_model=save_model, tensorboard=tensorboard)

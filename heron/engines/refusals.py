@@ -90,3 +90,21 @@ def check_client_settings(algorithm: Algorithm, settings: Settings, replays: boo
             f"expected client.keep_state=false with update=scalars, found true with {rule}: the Fed "
             f"Server replays a round from its start and knows no older state; set it, or update=dense"
         )
+
+
+def disclosures(algorithm: Algorithm, settings: Settings) -> list[str]:
+    """Describe what a run's settings disclose that a person may not expect, one line each, for its warnings.
+
+    Args:
+        algorithm: a row of `ALGORITHMS`.
+        settings: settings of the training.
+    """
+    learning = algorithm.learning(settings)
+    if not learning.sends_scalars or learning.settings.seed_groups or settings.clients.total == 1:
+        return []
+    line = (
+        f"{algorithm.name}: scalars without seed_groups send every client's projected gradients, under its number, to "
+        f"the other clients, who can tell its share of each label from them; set seed_groups, which sends sums, or "
+        f"update=dense (docs/concepts/privacy.md)"
+    )
+    return [line]
