@@ -100,7 +100,8 @@ def disclosures(algorithm: Algorithm, settings: Settings) -> list[str]:
         settings: settings of the training.
     """
     learning = algorithm.learning(settings)
-    if not learning.sends_scalars or learning.settings.seed_groups or settings.clients.total == 1:
+    sends = learning.sends_scalars and algorithm.orders(learning).probes
+    if not sends or learning.settings.seed_groups or settings.clients.total == 1:
         return []
     line = (
         f"{algorithm.name}: scalars without seed_groups send every client's projected gradients, under its number, to "

@@ -33,6 +33,11 @@ def test_sums_tensors_and_a_client_alone_are_not(settings: Settings) -> None:
     assert disclosures(ALGORITHMS["heron"], settings) == []
 
 
+@pytest.mark.parametrize("name", ["cse_fsl", "sflv2", "ho_sfl", "decomfl", "frozen"])
+def test_algorithms_that_send_no_single_walks_are_not(name: str) -> None:
+    assert disclosures(ALGORITHMS[name], SCALARS) == []
+
+
 @pytest.mark.parametrize("groups", [0, 1])
 def test_python_warns_once(groups: int) -> None:
     split = SplitModel(nn.Linear(4, 3), nn.Linear(3, 2), nn.Linear(3, 2))
