@@ -86,12 +86,16 @@ def _facts(row: Algorithm) -> str:
 
 def _order(row: Algorithm) -> str:
     orders = row.orders(row.learning(Settings()))
+    if orders.groups is not None:
+        return "exact gradients within a group of layers"
     if orders.probes:
         return "probes; the last modules exactly with `client.exact`" if row.has_boundary else "probes"
     return "exact gradients" if orders.exact else "nothing"
 
 
 def _loss(row: Algorithm) -> str:
+    if row.orders(row.learning(Settings())).groups is not None:
+        return "for each group of layers the loss of a head of its own"
     if row.head is not None:
         return _HEADS[row.head]
     return {"cut_gradient": "the gradient at the cut", "loss": "the loss of the whole network", None: "nothing"}[

@@ -9,12 +9,13 @@ from heron.algorithms.fsl_sage import FSL_SAGE
 from heron.algorithms.heron import HERON
 from heron.algorithms.ho_sfl import HO_SFL
 from heron.algorithms.hosl import HOSL
+from heron.algorithms.local import LOCAL
 from heron.algorithms.sflv1 import SFLV1
 from heron.algorithms.sflv2 import SFLV2
 
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm
-    for algorithm in (HERON, HO_SFL, HOSL, CSE_FSL, FSL_SAGE, SFLV1, SFLV2, FEDAVG, DECOMFL, FROZEN)
+    for algorithm in (HERON, LOCAL, HO_SFL, HOSL, CSE_FSL, FSL_SAGE, SFLV1, SFLV2, FEDAVG, DECOMFL, FROZEN)
 }
 """Rows of the registry by name."""
 

@@ -17,12 +17,15 @@ from heron.wire.link import Link
 from heron.zo.rules import OptimizerName
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from heron.client.torch_runtime.network import Parts
     from heron.client.torch_runtime.runtime import TorchRuntime
     from heron.server.fed_server import FedServer
     from heron.server.main_server import MainServer
     from heron.server.setup import ServerSetup
     from heron.split.criterion import Criterion
+    from heron.split.layer_groups import Held
 
 RoundProtocol = Callable[[Link, "FedServer", "MainServer", int, list[int]], None]
 
@@ -62,7 +65,7 @@ class Algorithm:
         main_server: factory of the Main Server, as module and name; a device that runs a client alone never imports it.
         downlink_only: the part that a server changes for the clients: broadcast, not sent back.
         optimizers: the clients' update rules to choose from.
-        has_boundary: whether its clients obey `client.exact`.
+        has_boundary: whether its clients obey `client.exact` and `client.learning`.
         fixed: settings that it leaves no choice about, by key; those of a section as a mapping.
         control: what other rows are compared with it for; None for most. At most one row has each.
     """
@@ -86,12 +89,35 @@ class Algorithm:
     def learning(self, settings: Settings) -> Learning:
         """Return how the clients of a run learn: its settings, with those that this algorithm fixes."""
         if not self.has_boundary:
-            settings = with_fixed(settings, {"client": {"exact": 0, "exact_learning_rate": 0.0}})
+            own = {"exact": 0, "exact_learning_rate": 0.0, "learning": "zeroth_order"}
+            settings = with_fixed(settings, {"client": own})
         return Learning(with_fixed(settings, self.fixed))
 
     def upload_period(self, settings: Settings) -> int | None:
         """Local steps from one upload of smashed data to the next; None where nothing is uploaded."""
         return {"periodic": settings.client.upload_period, "every_step": 1, "never": None}[self.uploads]
+
+    def equipped(self, split: "Held", settings: Settings, inputs: "Tensor") -> "Held":
+        """Return a cut network with the local heads that this algorithm's clients train; without any, itself.
+
+        Everybody who builds a run's network calls this: servers, clients and those who count costs.
+
+        Args:
+            split: the cut network, or a client's parts of it, on its device.
+            settings: of the run.
+            inputs: a few inputs.
+
+        Raises:
+            SplitError: if the client has no such layer groups.
+        """
+        learning = self.learning(settings)
+        orders = self.orders(learning)
+        if orders.groups is None:
+            return split
+        from heron.split.layer_groups import with_local_heads
+
+        pool = learning.client.local_pool
+        return with_local_heads(split, inputs, seed=settings.seed, count=orders.groups, above=orders.above, pool=pool)
 
     def torch_client(
         self, split: "Parts", criterion: "Criterion", settings: Settings

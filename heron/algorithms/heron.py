@@ -9,11 +9,15 @@ with theta_l <- theta_l - eta_l * (1/q) sum_p s_p u_p. Nothing is cached and no 
 
 `client.exact` moves the order boundary (`heron.client.first_order`): so many modules at the client's end, the
 auxiliary network first, train exactly and the rest by zeroth order. 0 is the method as published.
+
+`client.learning` gives groups of layers losses of their own (`heron.client.layer_local`), which they descend by zeroth
+order or exactly.
 """
 
 from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.decoupled import decoupled_round
 from heron.client.first_order import LocalLossClient
+from heron.client.layer_local import LayerLocalClient
 from heron.client.learner import Learner
 from heron.client.runtime import Orders, Runtime
 from heron.client.step import ClientLearner, StepGenerator, StepResult
@@ -38,11 +42,19 @@ class HeronClient(Learner):
 
 def _orders(learning: Learning) -> Orders:
     """The modules above the order boundary learn exactly, those below from probes, if there are any."""
-    return Orders(learning.client.exact, probes=learning.client.exact == 0 or learning.estimator is not None)
+    client, has_probes = learning.client, learning.estimator is not None
+    if client.learning == "zeroth_order":
+        return Orders(client.exact, probes=client.exact == 0 or has_probes)
+    above = client.exact if isinstance(client.exact, int) else 0
+    if client.learning == "local_exact":
+        return Orders("all", groups=client.groups, above=above)
+    return Orders(above, probes=above == 0 or has_probes, groups=client.groups, above=above)
 
 
 def _make_client(runtime: Runtime, learning: Learning) -> ClientLearner:
     """Without an exact part this is HERON-SFL as published; with nothing below the boundary it is CSE-FSL's client."""
+    if runtime.groups:
+        return LayerLocalClient(runtime.groups, lambda group: _make_client(group, learning))
     return HeronClient(runtime, learning) if runtime.exact is None else LocalLossClient(runtime, learning)
 
 

@@ -60,6 +60,7 @@ def _row(config: RunConfig, budget: int, *, is_default: bool) -> dict[str, Any]:
         "algorithm": cost.pop("algorithm"),
         "cut": config.split.cut,
         "exact": config.client.exact if has_boundary else None,
+        "learning": config.client.learning if has_boundary else None,
         "micro_batch": config.client.micro_batch,
         "checkpointing": config.client.checkpointing,
         **cost,

@@ -30,11 +30,16 @@ class Orders:
             gradients; `all` for every one.
         probes: whether the modules below learn from probes; they stay as they are where not.
         head: whether the head learns, too; its parameters stay as received where not.
+        groups: number of layer groups, each of which learns from a loss of its own; 0 for as many as there are, None
+            where all modules learn from one loss. `exact` of 1 is then every head.
+        above: number of modules, counted like `exact`, that are the last group whatever they are; 0 and 1 for none.
     """
 
     exact: int | Literal["all"] = 0
     probes: bool = False
     head: bool = True
+    groups: int | None = None
+    above: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,29 @@ class ExactPart(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class LayerGroup:
+    """A group of a client's layers with a head of its own: a small client that learns on what the group below puts out.
+
+    Attributes:
+        runtime: its network.
+        names: names of its parameters and buffers in the client's network, by its own.
+    """
+
+    runtime: "Runtime"
+    names: Mapping[str, str]
+
+
 class Runtime(Protocol):
     """A client's network on its device."""
+
+    @property
+    def groups(self) -> Sequence[LayerGroup]:
+        """Layer groups that learn from losses of their own, from the input up; empty where all learn from one.
+
+        Where there are some, they have what learns, and neither `theta` nor `exact` is there.
+        """
+        ...
 
     @property
     def theta(self) -> FlatArrays[Any] | None:

@@ -12,7 +12,7 @@ Flat = Mapping[str, Any]
 """A configuration by dotted key."""
 
 # Read by algorithms with an order boundary alone.
-_OF_BOUNDARY = {"client.exact", "client.exact_learning_rate", "client.memory_budget"}
+_OF_BOUNDARY = {f"client.{key}" for key in ("exact", "exact_learning_rate", "memory_budget", "learning")}
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

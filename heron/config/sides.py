@@ -46,6 +46,7 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
     criterion = config.split.criterion
     check_task(split, algorithm, criterion, splits, config)
     example = fetch(splits.train, np.arange(min(2, num_examples(splits.train))), torch.device(config.device))
+    split = algorithm.equipped(split, config, as_tensor(example.inputs))
     terms = agree(
         split,
         algorithm,
@@ -88,6 +89,7 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
         inputs = fetch(splits.train, np.arange(min(2, num_examples(splits.train))), device).inputs
         micro_batch = settings.client.micro_batch or None
         check_client(own, as_tensor(inputs), micro_batch=micro_batch, needs_auxiliary=algorithm.head == "auxiliary")
+        part = algorithm.equipped(own, settings, as_tensor(inputs))
     runtime = algorithm.torch_runtime(part, family.criterion, settings)
     shares = enumerate(client_shares(settings, splits))
     examples = {client_id: DatasetExamples(splits.train, indices, device) for client_id, indices in shares}

@@ -4,13 +4,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heron.algorithms import CONTROLS
+from heron.config.costs import plan_cost
 from heron.config.schema import RunConfig
 from heron.costs.plan import fake_split, possible_exact
 from heron.errors import SplitError
 from heron.split import SplitModel, has_batchnorm
+
+if TYPE_CHECKING:
+    from heron.wire.groups import LearningName
 
 # Cut layers shown on either side of the run's own.
 _NEIGHBOURS = 4
@@ -19,7 +23,7 @@ _HALVINGS = 3
 
 
 def variants_of(config: RunConfig) -> Iterator[RunConfig]:
-    """The run with every order boundary; the same with smaller micro-batches, checkpointing, other cuts; other clients.
+    """The run with every order boundary; with smaller micro-batches, checkpointing, layer groups, other cuts; others.
 
     Args:
         config: the run; its algorithm has an order boundary.
@@ -36,6 +40,7 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
             # Neither a client without an exact part nor one with an exact head alone keeps activations to recompute.
             if exact > 1 or checkpointing == config.client.checkpointing:
                 yield _with_client(config, exact=exact, micro_batch=micro_batch, checkpointing=checkpointing)
+    yield from _layer_local(config)
     network: Any = config.split
     for cut in config.split.neighbours(_NEIGHBOURS):
         moved = replace(config, split=replace(network, cut=cut))
@@ -45,6 +50,23 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
             continue
         yield from (_with_client(moved, exact=exact) for exact in possible_exact(client, config))
     yield from (replace(config, algorithm=name) for name in CONTROLS.values())
+
+
+def _layer_local(config: RunConfig) -> Iterator[RunConfig]:
+    """The same client in layer groups, each with a loss of its own, where the network can have them."""
+    learnings: list[tuple[LearningName, int]] = [
+        ("local_zeroth_order", 0),
+        ("local_zeroth_order", 1),
+        ("local_exact", 0),
+    ]
+    for learning, exact in learnings:
+        local = _with_client(config, learning=learning, exact=exact)
+        try:
+            plan_cost(local)
+        except SplitError:  # no row of scores for each example
+            return
+        if local != config:
+            yield local
 
 
 def _micro_batches(config: RunConfig, split: SplitModel) -> list[int]:

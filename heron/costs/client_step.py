@@ -138,7 +138,7 @@ def local_step(
     Raises:
         HeronError: if clients of this algorithm cannot be made with these settings.
     """
-    split.train()
+    split = algorithm.equipped(split, settings, as_tensor(zeros(example, 2, settings.device).inputs)).train()
     runtime, learner = algorithm.torch_client(split, criterion, settings)
     check_normalisation(split, runtime.local.module, settings.client.micro_batch or None)
     return ClientStep(

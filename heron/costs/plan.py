@@ -91,6 +91,12 @@ def largest_exact(
     Raises:
         ConfigError: if none fits.
     """
+    if algorithm.orders(algorithm.learning(settings)).groups is not None:
+        raise ConfigError(
+            f"expected client.memory_budget=0 with client.learning={settings.client.learning}, found "
+            f"{settings.client.memory_budget:,}: it chooses the exact part of clients with one loss; leave it out, or "
+            f"set client.learning=zeroth_order"
+        )
     peaks: dict[int, int] = {}
     for exact in reversed(possible_exact(fake_split(build).client, settings)):
         client = dataclasses.replace(settings.client, exact=exact)

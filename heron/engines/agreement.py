@@ -98,7 +98,7 @@ def _tensor_terms(
     probed: Role = "replayed" if learning.sends_scalars else "trained"
     roles: dict[str, Role] = dict.fromkeys(placed.probed, probed)
     roles |= dict.fromkeys(placed.exact, "trained")
-    roles |= {name: _BUFFER_ROLES[kind] for name, kind in buffer_kinds(local.module, inputs).items()}
+    roles |= {name: _BUFFER_ROLES[kind] for name, kind in buffer_kinds(_chain(local.module), inputs).items()}
     named = dict(local.module.named_parameters()) | local.buffers()
     if algorithm.downlink_only is not None:
         part = f"{algorithm.downlink_only}."
@@ -110,6 +110,11 @@ def _tensor_terms(
     return tuple(
         TensorTerm(name, tuple(named[name].shape), dtype_name(named[name]), role) for name, role in roles.items()
     )
+
+
+def _chain(module: nn.ModuleDict) -> nn.ModuleDict:
+    """The parts that are given the outputs of the one before; local heads, which have no buffers, are none of them."""
+    return nn.ModuleDict({name: part for name, part in module.items() if name != "local_heads"})
 
 
 def _warn_of_radius(local: LocalNetwork, algorithm: Algorithm, settings: Settings) -> None:

@@ -29,6 +29,7 @@ from heron.engines.runtimes import make_runtime
 from heron.engines.servers import Servers, check_participants
 from heron.split import SplitModel
 from heron.split.criterion import Criterion
+from heron.tensors import as_tensor
 from heron.wire import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Listener, Message, Upload
 from heron.wire.groups import Settings
 
@@ -82,6 +83,7 @@ class Federation:
         check_participants(settings.clients.per_round, len(partition))
         device = torch.device(settings.device)
         example, split = fetch(dataset, partition[0][:2], device), split.to(settings.device)
+        split = algorithm.equipped(split, settings, as_tensor(example.inputs))
         terms = agree(split, algorithm, settings, criterion, example)
         runtime = make_runtime(terms, split, criterion, fetch(dataset, np.resize(partition[0], 4), device))
         data = {number: DatasetExamples(dataset, indices, device) for number, indices in enumerate(partition)}

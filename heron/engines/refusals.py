@@ -31,6 +31,7 @@ def check_settings(algorithm: Algorithm, settings: Settings) -> None:
     _check_auxiliary(algorithm, settings)
     _check_codec(algorithm, settings)
     _check_coupled(algorithm, settings)
+    _check_learning(algorithm, settings)
 
 
 def _check_auxiliary(algorithm: Algorithm, settings: Settings) -> None:
@@ -63,6 +64,34 @@ def _check_coupled(algorithm: Algorithm, settings: Settings) -> None:
                 f"wait for the answer to each upload; leave it or choose an algorithm with decoupled rounds, such as "
                 f"heron"
             )
+
+
+def _check_learning(algorithm: Algorithm, settings: Settings) -> None:
+    """Layer groups learn by themselves: what looks at the client as a whole has no place."""
+    asked, learning = settings.client.learning, algorithm.learning(settings)
+    client = learning.client
+    if asked not in ("zeroth_order", client.learning):
+        raise ConfigError(
+            f"expected client.learning={client.learning} with {algorithm.name}, found {asked}: its clients learn in "
+            f"one way; leave it out, or choose heron"
+        )
+    if client.learning == "zeroth_order":
+        return
+    reasons = {
+        "update": (learning.settings.update, "dense", "each layer group has scalars of its own, and none replays them"),
+        "client.runtime": (client.runtime, "torch", "a client of layer groups has no export"),
+    }
+    for key, (found, wanted, reason) in reasons.items():
+        if found != wanted:
+            raise ConfigError(
+                f"expected {key}={wanted} with client.learning={client.learning} ({algorithm.name}), found {found}: "
+                f"{reason}; set it, or client.learning=zeroth_order"
+            )
+    if client.exact == "all":
+        raise ConfigError(
+            f"expected client.exact to leave layers to client.learning={client.learning}, found all; lower it, or "
+            f"choose cse_fsl"
+        )
 
 
 def check_client_settings(algorithm: Algorithm, settings: Settings, replays: bool) -> None:

@@ -73,7 +73,7 @@ def _cells(row: Row, modules: Mapping[str | int, int]) -> list[str]:
     parts = row["memory_breakdown_bytes"]
     return [
         (">" if row["chosen"] else "") + ("*" if row["default"] else ""),
-        row["algorithm"],
+        row["algorithm"] if row["learning"] in (None, "zeroth_order") else f"{row['algorithm']}, {row['learning']}",
         str(row["cut"]),  # a layer, or a language model's number of blocks
         "-" if row["exact"] is None else f"{row['exact']} of {modules[row['cut']]}",
         str(row["micro_batch"] or "-"),
@@ -100,7 +100,8 @@ def _best_of_each_way(rows: Sequence[Row]) -> list[Row]:
     """Among rows that differ only in `exact`, the largest that fits, else the one with the lowest peak."""
     ways: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        ways.setdefault((row["cut"], row["micro_batch"], row["checkpointing"]), []).append(row)
+        key = (row["learning"], row["cut"], row["micro_batch"], row["checkpointing"])
+        ways.setdefault(key, []).append(row)
     return [min(way, key=_preference) for way in ways.values()]
 
 

@@ -1,8 +1,8 @@
 """A network cut in two: how to cut it, the auxiliary networks of clients, and checks that the cut network can train.
 
 This room knows nothing of transport, metering or algorithms. Read in this order: `model`, `cut`, `traced`, `heads`,
-`bottleneck`, `equivalence`, `validate`, `trial`, `boundary`, `sharing`, `fakes`, `family`; then one file
-per model family: `digits_cnn`, `resnet18`, and the outputs of a language model: `token_logits`.
+`bottleneck`, `equivalence`, `validate`, `trial`, `boundary`, `layer_groups`, `sharing`, `fakes`, `family`; then one
+file per model family: `digits_cnn`, `resnet18`, and the outputs of a language model: `token_logits`.
 """
 
 from heron.randomness import build_seeded, has_batchnorm, is_stochastic, seeded_randomness
@@ -13,7 +13,8 @@ from heron.split.digits_cnn import DigitsCnn, digits_cnn
 from heron.split.equivalence import check_equivalence
 from heron.split.fakes import build_in_any_mode
 from heron.split.family import ModelFamily
-from heron.split.heads import linear_head, pooled_linear_head
+from heron.split.heads import linear_head, local_head, pooled_linear_head
+from heron.split.layer_groups import layer_groups, with_local_heads
 from heron.split.lending import lent
 from heron.split.model import ClientPart, SplitModel
 from heron.split.resnet18 import ResNet18, resnet18
@@ -40,8 +41,10 @@ __all__ = [
     "digits_cnn",
     "has_batchnorm",
     "is_stochastic",
+    "layer_groups",
     "lent",
     "linear_head",
+    "local_head",
     "num_client_modules",
     "num_counted",
     "ordered_children",
@@ -52,4 +55,5 @@ __all__ = [
     "seeded_randomness",
     "token_cross_entropy",
     "with_bottleneck",
+    "with_local_heads",
 ]

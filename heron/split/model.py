@@ -21,19 +21,25 @@ class ClientPart(nn.Module):
     Args:
         client: f_c.
         auxiliary: f_a; None for algorithms whose clients have none.
+        local_heads: heads of the layer groups below the last; None where all layers learn from one loss.
 
     Attributes:
         client: f_c.
         auxiliary: f_a or None.
+        local_heads: the local heads or None.
     """
 
     client: nn.Module
     auxiliary: nn.Module | None
+    local_heads: nn.Module | None
 
-    def __init__(self, client: nn.Module, auxiliary: nn.Module | None = None) -> None:
+    def __init__(
+        self, client: nn.Module, auxiliary: nn.Module | None = None, local_heads: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.client = client
         self.register_module("auxiliary", auxiliary)
+        self.register_module("local_heads", local_heads)
 
 
 class SplitModel(nn.Module):
@@ -46,11 +52,14 @@ class SplitModel(nn.Module):
         server: f_s, maps smashed data to outputs.
         auxiliary: f_a, maps smashed data to outputs; None for algorithms whose clients have none.
         smashed_shape: shape of one example's smashed data, if known.
+        local_heads: heads of the client's layer groups below the last (`heron.split.layer_groups`), which training
+            adds.
 
     Attributes:
         client: f_c.
         auxiliary: f_a or None.
         server: f_s.
+        local_heads: the local heads or None.
         smashed_shape: shape of one example's smashed data, or None.
 
     Raises:
@@ -60,6 +69,7 @@ class SplitModel(nn.Module):
     client: nn.Module
     auxiliary: nn.Module | None
     server: nn.Module
+    local_heads: nn.Module | None
 
     def __init__(
         self,
@@ -68,6 +78,7 @@ class SplitModel(nn.Module):
         auxiliary: nn.Module | None = None,
         *,
         smashed_shape: torch.Size | None = None,
+        local_heads: nn.Module | None = None,
     ) -> None:
         super().__init__()
         for name, part in (("client", client), ("auxiliary", auxiliary), ("server", server)):
@@ -76,6 +87,7 @@ class SplitModel(nn.Module):
         self.client = client
         self.register_module("auxiliary", auxiliary)
         self.server = server
+        self.register_module("local_heads", local_heads)
         self.smashed_shape = smashed_shape
 
     def forward(self, inputs: Tensor) -> Tensor:

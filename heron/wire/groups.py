@@ -4,11 +4,11 @@ A configuration, the engines, both servers, the clients and `heron.train` hold t
 or "all", as each field says. A group with a value of another type or out of range cannot be made.
 """
 
-import os
 from dataclasses import dataclass, field
 from typing import Literal
 
 from heron.checked import Checked
+from heron.cores import available_cores
 from heron.ranges import (
     HalfShare,
     NonNegativeFloat,
@@ -30,12 +30,8 @@ from heron.zo.stream import Distribution
 Update = Literal["dense", "scalars"]
 Weighting = Literal["equal", "examples"]
 RuntimeName = Literal["torch", "onnx"]
+LearningName = Literal["zeroth_order", "local_zeroth_order", "local_exact"]
 AggregationMethod = Literal["mean", "median", "trimmed_mean"]
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -47,8 +43,7 @@ class Clients(Checked, section="clients"):
         per_round: participants of a round; 0 for all.
         partition: `iid`, `dirichlet` (label skew) or `natural` (as the data are grouped, e.g. by restaurant).
         alpha: concentration of the Dirichlet partition, > 0; small is skewed.
-        weighting: how clients count in the round's mean: `equal` (HERON-SFL), or by their number of `examples`
-            (FedAvg).
+        weighting: weight of a client in the round's mean: `equal` (HERON-SFL), or its number of `examples` (FedAvg).
         dropout: probability that a participant vanishes during its round, in [0, 1).
         stragglers: probability that the deadline cuts a participant's round short, in [0, 1).
     """
@@ -74,6 +69,11 @@ class Client(Checked, section="client"):
         upload_period: local steps per upload of smashed data, k; coupled algorithms upload every step.
         exact: how many of the client's modules, counted from the auxiliary network down, heron's clients train exactly;
             0 is HERON-SFL as published, `all` CSE-FSL's client. Other algorithms ignore it.
+        learning: the loss that heron's clients descend below their exact part: `zeroth_order`, the auxiliary network's,
+            by probes; `local_zeroth_order` and `local_exact`, one for each group of layers, from a small head of its
+            own, by probes (heads exactly if `exact` is not 0) or by gradients within the group.
+        groups: number of these groups; 0 for as many as there are, from activation to activation or a block each.
+        local_pool: side of the map that the head of a group averages its inputs to.
         memory_budget: bytes, or a text such as `64MiB`: `exact` becomes the largest whose step fits, and this 0, before
             anything is saved; 0 for none. A budget that is given replaces a recipe's `exact`. Other algorithms ignore
             it.
@@ -94,6 +94,9 @@ class Client(Checked, section="client"):
     local_steps: NonNegativeInt = 0
     upload_period: PositiveInt = 1
     exact: NonNegativeInt | Literal["all"] = 0
+    learning: LearningName = "zeroth_order"
+    groups: NonNegativeInt = 0
+    local_pool: PositiveInt = 4
     memory_budget: NumBytes = 0
     optimizer: OptimizerName = "adam"
     learning_rate: PositiveFloat = 1e-3
@@ -217,8 +220,7 @@ class Settings(Checked):
             gradients that are replayed; ho_sfl always sends scalars.
         update_codec: how model tensors travel: `fp32` as they are; `fp16`, `int8`, `int4` or `dither6`: float16 down,
             and up how they changed, in so few bits. What goes as scalars is not touched.
-        seed_groups: G groups of clients that share their directions, client i in group i mod G; 0 for directions of
-            each client's own.
+        seed_groups: G groups that share their directions, client i in group i mod G; 0 for each client's own ones.
         digest_period: rounds from one check that clients hold the same parameters to the next, with `scalars`.
         clients: the population of clients.
         client: the work of each client.

@@ -14,6 +14,7 @@ FLOORS = {
     "seeds": 0,
     "files": 0,
     "ranges": 0,
+    "cores": 0,
     "checked": 1,
     "arrays": 0,
     "tensors": 1,

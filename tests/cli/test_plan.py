@@ -12,6 +12,7 @@ KEYS = {
     "algorithm",
     "cut",
     "exact",
+    "learning",
     "micro_batch",
     "checkpointing",
     "peak_memory_bytes",
@@ -48,11 +49,11 @@ def test_every_row_is_complete_and_adds_up(plan):
         assert sum(row["memory_breakdown_bytes"].values()) == row["peak_memory_bytes"] > 0
         assert row["fits"] == (row["peak_memory_bytes"] <= BUDGET)
         assert row["flops_per_step"] > 0
-    assert len({(way(row), row["exact"]) for row in plan["rows"]}) == len(plan["rows"])
+    assert len({(way(row), row["exact"], row["learning"]) for row in plan["rows"]}) == len(plan["rows"])
 
 
 def test_the_largest_boundary_that_fits_is_chosen(plan):
-    own = [row for row in plan["rows"] if way(row) == OWN]
+    own = [row for row in plan["rows"] if way(row) == OWN and row["learning"] == "zeroth_order"]
     assert [row["exact"] for row in own] == [0, 1, 2, 3, 4]
     assert [row["fits"] for row in own] == [True, True, False, False, False]
     (chosen,) = [row for row in plan["rows"] if row["chosen"]]
@@ -60,7 +61,7 @@ def test_the_largest_boundary_that_fits_is_chosen(plan):
 
 
 def test_the_recipes_own_choice_is_marked(plan):
-    own = [row for row in plan["rows"] if way(row) == OWN]
+    own = [row for row in plan["rows"] if way(row) == OWN and row["learning"] == "zeroth_order"]
     assert [row for row in plan["rows"] if row["default"]] == [own[2]]
 
 
@@ -75,8 +76,20 @@ def test_the_alternatives_are_there(plan):
     assert {row["smashed_bytes_per_step"] for row in one_conv_less} == {32 * 16 * 4 * 4 * 4}
 
 
+def test_layer_groups_are_shown(plan):
+    local = [row for row in plan["rows"] if row["learning"] not in (None, "zeroth_order")]
+    assert [(row["learning"], row["exact"]) for row in local] == [
+        ("local_zeroth_order", 0),
+        ("local_zeroth_order", 1),
+        ("local_exact", 0),
+    ]
+    (first_order,) = [row for row in plan["rows"] if row["algorithm"] == "cse_fsl"]
+    assert local[-1]["flops_per_step"] < first_order["flops_per_step"]
+
+
 def test_the_other_clients_cost_what_they_are_equal_to(plan):
-    peaks = {(way(row), row["exact"]): row["peak_memory_bytes"] for row in plan["rows"]}
+    rows = [row for row in plan["rows"] if row["learning"] in (None, "zeroth_order")]
+    peaks = {(way(row), row["exact"]): row["peak_memory_bytes"] for row in rows}
     assert peaks[("cse_fsl", "relu3", 0, False), None] == peaks[OWN, 4]
     assert peaks[("frozen", "relu3", 0, False), None] < peaks[OWN, 0]
 

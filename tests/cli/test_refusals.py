@@ -16,6 +16,7 @@ from heron.engines.in_process import Federation
 
 QUICK = ["--set", "rounds=2"]
 DIGITS = ["train", "digits", *QUICK]
+LOCAL = [*DIGITS, "--set", "client.learning=local_exact"]
 SCALARS = [*DIGITS, "--set", "update=scalars"]
 COMPARE = ["compare", "digits", *QUICK]
 GRID = [*COMPARE, "--algorithms", "heron", "--vary"]
@@ -90,6 +91,19 @@ def unfinished(finished, tmp_path, capsys):
         ([*DIGITS, "--set", "client.exact=true"], " client.exact: "),
         ([*DIGITS, "--set", "client.exact=1.5"], " client.exact: "),
         ([*DIGITS, "--set", "client.exact_learning_rate=-1"], " client.exact_learning_rate: "),
+        ([*DIGITS, "--set", "client.learning=local"], " client.learning: "),
+        ([*LOCAL, "--algorithm", "ho_sfl"], "expected client.learning=zeroth_order with ho_sfl, found local_exact"),
+        ([*LOCAL, "--set", "client.groups=4"], "expected client.groups from 1 to 2, the layer groups"),
+        ([*LOCAL, "--set", "client.exact=4"], "expected client.exact below 4"),
+        ([*LOCAL, "--set", "client.exact=all"], "expected client.exact to leave layers"),
+        ([*LOCAL, "--set", "update=scalars"], "expected update=dense with client.learning=local_exact (heron)"),
+        ([*LOCAL, "--set", "client.runtime=onnx"], "expected client.runtime=torch with client.learning=local_exact"),
+        ([*LOCAL, "--set", "client.memory_budget=1MiB"], "expected client.memory_budget=0 with client.learning"),
+        ([*DIGITS, "--algorithm", "local", "--set", "update=scalars"], "expected update=dense with client.learning"),
+        (
+            [*DIGITS, "--algorithm", "local", "--set", "client.learning=local_zeroth_order"],
+            "expected client.learning=local_exact with local, found local_zeroth_order",
+        ),
         ([*DIGITS, "--set", "smashed.codec=int3"], " smashed.codec: "),
         ([*DIGITS, "--set", "smashed.zstd=1"], " smashed.zstd: "),
         ([*DIGITS, "--set", "link.bundle=yes"], " link.bundle: "),

@@ -42,7 +42,8 @@ def learner(name: str, split: SplitModel, **changes):
     algorithm = ALGORITHMS[name]
     if len(algorithm.optimizers) == 1:
         changes |= {"optimizer": algorithm.optimizers[0]}
-    return algorithm.torch_client(split, cross_entropy, changed(Settings(), **changes))[1]
+    settings = changed(Settings(), **changes)
+    return algorithm.torch_client(algorithm.equipped(split, settings, batch().inputs), cross_entropy, settings)[1]
 
 
 @pytest.mark.parametrize(

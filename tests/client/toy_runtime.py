@@ -16,6 +16,7 @@ class ToyRuntime:
     """z = x W, scores = z V; theta = (W, V)."""
 
     exact = None
+    groups = ()
 
     def __init__(self, num_inputs: int = 6, num_features: int = 3, num_classes: int = 4) -> None:
         generator = np.random.default_rng(0)

@@ -31,6 +31,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, scalars": ("heron", {"update": "scalars", "keep_state": False, "digest_period": 1}),
     "heron, exact head, scalars": ("heron", {"exact": 1, "update": "scalars", "keep_state": False}),
     "heron, seed groups": ("heron", {"optimizer": "sgd", "learning_rate": 0.1, "update": "scalars", "seed_groups": 2}),
+    "heron, local exact": ("heron", {"learning": "local_exact", "learning_rate": 2e-2}),
+    "heron, local zeroth order": ("heron", {"learning": "local_zeroth_order"}),
+    "heron, local, exact heads": ("heron", {"learning": "local_zeroth_order", "exact": 1}),
+    "heron, local, module above": ("heron", {"learning": "local_zeroth_order", "exact": 2, "local_pool": 2}),
     "hosl, scalars": ("hosl", {"update": "scalars", "keep_state": False, "digest_period": 1}),
 }
 """Name -> algorithm and changes to its settings."""
@@ -43,11 +47,21 @@ ROWS = {name: (name, OWN.get(name, {})) for name in ALGORITHMS} | VARIANTS
 EVERY = pytest.mark.parametrize("name", tiers.rows(ROWS, ALGORITHMS))
 
 
-def split_model() -> SplitModel:
+def split_model(*, deep: bool = False) -> SplitModel:
+    """A client of one layer group, or of two; the same shape of smashed data."""
     torch.manual_seed(0)
-    client = nn.Sequential(nn.Conv2d(1, CHANNELS, 3, padding=1), nn.BatchNorm2d(CHANNELS), nn.ReLU(), nn.Dropout(0.1))
+    layers = [nn.Conv2d(1, CHANNELS, 3, padding=1), nn.BatchNorm2d(CHANNELS), nn.ReLU(), nn.Dropout(0.1)]
+    if deep:
+        layers += [nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), nn.BatchNorm2d(CHANNELS), nn.ReLU()]
+    client = nn.Sequential(*layers)
     server = nn.Sequential(nn.Flatten(), nn.Linear(16 * CHANNELS, CLASSES))
     return SplitModel(client, server, linear_head((CHANNELS, 4, 4), CLASSES))
+
+
+def equipped_split(parties: Federation) -> SplitModel:
+    """The network of these parties, built anew."""
+    split = split_model(deep=parties.split.local_heads is not None)
+    return parties.algorithm.equipped(split, parties.settings, examples().tensors[0][:2])
 
 
 def examples(count: int = sum(SIZES)) -> TensorDataset:
@@ -69,7 +83,8 @@ def federation(name: str, **changes) -> Federation:
     settings = Settings(client=Client(batch_size=BATCH, learning_rate=1e-2), server=Server(learning_rate=1e-2))
     algorithm, own = ROWS[name]
     settings = changed(changed(settings, **changes), **own)
-    return Federation(split_model(), ALGORITHMS[algorithm], examples(), partition(), settings)
+    split = split_model(deep="local" in name)
+    return Federation(split, ALGORITHMS[algorithm], examples(), partition(), settings)
 
 
 def run(name: str, directory: RunDirectory | None = None, rounds: int = 4, **changes) -> Run:

@@ -37,14 +37,16 @@ DEVICE = Device(uplink_bytes_per_s=1e5, downlink_bytes_per_s=3e5, latency_s=0.01
 
 def flops_of(parties: Federation) -> StepFlops:
     shape = ExampleShape((1, 4, 4))
-    return step_flops(split_model, parties.algorithm, parties.settings, shape, parties.runtime.local.criterion)
+    build = partial(split_model, deep=parties.split.local_heads is not None)
+    return step_flops(build, parties.algorithm, parties.settings, shape, parties.runtime.local.criterion)
 
 
 def linked(name: str, model: LinkModel | None = None, **changes) -> Federation:
     """The federation of the conformance suite, on a link."""
     plain = federation(name, **changes)
     model = model or LinkModel([DeviceClass(DEVICE)], 0, 1e8, flops_of(plain))
-    return Federation(split_model(), plain.algorithm, examples(), partition(), plain.settings, link=model)
+    split = split_model(deep=plain.split.local_heads is not None)
+    return Federation(split, plain.algorithm, examples(), partition(), plain.settings, link=model)
 
 
 def linked_run(name: str, directory: RunDirectory | None = None, rounds: int = 4, **changes) -> Run:

@@ -17,7 +17,7 @@ from heron.flower import DeploymentSettings, FlowerFederation, make_client_app
 from heron.runs.run_directory import RunDirectory
 from heron.runs.run_loop import Run
 from heron.wire.terms import Terms
-from tests.conformance.test_algorithms import CLASSES, NUM_CLIENTS, examples, federation, partition, split_model
+from tests.conformance.test_algorithms import CLASSES, NUM_CLIENTS, equipped_split, examples, federation, partition
 from tests.flower.grid import Clock, FakeGrid, Node
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def grid_of(parties: Federation, num_clients: int = NUM_CLIENTS) -> FakeGrid:
     def build(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
         """A process of its own for the same federation, built from the terms that have travelled."""
         algorithm = parties.algorithm
-        runtime = algorithm.torch_runtime(split_model(), cross_entropy, terms.settings)
+        runtime = algorithm.torch_runtime(equipped_split(parties), cross_entropy, terms.settings)
         data = {number: DatasetExamples(examples(), own, CPU) for number, own in enumerate(partition())}
         return Clients(terms, algorithm, runtime, data)
 
@@ -44,7 +44,7 @@ def grid_of(parties: Federation, num_clients: int = NUM_CLIENTS) -> FakeGrid:
 
 def flower(parties: Federation, grid: FakeGrid, **settings: Any) -> FlowerFederation:
     chosen = DeploymentSettings(**{"round_timeout_s": 60.0} | settings)
-    split, example = split_model(), Batch(*(tensor[:2] for tensor in examples().tensors))
+    split, example = equipped_split(parties), Batch(*(tensor[:2] for tensor in examples().tensors))
     terms = agree(split, parties.algorithm, parties.settings, cross_entropy, example, num_classes=CLASSES)
     servers = Servers(terms, parties.algorithm, split, cross_entropy)
     return FlowerFederation(servers, grid, 1, chosen, clock=grid.clock, sleep=grid.clock.sleep)

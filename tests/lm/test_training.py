@@ -21,7 +21,7 @@ from heron.costs.plan import plan_step
 from heron.costs.profile import profile_step
 from heron.data import Batch, TokenSequences, fetch
 from heron.engines.in_process import Federation
-from heron.errors import HeronError
+from heron.errors import HeronError, SplitError
 from heron.lm import Adaptation, causal_lm, whole_model
 from heron.seeds import StepKey
 from heron.split import SplitModel, build_seeded, num_counted, token_cross_entropy
@@ -44,7 +44,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, all exact": ("heron", {"exact": "all"}),
     "heron, jvp": ("heron", {"estimator": {"scheme": "jvp"}}),
 }
-ROWS = {name: (name, OWN.get(name, {})) for name in ALGORITHMS} | VARIANTS
+# Layer-local heads need a row of scores for each example, which a language model does not put out.
+ROWS = {name: (name, OWN.get(name, {})) for name in ALGORITHMS if name != "local"} | VARIANTS
 EVERY = pytest.mark.parametrize("name", list(ROWS))
 
 
@@ -459,3 +460,8 @@ def test_what_was_trained_is_one_model_again(name: str, options: dict[str, Any],
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     assert torch.equal(again, expected), "the parts are left as they are"
     assert not torch.allclose(start, expected, atol=1e-3)
+
+
+def test_layer_groups_of_a_language_model_are_refused(saved) -> None:
+    with pytest.raises(SplitError, match=r"expected one row of scores for each example .* found TokenLogits"):
+        Federation(build(saved("gpt2")), ALGORITHMS["local"], examples(), partition(), Settings(), token_cross_entropy)

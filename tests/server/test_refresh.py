@@ -169,8 +169,9 @@ def test_resumes_bit_for_bit_and_the_wire_changes_nothing(name: str, optimizer: 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))
 def test_has_a_meaning_where_clients_train_an_auxiliary_network(name: str) -> None:
-    assert ALGORITHMS[name].trains_auxiliary == (name in TRAINED)
-    if name in TRAINED:
+    has_auxiliary = name in {*TRAINED, "local"}
+    assert ALGORITHMS[name].trains_auxiliary == has_auxiliary
+    if has_auxiliary:
         assert isinstance(federation(name, server={"refresh_auxiliary": True}).main_server, AligningServer)
         assert not isinstance(federation(name).main_server, AligningServer)
         return

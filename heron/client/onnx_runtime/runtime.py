@@ -20,7 +20,7 @@ from heron.wire.groups import Client
 from heron.zo.flat import FlatArrays
 
 if TYPE_CHECKING:
-    from heron.client.runtime import ExactPart
+    from heron.client.runtime import ExactPart, LayerGroup
 
 
 class GraphParameters(FlatArrays[NDArray[Any]]):
@@ -52,6 +52,7 @@ class OnnxRuntime:
         manifest: of the bundle.
         theta: what learns from probes.
         exact: what learns from gradients.
+        groups: always empty; a client of layer groups is not exported.
 
     Raises:
         BundleError: if onnxruntime refuses a graph.
@@ -70,6 +71,7 @@ class OnnxRuntime:
         micro_batch = client.micro_batch or None
         self._network = GraphNetwork(bundle, parameters, micro_batch=micro_batch, threads=threads)
         self.exact: ExactPart | None = None
+        self.groups: tuple[LayerGroup, ...] = ()
         if trained:
             self.exact = GraphExactPart(self._network, trained, client.optimizer, probes=self.theta is not None)
 

@@ -8,6 +8,8 @@ from torch import Tensor
 from heron.arrays import Array
 from heron.client.runtime import Finished
 from heron.client.torch_runtime.boundary import BoundaryPass
+from heron.client.torch_runtime.lean_group import lean_group
+from heron.client.torch_runtime.lean_pass import LeanPass
 from heron.client.torch_runtime.network import LocalNetwork, TensorBatch
 from heron.data import Batch
 from heron.seeds import StepKey
@@ -108,6 +110,7 @@ class TorchExactPart:
         trained: names of the parameters that are trained here.
         boundary: the client's chain, taken apart at its order boundary; None where there is none.
         probes: whether the part below the boundary learns from probes.
+        lean: whether gradients are computed by formulas with few activations, where the client has the form for it.
     """
 
     def __init__(
@@ -118,19 +121,23 @@ class TorchExactPart:
         *,
         boundary: OrderBoundary | None = None,
         probes: bool = False,
+        lean: bool = False,
     ) -> None:
         self._local = local
         self._boundary = boundary
+        self._lean = lean_group(local.module["client"], local.module["auxiliary"]) if lean else None
         self._probes = probes
         self._named = dict(local.module.named_parameters())
         self._parameters = {name: tensor for name, tensor in self._named.items() if name in trained}
         self._descent = Descent(self._parameters, rule)
 
-    def forward(self, batch: Batch, key: StepKey) -> "LocalLossPass | CutGradientPass | BoundaryPass":
+    def forward(self, batch: Batch, key: StepKey) -> "LocalLossPass | CutGradientPass | BoundaryPass | LeanPass":
         """Run a clean pass; running statistics follow it."""
         tensors = self._local.tensors_of(batch)
         if self._boundary is not None:
             return BoundaryPass(self._local, self._boundary, tensors, key, probes=self._probes)
+        if self._lean is not None and self._lean.in_training:
+            return LeanPass(self._local, self._lean, tensors, key)
         parameters: list[Tensor] = list(self._parameters.values())
         kind = CutGradientPass if self._local.head is None else LocalLossPass
         return kind(self._local, parameters, tensors, key)

@@ -78,7 +78,9 @@ class LocalNetwork:
         micro_batch: int | None = None,
         checkpointing: bool = False,
     ) -> None:
-        self.module = nn.ModuleDict({"client": split.client} | ({head: getattr(split, head)} if head else {}))
+        parts = {"client": split.client, "local_heads": getattr(split, "local_heads", None)}
+        parts |= {head: getattr(split, head)} if head else {}
+        self.module = nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
         self.criterion = MeanLoss(criterion)
         self.micro_batch = micro_batch
         self.head = head

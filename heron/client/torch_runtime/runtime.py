@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from heron.arrays import Array
-from heron.client.runtime import Head, Orders
+from heron.client.runtime import Head, LayerGroup, Orders
 from heron.client.torch_runtime.exact import TorchExactPart
 from heron.client.torch_runtime.network import LocalNetwork, Parts
-from heron.client.torch_runtime.placement import place_orders
+from heron.client.torch_runtime.placement import place_groups, place_orders
 from heron.client.torch_runtime.surrogate import surrogate_loss
 from heron.data import Batch
 from heron.split.criterion import Criterion
@@ -27,11 +27,14 @@ class TorchRuntime:
         head: name of the part that the local loss is computed with; None for clients without a loss.
         orders: which modules learn how.
         client: the group `[client]`; update rule, kernel, micro-batch and checkpointing count here.
+        lean: whether exact gradients are computed by formulas with few activations, where the client has the form for
+            it; a layer group is a client with this set.
 
     Attributes:
         local: the network.
         theta: what learns from probes.
         exact: what learns by backpropagation.
+        groups: the layer groups, where each learns from a loss of its own; then they have all that learns.
 
     Raises:
         ConfigError: if the order boundary is neither a number nor `all`.
@@ -46,11 +49,22 @@ class TorchRuntime:
         head: Head | None,
         orders: Orders,
         client: Client,
+        lean: bool = False,
     ) -> None:
         micro_batch, checkpointing = client.micro_batch or None, client.checkpointing
         self.local = LocalNetwork(split, criterion, head=head, micro_batch=micro_batch, checkpointing=checkpointing)
         self.theta: FlatParameters | None = None
         self.exact: TorchExactPart | None = None
+        self.groups: tuple[LayerGroup, ...] = ()
+        if orders.groups is not None:
+            self.groups = tuple(
+                LayerGroup(
+                    TorchRuntime(group.part, criterion, head=head, orders=group.orders, client=client, lean=True),
+                    group.names,
+                )
+                for group in place_groups(self.local.module, orders)
+            )
+            return
         placed = place_orders(self.local.module, orders)
         if orders.exact != 0:
             self.exact = TorchExactPart(
@@ -59,6 +73,7 @@ class TorchRuntime:
                 placed.exact,
                 boundary=placed.boundary,
                 probes=orders.probes,
+                lean=lean,
             )
         if orders.probes and (orders.exact == 0 or placed.boundary is not None):
             self.theta = FlatParameters(self.local.module, placed.probed, kernel=client.kernel)
