@@ -162,6 +162,8 @@ def main() -> None:
     parts = options.only.split(",")
     runs = [run for run in all_runs() if options.flower or not run.is_simulation]
     runs = [run for run in runs if any(part in run.name for part in parts)]
+    if not runs:
+        raise SystemExit(f"expected parts of names of runs, such as digits/heron/plain, found {options.only!r} in none")
     print(f"{len(runs)} runs of {CHECKOUT}", flush=True)
     found: Digests = {}
     failed: list[str] = []

@@ -33,9 +33,16 @@ def test_its_memory_is_that_of_the_results() -> None:
     assert set(found) <= measured
 
 
+def test_its_bars_are_those_of_the_results() -> None:
+    rows = json.loads((ROOT / "benchmarks/results/lean_client.json").read_text())["rows"]
+    told = README[README.index("Resident memory of a fresh client process") :].partition('"')[0]
+    for row in rows:
+        assert {f"{row['lean_mib']:.0f}", f"{row['torch_mib']:.0f}"} <= set(re.findall(r"\d+", told))
+
+
 def test_its_pictures_exist() -> None:
     shown = re.findall(r'src(?:set)?="([^"]+)"', README)
-    assert len(shown) == 2
+    assert len(shown) == 4
     assert all((ROOT / name).is_file() for name in shown)
 
 
