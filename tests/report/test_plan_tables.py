@@ -9,6 +9,7 @@ MEMORY = 100
 def row(cut, exact, peak, *, algorithm="heron", chosen=False, default=False):
     return {
         "algorithm": algorithm,
+        "learning": "zeroth_order",
         "cut": cut,
         "exact": exact,
         "micro_batch": 0,
