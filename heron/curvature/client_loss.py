@@ -43,7 +43,7 @@ class ClientLoss:
         dimension: d.
 
     Raises:
-        ConfigError: if the algorithm's clients train nothing.
+        ConfigError: if the algorithm's clients train nothing, or each layer group on a loss of its own.
     """
 
     def __init__(
@@ -59,6 +59,11 @@ class ClientLoss:
         if orders.exact == 0 and not orders.probes:
             raise ConfigError(
                 f"expected an algorithm whose clients learn, found {algorithm.name}; choose another by --algorithm"
+            )
+        if orders.groups is not None:
+            raise ConfigError(
+                f"expected clients that descend one loss, found a loss for each layer group ({algorithm.name}); set "
+                f"client.learning=zeroth_order, or choose another algorithm"
             )
         head = algorithm.head or "server"
         self._local = LocalNetwork(copy.deepcopy(split), criterion, head=head, micro_batch=settings.client.batch_size)

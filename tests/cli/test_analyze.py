@@ -35,6 +35,8 @@ def test_a_run_is_looked_at_where_it_stands(tmp_path: Path, capsys) -> None:
     ("arguments", "message"),
     [
         (["digits", "--algorithm", "frozen"], "expected an algorithm whose clients learn, found frozen"),
+        (["digits", "--algorithm", "local"], "expected clients that descend one loss, found a loss for each layer"),
+        (["digits", "--set", "client.learning=local_exact"], "expected clients that descend one loss, found a loss"),
         (["digits", "--rounds", "0,81"], "expected --rounds up to 80, those of the recipe, found 81"),
         (["digits", "--examples", "0"], "expected --examples of at least 1, found 0"),
         (["digit"], "digit"),
