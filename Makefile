@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 # Compiling every installed file at once takes longer than compiling at first import what is imported.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --no-compile -c constraints.txt
 PYTEST := $(BIN)/python -m pytest -n auto
+# Without bytecode every process of the tests would compile PyTorch's files anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all test-oldest soak wheel docs lint format clean help
 
