@@ -1,6 +1,6 @@
 """Layer-local clients: share of a first-order client's gain that they recover, with their memory and compute.
 
-    python benchmarks/layer_local.py digits [--arms NAME,...] [--seeds 0,1,...] [--runs FOLDER] [--workers N]
+    python benchmarks/layer_local.py digits [--arms NAME;...] [--seeds 0,1,...] [--runs FOLDER] [--workers N]
     python benchmarks/layer_local.py cifar10_narrow
 
 Every arm is tuned over its grid of rates on the validation split of seeds of their own (100 and on), then run at its
