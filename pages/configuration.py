@@ -52,7 +52,11 @@ def configuration_page() -> str:
     for name, group in groups.items():
         _, _, subject = summary_of(group).partition(": ")
         parts += [f"## `[{name}]`", _sentence(subject), *_keys(group, fields(group), section=name)]
-    parts += _kinds("data", "The data set: `data.name` chooses it, and with it the other keys.", DATA_SETS)
+    parts += _kinds(
+        "data",
+        "The data set: `data.name` chooses it, and with it the other keys, which then have their defaults.",
+        DATA_SETS,
+    )
     parts += _kinds(
         "split", "The network and its cut: `split.model` chooses the family, and with it the other keys.", MODELS
     )

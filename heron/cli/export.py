@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from heron.config import RunConfig, build_run, fingerprint, to_toml
 from heron.config.run_files import read_config, refuse_occupied
 from heron.errors import CheckpointError, ConfigError
-from heron.lm import CausalLmSplit, load_tokenizer, save_whole
+from heron.lm import CausalLmSplit, ClassifierSplit, load_tokenizer, save_classifier, save_whole
 from heron.lm.pretrained import located
 from heron.report import ExportedModel, model_card
 from heron.runs.checkpoint import load_checkpoint
@@ -33,6 +33,8 @@ def export_command(run: Path, out: Path) -> None:
         aside.mkdir(parents=True)
         if isinstance(split, CausalLmSplit):
             save_whole(split, tokenizer_of(config, split), aside)
+        elif isinstance(split, ClassifierSplit):
+            save_classifier(split, tokenizer_of(config, split), aside)
         else:
             (aside / "model.safetensors").write_bytes(model_bytes(split))
         (aside / "config.toml").write_text(to_toml(_without_paths(config)), encoding="utf-8")
@@ -68,10 +70,11 @@ def trained_model(directory: Path, config: RunConfig) -> tuple[SplitModel, int]:
     return servers.load_global_model(), int(facts["next_round"])
 
 
-def tokenizer_of(config: RunConfig, split: CausalLmSplit) -> Any:
+def tokenizer_of(config: RunConfig, split: CausalLmSplit | ClassifierSplit) -> Any:
     """Load the tokenizer of a run's language model."""
-    assert config.split.pretrained_source is not None  # a language model has one
-    return load_tokenizer(config.split.pretrained_source, split.whole.config.vocab_size)
+    source, ends = config.split.pretrained_source, config.split.predicts == "tokens"
+    assert source is not None  # a language model has one
+    return load_tokenizer(source, split.whole.config.vocab_size, needs_end=ends)
 
 
 @contextmanager

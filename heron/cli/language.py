@@ -50,7 +50,7 @@ def generate_command(run: Path, num_prompts: int, json_path: Path | None) -> Non
 def _trained(directory: Path) -> tuple[CausalLmSplit, Any]:
     """A run's cut language model with its latest global parameters, and the tokenizer."""
     config = read_config(directory)
-    if not config.split.reads_text:
+    if config.split.predicts != "tokens":
         raise ConfigError(
             f"expected the run of a language model in {directory}, found one of {config.split.model}; name another run"
         )

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from heron.config.recipe_parts import Choice
 from heron.config.schema import RunConfig
-from heron.data import E2E
-from heron.lm import CausalLm
+from heron.data import E2E, Sst2
+from heron.lm import CausalLm, TextClassifier
 from heron.wire.groups import Client, Clients, Probes, Server
 
 _E2E = Choice(Client(learning_rate=2e-4), 2e-4)
@@ -63,3 +63,41 @@ def e2e_gpt2_mini(algorithm: str) -> RunConfig:
         server=Server(learning_rate=2e-3),
         split=CausalLm(pretrained="gpt2-mini", cut=2, lora_layers="all"),
     )
+
+
+def sst2_minilm(algorithm: str) -> RunConfig:
+    """Sentiment of sentences, by a small pre-trained encoder from a local directory.
+
+    Args:
+        algorithm: key of the registry.
+    """
+    return _sst2(algorithm, "sst2-minilm", TextClassifier(pretrained="minilm-l6", cut=2))
+
+
+def sst2_opt_125m(algorithm: str) -> RunConfig:
+    """The same by OPT-125M, a causal model of twelve blocks: the setting of zeroth-order fine-tuning in the literature.
+
+    Args:
+        algorithm: key of the registry.
+    """
+    split = TextClassifier(pretrained="facebook/opt-125m", cut=5, pooling="last")
+    return _sst2(algorithm, "sst2-opt-125m", split)
+
+
+def _sst2(algorithm: str, recipe: str, split: TextClassifier) -> RunConfig:
+    rate = _SST2_RATES.get(algorithm, 1e-3)
+    choice = Choice(Client(learning_rate=rate), 1e-3)
+    return RunConfig(
+        recipe=recipe,
+        algorithm=algorithm,
+        rounds=10,
+        data=Sst2(),
+        clients=Clients(total=3),
+        client=choice.client_of(algorithm, batch_size=32, micro_batch=8, local_steps=10),
+        server=Server(learning_rate=choice.server_rate),
+        split=split,
+    )
+
+
+# client.learning_rate by algorithm; others take 1e-3.
+_SST2_RATES = {"heron": 3e-4, "ho_sfl": 3e-3, "hosl": 3e-4}

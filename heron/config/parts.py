@@ -3,8 +3,9 @@
 import torch
 
 from heron.config.schema import RunConfig
-from heron.data import Splits
+from heron.data import DataSet, Splits
 from heron.errors import ConfigError
+from heron.split import ModelFamily
 from heron.wire.groups import Settings
 
 
@@ -12,15 +13,34 @@ def load_splits(config: RunConfig) -> Splits:
     """The data of a run; the validation split may depend on the seed, the test split does not.
 
     Raises:
-        HeronError: if the data are not available, or are texts and the network is no language model.
+        HeronError: if the data are not available, or are no such data as the network reads.
     """
     data, network = config.data, config.split
-    if data.needs_tokenizer and not network.reads_text:
+    _check_reader(data, network)
+    splits = data.load(config.seed, network.load_tokenizer() if data.needs_tokenizer else None)
+    outputs = getattr(network, "num_classes", splits.num_classes)
+    if data.needs_tokenizer and network.predicts == "classes" and outputs != splits.num_classes:
         raise ConfigError(
-            f"expected a causal language model for the data {data.name}, found {network.model}; take a recipe whose "
-            f"data it reads"
+            f"expected split.num_classes={splits.num_classes}, the number of labels of the data {data.name}, found "
+            f"{outputs}; set it"
         )
-    return data.load(config.seed, network.load_tokenizer() if data.needs_tokenizer else None)
+    return splits
+
+
+def _check_reader(data: DataSet, network: ModelFamily) -> None:
+    """Refuse data of another kind than the network reads."""
+    if data.needs_tokenizer:
+        wanted = "tokens" if data.example.labels else "classes"
+        fits = network.reads_text and network.predicts == wanted
+        kind = "a causal language model" if wanted == "tokens" else "a classifier of texts"
+    else:  # a data set of tokens needs no tokenizer
+        fits = not network.reads_text or data.example.dtype.startswith("int")
+        kind = "a network of numbers"
+    if not fits:
+        raise ConfigError(
+            f"expected {kind} for the data {data.name}, found {network.model}; take a recipe whose data it reads, or "
+            f"set data.name"
+        )
 
 
 def use_threads_and_device(settings: Settings) -> None:

@@ -121,6 +121,16 @@ RECIPES: dict[str, Recipe] = {
             "a GPT-2 of 12 M parameters from a local directory, 4,800 examples: minutes on two CPU cores",
             "heron.config.language_recipes:e2e_gpt2_mini",
         ),
+        Recipe(
+            "sst2-minilm",
+            "sentiment of sentences: MiniLM of 6 blocks from a local directory, LoRA, cut after block 2, 3 clients",
+            "heron.config.language_recipes:sst2_minilm",
+        ),
+        Recipe(
+            "sst2-opt-125m",
+            "the same with OPT-125M, cut after block 5 of 12",
+            "heron.config.language_recipes:sst2_opt_125m",
+        ),
     )
 }
 """Recipes by name."""

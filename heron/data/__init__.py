@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from heron.data.sets import DATA_SETS as DATA_SETS
     from heron.data.splits import Examples as Examples
     from heron.data.splits import Splits as Splits
+    from heron.data.sst2 import Sst2 as Sst2
+    from heron.data.text import Text as Text
 else:
     __getattr__, __dir__ = lazy_face(
         __name__,
@@ -48,6 +50,8 @@ else:
             "Examples": "heron.data.splits",
             "Prompt": "heron.data.e2e",
             "Splits": "heron.data.splits",
+            "Sst2": "heron.data.sst2",
+            "Text": "heron.data.text",
             "TokenSequences": "heron.data.sequences",
             "Tokenizer": "heron.data.data_set",
             "batch_indices": "heron.data.order",

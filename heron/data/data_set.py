@@ -40,12 +40,18 @@ class Tokenizer:
         end_token: token that ends a sequence and pads the inputs of a batch.
         max_length: number of positions of the model.
         source: name of the model in errors.
+        pad_token: token that pads texts to be classified, which no text contains; None for a model that classifies
+            none.
+        first_tokens: function from a text and a number to so many tokens of its beginning, special ones included; None
+            for a model that classifies none.
     """
 
     encode: Tokenize
     end_token: int
     max_length: int
     source: str
+    pad_token: int | None = None
+    first_tokens: Callable[[str, int], list[int]] | None = None
 
 
 class DataSet(Checked, ABC, section="data"):

@@ -1,6 +1,7 @@
 """Choice of what trains in a language model: all weights, or LoRA next to frozen base weights, by `peft`."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from heron.errors import MissingExtraError, SplitError
-from heron.lm.families import family_of
+from heron.lm.encoders import reader_of
 from heron.lm.widening import store_narrow_
 
 LoraLayers = Literal["attention", "all"]
@@ -34,12 +35,13 @@ class Adaptation:
     lora_layers: LoraLayers = "attention"
     base: Base = "float32"
 
-    def apply_(self, module: nn.Module, config: Any) -> None:
+    def apply_(self, module: nn.Module, config: Any, trained: Sequence[nn.Module] = ()) -> None:
         """Freeze the weights that do not train, add LoRA to them, and store them in the dtype `base`.
 
         Args:
             module: a model of `transformers`, or parts of one; changed in place. LoRA's products start at zero.
             config: the model's configuration.
+            trained: modules in it all of whose weights train, e.g. a new head.
 
         Raises:
             SplitError: if a number is out of range, a narrow `base` is set but no weight is frozen, or a weight to be
@@ -48,6 +50,8 @@ class Adaptation:
         """
         if self.lora_rank:
             self._add_lora_(module, config)
+            for head in trained:
+                head.requires_grad_(True)
         elif self.base != "float32":
             raise SplitError(
                 f"expected split.base=float32 if all weights train, found {self.base}; set split.lora_rank too"
@@ -65,7 +69,7 @@ class Adaptation:
             from peft import LoraConfig, inject_adapter_in_model
         except ImportError as error:
             raise MissingExtraError("peft", "language") from error
-        family = family_of(config)
+        family = reader_of(config)
         names = family.attention_layers if self.lora_layers == "attention" else family.all_layers
         settings = LoraConfig(
             r=self.lora_rank,
@@ -83,7 +87,7 @@ def merge_lora_(model: Any) -> None:
     """Add LoRA's low-rank products to the base weights, then remove the LoRA layers.
 
     Args:
-        model: a causal language model; changed in place. Its base weights have a dtype wide enough for the sum.
+        model: a model of `transformers`; changed in place. Its base weights have a dtype wide enough for the sum.
 
     Raises:
         MissingExtraError: if `peft` is not installed.

@@ -17,6 +17,11 @@ from heron.errors import SplitError
 from heron.split import TokenLogits
 
 
+def widened(tensor: Tensor) -> Tensor:
+    """Rows of a stored table in the dtype of computation: float32, or float64 where they are that wide."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 class TokenEmbedding(nn.Module):
     """Embedding: token ids to hidden states, from rows of a token table and, in some families, of a position table.
 
@@ -45,7 +50,7 @@ class TokenEmbedding(nn.Module):
         self._offset = offset
 
     def forward(self, ids_BT: Tensor) -> Tensor:
-        """Hidden states, shape (B, T, D), float32 for any dtype of the stored embedding.
+        """Hidden states, shape (B, T, D), float32 for narrow dtypes of the stored embedding.
 
         Raises:
             SplitError: if a sequence is longer than the model has positions.
@@ -56,10 +61,10 @@ class TokenEmbedding(nn.Module):
                 f"expected sequences of at most {self._num_positions} tokens, found {length}: the model has no more "
                 f"positions; lower data.max_length"
             )
-        hidden_BTD: Tensor = self.tokens(ids_BT).float()
+        hidden_BTD: Tensor = widened(self.tokens(ids_BT))
         if self.positions is not None:
             places_T = torch.arange(self._offset, self._offset + length, device=ids_BT.device)
-            hidden_BTD = hidden_BTD + embedding(places_T, self.positions.weight).float()
+            hidden_BTD = hidden_BTD + widened(embedding(places_T, self.positions.weight))
         dropped: Tensor = self.dropout(hidden_BTD)
         return dropped
 

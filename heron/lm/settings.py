@@ -34,6 +34,7 @@ class CausalLm(ModelFamily):
     """
 
     reads_text: ClassVar[bool] = True
+    predicts: ClassVar[Literal["classes", "tokens"]] = "tokens"
 
     model: Literal["causal_lm"] = "causal_lm"
     pretrained: str = "gpt2"

@@ -24,6 +24,15 @@ folder = "."  # this folder, or its name on the hub
 model = AutoModelForCausalLM.from_pretrained(folder)
 tokenizer = AutoTokenizer.from_pretrained(folder)"""
 
+_LOAD_CLASSIFIER = """import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+folder = "."  # this folder, or its name on the hub
+model = AutoModelForSequenceClassification.from_pretrained(folder)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+with torch.no_grad():
+    scores = model(**tokenizer(["A text."], padding=True, truncation=True, return_tensors="pt")).logits"""
+
 _LOAD_OTHER = """from pathlib import Path
 
 from safetensors.torch import load_file
@@ -92,13 +101,27 @@ def model_card(exported: ExportedModel) -> str:
         costs=_costs(last, exported.cost),
         limits=_limits(exported),
         licence=_licence(exported),
-        code=_LOAD_LANGUAGE if config.split.reads_text else _LOAD_OTHER,
+        code=_code(config),
     )
+
+
+def _code(config: RunConfig) -> str:
+    """The program that loads the model."""
+    if not config.split.reads_text:
+        return _LOAD_OTHER
+    if config.split.predicts == "tokens":
+        return _LOAD_LANGUAGE
+    if getattr(config.split, "pooling", None) != "mean":
+        return _LOAD_CLASSIFIER
+    # The class of a model that pools by the mean is a file of the folder.
+    return _LOAD_CLASSIFIER.replace("from_pretrained(folder)", "from_pretrained(folder, trust_remote_code=True)", 1)
 
 
 def _front_matter(exported: ExportedModel, quality: Quality) -> dict[str, Any]:
     config, data = exported.config, exported.config.data
-    task = "text-generation" if config.split.reads_text else "image-classification"
+    task = "image-classification"
+    if config.split.reads_text:
+        task = "text-generation" if config.split.predicts == "tokens" else "text-classification"
     values: dict[str, Any] = {
         "library_name": "transformers" if config.split.reads_text else "heron-sfl",
         "license": "unknown",
@@ -127,8 +150,9 @@ def _sentence(exported: ExportedModel) -> str:
             "A network that was cut in two and trained by split federated learning. The weights are those of the whole "
             "network, without the auxiliary network."
         )
+    kind = "causal language model" if exported.config.split.predicts == "tokens" else "classifier of texts"
     return (
-        f"A causal language model, fine-tuned from `{_base_name(exported)}` by split federated learning: it was cut "
+        f"A {kind}, fine-tuned from `{_base_name(exported)}` by split federated learning: it was cut "
         "between blocks, clients trained the first ones and a server the rest. All parts are joined here, and LoRA is "
         "merged into float32 weights."
     )
@@ -179,7 +203,7 @@ def _limits(exported: ExportedModel) -> list[str]:
     ]
     if done < config.rounds:
         limits.insert(0, f"The run was exported after {done} of {config.rounds} rounds.")
-    if config.split.reads_text:
+    if config.split.predicts == "tokens":
         limits.append("Texts that the model generates may be wrong. It keeps the biases of its base model and data.")
     return limits
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
@@ -25,9 +25,11 @@ class ModelFamily(Checked, ABC, section="split"):
         model: key of `MODELS`; a field with one possible value.
         cut: the place of the cut: the client's last layer, or its number of blocks.
         reads_text: whether the network is a language model, so that `load_tokenizer` returns its tokenizer.
+        predicts: what its outputs are scores of, `classes` or `tokens`.
     """
 
     reads_text: ClassVar[bool] = False
+    predicts: ClassVar[Literal["classes", "tokens"]] = "classes"
     model: str
     cut: Any
 

@@ -83,14 +83,12 @@ def with_local_heads(split: Held, inputs: Tensor, *, seed: int, count: int = 0, 
     """
     groups = layer_groups(split.client, count=count, above=above)
     shapes, num_scores = _shapes(split, groups, inputs)
-    first = next(split.client.parameters())
+    parameters = list(split.client.parameters())  # those that train may be wider than frozen ones
+    first = next((parameter for parameter in parameters if parameter.requires_grad), parameters[0])
 
     def make() -> nn.ModuleList:
         lower = zip(groups[:-1], shapes[:-1], strict=True)
-        return nn.ModuleList(
-            local_head(shape, num_scores, pool, channels_first=_is_convolution(group), dtype=first.dtype)
-            for group, shape in lower
-        )
+        return nn.ModuleList(_head(group, shape, num_scores, pool, first.dtype) for group, shape in lower)
 
     heads = build_seeded(make, derive_seed("local heads", seed))
     if any(parameter.device != first.device for parameter in heads.parameters()):
@@ -101,6 +99,15 @@ def with_local_heads(split: Held, inputs: Tensor, *, seed: int, count: int = 0, 
     whole = SplitModel(*parts, smashed_shape=split.smashed_shape, local_heads=heads)
     whole.training = split.training
     return whole
+
+
+def _head(group: nn.Sequential, shape: torch.Size, num_scores: int, pool: int, dtype: torch.dtype) -> nn.Module:
+    """The head of a layer group; a last layer that knows how its outputs are averaged makes its own."""
+    own = getattr(group[-1], "make_local_head", None)
+    if own is None:
+        return local_head(shape, num_scores, pool, channels_first=_is_convolution(group), dtype=dtype)
+    made: nn.Module = own(shape, num_scores)
+    return made.to(dtype)
 
 
 def _found(layers: Sequence[nn.Module]) -> list[list[nn.Module]]:

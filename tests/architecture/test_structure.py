@@ -66,6 +66,7 @@ HOMES = {
 OPTIONAL = (*HOMES, "pandas", "pydantic", "rich", "tomli_w")
 # Files that are nothing without such a library; they are imported late themselves.
 LATE = {
+    "heron.lm.mean_pooling",
     "heron.zo.numba_loops",
     "heron.zo.triton_loops",
     "heron.deploy.certificates",
