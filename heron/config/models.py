@@ -53,6 +53,13 @@ def validated(group: type[T], values: Mapping[str, Any]) -> T:
     return built
 
 
+def sections_of_kinds(group: Any) -> dict[str, OneOf]:
+    """List the sections of a dataclass of settings that have several kinds, with their kinds."""
+    hints = get_type_hints(group, include_extras=True)
+    marks = {field.name: _mark_of(hints[field.name]) for field in fields(group)}
+    return {name: mark for name, mark in marks.items() if mark is not None}
+
+
 @cache
 def _model(group: Any) -> type[Section]:
     hints = get_type_hints(group, include_extras=True)
@@ -67,15 +74,18 @@ def _validating(annotation: Any) -> Any:
     if is_dataclass(annotation) and isinstance(annotation, type):
         return _model(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
-    marks = [mark for mark in arguments[1:] if isinstance(mark, OneOf)]
-    if marks:
-        return Annotated[reduce(or_, map(_model, marks[0].table.values())), Field(discriminator=marks[0].key)]
+    if (mark := _mark_of(annotation)) is not None:
+        return Annotated[reduce(or_, map(_model, mark.table.values())), Field(discriminator=mark.key)]
     if origin is tuple and is_dataclass(arguments[0]):
         items: Any = tuple.__class_getitem__((_validating(arguments[0]), ...))
         return Annotated[items, BeforeValidator(_tuple)]
     if origin is Literal and len(arguments) == 1:  # it tells the kinds of a section apart
         return annotation
     return Annotated[Any, PlainValidator(partial(fitting, annotation))]
+
+
+def _mark_of(annotation: Any) -> OneOf | None:
+    return next((mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, OneOf)), None)
 
 
 def _tuple(value: object) -> object:

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from heron.algorithms import ALGORITHMS
 from heron.config.devices import check_link, with_devices
-from heron.config.models import validated
-from heron.config.problems import check_choice, first_problem, nearest
+from heron.config.models import sections_of_kinds, validated
+from heron.config.problems import check_choice, first_problem, kinds_with, nearest
 from heron.config.schema import RunConfig
 from heron.errors import ConfigError
 from heron.wire.groups import Settings
@@ -45,7 +45,9 @@ def override(config: RunConfig, assignments: Sequence[str]) -> RunConfig:
 def change(settings: S, changes: Sequence[tuple[str, Any]]) -> S:
     """Settings with other values for some keys, checked.
 
-    A `client.memory_budget` that is given replaces the present `client.exact`; given both, they are refused. A
+    The key that names the kind of a section (`data.name`, `split.model`) gives the section that kind's keys with their
+    defaults, wherever it is in the list; a kind that the section has already changes nothing. A `client.memory_budget`
+    that is given replaces the present `client.exact`; given both, they are refused. A
     `link.profile` that is given is read, and its content becomes `link.devices`.
 
     Args:
@@ -55,9 +57,10 @@ def change(settings: S, changes: Sequence[tuple[str, Any]]) -> S:
     Raises:
         ConfigError: if a key does not exist, a value is out of range, or the profile cannot be read.
     """
-    values, keys = asdict(settings), {key for key, _ in changes}
-    for key, value in changes:
-        _assign(values, key, value)
+    given = dict(changes)
+    values, keys = asdict(settings) | _other_kinds(settings, given), given.keys()
+    for key, value in given.items():
+        _assign(values, key, value, type(settings))
     changed = _build(type(settings), values)
     if "link.profile" in keys:
         changed = with_devices(changed)
@@ -125,10 +128,24 @@ def _agreed(settings: S) -> S:
     return settings
 
 
-def _assign(values: dict[str, Any], key: str, value: Any) -> None:
+def _other_kinds(settings: Settings, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Sections that get another kind, with its defaults."""
+    found = {}
+    for section, kinds in sections_of_kinds(type(settings)).items():
+        present = getattr(getattr(settings, section), kinds.key)
+        name = given.get(key := f"{section}.{kinds.key}", present)
+        if name != present:
+            check_choice(key, name, kinds.table)
+            found[section] = asdict(kinds.table[name]())
+    return found
+
+
+def _assign(values: dict[str, Any], key: str, value: Any, group: type[Settings]) -> None:
     known = list(_keys(values))
     if key not in known:
-        raise ConfigError(f"unknown key {key!r}{nearest(key, known)}; `heron recipes NAME` lists all keys")
+        kinds = kinds_with(key, group)
+        hint = f", which {kinds} has; set that, too" if kinds else nearest(key, known)
+        raise ConfigError(f"unknown key {key!r}{hint}; `heron recipes NAME` lists all keys")
     *sections, name = key.split(".")
     for section in sections:
         values = values[section]

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import ValidationError
 
-from heron.config.models import OneOf
+from heron.config.models import OneOf, sections_of_kinds
 from heron.errors import ConfigError
 from heron.ranges import shown
 
@@ -51,6 +51,19 @@ def nearest(found: str, choices: Collection[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def kinds_with(key: str, group: type) -> str:
+    """Say which kinds of its section have a key; empty if none has.
+
+    Args:
+        key: dotted name.
+        group: the dataclass of settings.
+    """
+    section, _, name = key.partition(".")
+    kinds = sections_of_kinds(group).get(section)
+    having = [] if kinds is None else [known for known, kind in kinds.table.items() if name in _names(kind)]
+    return f"{section}.{kinds.key}={' or '.join(having)}" if kinds is not None and having else ""
+
+
 def first_problem(error: ValidationError, group: type) -> str:
     """Say what is wrong with the first key that is not as it should be.
 
@@ -89,6 +102,10 @@ def _kinds(annotation: Any) -> list[type]:
     if marks:
         return list(marks[0].table.values())
     return [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and is_dataclass(kind)]
+
+
+def _names(kind: Any) -> list[str]:
+    return [field.name for field in fields(kind)]
 
 
 def _key_of(problem: Mapping[str, Any]) -> str:

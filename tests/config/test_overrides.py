@@ -1,11 +1,15 @@
 """Single keys from text: every key is reachable, every mistake is told in one line that helps."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heron.config import RunConfig, from_toml, override, recipe_config, to_toml
+from heron.data import Cifar10
 from heron.errors import ConfigError
+from heron.split import ResNet18
 
 DIGITS = recipe_config("digits", "heron", [])
 
@@ -137,9 +141,35 @@ def test_an_unknown_algorithm_cannot_be_set():
     assert "did you mean 'heron'" in refusal("algorithm=heroon")
 
 
-@pytest.mark.parametrize("assignment", ["data.name=cifar10", "data.name=mnist", "split.model=resnet18"])
-def test_another_kind_of_section_is_refused_in_one_line(assignment):
-    refusal(assignment)
+@pytest.mark.parametrize(
+    ("section", "key", "kind", "own"),
+    [("data", "name", Cifar10(train_limit=5), "train_limit=5"), ("split", "model", ResNet18(width=8), "width=8")],
+)
+def test_another_kind_of_section_has_its_own_keys_with_their_defaults(section, key, kind, own):
+    words = [f"{section}.{key}={getattr(kind, key)}", f"{section}.{own}", "rounds=3"]
+    expected = replace(DIGITS, rounds=3, **{section: kind})
+    for assignments in (words, words[::-1], [f"{section}.{key}=digits", *words]):
+        found = override(DIGITS, assignments)
+        assert found == expected
+        assert from_toml(to_toml(found)) == expected
+
+
+def test_the_present_kind_of_a_section_keeps_its_values():
+    changed = override(DIGITS, ["data.validation=0.3"])
+    assert override(changed, ["data.name=digits", "split.model=digits_cnn"]) == changed
+
+
+def test_an_unknown_kind_of_section_names_the_nearest():
+    assert refusal("data.name=cifar").startswith("unknown data.name 'cifar'; did you mean 'cifar10'?; known: digits, ")
+    assert refusal("data.name=3").startswith("expected the name of data.name, one of digits, ")
+    assert refusal("split.model=resnet").startswith("unknown split.model 'resnet'; did you mean 'resnet18'?")
+
+
+def test_a_key_of_another_kind_names_the_kind():
+    expected = "unknown key 'data.text_column', which data.name=text has; set that, too"
+    assert refusal("data.text_column=review").startswith(expected)
+    assert "which data.name=text has" not in refusal("data.text_colum=review")
+    assert "which data.name=cifar10 has" not in refusal("data.validaton=0.5")
 
 
 TEXT = st.text(max_size=20)
