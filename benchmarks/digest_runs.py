@@ -24,7 +24,7 @@ link: server_speed=server_gflops devices=profile
 split: cut width norm lora=lora_rank base
 """
 
-ALL = "heron ho_sfl hosl cse_fsl fsl_sage sflv1 sflv2 fedavg decomfl frozen"
+ALL = "heron ho_sfl hosl mu_splitfed cse_fsl fsl_sage sflv1 sflv2 fedavg ho_fl decomfl fedkseed frozen"
 _FEW = "rounds=2 clients=4 steps=3"
 _IMAGES = "rounds=2 clients=2 steps=2 batch=8 train=64 test=32 validation_share=0 width=4"
 _TEXTS = "rounds=1 clients=2 steps=2 batch=2 train=24 validation=4 test=2"

@@ -9,6 +9,8 @@ from heron.wire.groups import Settings
 
 Predicate = Callable[[Algorithm], bool]
 
+_ZEROTH = "heron.server.zeroth_server:ZerothOrderServer"
+
 
 def _probes(row: Algorithm) -> bool:
     return row.orders(row.learning(Settings())).probes
@@ -61,13 +63,19 @@ _USERS: dict[str, Predicate] = {
     "client.kernel": _probes,
     "client.runtime": _exports,
     "smashed.": lambda row: _uploads(row) and row.answers != "loss",
+    "estimator.candidates": lambda row: row.draws_candidates,
+    "estimator.sampling": lambda row: row.draws_candidates,
+    "estimator.scheme": lambda row: _probes(row) and "estimator.scheme" not in fixed_settings(row),
     "estimator.": _probes,
     "server.refresh_auxiliary": lambda row: row.trains_auxiliary,
     "server.reuse": lambda row: row.uploads == "periodic",
     "server.buffer_size": lambda row: row.uploads == "periodic",
     "server.alignment_": _fits_auxiliary,
+    "server.zeroth_steps": lambda row: row.main_server == _ZEROTH,
+    "server.joint_probes": lambda row: row.main_server == _ZEROTH,
+    "server.optimizer": lambda row: _uploads(row) and row.main_server != _ZEROTH,
     "server.": _uploads,
-    "fed_server.max_scalar": _probes,
+    "fed_server.max_scalar": lambda row: _probes(row) and not row.draws_candidates,
     "link.bundle": lambda row: row.run_round is decoupled_round,
     "link.server_gflops": _uploads,
 }

@@ -62,10 +62,12 @@ class Algorithm:
         head: what clients compute a local loss with; None where they have none.
         uploads: when they send smashed data.
         answers: what comes back for each upload; None in decoupled rounds.
+        clean_first: whether, where probes are uploaded, the clean pass goes up before them; else after them.
         main_server: factory of the Main Server, as module and name; a device that runs a client alone never imports it.
         downlink_only: the part that a server changes for the clients: broadcast, not sent back.
         optimizers: the clients' update rules to choose from.
         has_boundary: whether its clients obey `client.exact` and `client.learning`.
+        draws_candidates: whether its clients obey `estimator.candidates` and `estimator.sampling`.
         fixed: settings that it leaves no choice about, by key; those of a section as a mapping.
         control: what other rows are compared with it for; None for most. At most one row has each.
     """
@@ -79,10 +81,12 @@ class Algorithm:
     head: Head | None
     uploads: Uploads = "periodic"
     answers: Answers | None = None
+    clean_first: bool = False
     main_server: str = "heron.server.main_server:MainServer"
     downlink_only: Literal["auxiliary"] | None = None
     optimizers: tuple[OptimizerName, ...] = get_args(OptimizerName)
     has_boundary: bool = False
+    draws_candidates: bool = False
     fixed: Mapping[str, Any] = field(default_factory=dict)
     control: Control | None = None
 
@@ -91,7 +95,8 @@ class Algorithm:
         if not self.has_boundary:
             own = {"exact": 0, "exact_learning_rate": 0.0, "learning": "zeroth_order"}
             settings = with_fixed(settings, {"client": own})
-        return Learning(with_fixed(settings, self.fixed))
+        candidates = settings.estimator.candidates if self.draws_candidates else 0
+        return Learning(with_fixed(settings, self.fixed), candidates=candidates)
 
     def upload_period(self, settings: Settings) -> int | None:
         """Local steps from one upload of smashed data to the next; None where nothing is uploaded."""

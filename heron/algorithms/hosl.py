@@ -57,7 +57,7 @@ class HoslClient(Learner):
         try:
             for seed in seeds:
                 for sign in signs:
-                    parcel = [self._perturbed_pass(batch, mask_seed, seed, sign * mu)]
+                    parcel = [probed.at(seed, sign * mu, lambda: self.runtime.smash(batch, mask_seed))]
                     loss = yield Perturbed(parcel.pop(), len(losses))
                     assert loss is not None  # a coupled round answers every upload
                     losses.append(loss)
@@ -71,14 +71,6 @@ class HoslClient(Learner):
         below_P = stack(losses[1::2]) if len(signs) == 2 else clean_loss
         probed.update(key, seeds, (above_P - below_P) / (len(signs) * mu))
         return StepResult(clean_loss, probed.sent())
-
-    def _perturbed_pass(self, batch: Batch, mask_seed: int, seed: int, scale: float) -> Array:
-        """Compute smashed data at theta_c + scale u; running statistics stay as they are."""
-        assert self.probed is not None
-        theta = self.probed.theta
-        theta.perturb_(seed, scale, self.probed.estimator.distribution)
-        with theta.probing():
-            return self.runtime.smash(batch, mask_seed)
 
 
 HOSL = Algorithm(

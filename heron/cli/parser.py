@@ -171,10 +171,10 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 def _add_algorithms(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--algorithms",
-        type=_names,
+        type=_algorithms,
         default=_COMPARED,
         metavar="A,B,C",
-        help=f"comma-separated; see `heron algorithms`; default {','.join(_COMPARED)}",
+        help=f"comma-separated, or all; see `heron algorithms`; default {','.join(_COMPARED)}",
     )
 
 
@@ -190,6 +190,14 @@ def _names(text: str) -> list[str]:
     if not names or len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"expected different names separated by commas, found {text!r}")
     return names
+
+
+def _algorithms(text: str) -> list[str]:
+    if text.strip() != "all":
+        return _names(text)
+    from heron.algorithms import ALGORITHMS
+
+    return list(ALGORITHMS)
 
 
 def _seeds(text: str) -> list[int]:

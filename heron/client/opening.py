@@ -54,30 +54,31 @@ class Opener:
         Raises:
             MessageError: if a log of walks is damaged, or a snapshot is not one of theta.
         """
-        if isinstance(broadcast, ModelBroadcast):
-            theta = _fitting(broadcast.model, self._like)
-            if theta is None:
-                raise MessageError(
-                    f"broadcast to client {broadcast.client_id} in round {broadcast.round_index}: expected all tensors "
-                    f"of theta in their shapes, found others; both sides need the same network"
-                )
-        else:
-            theta = self._caught_up(broadcast)
-            if theta is None:
-                return None
+        theta = self._snapshot(broadcast) if isinstance(broadcast, ModelBroadcast) else self._caught_up(broadcast)
+        if theta is None:
+            return None
+        self._keep(broadcast, theta)
+        return {**broadcast.model, **theta}
+
+    def _snapshot(self, broadcast: ModelBroadcast) -> dict[str, Any]:
+        theta = fitting(broadcast.model, self._like)
+        if theta is None:
+            raise MessageError(
+                f"broadcast to client {broadcast.client_id} in round {broadcast.round_index}: expected all tensors "
+                f"of theta in their shapes, found others; both sides need the same network"
+            )
+        return theta
+
+    def _keep(self, broadcast: Broadcast, theta: Theta) -> None:
         kept = {f"{_THETA}{name}": array for name, array in theta.items()}
         kept[_ROUND] = np.array(broadcast.round_index, np.int64)
         self._store.keep(broadcast.client_id, broadcast.round_index, kept)
-        return {**broadcast.model, **theta}
 
     def _caught_up(self, broadcast: ScalarBroadcast) -> dict[str, Any] | None:
         """Theta of the round; None if the client holds nothing to start from, or arrives somewhere else."""
         done = rebuild(broadcast.entries, broadcast.scalars, self._replayer.num_probes)
-        try:
-            held = self._store.take(broadcast.client_id)
-        except CheckpointError:
-            return None
-        theta = _fitting({key.removeprefix(_THETA): array for key, array in held.items()}, self._like)
+        held = take_held(self._store, broadcast.client_id)
+        theta = fitting(kept_theta(held), self._like)
         held_round = _held_round(held)
         if theta is None or not broadcast.base_round <= held_round <= broadcast.round_index:
             return None
@@ -89,7 +90,20 @@ class Opener:
         return theta
 
 
-def _fitting(arrays: Mapping[str, Array], like: Theta) -> dict[str, Any] | None:
+def take_held(store: TensorStore, client_id: int) -> Mapping[str, Array]:
+    """Take the arrays that a client holds; none where they cannot be read any longer."""
+    try:
+        return store.take(client_id)
+    except CheckpointError:
+        return {}
+
+
+def kept_theta(held: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the theta among arrays that were kept, by the names of its parameters."""
+    return {key.removeprefix(_THETA): array for key, array in held.items()}
+
+
+def fitting(arrays: Mapping[str, Array], like: Theta) -> dict[str, Any] | None:
     """Theta among these arrays, in its kind and on its device; None if one is absent or another."""
     found = {name: to_kind_of(arrays[name], wanted) for name, wanted in like.items() if name in arrays}
     fits = all(

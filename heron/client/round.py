@@ -15,7 +15,8 @@ from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerat
 from heron.data.order import batch_indices
 from heron.errors import TrainingError
 from heron.seeds import StepKey, derive_seed
-from heron.wire.groups import Smashed
+from heron.wire.candidates import binned
+from heron.wire.groups import Probes, Smashed
 from heron.wire.messages import (
     Answer,
     Broadcast,
@@ -103,7 +104,7 @@ def client_round(
     if codec is not None:
         seed = derive_seed("update rounding", settings.seed, round_index, client_id)
         rest = codec.pack_update(rest, start, seed)
-    yield _reply(learner, (round_index, client_id), len(data), results, rest)  # step 4
+    yield _reply(learner, (round_index, client_id), len(data), results, rest, settings.estimator)  # step 4
     return learner.state()
 
 
@@ -182,6 +183,7 @@ def _reply(
     num_examples: int,
     results: list[StepResult],
     model: dict[str, Array],
+    probes: Probes,
 ) -> Reply:
     losses = [result.loss for result in results if result.loss is not None]
     facts = (*place, num_examples, len(results), _mean(losses))
@@ -189,6 +191,9 @@ def _reply(
         return ClientReply(*facts, model)
     scalars = [result.projected_gradients for result in results if result.projected_gradients is not None]
     joined = namespace(scalars[0]).concat(scalars) if scalars else np.zeros(0, np.float32)
+    drawn = [number for result in results for number in result.candidates or ()]
+    if drawn:
+        joined = binned(joined, drawn, probes)
     return ScalarReply(*facts, joined, model)
 
 

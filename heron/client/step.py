@@ -20,10 +20,12 @@ class StepResult:
         loss: clean loss that the client descends, l(f_a(f_c(x)), y), shape (), on the device; None where it computes
             none.
         projected_gradients: of the step's q probes, shape (q,), float32, where the client sends these; else None.
+        candidates: number of each probe's direction, where replies hold a sum for each candidate; else None.
     """
 
     loss: Array | None
     projected_gradients: Array | None = None
+    candidates: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

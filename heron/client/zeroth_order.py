@@ -1,6 +1,6 @@
 """The part of a client that learns from probes: two flat copies of theta, an update rule, its moments."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,18 @@ class ZerothOrderPart:
         """
         seeds = self.directions(key)
         self.update(key, seeds, self.estimator.projected_gradients_(self.theta, loss_fn, seeds, clean_loss))
+
+    def at(self, seed: int, scale: float, compute: Callable[[], Array]) -> Array:
+        """Compute at theta + scale u, for whoever restores theta afterwards; running statistics stay as they are.
+
+        Args:
+            seed: seed of the direction u.
+            scale: length along it, e.g. mu or -mu.
+            compute: a pass of the network.
+        """
+        self.theta.perturb_(seed, scale, self.estimator.distribution)
+        with self.theta.probing():
+            return compute()
 
     def directions(self, key: StepKey) -> tuple[int, ...]:
         """Derive the seeds of the step's q directions, the client's own or its seed group's."""

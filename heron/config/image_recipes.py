@@ -24,6 +24,10 @@ _DIGITS_PUBLISHED = {
     "frozen": Choice(Client(learning_rate=1e-2), 1e-2),
     "ho_sfl": Choice(Client(learning_rate=1e-3), 1e-2),
     "hosl": Choice(Client(learning_rate=1e-2), 1e-2),
+    "mu_splitfed": Choice(Client(learning_rate=5e-3), 1e-2),
+    "ho_fl": Choice(Client(learning_rate=1e-2), 1e-2),
+    "decomfl": Choice(Client(learning_rate=1e-2), 1e-2, probes=10),
+    "fedkseed": Choice(Client(learning_rate=1e-2), 1e-2, probes=10),
 }
 _DIGITS = _DIGITS_PUBLISHED | {
     "heron": Choice(
@@ -32,6 +36,7 @@ _DIGITS = _DIGITS_PUBLISHED | {
         probes=2,
     ),
     "cse_fsl": Choice(Client(learning_rate=3e-2, schedule="cosine", keep_state=False), 3e-3),
+    "ho_fl": Choice(Client(learning_rate=1e-1, exact=2, exact_learning_rate=1e-2, schedule="cosine"), 1e-2, probes=2),
 }
 _DIGITS_OTHERS = Choice(Client(learning_rate=1e-2), 3e-3)
 
@@ -73,7 +78,8 @@ def _digits(algorithm: str, name: str, choices: Mapping[str, Choice]) -> RunConf
         threads=1,
         data=Digits(),
         client=choice.client_of(algorithm),
-        estimator=Probes(probes=choice.probes),
+        # A pool of candidates that costs fewer bytes than the network.
+        estimator=Probes(probes=choice.probes, candidates=1024),
         server=Server(learning_rate=choice.server_rate),
         split=DigitsCnn(),
     )

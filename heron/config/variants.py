@@ -6,7 +6,7 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from heron.algorithms import CONTROLS
+from heron.algorithms import ALGORITHMS, CONTROLS
 from heron.config.costs import plan_cost
 from heron.config.schema import RunConfig
 from heron.costs.plan import fake_split, possible_exact
@@ -36,7 +36,7 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
     """
     split = fake_split(partial(config.split.build, config.seed, random_weights=True))
     for micro_batch, checkpointing in product(_micro_batches(config, split), (False, True)):
-        for exact in possible_exact(split.client, config):
+        for exact in possible_exact(split, ALGORITHMS[config.algorithm], config):
             # Neither a client without an exact part nor one with an exact head alone keeps activations to recompute.
             if exact > 1 or checkpointing == config.client.checkpointing:
                 yield _with_client(config, exact=exact, micro_batch=micro_batch, checkpointing=checkpointing)
@@ -45,10 +45,11 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
     for cut in config.split.neighbours(_NEIGHBOURS):
         moved = replace(config, split=replace(network, cut=cut))
         try:
-            client = fake_split(partial(moved.split.build, config.seed, random_weights=True)).client
+            other = fake_split(partial(moved.split.build, config.seed, random_weights=True))
         except SplitError:  # what the model refuses is no alternative
             continue
-        yield from (_with_client(moved, exact=exact) for exact in possible_exact(client, config))
+        possible = possible_exact(other, ALGORITHMS[config.algorithm], config)
+        yield from (_with_client(moved, exact=exact) for exact in possible)
     yield from (replace(config, algorithm=name) for name in CONTROLS.values())
 
 

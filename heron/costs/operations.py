@@ -24,7 +24,7 @@ from heron.server.setup import ServerSetup
 from heron.split.criterion import Criterion
 from heron.tensors import as_tensor
 from heron.wire import CutGradient, ProbeData, SmashedData
-from heron.wire.groups import Server, Settings
+from heron.wire.groups import Settings
 
 _PLACE = (0, 0, 0)
 
@@ -65,7 +65,8 @@ def step_flops(
             split = build()
         client = local_step(split, algorithm, settings, example, criterion)
         # Update rules are elementwise, and elementwise work is not counted, so any rule will do.
-        setup = ServerSetup(split, criterion, settings.seed, Server(optimizer="sgd"))
+        own = replace(settings.server, optimizer="sgd")
+        setup = ServerSetup(split, criterion, settings.seed, own, settings.estimator, settings.fed_server)
         server = algorithm.make_main_server(setup)
         step = client.learner.step(client.batch, StepKey(settings.seed, *_PLACE))
         counted = _count(step, server, algorithm, as_tensor(client.batch.labels))

@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.nn.functional import cross_entropy
 
@@ -62,14 +61,16 @@ def plan_step(
         return step_cost(local_step(split, algorithm, settings, example, criterion))
 
 
-def possible_exact(client: nn.Module, settings: Settings) -> range:
+def possible_exact(split: SplitModel, algorithm: Algorithm, settings: Settings) -> range:
     """Values of `exact` that a client can have; without probes at least one module is trained exactly.
 
     Args:
-        client: f_c.
+        split: the cut network.
+        algorithm: one with an order boundary.
         settings: settings of the run.
     """
-    return range(0 if settings.estimator.probes else 1, num_client_modules(client) + 1)
+    rest = split.server if algorithm.head == "server" else None
+    return range(0 if settings.estimator.probes else 1, num_client_modules(split.client, rest) + 1)
 
 
 def largest_exact(
@@ -98,7 +99,7 @@ def largest_exact(
             f"set client.learning=zeroth_order"
         )
     peaks: dict[int, int] = {}
-    for exact in reversed(possible_exact(fake_split(build).client, settings)):
+    for exact in reversed(possible_exact(fake_split(build), algorithm, settings)):
         client = dataclasses.replace(settings.client, exact=exact)
         changed = dataclasses.replace(settings, client=client)
         peaks[exact] = plan_step(build, algorithm, changed, example, criterion).peak_memory_bytes

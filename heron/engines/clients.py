@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from heron.algorithms import Algorithm
 from heron.arrays import Array
 from heron.client.attendance import Attendance, attendance
+from heron.client.candidate_opening import CandidateOpener
 from heron.client.opening import Opener, TensorStore
 from heron.client.progress import BEGINNING, ClientData, Progress
 from heron.client.round import BeforeStep, client_round
@@ -72,8 +73,10 @@ class Clients:
         if not names:
             return None
         model = self.learner.model()
-        replayer = Replayer(self.learning)
-        return Opener(store, {name: model[name] for name in names}, replayer)
+        theta = {name: model[name] for name in names}
+        if self.learning.candidates:
+            return CandidateOpener(store, theta, self.learning)
+        return Opener(store, theta, Replayer(self.learning))
 
     def fate(self, round_index: int, client_id: int, num_steps: int) -> Attendance:
         """Draw how far a client attends a round of `num_steps` local steps.

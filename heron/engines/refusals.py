@@ -109,6 +109,8 @@ def check_client_settings(algorithm: Algorithm, settings: Settings, replays: boo
     if not learning.sends_scalars:
         return
     if not replays:
+        if settings.update == "dense":  # the algorithm's own choice, and nothing is below its order boundary
+            return
         raise ConfigError(
             f"{algorithm.name}: expected update=dense, found scalars: nothing on its clients learns by zeroth "
             f"order; leave it dense, or choose heron with probes below its order boundary"
@@ -132,9 +134,10 @@ def disclosures(algorithm: Algorithm, settings: Settings) -> list[str]:
     sends = learning.sends_scalars and algorithm.orders(learning).probes
     if not sends or learning.settings.seed_groups or settings.clients.total == 1:
         return []
+    others = "" if "update" in algorithm.fixed else " or update=dense"
     line = (
         f"{algorithm.name}: scalars without seed_groups send every client's projected gradients, under its number, to "
-        f"the other clients, who can tell its share of each label from them; set seed_groups, which sends sums, or "
-        f"update=dense (docs/concepts/privacy.md)"
+        f"the other clients, who can tell its share of each label from them; set seed_groups, which sends "
+        f"sums,{others} (docs/concepts/privacy.md)"
     )
     return [line]

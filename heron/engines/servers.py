@@ -67,7 +67,10 @@ class Servers:
         check_robust(settings.fed_server, settings.clients.per_round or self.num_clients)
         self._travelling = travelling(terms, split)
         self.fed_server = make_fed_server(terms, self._travelling, self.learning)
-        self.main_server = algorithm.make_main_server(ServerSetup(split, criterion, settings.seed, settings.server))
+        setup = ServerSetup(
+            split, criterion, settings.seed, settings.server, self.learning.settings.estimator, settings.fed_server
+        )
+        self.main_server = algorithm.make_main_server(setup)
 
     def participants(self, round_index: int) -> list[int]:
         """The clients of a round, ascending: drawn without replacement from (seed, round)."""

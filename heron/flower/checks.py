@@ -148,9 +148,10 @@ class RoundCheck:
         period = self._servers.terms.upload_period
         if period is None:
             return
+        probes = list(range(self._per_step() - 1))
+        of_step = [None, *probes] if self._servers.algorithm.clean_first else [*probes, None]
         for step in count(0, period):
-            yield from ((step, probe) for probe in range(self._per_step() - 1))
-            yield step, None
+            yield from ((step, probe) for probe in of_step)
 
     def _per_step(self) -> int:
         """Number of uploads in a step that uploads: one per probe if the server evaluates probes, else one."""

@@ -14,6 +14,7 @@ from heron.arrays import dtype_name
 from heron.errors import MessageError, TrainingError
 from heron.server.aggregation import Aggregation
 from heron.server.fed_adam import FedAdam
+from heron.server.fed_step import FedStep
 from heron.server.finite import LARGEST, LARGEST_FP16, is_finite, is_within, require_finite
 from heron.tensors import as_tensor
 from heron.wire import Broadcast, ModelBroadcast, Reply
@@ -34,7 +35,7 @@ class FedServer:
         num_bounded: number of replies of the latest round that exceeded a bound.
         model: averaged tensors by name.
         downlink_only: tensors that are broadcast and not sent back, by name.
-        optimizer: FedAdam of the mean; None for the mean itself.
+        optimizer: FedAdam of the mean, or a step towards it; None for the mean itself.
         aggregation: rule by which replies become one model.
     """
 
@@ -44,7 +45,7 @@ class FedServer:
         self.downlink_only = {name: tensors[name].detach().clone() for name in terms.received_only}
         self.moments: dict[str, Tensor] = {}
         self._weighting = terms.settings.clients.weighting
-        self.optimizer = _fed_adam(averaging) if averaging.optimizer == "adam" else None
+        self.optimizer = _optimizer(averaging)
         self._buffers = frozenset(terms.names("buffer", "unit_buffer"))
         self._units = terms.names("unit_buffer")
         self._codec = UpdateCodec.of(terms)
@@ -193,7 +194,11 @@ class FedServer:
             )
 
 
-def _fed_adam(averaging: Averaging) -> FedAdam:
+def _optimizer(averaging: Averaging) -> FedAdam | FedStep | None:
+    if averaging.optimizer == "average":
+        return None
+    if averaging.optimizer == "step":
+        return FedStep(averaging.learning_rate)
     return FedAdam(averaging.learning_rate, averaging.beta1, averaging.beta2, averaging.epsilon)
 
 

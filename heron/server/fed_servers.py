@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from heron.errors import ConfigError
+from heron.server.candidate_server import CandidateFedServer
 from heron.server.fed_server import FedServer
 from heron.server.scalar_server import ScalarFedServer
 from heron.wire.learning import Learning
@@ -23,7 +24,10 @@ def make_fed_server(terms: Terms, tensors: Mapping[str, Tensor], learning: Learn
         ConfigError: if a robust mean or a bound is set that applies to nothing that travels.
     """
     _check_aggregation(terms)
-    return ScalarFedServer(terms, tensors, learning) if terms.replayed else FedServer(terms, tensors)
+    if not terms.replayed:
+        return FedServer(terms, tensors)
+    kind = CandidateFedServer if learning.candidates else ScalarFedServer
+    return kind(terms, tensors, learning)
 
 
 def _check_aggregation(terms: Terms) -> None:

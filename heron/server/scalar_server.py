@@ -156,6 +156,10 @@ class ScalarFedServer(FedServer):
             self._digests = {round_index: digest_of(self.theta)}
         return self._digests[round_index]
 
+    def _num_scalars(self, reply: Reply) -> int:
+        """Number of scalars in a reply: one for each probe."""
+        return reply.num_steps * self._replayer.num_probes
+
     def _scalars(self, reply: Reply) -> NDArray[Any]:
         """Check a reply's projected gradients and return them, shape (P,), on the host."""
         who = f"client {reply.client_id} in round {reply.round_index}"
@@ -164,11 +168,11 @@ class ScalarFedServer(FedServer):
                 f"{who}: expected a ScalarReply, found {type(reply).__name__}; it runs another algorithm or update"
             )
         scalars, num_probes = to_host(reply.projected_gradients), self._replayer.num_probes
-        expected = (reply.num_steps * num_probes,)
+        expected = (self._num_scalars(reply),)
         if reply.num_steps < 1 or scalars.dtype != np.float32 or scalars.shape != expected:
             raise MessageError(
-                f"{who}: expected projected gradients as float32 of shape {expected}, one for each of {num_probes} "
-                f"probes of {reply.num_steps} steps, found {scalars.dtype} {scalars.shape[:8]}"
+                f"{who}: expected projected gradients as float32 of shape {expected} for {num_probes} probes of "
+                f"{reply.num_steps} steps, found {scalars.dtype} {scalars.shape[:8]}"
             )
         if not 0 < reply.num_examples <= MAX_EXAMPLES:
             raise MessageError(f"{who}: expected 1 to {MAX_EXAMPLES} examples, found {reply.num_examples}")

@@ -6,7 +6,8 @@ A client's network is a chain of layers that ends in the auxiliary network:
 
 `above` and `head_above` are trained exactly, `below` by zeroth order; either `above` or `head_below` is empty. The
 boundary's position is the number of trainable modules above it, counted from the end: the auxiliary network is one, and
-every client layer with something to train is one more. Layers without parameters belong to the layer below them.
+every client layer with something to train is one more. Layers without parameters belong to the layer below them. Where
+the client holds the rest of the network in place of an auxiliary network, each of its layers counts like the client's.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,9 @@ class OrderBoundary:
     Attributes:
         below: client layers below the boundary.
         above: client layers above it.
-        head_below: first layers of the auxiliary network, without parameters, if the boundary is inside it.
-        head_above: the rest of the auxiliary network.
+        head_below: first layers of the head if the boundary is inside it; of an auxiliary network, those without
+            parameters.
+        head_above: the rest of the head.
     """
 
     below: nn.Sequential
@@ -36,22 +38,24 @@ class OrderBoundary:
     head_above: nn.Sequential
 
 
-def num_client_modules(client: nn.Module) -> int:
+def num_client_modules(client: nn.Module, rest: nn.Module | None = None) -> int:
     """Number of a client's modules that can be trained exactly: its layers with something to train, and the head.
 
     Args:
         client: f_c; an `nn.Sequential` counts by its layers, any other module as one layer.
+        rest: f_s, where it is the head: it counts by its layers, too.
     """
-    return len(_starts(layers_of(client))) + 1
+    return len(_starts(layers_of(client))) + (1 if rest is None else len(_starts(layers_of(rest))))
 
 
-def place_boundary(client: nn.Module, head: nn.Module, num_exact: int) -> OrderBoundary:
+def place_boundary(client: nn.Module, head: nn.Module, num_exact: int, *, whole: bool = False) -> OrderBoundary:
     """Divide a client's chain at the order boundary.
 
     Args:
         client: f_c.
-        head: the auxiliary network f_a.
+        head: the auxiliary network f_a, or the rest of the network f_s.
         num_exact: number of modules trained exactly, counted from the end, in [1, `num_client_modules(client)`).
+        whole: whether the head is the rest of the network, which counts by its layers.
 
     Returns:
         The two parts of the chain.
@@ -61,23 +65,28 @@ def place_boundary(client: nn.Module, head: nn.Module, num_exact: int) -> OrderB
             the boundary.
     """
     layers, head_layers = layers_of(client), layers_of(head)
-    starts = _starts(layers)
-    if not 1 <= num_exact <= len(starts):
+    starts, head_starts = _starts(layers), _starts(head_layers)
+    num_head = len(head_starts) if whole else 1
+    if not 1 <= num_exact < len(starts) + num_head:
+        rest = f"{num_head} further layers" if whole else "the auxiliary network"
         raise SplitError(
-            f"expected client.exact from 0 to {len(starts) + 1}, the {len(starts)} client layers with parameters and "
-            f"the auxiliary network, or all; found {num_exact}"
+            f"expected client.exact from 0 to {len(starts) + num_head}, the {len(starts)} client layers with "
+            f"parameters and {rest}, or all; found {num_exact}"
         )
-    if num_exact == 1 and not _starts(head_layers):
+    if not whole and num_exact == 1 and not head_starts:
         raise SplitError(
             "expected something to train in the auxiliary network with client.exact=1, found nothing; raise "
             "client.exact or unfreeze it"
         )
-    cut = len(layers) if num_exact == 1 else starts[1 - num_exact]
-    head_cut = _starts(head_layers)[0] if num_exact == 1 else 0
+    is_inside_head = num_exact <= num_head
+    cut = len(layers) if is_inside_head else starts[num_head - num_exact]
+    head_cut = head_starts[-num_exact if whole else 0] if is_inside_head else 0
     parts = (layers[:cut], layers[cut:], head_layers[:head_cut], head_layers[head_cut:])
     boundary = OrderBoundary(*(nn.Sequential(*part) for part in parts))
     check_disjoint("client layers below the boundary", boundary.below, "those above it", boundary.above)
-    check_disjoint("client layers below the boundary", boundary.below, "the auxiliary network", boundary.head_above)
+    name = "layers behind the cut" if whole else "the auxiliary network"
+    check_disjoint("client layers below the boundary", boundary.below, name, boundary.head_above)
+    check_disjoint("layers below the boundary", boundary.head_below, "those above it", boundary.head_above)
     return boundary
 
 

@@ -22,39 +22,16 @@ from heron.ranges import (
 )
 from heron.wire.network import Network
 from heron.wire.payload import COMPRESSED, Codec
+from heron.wire.population import Clients as Clients  # noqa: PLC0414 - all groups can be imported from here
 from heron.zo.kernels import KernelName
 from heron.zo.probes import Scheme
 from heron.zo.rules import OptimizerName
 from heron.zo.stream import Distribution
 
 Update = Literal["dense", "scalars"]
-Weighting = Literal["equal", "examples"]
 RuntimeName = Literal["torch", "onnx"]
 LearningName = Literal["zeroth_order", "local_zeroth_order", "local_exact"]
 AggregationMethod = Literal["mean", "median", "trimmed_mean"]
-
-
-@dataclass(frozen=True)
-class Clients(Checked, section="clients"):
-    """Section `[clients]`: the population of clients.
-
-    Attributes:
-        total: number of clients, N.
-        per_round: participants of a round; 0 for all.
-        partition: `iid`, `dirichlet` (label skew) or `natural` (as the data are grouped, e.g. by restaurant).
-        alpha: concentration of the Dirichlet partition, > 0; small is skewed.
-        weighting: weight of a client in the round's mean: `equal` (HERON-SFL), or its number of `examples` (FedAvg).
-        dropout: probability that a participant vanishes during its round, in [0, 1).
-        stragglers: probability that the deadline cuts a participant's round short, in [0, 1).
-    """
-
-    total: PositiveInt = 5
-    per_round: NonNegativeInt = 0
-    partition: Literal["iid", "dirichlet", "natural"] = "iid"
-    alpha: PositiveFloat = 0.5
-    weighting: Weighting = "equal"
-    dropout: Probability = 0.0
-    stragglers: Probability = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,12 +93,17 @@ class Probes(Checked, section="estimator"):
         probes: directions per step, q; 0 leaves everything below the order boundary as it is (needs client.exact).
         distribution: `rademacher` or `gaussian`.
         scheme: `one_sided`, `central`, or `jvp`: exact directional derivatives, the noise-free upper bound.
+        candidates: K, the directions from which fedkseed's clients draw, the same for the whole run; K numbers travel
+            each way.
+        sampling: how they draw: `uniform`, or `pro`, more often what had large projected gradients so far.
     """
 
     mu: PositiveFloat = 1e-3
     probes: NonNegativeInt = 1
     distribution: Distribution = "rademacher"
     scheme: Scheme = "one_sided"
+    candidates: NonNegativeInt = 4096
+    sampling: Literal["uniform", "pro"] = "uniform"
 
 
 @dataclass(frozen=True)
@@ -162,6 +144,9 @@ class Server(Checked, section="server"):
         alignment_period: rounds from one alignment of the auxiliary network to the next.
         alignment_steps: passes over the stored smashed data in each alignment.
         alignment_learning_rate: step size of the Adam that aligns.
+        zeroth_steps: steps of mu_splitfed's Main Server on each clean upload, tau.
+        joint_probes: whether mu_splitfed's Main Server perturbs its own parameters, too, while it scores the probes of
+            a client; the paper can be read either way.
     """
 
     optimizer: Literal["adam", "sgd"] = "adam"
@@ -172,6 +157,8 @@ class Server(Checked, section="server"):
     alignment_period: PositiveInt = 1
     alignment_steps: PositiveInt = 10
     alignment_learning_rate: PositiveFloat = 1e-2
+    zeroth_steps: PositiveInt = 2
+    joint_probes: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,9 +166,10 @@ class Averaging(Checked, section="fed_server"):
     """Section `[fed_server]`: the Fed Server's way from a round's replies to the next model.
 
     Attributes:
-        optimizer: `average` takes the mean; `adam` makes a step of FedAdam (Reddi et al., ICLR 2021) with the averaged
-            update. Statistics of BatchNorm are averaged by both. `average` ignores the four keys of FedAdam.
-        learning_rate: step size of FedAdam, eta.
+        optimizer: `average` takes the mean; `step` goes `learning_rate` of the way to it, from the copies of
+            mu_splitfed's server part, too; `adam` makes a step of FedAdam (Reddi et al., ICLR 2021) with the averaged
+            update. Statistics of BatchNorm are averaged by all. `average` ignores the four keys of FedAdam.
+        learning_rate: step size of FedAdam and of `step`, eta.
         beta1: decay of its first moment, in [0, 1).
         beta2: decay of its second moment, in [0, 1).
         epsilon: degree of its adaptivity, tau.
@@ -194,7 +182,7 @@ class Averaging(Checked, section="fed_server"):
             bound.
     """
 
-    optimizer: Literal["average", "adam"] = "average"
+    optimizer: Literal["average", "step", "adam"] = "average"
     learning_rate: PositiveFloat = 1e-2
     beta1: Probability = 0.9
     beta2: Probability = 0.99

@@ -33,10 +33,12 @@ class Learning:
     Attributes:
         settings: of the run, with what the algorithm fixes in its place.
         transforms: applied in order to the projected gradients of every step, before they are used and sent.
+        candidates: K, where directions are drawn from so many, fixed for the run; 0 where each probe has a new one.
     """
 
     settings: Settings = field(default_factory=Settings)
     transforms: tuple[ScalarTransform, ...] = ()
+    candidates: int = 0
 
     @property
     def client(self) -> Client:

@@ -6,6 +6,7 @@ import pytest
 
 from heron.algorithms import ALGORITHMS, OTHER_NAMES
 from heron.cli.main import main
+from heron.cli.parser import make_parser
 from heron.config import RECIPES, from_toml, recipe_config
 
 COST_KEYS = {
@@ -81,3 +82,8 @@ def test_the_memory_of_numba_is_named_where_it_is_asked_for(capsys):
     for kernel, named in (("numba", True), ("numpy", False)):
         assert main(["profile", "digits", "--algorithms", "heron", "--set", f"client.kernel={kernel}"]) == 0
         assert ("numba takes 130 MiB" in capsys.readouterr().out) == named
+
+
+def test_all_names_every_algorithm():
+    options = make_parser().parse_args(["compare", "digits", "--algorithms", "all"])
+    assert options.algorithms == list(ALGORITHMS)

@@ -25,7 +25,7 @@ def test_every_recipe_and_algorithm_validates_and_survives_toml(recipe, algorith
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_choice_takes_the_rule_that_the_algorithm_has(algorithm):
     client = Choice(Client(learning_rate=0.5), 0.1).client_of(algorithm, batch_size=7)
-    rule = "sgd" if algorithm in {"ho_sfl", "decomfl"} else "adam"
+    rule = "sgd" if algorithm in {"ho_sfl", "decomfl", "fedkseed", "mu_splitfed"} else "adam"
     assert client == Client(learning_rate=0.5, batch_size=7, optimizer=rule)
     assert update_rule(algorithm) == rule
 
@@ -50,11 +50,12 @@ def test_the_other_recipes_have_the_client_that_learns_more(recipe, probes):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_only_heron_has_an_order_boundary(recipe):
-    assert {recipe_config(recipe, name, []).client.exact for name in ALGORITHMS if name != "heron"} == {0}
+def test_algorithms_without_an_order_boundary_have_none(recipe):
+    names = [name for name, row in ALGORITHMS.items() if not row.has_boundary]
+    assert {recipe_config(recipe, name, []).client.exact for name in names} == {0}
 
 
-@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in {"heron", "cse_fsl"}])
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in {"heron", "cse_fsl", "ho_fl"}])
 def test_both_recipes_of_digits_are_one_for_the_other_algorithms(algorithm):
     published = recipe_config("digits-published", algorithm, [])
     assert replace(published, recipe="digits") == recipe_config("digits", algorithm, [])

@@ -36,12 +36,39 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, local, exact heads": ("heron", {"learning": "local_zeroth_order", "exact": 1}),
     "heron, local, module above": ("heron", {"learning": "local_zeroth_order", "exact": 2, "local_pool": 2}),
     "hosl, scalars": ("hosl", {"update": "scalars", "keep_state": False, "digest_period": 1}),
+    "mu_splitfed, joint": (
+        "mu_splitfed",
+        {
+            "optimizer": "sgd",
+            "learning_rate": 0.1,
+            "server": {"joint_probes": True, "zeroth_steps": 12, "learning_rate": 0.05},
+        },
+    ),
+    "ho_fl, nothing exact": ("ho_fl", {"exact": 0, "learning_rate": 2e-2, "estimator": {"probes": 4}}),
+    "ho_fl, exact linear and norm": ("ho_fl", {"exact": 2, "exact_learning_rate": 2e-2}),
+    "ho_fl, bottom frozen": ("ho_fl", {"exact": 1, "estimator": {"probes": 0}}),
+    "ho_fl, seed group": ("ho_fl", {"exact": 1, "optimizer": "sgd", "learning_rate": 0.1, "seed_groups": 1}),
+    "fedkseed, pro": (
+        "fedkseed",
+        {
+            "optimizer": "sgd",
+            "learning_rate": 0.1,
+            "estimator": {"probes": 4, "candidates": 128, "sampling": "pro", "scheme": "central"},
+        },
+    ),
 }
 """Name -> algorithm and changes to its settings."""
 # These clients have SGD only; a whole network takes more probes.
 OWN: dict[str, dict[str, Any]] = {
     "ho_sfl": {"optimizer": "sgd", "learning_rate": 0.1},
+    "mu_splitfed": {
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "server": {"learning_rate": 0.05, "zeroth_steps": 12},
+    },
+    "ho_fl": {"exact": 1},
     "decomfl": {"optimizer": "sgd", "learning_rate": 0.1, "estimator": {"probes": 4}},
+    "fedkseed": {"optimizer": "sgd", "learning_rate": 0.1, "estimator": {"probes": 4, "candidates": 128}},
 }
 ROWS = {name: (name, OWN.get(name, {})) for name in ALGORITHMS} | VARIANTS
 EVERY = pytest.mark.parametrize("name", tiers.rows(ROWS, ALGORITHMS))
@@ -186,6 +213,12 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
     groups = parties.clients.learning.settings.seed_groups
     log = sum_of_groups(groups, estimator) if groups else sent + NUM_CLIENTS * 16
     log = NUM_CLIENTS * log if replayed else 0
+    learning = parties.clients.learning
+    if (
+        learning.candidates
+    ):  # sums in place of scalars: a number for each candidate, of the round up, of all rounds down
+        sums = learning.candidates * (2 if learning.settings.estimator.sampling == "pro" else 1) * 4
+        sent, log = NUM_CLIENTS * sums, NUM_CLIENTS * (16 + sums)
     up = rounds * NUM_CLIENTS * rest
     snapshots = NUM_CLIENTS * (num_bytes(model) - rest) * (1 if replayed else rounds)
     down = up + snapshots + rounds * NUM_CLIENTS * num_bytes(parties.fed_server.downlink_only)

@@ -33,7 +33,7 @@ def test_sums_tensors_and_a_client_alone_are_not(settings: Settings) -> None:
     assert disclosures(ALGORITHMS["heron"], settings) == []
 
 
-@pytest.mark.parametrize("name", ["cse_fsl", "sflv2", "ho_sfl", "decomfl", "frozen"])
+@pytest.mark.parametrize("name", ["cse_fsl", "sflv2", "ho_sfl", "decomfl", "fedkseed", "frozen"])
 def test_algorithms_that_send_no_single_walks_are_not(name: str) -> None:
     assert disclosures(ALGORITHMS[name], SCALARS) == []
 

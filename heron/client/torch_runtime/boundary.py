@@ -91,7 +91,8 @@ class BoundaryPass:
         parts = self._boundary
         outputs: Tensor = parts.below(inputs)
         if not len(parts.above):
-            self._smashed.add(outputs)
+            if self._local.uploads:
+                self._smashed.add(outputs)
             outputs = parts.head_below(outputs)
         if self._has_formula and outputs.dim() == 2 and labels.dim() == 1:  # labels may be probabilities, too
             (layer,) = parts.head_above
@@ -100,7 +101,7 @@ class BoundaryPass:
         boundary = outputs.detach().requires_grad_()
         with torch.enable_grad():
             outputs = self._local.run(parts.above, boundary)
-            if len(parts.above):
+            if len(parts.above) and self._local.uploads:
                 self._smashed.add(outputs)
             loss = scaled(self._local.criterion(self._local.run(parts.head_above, outputs), labels), share)
 

@@ -83,7 +83,8 @@ def place_orders(module: nn.ModuleDict, orders: Orders) -> Placement:
     if orders.exact == 0:
         return Placement(trainable if orders.probes else (), ())
     boundary = _boundary(module, orders)
-    below = set() if boundary is None else {id(parameter) for parameter in boundary.below.parameters()}
+    parts = [] if boundary is None else [boundary.below, boundary.head_below]
+    below = {id(parameter) for part in parts for parameter in part.parameters()}
     above = tuple(name for name in trainable if id(named[name]) not in below)
     return Placement(
         tuple(name for name in trainable if orders.probes and id(named[name]) in below),
@@ -95,10 +96,13 @@ def place_orders(module: nn.ModuleDict, orders: Orders) -> Placement:
 def _boundary(module: nn.ModuleDict, orders: Orders) -> OrderBoundary | None:
     """The client's chain taken apart; None where all of it is trained exactly."""
     exact = orders.exact
-    if exact in {"all", num_client_modules(module["client"])}:
+    rest = module["server"] if "server" in module else None  # noqa: SIM401 - it has no get
+    if exact in {"all", num_client_modules(module["client"], rest)}:
         return None
     if not isinstance(exact, int):
         raise ConfigError(f"expected client.exact to be a number or 'all', found {exact!r}")
+    if rest is not None:
+        return place_boundary(module["client"], rest, exact, whole=True)
     return place_boundary(module["client"], module["auxiliary"], exact)
 
 
