@@ -41,7 +41,7 @@ class DeployError(HeronError):
     """A deployment's folder that cannot be made, or that will not work in its present state."""
 
 
-class MissingExtraError(HeronError):
+class MissingExtraError(HeronError, ImportError):
     """An optional library that the request needs and that is not installed.
 
     Args:

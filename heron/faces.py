@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from heron.errors import MissingExtraError
+
 
 def lazy_face(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make `__getattr__` and `__dir__` of a package.
@@ -25,13 +27,19 @@ def lazy_face(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], A
         homes: module that defines each public name.
 
     Returns:
-        The two functions. `__getattr__` keeps what it has imported in the package.
+        The two functions. `__getattr__` keeps what it has imported in the package; where PyTorch is missing it raises
+        `MissingExtraError`.
     """
 
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(homes[name]), name)
+        try:
+            value = getattr(import_module(homes[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name == "torch":  # a device that only runs exported clients has none
+                raise MissingExtraError("torch", "train") from error
+            raise
         setattr(sys.modules[package], name, value)
         return value
 

@@ -3,16 +3,9 @@
 import sys
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from heron.config import RunConfig, build_servers, load_splits, recipe_config, use_threads_and_device
+from heron.config import RunConfig, export_clients, recipe_config
 from heron.config.run_files import read_config
-from heron.data import fetch, num_examples
 from heron.errors import ConfigError
-from heron.export import export_client
-
-_NUM_EXAMPLES = 6
 
 
 def export_client_command(source: str, algorithm: str | None, assignments: list[str], out: Path) -> None:
@@ -24,13 +17,7 @@ def export_client_command(source: str, algorithm: str | None, assignments: list[
         assignments: changes of a recipe.
         out: folder of the bundle.
     """
-    config = _config(source, algorithm, assignments)
-    use_threads_and_device(config)
-    splits = load_splits(config)
-    servers = build_servers(config, splits)
-    positions = np.resize(np.arange(num_examples(splits.train)), _NUM_EXAMPLES)
-    example = fetch(splits.train, positions, torch.device("cpu"))
-    manifest = export_client(servers.split.cpu(), servers.terms, example, out, criterion=config.split.criterion)
+    manifest = export_clients(_config(source, algorithm, assignments), out)
     size = sum(file.size for file in manifest.files)
     sys.stdout.write(f"{out}: {len(manifest.files) + 1} files, {size:,} bytes, checked against PyTorch\n")
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from heron.cli.parser import make_parser
-from heron.errors import ConfigError, HeronError
+from heron.errors import ConfigError, HeronError, MissingExtraError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _dispatch(options)
     except HeronError as error:
         _say(f"heron: {' '.join(str(error).split())}")
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        _say(f"heron: {MissingExtraError('torch', 'train')}")
         return 2
     except KeyboardInterrupt as interrupt:
         _say(f"heron: interrupted{f'; {interrupt}' if str(interrupt) else ''}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from heron.config.costs import plan_cost as plan_cost
     from heron.config.costs import profile_cost as profile_cost
     from heron.config.costs import resolve_budget as resolve_budget
+    from heron.config.exports import export_clients as export_clients
     from heron.config.overrides import assigned_keys as assigned_keys
     from heron.config.overrides import fingerprint as fingerprint
     from heron.config.overrides import from_toml as from_toml
@@ -51,6 +52,7 @@ else:
             "build_run": "heron.config.build",
             "build_servers": "heron.config.sides",
             "check_choice": "heron.config.problems",
+            "export_clients": "heron.config.exports",
             "fingerprint": "heron.config.overrides",
             "free_folder": "heron.config.run_files",
             "from_toml": "heron.config.overrides",

@@ -18,18 +18,15 @@ from heron.config.schema import RunConfig
 from heron.data import DATA_SETS, Splits, fetch, num_examples
 from heron.engines.agreement import agree
 from heron.engines.clients import Clients
+from heron.engines.node_settings import own_settings
 from heron.engines.pairs import check_pairs
 from heron.engines.servers import Servers
 from heron.engines.task import check_task
 from heron.errors import ConfigError, MessageError
 from heron.split import ClientPart, SplitModel, check_client
 from heron.tensors import as_tensor
-from heron.wire.groups import Settings
 from heron.wire.plain import from_plain, to_plain
 from heron.wire.terms import Terms
-
-NODE_KEYS = ("device", "threads")
-"""Settings that a node may have for itself."""
 
 Owner = TypeVar("Owner")
 
@@ -69,15 +66,20 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
 
     Args:
         terms: of the run, as they were received.
-        node_config: this node's own configuration; `NODE_KEYS` are read from it.
+        node_config: this node's own configuration; `heron.engines.node_settings.NODE_KEYS` are read from it.
 
     Raises:
         HeronError: if the terms, the data or the device are not usable here.
     """
     check_choice("algorithm", terms.algorithm, ALGORITHMS)
     algorithm = ALGORITHMS[terms.algorithm]
-    terms = replace(terms, settings=_own_settings(terms.settings, node_config))
+    terms = replace(terms, settings=own_settings(terms.settings, node_config))
     settings = terms.settings
+    if settings.client.runtime == "onnx":
+        raise ConfigError(
+            "client.runtime=onnx: expected a bundle in the node's configuration, found none; start the SuperNode with "
+            "bundle='DIR' data='FILE.npz' in --node-config, or leave client.runtime to each node"
+        )
     use_threads_and_device(settings)
     device = torch.device(settings.device)
     data, family = _owner(DATA_SETS, "data", "name", terms.data), _owner(MODELS, "network", "model", terms.network)
@@ -94,15 +96,6 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
     shares = enumerate(client_shares(settings, splits))
     examples = {client_id: DatasetExamples(splits.train, indices, device) for client_id, indices in shares}
     return Clients(terms, algorithm, runtime, examples)
-
-
-def _own_settings(settings: Settings, node_config: Mapping[str, Any]) -> Settings:
-    """The settings with those of `NODE_KEYS` that the node has for itself."""
-    own = {key: node_config[key] for key in NODE_KEYS if key in node_config}
-    try:
-        return from_plain(Settings, to_plain(settings) | own, "node configuration")
-    except MessageError as error:
-        raise ConfigError(str(error).partition(";")[0]) from error
 
 
 def _owner(table: Mapping[str, type[Owner]], section: str, key: str, values: Mapping[str, Any]) -> Owner:

@@ -22,7 +22,6 @@ from heron.client.progress import Progress
 from heron.client.step import ClientState, StepResult
 from heron.flower.records import CONTENT, Parcel, PartRequest, byte_array
 from heron.flower.stream import piece
-from heron.tensors import as_tensor
 from heron.wire import Answer, decode, encode
 from heron.wire.blob import load_arrays, save_arrays
 from heron.wire.packing import pack, unpack
@@ -178,8 +177,7 @@ def _of_result(result: StepResult) -> dict[str, Array]:
 
 
 def _to_result(arrays: Mapping[str, Array]) -> StepResult:
-    tensors = {name: as_tensor(array) for name, array in arrays.items()}
-    return StepResult(tensors.get("loss"), tensors.get("scalars"))
+    return StepResult(arrays.get("loss"), arrays.get("scalars"))
 
 
 def _answer(content: NDArray[np.uint8]) -> Answer:

@@ -73,7 +73,9 @@ class ClientWork:
                 return Refusal(lost=True, reason="it has lost its place in the round")
             model, state, progress = kept
             broadcast, lost, opener = ModelBroadcast(*place[:2], model), False, None
-            progress = dataclasses.replace(progress, answers=[*progress.answers, _answer(request.content)])
+            results = [self._received(result) for result in progress.results]
+            answers = [*progress.answers, _answer(request.content)]
+            progress = dataclasses.replace(progress, results=results, answers=answers)
         step = _StepAtHand(self._clients, progress)
         conversation = self._clients.attend(broadcast, state, opener, progress, step.begins)
         try:
@@ -104,6 +106,11 @@ class ClientWork:
             return broadcast, {}, False
         state = self._store.kept_state(request.state_round)
         return broadcast, state or {}, state is None
+
+    def _received(self, result: StepResult) -> StepResult:
+        """Make the arrays of a kept result those of the client's runtime."""
+        found = (result.loss, result.projected_gradients)
+        return StepResult(*(None if array is None else self._clients.runtime.receive(array) for array in found))
 
     def _asking(self, request: RoundRequest, message: SnapshotRequest, *, lost_state: bool) -> Parcel:
         """Ask for a snapshot, because the broadcast is of no use; the round is over and the client's state stays."""

@@ -83,10 +83,11 @@ def check_terms(manifest: Manifest, terms: Terms) -> None:
     Raises:
         BundleError: if algorithm, order boundary, names or shapes are others than those of the export.
     """
+    run, export = vars(terms.upload), vars(manifest.upload)
     for what, expected, found in (
         ("algorithm", terms.algorithm, manifest.algorithm),
         ("client.exact", terms.settings.client.exact if manifest.probed else manifest.exact, manifest.exact),
-        ("smashed data", terms.upload, manifest.upload),
+        *((f"upload.{name}", run[name], export[name]) for name in run),
     ):
         if expected != found:
             raise BundleError(f"expected a bundle with {what} {expected}, found {found}; export it for this run")

@@ -200,7 +200,7 @@ def test_an_unknown_operator_is_refused() -> None:
     [
         (lambda terms: replace(terms, algorithm="cse_fsl"), "algorithm cse_fsl, found heron"),
         (lambda terms: replace(terms, tensors=terms.tensors[1:]), "with the run's tensors"),
-        (lambda terms: replace(terms, upload=replace(terms.upload, smashed=(1,))), "smashed data"),
+        (lambda terms: replace(terms, upload=replace(terms.upload, smashed=(1,))), r"upload.smashed \(1,\), found"),
     ],
 )
 def test_terms_of_another_run_are_refused(good, change, message: str) -> None:

@@ -1,0 +1,106 @@
+"""The clients' side of a run on a device without PyTorch: one client in an exported network, with its own examples."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from heron.algorithms import ALGORITHMS
+from heron.client.onnx_runtime.bundle import Bundle, check_terms
+from heron.client.onnx_runtime.runtime import OnnxRuntime
+from heron.data.arrays_file import ArrayExamples
+from heron.data.batch import IGNORED
+from heron.engines.bundle_trial import check_examples
+from heron.engines.clients import Clients
+from heron.errors import BundleError, DataError
+from heron.wire.learning import with_fixed
+from heron.wire.terms import Terms, UploadTerm
+
+_KERNELS_OF_TENSORS = ("torch", "triton")
+
+
+def bundle_clients(terms: Terms, bundle: Bundle, client_id: int, examples: ArrayExamples) -> Clients:
+    """Build the clients' side of a run with the one client of a device.
+
+    Args:
+        terms: of the run, as they were received.
+        bundle: the exported client.
+        client_id: number of the device's client, from 0.
+        examples: the device's own; a reply says how many there are.
+
+    Raises:
+        BundleError: if the run's clients are others than that of the bundle, naming what differs.
+        DataError: if the examples do not fit the client.
+        MissingExtraError: if onnxruntime is not installed.
+    """
+    check_run(bundle, terms)
+    examples = fitting(bundle, terms, examples)
+    # All kernels give the same bits, and those of tensors are not here; nor is the run's device.
+    kernel = terms.settings.client.kernel
+    fixed = {"device": "cpu", "client": {"kernel": "auto" if kernel in _KERNELS_OF_TENSORS else kernel}}
+    terms = replace(terms, settings=with_fixed(terms.settings, fixed))
+    runtime = OnnxRuntime(bundle, terms.settings.client, threads=terms.settings.threads)
+    return Clients(terms, ALGORITHMS[terms.algorithm], runtime, {client_id: examples})
+
+
+def check_run(bundle: Bundle, terms: Terms) -> None:
+    """Refuse the terms of a run whose clients are others than that of a bundle.
+
+    Args:
+        bundle: the exported client.
+        terms: of the run.
+
+    Raises:
+        BundleError: naming what differs.
+    """
+    check_terms(bundle.manifest, terms)
+    if terms.algorithm not in ALGORITHMS:
+        raise BundleError(
+            f"expected an algorithm of {', '.join(ALGORITHMS)}, found {terms.algorithm[:40]!r}; export the bundle again"
+        )
+    if terms.settings.estimator.scheme == "jvp":
+        raise BundleError("expected estimator.scheme one_sided or central for a client of a bundle, found jvp; set it")
+    run, export = terms.network, bundle.terms.network
+    odd = sorted(key for key in run.keys() | export.keys() if run.get(key) != export.get(key))
+    if odd:
+        expected, found = (repr(section.get(odd[0]))[:80] for section in (run, export))
+        raise BundleError(
+            f"expected a bundle of the run's network with split.{odd[0][:80]} {expected}, found {found}; export it "
+            f"for this run"
+        )
+    seeds = (terms.settings.seed, bundle.terms.settings.seed)
+    if bundle.manifest.frozen and seeds[0] != seeds[1]:  # what never changes may have been drawn
+        raise BundleError(
+            f"expected a bundle of the run's seed {seeds[0]}, because it holds parameters that stay as they began, "
+            f"found {seeds[1]}; export it with --set seed={seeds[0]}"
+        )
+
+
+def fitting(bundle: Bundle, terms: Terms, examples: ArrayExamples) -> ArrayExamples:
+    """Return examples with labels of the type that is uploaded, or refuse them.
+
+    Args:
+        bundle: the exported client.
+        terms: of the run, or of the export.
+        examples: a device's own.
+
+    Raises:
+        DataError: naming shape, element type, or a label that is no class.
+    """
+    check_examples(bundle.manifest, examples.batch(np.arange(1), seed=0))
+    if terms.pairs != "none" and len(examples) == 1:
+        raise DataError("expected at least 2 examples, because the network does not work with one, found 1; use more")
+    _check_labels(terms.upload, examples)
+    return ArrayExamples(examples.inputs, examples.labels.astype(terms.upload.labels_dtype, copy=False))
+
+
+def _check_labels(upload: UploadTerm, examples: ArrayExamples) -> None:
+    """Refuse integer labels that are no classes, which the server would refuse upload by upload."""
+    labels = examples.labels
+    if not upload.num_classes or labels.dtype.kind not in "iu":
+        return
+    counted = labels[labels != IGNORED]
+    odd = counted[(counted < 0) | (counted >= upload.num_classes)]
+    if len(odd):
+        raise DataError(
+            f"expected labels from 0 to {upload.num_classes - 1}, found {odd[0]}; number the classes from 0"
+        )
