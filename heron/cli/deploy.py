@@ -19,6 +19,12 @@ def add_deploy(commands: "argparse._SubParsersAction[Any]") -> None:
     init.add_argument("--host", default="127.0.0.1", help="the server's name or address; default 127.0.0.1")
     init.add_argument("--port", type=int, default=18000, help="the server's port; default 18000")
     init.add_argument("--recipe", default="digits", metavar="RECIPE", help="recipe that is trained; default digits")
+    init.add_argument(
+        "--runtime",
+        choices=["torch", "onnx"],
+        default="torch",
+        help="onnx: the recipe's client is exported, and clients' hosts need no PyTorch; default torch",
+    )
 
     check = actions.add_parser("check", help="check each host before anything starts")
     check.add_argument("folder", type=Path, metavar="DIR", help="the deployment's folder, or one party's")
@@ -56,7 +62,7 @@ def deploy_command(options: argparse.Namespace) -> None:
 def _init(options: argparse.Namespace) -> None:
     from heron.deploy import DeploymentPlan, init_deployment
 
-    plan = DeploymentPlan(options.clients, options.host, options.port, options.recipe)
+    plan = DeploymentPlan(options.clients, options.host, options.port, options.recipe, options.runtime)
     init_deployment(options.folder, plan)
     _say(
         f"{options.folder}: a server at {plan.host} port {plan.port} and {plan.num_clients} clients; see its README.md"

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from heron.deploy.check_bundle import check_bundle, check_examples
 from heron.deploy.check_files import check_clients, check_files, check_rights
 from heron.deploy.check_host import check_app, check_data, check_programs, check_versions
 from heron.deploy.check_network import check_local_port, check_server_port, check_way_to_server
@@ -15,7 +16,7 @@ from heron.errors import DeployError, HeronError
 Check = Callable[[Party], Iterator[tuple[Level, str]]]
 """Function that yields findings, and raises HeronError for a fault that stops the deployment."""
 _COMMON: tuple[Check, ...] = (check_files, check_rights)
-_HOST: tuple[Check, ...] = (check_programs, check_versions, check_data)
+_HOST: tuple[Check, ...] = (check_programs, check_versions)
 
 
 def check_deployment(
@@ -70,9 +71,10 @@ def _checks_of(party: Party, now: dt.datetime) -> Sequence[Check]:
         def check_keys(party: Party) -> Iterator[tuple[Level, str]]:
             return check_server_keys(party, now)
 
-        return (*_COMMON, check_keys, check_clients, *_HOST, check_app, check_server_port)
+        return (*_COMMON, check_keys, check_clients, *_HOST, check_data, check_app, check_server_port)
 
     def check_certificate(party: Party) -> Iterator[tuple[Level, str]]:
         return check_authority(party, now)
 
-    return (*_COMMON, check_certificate, check_node_key, *_HOST, check_local_port, check_way_to_server)
+    data: tuple[Check, ...] = (check_bundle, check_examples) if party.is_lean else (check_data,)
+    return (*_COMMON, check_certificate, check_node_key, *_HOST, *data, check_local_port, check_way_to_server)

@@ -7,10 +7,10 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from heron.config import recipe_config
 from heron.deploy.findings import Level
+from heron.deploy.lean import REQUIREMENTS
 from heron.deploy.party import Party
-from heron.deploy.versions import FLOWER, from_text, installed_versions
+from heron.deploy.versions import FLOWER, NEEDED, from_text, installed_versions
 from heron.errors import DeployError
 
 
@@ -23,7 +23,7 @@ def check_programs(party: Party) -> Iterator[tuple[Level, str]]:
     if absent:
         raise DeployError(
             f"expected {', '.join(absent)} in HERON_BIN ({bin_folder or 'empty'}) or on PATH, found none; pip install "
-            f"'heron-sfl[flower]' and correct HERON_BIN"
+            f"{_wanted(party)} and correct HERON_BIN"
         )
     if bin_folder and not Path(sys.executable).parent.samefile(bin_folder):
         yield "warning", f"this check runs in another environment than HERON_BIN ({bin_folder}): versions may differ"
@@ -32,22 +32,26 @@ def check_programs(party: Party) -> Iterator[tuple[Level, str]]:
 
 def check_versions(party: Party) -> Iterator[tuple[Level, str]]:
     """Check for the tested version of Flower, and for the library versions that the deployment was made with."""
-    found = installed_versions()
+    runtime = "onnx" if party.is_lean else "torch"
+    found, made_with = installed_versions(runtime), from_text(party.settings.get("HERON_VERSIONS", ""))
     if "flwr" not in found:
-        raise DeployError("flwr is not installed in this environment; pip install 'heron-sfl[flower]'")
+        raise DeployError(f"flwr is not installed in this environment; pip install {_wanted(party)}")
     if found["flwr"] != FLOWER:
         raise DeployError(
             f"expected flwr {FLOWER}, which this version of heron was tested with, found {found['flwr']}; pip install "
             f"flwr=={FLOWER}"
         )
-    for library, expected in from_text(party.settings.get("HERON_VERSIONS", "")).items():
-        if (here := found.get(library, "none")) != expected:
+    for library in NEEDED[runtime]:
+        here, expected = found.get(library, "none"), made_with.get(library)
+        if expected is not None and here != expected:
             yield "warning", f"{library} {here} here, the deployment was made with {expected}: results may differ"
     yield "ok", ", ".join(f"{library} {number}" for library, number in found.items())
 
 
 def check_data(party: Party) -> Iterator[tuple[Level, str]]:
     """Check that the files of the recipe's data set and model are there and readable."""
+    from heron.config import recipe_config
+
     config = recipe_config(party.setting("HERON_RECIPE"), "heron", [])
     files, root = config.data.files, Path(party.setting("HERON_DATA"))
     absent = [name for name in files if not (root / name).is_file()]
@@ -73,6 +77,11 @@ def check_app(party: Party) -> Iterator[tuple[Level, str]]:
     if "app" not in tools.get("flwr", {}):
         raise _no_app(app)
     yield "ok", f"the app is {app}"
+
+
+def _wanted(party: Party) -> str:
+    """Words after `pip install` for what a party needs."""
+    return f"-r {REQUIREMENTS}" if party.is_lean else "'heron-sfl[flower]'"
 
 
 def _no_app(app: str) -> DeployError:

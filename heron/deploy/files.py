@@ -1,7 +1,11 @@
 """Files that have the right permissions from their first byte."""
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from heron.errors import DeployError
 
@@ -22,12 +26,22 @@ def write_file(path: Path, content: bytes, *, secret: bool = False, executable: 
         OSError: if it exists or cannot be written.
     """
     mode = SECRET_MODE if secret else 0o755 if executable else 0o644
-    path.parent.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE), "wb") as file:
+    with _new_file(path, mode) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    path.chmod(mode)
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Write a new file with the content of another, regardless of the process's umask; it may be large.
+
+    Args:
+        source: the other file.
+        path: a path that does not exist yet; its folder is created.
+
+    Raises:
+        OSError: if one cannot be read, or the other exists or cannot be written.
+    """
+    with source.open("rb") as content, _new_file(path, 0o644) as file:
+        shutil.copyfileobj(content, file)
 
 
 def replace_file(path: Path, content: bytes, *, secret: bool = False) -> None:
@@ -48,3 +62,14 @@ def replace_file(path: Path, content: bytes, *, secret: bool = False) -> None:
         aside.replace(path)
     except OSError as error:
         raise DeployError(f"cannot write {path}: {error.strerror}; check the rights of its folder") from error
+
+
+@contextmanager
+def _new_file(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """Open a new file that its owner alone can read until it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE), "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    path.chmod(mode)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import heron
-from heron.config import recipe_config
 from heron.deploy.files import replace_file, write_file
+from heron.deploy.lean import BUNDLE, bundle_digest, export_bundle, write_lean_files
 from heron.deploy.party import Party, find_parties
 from heron.deploy.plan import DeploymentPlan
 from heron.deploy.render import render, script
@@ -33,7 +33,8 @@ def init_deployment(folder: Path, plan: DeploymentPlan, now: dt.datetime | None 
 
     Raises:
         DeployError: if the folder is not empty, or cannot be made.
-        MissingExtraError: if `cryptography` is not installed.
+        HeronError: if the clients are to run without PyTorch, and the recipe's cannot be exported.
+        MissingExtraError: if `cryptography`, or a library of the export, is not installed.
     """
     require_cryptography()
     if folder.is_symlink() or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
@@ -87,13 +88,18 @@ def add_client(folder: Path) -> int:
 
     Raises:
         DeployError: if the server's settings are not valid, or the number of clients has reached its maximum.
+        BundleError: if the server's folder has a damaged bundle.
         MissingExtraError: if `cryptography` is not installed.
     """
     require_cryptography()
     server = _server_of(folder)
     client_id = server.count("HERON_CLIENTS")
     plan = DeploymentPlan(
-        client_id + 1, server.setting("HERON_HOST"), server.port("HERON_PORT"), server.setting("HERON_RECIPE")
+        client_id + 1,
+        server.setting("HERON_HOST"),
+        server.port("HERON_PORT"),
+        server.setting("HERON_RECIPE"),
+        "onnx" if (server.folder / BUNDLE).is_dir() else "torch",
     )
     _make_client(folder, plan, client_id)
     settings = (server.folder / "server.env").read_text(encoding="utf-8")
@@ -129,22 +135,29 @@ def _make_server(folder: Path, plan: DeploymentPlan) -> None:
         write_file(server / name, script(name), executable=True)
     write_file(server / "ca.crt", (folder / "authority" / "ca.crt").read_bytes())
     write_file(server / "data" / "README.md", _data_page(plan))
+    if plan.runtime == "onnx":
+        export_bundle(server, plan.recipe, plan.num_clients)
 
 
 def _make_client(folder: Path, plan: DeploymentPlan, client_id: int) -> None:
     from heron.deploy.node_keys import make_node_key
 
-    name = f"client-{client_id}"
+    name, lean, bundle = f"client-{client_id}", plan.runtime == "onnx", folder / "server" / BUNDLE
     private, public = make_node_key()
 
     def fill(client: Path) -> None:
         facts = _facts(plan) | {"client_id": client_id, "local_port": plan.local_port(client_id)}
+        facts |= {"bundle_digest": bundle_digest(bundle) if lean else ""}
+        facts |= {"versions": as_text(installed_versions("torch") | installed_versions(plan.runtime))}
         write_file(client / "client.env", render("client.env.j2", **facts))
         write_file(client / f"{name}.sh", script("client.sh"), executable=True)
         write_file(client / "ca.crt", (folder / "server" / "ca.crt").read_bytes())
         write_file(client / "node.key", private, secret=True)
         write_file(client / "node.key.pub", public)
-        write_file(client / "data" / "README.md", _data_page(plan))
+        if lean:
+            write_lean_files(client, bundle)
+        else:
+            write_file(client / "data" / "README.md", _data_page(plan))
 
     if (folder / name).exists():
         raise DeployError(f"expected no {name} in {folder} yet, found one; move it away")
@@ -181,6 +194,7 @@ def _facts(plan: DeploymentPlan) -> dict[str, Any]:
         "num_clients": plan.num_clients,
         "control": plan.control,
         "recipe": plan.recipe,
+        "lean": plan.runtime == "onnx",
         "bin": str(Path(sys.executable).parent),
         "versions": as_text(installed_versions()),
     }
@@ -203,5 +217,8 @@ def _app() -> str:
 
 
 def _data_page(plan: DeploymentPlan) -> bytes:
+    from heron.config import recipe_config
+
     config = recipe_config(plan.recipe, "heron", [])
-    return render("data.md.j2", recipe=plan.recipe, data=config.data, model=config.split.pretrained_source)
+    lean = plan.runtime == "onnx"
+    return render("data.md.j2", recipe=plan.recipe, data=config.data, model=config.split.pretrained_source, lean=lean)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from heron.deploy.lean import REQUIREMENTS
 from heron.errors import DeployError
 
 # A line of an env file, in the subset of the shell's language that these files use.
@@ -40,6 +41,11 @@ class Party:
         return (self.folder / "server.env").exists()
 
     @property
+    def is_lean(self) -> bool:
+        """Return whether the party is a client whose host needs no PyTorch."""
+        return bool(self.settings.get("HERON_BUNDLE"))
+
+    @property
     def name(self) -> str:
         """`server` or `client-N`."""
         return "server" if self.is_server else f"client-{self.settings.get('HERON_CLIENT', '?')}"
@@ -47,7 +53,9 @@ class Party:
     @property
     def files(self) -> tuple[str, ...]:
         """Names of the files that the party requires."""
-        return _SERVER_FILES if self.is_server else (*_CLIENT_FILES, f"{self.name}.sh")
+        if self.is_server:
+            return _SERVER_FILES
+        return (*_CLIENT_FILES, f"{self.name}.sh", *([REQUIREMENTS] if self.is_lean else []))
 
     @property
     def key(self) -> str:

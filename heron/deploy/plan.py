@@ -3,10 +3,13 @@
 import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from heron.config import RECIPES, check_choice
 from heron.errors import DeployError
 
+ClientRuntime = Literal["torch", "onnx"]
+"""The library that computes a client: PyTorch, or onnxruntime on an exported client."""
 MAX_CLIENTS = 1000
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _MAX_NAME = 253
@@ -21,16 +24,18 @@ class DeploymentPlan:
         host: the server's name (RFC 1123) or address, as clients call it.
         port: port of the SuperLink, in [1, 65535]; client i uses `port + 1 + i` of its own host, on loopback only.
         recipe: recipe that is trained by default; it determines the data that clients are asked to provide.
+        runtime: `torch`, or `onnx` for clients whose hosts have no PyTorch.
 
     Raises:
         DeployError: if a number is out of range or the host is not valid.
-        ConfigError: if there is no such recipe.
+        ConfigError: if there is no such recipe or runtime.
     """
 
     num_clients: int
     host: str = "127.0.0.1"
     port: int = 18000
     recipe: str = "digits"
+    runtime: ClientRuntime = "torch"
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_clients <= MAX_CLIENTS:
@@ -43,6 +48,7 @@ class DeploymentPlan:
             )
         check_host(self.host)
         check_choice("recipe", self.recipe, RECIPES)
+        check_choice("runtime", self.runtime, get_args(ClientRuntime))
 
     @property
     def listen(self) -> str:

@@ -3,15 +3,20 @@
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
-PARTS = ("heron-sfl", "flwr", "torch")
+NEEDED = {"torch": ("heron-sfl", "flwr", "torch"), "onnx": ("heron-sfl", "flwr", "onnxruntime")}
+"""Libraries of a party, by the runtime of its client; a server has PyTorch."""
 FLOWER = "1.41.0"
 """The version of Flower that this version of heron was tested with; `pyproject.toml` has the same."""
 
 
-def installed_versions() -> dict[str, str]:
-    """Installed versions of the libraries in `PARTS`, without their build tags (`+cpu`)."""
+def installed_versions(runtime: str = "torch") -> dict[str, str]:
+    """Installed versions of the libraries that a party needs, without their build tags (`+cpu`).
+
+    Args:
+        runtime: a key of `NEEDED`.
+    """
     found = {}
-    for library in PARTS:
+    for library in NEEDED[runtime]:
         try:
             found[library] = version(library).partition("+")[0]
         except PackageNotFoundError:
@@ -27,4 +32,4 @@ def as_text(versions: Mapping[str, str]) -> str:
 def from_text(text: str) -> dict[str, str]:
     """Versions in an env file; entries that are no versions are ignored."""
     pairs = (word.partition("=") for word in text.split())
-    return {library: found for library, _, found in pairs if library in PARTS and found}
+    return {library: found for library, _, found in pairs if found}

@@ -159,7 +159,7 @@ def test_certificates_that_ran_out_or_soon_will(folder) -> None:
 @pytest.mark.parametrize(("library", "level"), [("flwr", "error"), ("torch", "warning"), ("heron-sfl", "warning")])
 def test_other_versions(library, level, made, monkeypatch) -> None:
     versions = {"heron-sfl": "0.1.0", "flwr": "1.41.0", "torch": "2.13.0"}
-    monkeypatch.setattr(heron.deploy.check_host, "installed_versions", lambda: versions | {library: "9.9"})
+    monkeypatch.setattr(heron.deploy.check_host, "installed_versions", lambda _: versions | {library: "9.9"})
     found = [each for each in check_deployment(made) if "9.9" in each.text and each.level != "ok"]
     assert {(each.party, each.level) for each in found} == {
         (name, level) for name in ("server", "client-0", "client-1")
@@ -174,7 +174,7 @@ def test_the_pin_is_that_of_the_package() -> None:
 
 
 def test_no_flower_here(made, monkeypatch) -> None:
-    monkeypatch.setattr(heron.deploy.check_host, "installed_versions", dict)
+    monkeypatch.setattr(heron.deploy.check_host, "installed_versions", lambda _: {})
     monkeypatch.setattr(heron.deploy.check_host.shutil, "which", lambda name, path: None)
     bin_folder = read_settings(made / "server" / "server.env")["HERON_BIN"]
     assert [each.text.split(";")[0] for each in of("error", check_deployment(made, server=True))] == [
