@@ -61,8 +61,13 @@ TASKS = {
         seeds=tuple(range(10)),
         last_rounds=5,
         arms=_arms(
-            {"server": ("1e-2",), "exact": ("1e-2", "3e-2"), "probed": ("1e-2", "3e-2"), "heads": ("1e-2", "3e-2")},
-            (2, 1, 4),
+            {
+                "server": ("1e-2",),
+                "exact": ("3e-3", "1e-2", "3e-2", "1e-1"),
+                "probed": ("3e-3", "1e-2", "3e-2"),
+                "heads": ("1e-2", "3e-2"),
+            },
+            (1, 2, 4),
         ),
     ),
     "cifar10_narrow": Task(

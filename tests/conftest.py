@@ -1,5 +1,6 @@
 """One thread a test process, since `pytest -n auto` starts one process per core already; and real data, if any."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,3 +14,9 @@ torch.set_num_threads(1)
 # Tests that need real data read them from HERON_DATA; without it and without this folder they are skipped.
 if _DATA_NEXT_TO_CHECKOUT.is_dir():
     os.environ.setdefault("HERON_DATA", str(_DATA_NEXT_TO_CHECKOUT))
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is imported by now out of garbage collections, which take a second over so many objects."""
+    gc.collect()
+    gc.freeze()
