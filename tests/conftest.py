@@ -2,8 +2,10 @@
 
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
 _DATA_NEXT_TO_CHECKOUT = Path(__file__).parents[2] / "shared" / "data"
@@ -20,3 +22,19 @@ def pytest_collection_finish() -> None:
     """Keep what is imported by now out of garbage collections, which take a second over so many objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory) -> Callable[[str], str]:
+    """Directories of tiny language models by their name in `tests.lm.models.MODELS`, each written once."""
+    pytest.importorskip("transformers", reason="language models come from transformers")
+    from tests.lm.models import save
+
+    directories: dict[str, str] = {}
+
+    def directory(name: str) -> str:
+        if name not in directories:
+            directories[name] = save(name, tmp_path_factory.mktemp("model"))
+        return directories[name]
+
+    return directory

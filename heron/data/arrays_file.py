@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heron.data.batch import Batch
+from heron.data.batch import IGNORED, Batch
 from heron.errors import DataError
 
 _NAMES = ("inputs", "labels")
@@ -37,15 +37,18 @@ class ArrayExamples:
         return len(self.labels)
 
     def batch(self, positions: NDArray[np.int64], seed: int) -> Batch:  # noqa: ARG002 - nothing is drawn
-        """Return the examples at some positions."""
-        return Batch(self.inputs[positions], self.labels[positions])
+        """Return the examples at some positions; of texts, as far as a label counts."""
+        inputs, labels = self.inputs[positions], self.labels[positions]
+        length = _length(inputs, labels)
+        return Batch(inputs, labels) if length is None else Batch(inputs[:, :length], labels[:, :length])
 
 
 def load_examples(path: Path) -> ArrayExamples:
     """Read examples from a file that `numpy.savez` has written; nothing in it can run code.
 
     Args:
-        path: a file `.npz` with the arrays `inputs`, shape (n, ...), and `labels`, shape (n, ...).
+        path: a file `.npz` with the arrays `inputs`, shape (n, ...), and `labels`, shape (n, ...). Texts are integers
+            of shape (n, T), padded on the right, with labels of `IGNORED` where none counts.
 
     Raises:
         DataError: if it cannot be read, or holds no such arrays.
@@ -60,3 +63,11 @@ def load_examples(path: Path) -> ArrayExamples:
             f"{path}: expected arrays named {' and '.join(_NAMES)} as numpy.savez writes them, found another file"
         ) from error
     return ArrayExamples(inputs, labels)
+
+
+def _length(inputs: NDArray[Any], labels: NDArray[Any]) -> int | None:
+    """The longest text of a batch, which needs no more padding; None where examples are no texts."""
+    if inputs.ndim != 2 or labels.shape != inputs.shape or {inputs.dtype.kind, labels.dtype.kind} - {"i"}:
+        return None
+    counted = np.flatnonzero((labels != IGNORED).any(axis=0))
+    return int(counted[-1]) + 1 if counted.size else None

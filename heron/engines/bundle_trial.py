@@ -116,9 +116,12 @@ def check_examples(manifest: Manifest, batch: Batch) -> None:
         ("inputs", to_host(batch.inputs), manifest.inputs.shape, manifest.inputs.dtype),
         ("labels", to_host(batch.labels), upload.labels, upload.labels_dtype),
     ):
-        if array.shape[1:] != shape or array.dtype.kind != numpy_dtype(dtype).kind:
+        # The length of sequences is free; the runtime knows the longest.
+        free = 1 if manifest.longest is not None and array.ndim > 1 and shape else 0
+        if array.shape[1 + free :] != shape[free:] or array.dtype.kind != numpy_dtype(dtype).kind:
+            sizes = [*(["T"] if free else []), *map(str, shape[free:])]
             raise DataError(
-                f"expected {what} of shape (n, {', '.join(map(str, shape))}) and {dtype}, found "
+                f"expected {what} of shape (n, {', '.join(sizes)}) and {dtype}, found "
                 f"(n, {', '.join(map(str, array.shape[1:]))}) and {array.dtype}; convert them as for training"
             )
 

@@ -15,7 +15,7 @@ from heron.client.onnx_runtime.bundle import Bundle
 from heron.client.onnx_runtime.runtime import OnnxRuntime
 from heron.client.runtime import Runtime
 from heron.client.torch_runtime.network import Parts
-from heron.data import Batch
+from heron.data import IGNORED, Batch
 from heron.errors import BundleError
 from heron.seeds import StepKey, derive_seed
 from heron.split.criterion import Criterion
@@ -32,8 +32,8 @@ _SURROGATE_TOLERANCE = 0.1
 def check_export(bundle: Bundle, split: Parts, terms: Terms, example: Batch, criterion: Criterion) -> None:
     """Refuse an export that computes something else than PyTorch.
 
-    Compared are smashed data, loss, running statistics and gradients of the exact part, on two sizes of a batch, at
-    moved parameters and running statistics that are not a new network's.
+    Compared are smashed data, loss, running statistics and gradients of the exact part, on two sizes of a batch, of
+    sequences of two lengths, at moved parameters and running statistics that are not a new network's.
 
     Args:
         bundle: the export.
@@ -45,11 +45,9 @@ def check_export(bundle: Bundle, split: Parts, terms: Terms, example: Batch, cri
     Raises:
         BundleError: naming the value that differs.
     """
-    size, client = len(example), replace(terms.settings.client, optimizer="sgd")  # its step is the gradient
+    client = replace(terms.settings.client, optimizer="sgd")  # its step is the gradient
     settings = replace(terms.settings, client=client)
-    for repeat, count in enumerate((size, size + size // 2 + 1)):
-        chosen = np.resize(np.arange(size), count)
-        batch = Batch(as_tensor(example.inputs)[chosen], as_tensor(example.labels)[chosen])
+    for repeat, batch in enumerate((example, _other(example, bundle.manifest.longest))):
         mine = copy.deepcopy(split)
         _move(mine, repeat, {term.name for term in (*bundle.manifest.probed, *bundle.manifest.trained)})
         runtime = ALGORITHMS[terms.algorithm].torch_runtime(mine, criterion, settings)
@@ -57,7 +55,24 @@ def check_export(bundle: Bundle, split: Parts, terms: Terms, example: Batch, cri
         model = {name: to_host(array).copy() for name, array in runtime.tensors().items()}
         _load(exported, model)
         expected, found = (dict(_values(each, batch, bundle.manifest.has_loss)) for each in (runtime, exported))
-        _compare(expected, found, count)
+        _compare(expected, found, len(batch))
+
+
+def _other(example: Batch, longest: int | None) -> Batch:
+    """More examples; and sequences of another length, of which two in three positions count."""
+    size = len(example)
+    chosen = np.resize(np.arange(size), size + size // 2 + 1)
+    inputs, labels = as_tensor(example.inputs)[chosen], as_tensor(example.labels)[chosen]
+    if longest is None:
+        return Batch(inputs, labels)
+    length = inputs.shape[1]
+    other = length + length // 2 + 1 if length < longest // 2 else max(2, length - 1)
+    inputs = inputs[:, np.resize(np.arange(length), min(other, longest))]
+    if labels.shape[1:] != (length,):
+        return Batch(inputs, labels)
+    labels = inputs.roll(-1, 1)
+    labels[:, ::3] = IGNORED
+    return Batch(inputs, labels)
 
 
 def _move(split: Parts, repeat: int, learning: Collection[str]) -> None:

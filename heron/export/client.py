@@ -17,6 +17,7 @@ from heron.client.onnx_runtime.manifest import (
     MANIFEST,
     OPSET,
     PROBE,
+    SLICE,
     TERMS,
     VERSION,
     ArrayTerm,
@@ -33,6 +34,7 @@ from heron.export.batch_norm import is_batch_norm
 from heron.export.check import check_export
 from heron.export.onnx import to_onnx
 from heron.export.passes import ClientPasses
+from heron.export.scores import longest_of, slice_graph, unembedding_of
 from heron.files import write_atomically
 from heron.split import is_stochastic, persistent_buffers
 from heron.split.criterion import Criterion, MeanLoss
@@ -88,7 +90,12 @@ def make_bundle(
     batch = Batch(as_tensor(example.inputs).cpu(), as_tensor(example.labels).cpu())
     arrays = passes.arrays()
     _check_weights(criterion, as_tensor(batch.labels))
-    contents = _graphs(passes, batch, arrays, has_loss=algorithm.head is not None)
+    longest, unembedding = longest_of(passes), unembedding_of(passes, as_tensor(batch.inputs), criterion)
+    contents = _graphs(
+        passes, batch, arrays, has_loss=algorithm.head is not None and unembedding is None, is_text=longest is not None
+    )
+    if unembedding is not None:
+        contents[SLICE] = slice_graph(arrays[unembedding])
     buffers = persistent_buffers(parts)
     learns = {*passes.probed, *passes.trained, *buffers}
     frozen = {name: to_host(tensor) for name, tensor in arrays.items() if name not in learns}
@@ -111,22 +118,27 @@ def make_bundle(
         upload=terms.upload,
         has_loss=algorithm.head is not None,
         ignored=MeanLoss(criterion).ignored,
+        unembedding=unembedding,
+        longest=longest,
         files=tuple(
             BundleFile(name, len(content), hashlib.blake2b(content, digest_size=32).hexdigest())
             for name, content in contents.items()
         ),
     )
-    graphs: dict[str, bytes] = {name: content for name, content in contents.items() if name in {CLEAN, PROBE}}
+    graphs: dict[str, bytes] = {name: content for name, content in contents.items() if name in {CLEAN, PROBE, SLICE}}
     check_terms(manifest, terms)
     bundle = Bundle(manifest, terms, graphs, frozen)
     check_export(bundle, split, terms, batch, criterion)
     return bundle, contents
 
 
-def _graphs(passes: ClientPasses, batch: Batch, arrays: dict[str, Tensor], *, has_loss: bool) -> dict[FileName, bytes]:
+def _graphs(
+    passes: ClientPasses, batch: Batch, arrays: dict[str, Tensor], *, has_loss: bool, is_text: bool
+) -> dict[FileName, bytes]:
     """The clean graph, and that of probes below an order boundary."""
     inputs, labels = as_tensor(batch.inputs), as_tensor(batch.labels)
     first = {"inputs": inputs} | ({"labels": labels} if has_loss else {})
+    free = dict.fromkeys(first, (0, 1) if is_text else (0,))
     names = [*passes.clean(inputs, labels if has_loss else None, arrays)]
 
     def clean(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -139,10 +151,11 @@ def _graphs(passes: ClientPasses, batch: Batch, arrays: dict[str, Tensor], *, ha
         return tuple(outputs.values())
 
     graphs: dict[FileName, bytes] = {
-        CLEAN: to_onnx(clean, first | arrays, names, batched=[*first], differentiates=bool(passes.trained))
+        CLEAN: to_onnx(clean, first | arrays, names, free=free, differentiates=bool(passes.trained))
     }
     if passes.has_boundary and passes.probed:
-        graphs[PROBE] = to_onnx(probe, {"inputs": inputs} | arrays, ["edge"], batched=["inputs"], differentiates=False)
+        below = {"inputs": inputs} | arrays
+        graphs[PROBE] = to_onnx(probe, below, ["edge"], free={"inputs": free["inputs"]}, differentiates=False)
     return graphs
 
 

@@ -1,4 +1,4 @@
-"""Functions of tensors as ONNX graphs with a free batch dimension."""
+"""Functions of tensors as ONNX graphs with free dimensions, such as that of the batch."""
 
 import logging
 import warnings
@@ -51,7 +51,7 @@ def to_onnx(
     inputs: Mapping[str, Tensor],
     outputs: Sequence[str],
     *,
-    batched: Sequence[str],
+    free: Mapping[str, Sequence[int]],
     differentiates: bool,
 ) -> bytes:
     """Export a function.
@@ -60,7 +60,7 @@ def to_onnx(
         function: of the inputs in order; returns the outputs in order.
         inputs: examples by name.
         outputs: names.
-        batched: names of the inputs whose first dimension is that of the batch.
+        free: dimensions of inputs that may have another size, by name; all others are fixed.
         differentiates: whether it calls autograd.
 
     Returns:
@@ -77,6 +77,7 @@ def to_onnx(
     except ImportError as error:
         raise MissingExtraError("onnxscript", "export") from error
     tensors = tuple(inputs.values())
+    assert len(set(map(id, tensors))) == len(tensors)  # the exporter would take equal ones for one input
     try:
         with _quiet():
             module: nn.Module = _Function(function)
@@ -87,7 +88,7 @@ def to_onnx(
                 tensors,
                 dynamo=True,
                 opset_version=OPSET,
-                dynamic_shapes=_shapes(inputs, batched, is_traced=differentiates),
+                dynamic_shapes=_shapes(inputs, free, is_traced=differentiates),
                 input_names=list(inputs),
                 output_names=list(outputs),
                 custom_translation_table=translations(),
@@ -104,8 +105,8 @@ def to_onnx(
     return _without_places(program.model_proto)
 
 
-def _shapes(inputs: Mapping[str, Tensor], batched: Sequence[str], *, is_traced: bool) -> Any:
-    shapes = tuple({0: Dim.DYNAMIC} if name in batched else None for name in inputs)
+def _shapes(inputs: Mapping[str, Tensor], free: Mapping[str, Sequence[int]], *, is_traced: bool) -> Any:
+    shapes = tuple(dict.fromkeys(free[name], Dim.DYNAMIC) if name in free else None for name in inputs)
     return shapes if is_traced else (shapes,)
 
 

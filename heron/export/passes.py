@@ -6,17 +6,19 @@
 import copy
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.dropout import _DropoutNd
 
 from heron.client.runtime import Head, Orders
 from heron.client.torch_runtime.network import Parts
 from heron.client.torch_runtime.placement import place_orders
 from heron.errors import ConfigError
 from heron.export.batch_norm import BatchStatisticsNorm, Seen, is_batch_norm
+from heron.split import TokenLogits
 from heron.split.criterion import Criterion, MeanLoss
 
 Arrays = Mapping[str, Tensor]
@@ -61,9 +63,21 @@ class ClientPasses(nn.Module):
             self._parts.extend([boundary.below, boundary.above, boundary.head_below, boundary.head_above])
 
     def arrays(self) -> dict[str, Tensor]:
-        """Return parameters and persistent buffers by name; running statistics are not among them."""
-        kept = self.module.state_dict(keep_vars=True)
-        return {name: tensor.detach() for name, tensor in kept.items()}
+        """Return parameters and persistent buffers by name; running statistics are not among them.
+
+        An array that several layers share is there once, under its first name.
+        """
+        return {name: tensor.detach() for name, tensor in self._once().items()}
+
+    def name_of(self, array: Tensor) -> str | None:
+        """Return the name of one of `arrays`, as the module holds it; None where it is not among them."""
+        return next((name for name, tensor in self._once().items() if tensor is array), None)
+
+    @torch.no_grad()
+    def outputs(self, inputs: Tensor) -> Any:
+        """Compute what the head returns, of any type; smashed data where there is none."""
+        smashed = self.module["client"](inputs)
+        return smashed if self._head is None else self.module[self._head](smashed)
 
     def clean(self, inputs: Tensor, labels: Tensor | None, arrays: Arrays) -> Outputs:
         """Run a clean pass on given arrays.
@@ -74,9 +88,9 @@ class ClientPasses(nn.Module):
             arrays: parameters and buffers by name.
 
         Returns:
-            `smashed`; `loss` and, where the criterion has them, `losses`; `gradient/NAME` of what is trained exactly;
-            `edge` and `delta`, activations at the order boundary and their gradient; `mean/LAYER` and `variance/LAYER`
-            of BatchNorm.
+            `smashed`; `loss` and, where the criterion has them, `losses`, or `hidden` of a language model, whose scores
+            are not computed here; `gradient/NAME` of what is trained exactly; `edge` and `delta`, activations at the
+            order boundary and their gradient; `mean/LAYER` and `variance/LAYER` of BatchNorm.
         """
         self._seen.clear()
         if not self.trained:
@@ -117,8 +131,10 @@ class ClientPasses(nn.Module):
         return next(part.children(), None) is None
 
     def _losses(self, head: nn.Module, smashed: Tensor, labels: Tensor | None) -> Outputs:
-        assert labels is not None  # a client with a head has a loss
         scores = head(smashed)
+        if isinstance(scores, TokenLogits):
+            return {"hidden": scores.hidden_BTD}
+        assert labels is not None  # a client with a head has a loss
         found = {"loss": self._criterion(scores, labels)}
         if not self.trained:
             with suppress(ConfigError):  # a mean alone is enough for everything but per-example features
@@ -144,10 +160,17 @@ class ClientPasses(nn.Module):
         outputs: Outputs = functional_call(self, named, (kind, *inputs), strict=False)
         return outputs
 
+    def _once(self) -> dict[str, Tensor]:
+        names: dict[int, str] = {}
+        kept = self.module.state_dict(keep_vars=True)
+        return {name: tensor for name, tensor in kept.items() if names.setdefault(id(tensor), name) == name}
+
     def _replace_layers(self) -> None:
         for name, layer in list(self.module.named_modules()):
             if getattr(layer, "inplace", False) is True:
                 layer.inplace = False
+            if isinstance(layer, _DropoutNd):
+                layer.eval()  # one that draws has been refused
             if is_batch_norm(layer):
                 parent, _, own = name.rpartition(".")
                 setattr(self.module.get_submodule(parent), own, BatchStatisticsNorm(layer, name, self._seen))

@@ -31,6 +31,9 @@ class TokenEmbedding(nn.Module):
         positions: embedding with one row per position; None if positions enter in the blocks.
         offset: row of position 0.
         dropout: share of hidden features dropped in training.
+
+    Attributes:
+        num_positions: the same.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class TokenEmbedding(nn.Module):
         self.tokens = tokens
         self.positions = positions
         self.dropout = nn.Dropout(dropout)
-        self._num_positions = num_positions
+        self.num_positions = num_positions
         self._offset = offset
 
     def forward(self, ids_BT: Tensor) -> Tensor:
@@ -56,9 +59,9 @@ class TokenEmbedding(nn.Module):
             SplitError: if a sequence is longer than the model has positions.
         """
         length = ids_BT.shape[1]
-        if length > self._num_positions:
+        if length > self.num_positions:
             raise SplitError(
-                f"expected sequences of at most {self._num_positions} tokens, found {length}: the model has no more "
+                f"expected sequences of at most {self.num_positions} tokens, found {length}: the model has no more "
                 f"positions; lower data.max_length"
             )
         hidden_BTD: Tensor = widened(self.tokens(ids_BT))

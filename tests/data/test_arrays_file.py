@@ -39,3 +39,15 @@ def test_other_files_are_refused_in_one_line(write, message: str, tmp_path) -> N
     with pytest.raises(DataError, match=message) as caught:
         load_examples(tmp_path / "mine.npz")
     assert "\n" not in str(caught.value)
+
+
+def test_texts_are_as_long_as_the_longest_of_a_batch(tmp_path) -> None:
+    """As the batches of training are: padding that no text of the batch needs is left out."""
+    inputs = np.arange(1, 16).reshape(3, 5)
+    labels = np.array([[-100, 2, -100, -100, -100], [-100, 7, 8, 9, 10], [-100] * 5])
+    np.savez(tmp_path / "texts.npz", inputs=inputs, labels=labels)
+    examples = load_examples(tmp_path / "texts.npz")
+    for positions, length in (([0], 2), ([0, 1], 5), ([0, 2], 2), ([2], 5)):
+        batch = examples.batch(np.array(positions), 0)
+        assert batch.inputs.tolist() == inputs[positions, :length].tolist()
+        assert batch.labels.tolist() == labels[positions, :length].tolist()

@@ -20,11 +20,13 @@ from heron.client.onnx_runtime.manifest import (
     MAX_BYTES,
     OPSET,
     PROBE,
+    SLICE,
     TERMS,
     ArrayTerm,
     Manifest,
 )
 from heron.client.onnx_runtime.manifest import decode_manifest as decode
+from heron.client.onnx_runtime.mapping import map_file
 from heron.errors import BundleError, MessageError
 from heron.wire.blob import DTYPES
 from heron.wire.terms import Terms, decode_terms
@@ -65,7 +67,7 @@ def open_bundle(folder: Path) -> Bundle:
     graphs: dict[str, bytes] = {
         file.name: _checked(_read(folder / file.name, file.size), file.name, file.digest)
         for file in manifest.files
-        if file.name in {CLEAN, PROBE, TERMS}
+        if file.name in {CLEAN, PROBE, SLICE, TERMS}
     }
     terms = _terms(graphs.pop(TERMS), manifest)
     for name, content in graphs.items():
@@ -164,13 +166,13 @@ def _mapped(path: Path, manifest: Manifest) -> dict[str, NDArray[Any]]:
 
     Format: https://github.com/huggingface/safetensors#format. Its own reader copies.
     """
-    content = np.memmap(path, np.uint8, mode="r")
     try:
+        content = map_file(path)
         start = 8 + int.from_bytes(content[:8].tobytes(), "little")
         entries = json.loads(content[8 : min(start, MAX_BYTES)].tobytes())
         entries.pop("__metadata__", None)
         return {term.name: _array(content[start:], entries, term) for term in manifest.frozen}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BundleError(
             f"{path.name}: expected the arrays of the manifest as safetensors, found damaged or other bytes; export "
             f"the bundle again"

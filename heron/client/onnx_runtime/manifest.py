@@ -25,6 +25,7 @@ MAX_BYTES = 1 << 22
 MANIFEST = "manifest.json"
 CLEAN: Final = "clean.onnx"
 PROBE: Final = "probe.onnx"
+SLICE: Final = "slice.onnx"
 TERMS: Final = "terms.json"
 FROZEN: Final = "frozen.safetensors"
 _MAX_DIMENSIONS = 8
@@ -60,7 +61,7 @@ class Statistics:
     momentum: Annotated[float, Ge(0), Lt(1.0000001)] | None
 
 
-FileName = Literal["clean.onnx", "probe.onnx", "frozen.safetensors", "terms.json"]
+FileName = Literal["clean.onnx", "probe.onnx", "slice.onnx", "frozen.safetensors", "terms.json"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class BundleFile:
     """One file of a bundle.
 
     Attributes:
-        name: its name in the folder; one of four, so that it cannot be a path.
+        name: its name in the folder; one of five, so that it cannot be a path.
         size: bytes.
         digest: BLAKE2b of 32 bytes, hexadecimal.
     """
@@ -97,6 +98,10 @@ class Manifest:
         upload: the form of smashed data and labels.
         has_loss: whether the clean graph computes a local loss.
         ignored: label that does not count in it; None where all do.
+        unembedding: array of one row per token, shape (V, D), whose products with hidden states are the scores of a
+            language model, computed slice by slice; None where the clean graph computes the loss.
+        longest: largest number of positions of a sequence of tokens, whose length is free; None where all inputs have
+            one shape.
         files: of the bundle, the manifest left out.
     """
 
@@ -114,6 +119,8 @@ class Manifest:
     upload: UploadTerm
     has_loss: bool
     ignored: int | None
+    unembedding: str | None
+    longest: Annotated[int, Ge(1), Lt(2**31)] | None
     files: tuple[BundleFile, ...]
 
     def has(self, name: str) -> bool:
@@ -174,6 +181,7 @@ def _check(manifest: Manifest) -> None:
         shapes = {held.get(f"{layer.layer}.{kind}") for kind in ("running_mean", "running_var")}
         if None in shapes or len(shapes) != 1:
             raise BundleError(f"manifest: expected running statistics of {layer.layer[:80]!r} among its buffers")
+    _check_tokens(manifest)
     _check_files(manifest)
 
 
@@ -182,6 +190,25 @@ def _check_array(array: ArrayTerm, dtypes: tuple[str, ...]) -> None:
         raise BundleError(
             f"manifest: expected {array.name[:80]!r} of {' or '.join(dtypes)} and at most {_MAX_DIMENSIONS} "
             f"dimensions, found {array.dtype[:20]} of {len(array.shape)}; export the bundle again"
+        )
+
+
+def _check_tokens(manifest: Manifest) -> None:
+    """Refuse scores of nothing, and sequences that are none."""
+    name, inputs = manifest.unembedding, manifest.inputs
+    if manifest.longest is not None and (len(inputs.shape) != 1 or inputs.dtype not in {"int64", "int32"}):
+        raise BundleError("manifest: expected sequences of tokens where their length is free; export the bundle again")
+    if name is None:
+        return
+    held = (*manifest.probed, *manifest.frozen)
+    if not any(array.name == name and len(array.shape) == 2 and array.shape[0] for array in held):
+        raise BundleError(
+            f"manifest: expected the unembedding {name[:80]!r} among its matrices, found none; export the bundle again"
+        )
+    if not manifest.has_loss or manifest.trained or manifest.ignored is None:
+        raise BundleError(
+            "manifest: expected a loss over the labels that count, and no exact gradients, where scores are computed "
+            "slice by slice; export the bundle again"
         )
 
 
@@ -195,6 +222,8 @@ def _check_files(manifest: Manifest) -> None:
         )
     if manifest.trained and manifest.probed and not manifest.has(PROBE):
         raise BundleError(f"manifest: expected {PROBE} where probes are below an exact part; export the bundle again")
+    if manifest.has(SLICE) != (manifest.unembedding is not None):
+        raise BundleError(f"manifest: expected {SLICE} where there is an unembedding; export the bundle again")
 
 
 def _once(what: str, names: list[str]) -> None:

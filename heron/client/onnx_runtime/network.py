@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from heron.arrays import Array, numpy_dtype, to_host
 from heron.client.onnx_runtime.bundle import Bundle
-from heron.client.onnx_runtime.manifest import CLEAN, PROBE, ArrayTerm
+from heron.client.onnx_runtime.manifest import CLEAN, PROBE, SLICE, ArrayTerm
+from heron.client.onnx_runtime.scores import SlicedCrossEntropy, TokenLoss
 from heron.client.onnx_runtime.session import Graph
 from heron.data.batch import Batch
-from heron.errors import MessageError
+from heron.errors import DataError, MessageError
 
 Arrays = dict[str, NDArray[Any]]
 Piece = tuple[NDArray[Any], NDArray[Any], float]
@@ -46,17 +47,26 @@ class GraphNetwork:
         self._held = {**bundle.frozen, **parameters, **self.buffers}
         self.outputs = self._clean.outputs
         self._moments = [f"{kind}/{layer.layer}" for layer in self.manifest.statistics for kind in ("mean", "variance")]
-
+        self._scores: SlicedCrossEntropy | None = None
+        unembedding, ignored = self.manifest.unembedding, self.manifest.ignored
+        if unembedding is not None and ignored is not None:
+            graph = Graph(bundle.graphs[SLICE], SLICE, threads)
+            self._scores = SlicedCrossEntropy(graph, self._held[unembedding], ignored)
         self._check()
 
     def pieces(self, batch: Batch) -> Iterator[Piece]:
         """Yield micro-batches as (inputs, labels, weight of their mean in the batch's mean)."""
         inputs = _as(batch.inputs, self.manifest.inputs.dtype)
         labels = _as(batch.labels, self.manifest.upload.labels_dtype)
+        self._check_tokens(inputs)
         size = self._micro_batch or len(batch)
         for start in range(0, len(batch), size):
             piece = labels[start : start + size]
             yield inputs[start : start + size], piece, share_of(piece, labels, self.manifest.ignored)
+
+    def loss(self) -> "BatchLoss | TokenLoss":
+        """Return an empty mean, to which the passes of micro-batches are added."""
+        return BatchLoss() if self._scores is None else TokenLoss(self._scores)
 
     def clean(
         self, inputs: NDArray[Any], labels: NDArray[Any] | None, outputs: Sequence[str], *, follow: bool
@@ -91,12 +101,27 @@ class GraphNetwork:
     def _check(self) -> None:
         """Refuse graphs of another client."""
         manifest = self.manifest
-        outputs = ["smashed", *self._moments, *(["loss"] if manifest.has_loss else [])]
+        outputs = ["smashed", *self._moments]
+        if manifest.has_loss:
+            outputs.append(self.loss().output)
         outputs += [f"gradient/{term.name}" for term in manifest.trained]
         if self._probe is not None:
             outputs += ["edge", "delta"]
             self._probe.check({"inputs", *self._held}, ["edge"])
         self._clean.check({"inputs", "labels", *self._held}, outputs)
+
+    def _check_tokens(self, inputs: NDArray[Any]) -> None:
+        """Refuse sequences that the graph would take for others."""
+        longest = self.manifest.longest
+        if longest is None:
+            return
+        if inputs.ndim != 2 or not 1 <= inputs.shape[1] <= longest:
+            raise DataError(
+                f"expected sequences of at most {longest} tokens, shape (B, T), found shape {inputs.shape}: the model "
+                f"has no more positions; make them shorter"
+            )
+        if inputs.min() < 0:  # a graph counts those from the table's end
+            raise DataError(f"expected tokens of at least 0, found {inputs.min()}; check the tokenizer")
 
     def _feed(self, inputs: NDArray[Any], labels: NDArray[Any] | None) -> Arrays:
         feed = {"inputs": inputs, **self._held}
@@ -112,6 +137,30 @@ class GraphNetwork:
                 held = self.buffers[f"{layer.layer}.{buffer}"]
                 held *= 1 - share
                 held += share * found[f"{kind}/{layer.layer}"]
+
+
+class BatchLoss:
+    """Mean loss of a batch from those of its micro-batches."""
+
+    output = "loss"
+    """Name of what the clean graph computes for it."""
+
+    def __init__(self) -> None:
+        self._total = np.zeros((), np.float64)
+
+    def add(self, loss: NDArray[Any], labels: NDArray[Any], share: float) -> None:  # noqa: ARG002
+        """Take a micro-batch.
+
+        Args:
+            loss: its mean, shape ().
+            labels: not used.
+            share: its weight in the batch's mean.
+        """
+        self._total = self._total + np.float64(loss) * share
+
+    def mean(self) -> NDArray[Any]:
+        """Return the mean so far, shape (), float32."""
+        return np.asarray(self._total, np.float32)
 
 
 def zeros(terms: Sequence[ArrayTerm]) -> Arrays:

@@ -85,12 +85,12 @@ class OnnxRuntime:
         Returns:
             Smashed data, shape (B, ...), and the local loss, shape ().
         """
-        smashed, total = [], np.zeros((), np.float64)
+        smashed, loss = [], self._network.loss()
         for inputs, labels, share in self._network.pieces(batch):
-            found = self._network.clean(inputs, labels, ["smashed", "loss"], follow=True)
+            found = self._network.clean(inputs, labels, ["smashed", loss.output], follow=True)
             smashed.append(found["smashed"])
-            total = total + np.float64(found["loss"]) * share
-        return _joined(smashed), _loss(total)
+            loss.add(found[loss.output], labels, share)
+        return _joined(smashed), loss.mean()
 
     def smash(self, batch: Batch, seed: int) -> NDArray[Any]:  # noqa: ARG002
         """Compute smashed data, shape (B, ...). Arguments as of `Runtime`."""
@@ -104,11 +104,11 @@ class OnnxRuntime:
 
     def loss(self, batch: Batch, seed: int) -> NDArray[Any]:  # noqa: ARG002
         """Compute the local loss, shape (). Arguments as of `Runtime`."""
-        total = np.zeros((), np.float64)
+        loss = self._network.loss()
         for inputs, labels, share in self._network.pieces(batch):
-            found = self._network.clean(inputs, labels, ["loss"], follow=False)
-            total = total + np.float64(found["loss"]) * share
-        return _loss(total)
+            found = self._network.clean(inputs, labels, [loss.output], follow=False)
+            loss.add(found[loss.output], labels, share)
+        return loss.mean()
 
     def losses(self, batch: Batch, seed: int) -> NDArray[Any]:  # noqa: ARG002
         """Compute the local loss of every example, shape (B,). Arguments as of `Runtime`.
@@ -170,7 +170,3 @@ class OnnxRuntime:
 
 def _joined(pieces: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-
-
-def _loss(total: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(total, np.float32)

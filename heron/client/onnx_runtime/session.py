@@ -3,9 +3,14 @@
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from heron.arrays import dtype_name
 from heron.errors import BundleError, MissingExtraError
+
+_BFLOAT16 = 16
+"""ONNX's number of the element type."""
 
 
 class Graph:
@@ -50,7 +55,8 @@ class Graph:
     def run(self, feed: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[NDArray[Any]]:
         """Compute outputs by name; inputs that the graph does not have are left out."""
         try:
-            found: list[NDArray[Any]] = self._session.run(outputs, {name: feed[name] for name in self.inputs})
+            values = {name: _value(feed[name]) for name in self.inputs}
+            found: list[NDArray[Any]] = self._session.run(outputs, values)
         except Exception as error:
             raise BundleError(f"{self._name}: onnxruntime cannot run the graph ({_reason(error)})") from error
         return found
@@ -70,6 +76,15 @@ class Graph:
         ]
         if odd:
             raise BundleError(f"{self._name}: expected a graph of this client, found another at {odd[0][:80]!r}")
+
+
+def _value(array: NDArray[Any]) -> Any:
+    """Return an array in the form that onnxruntime takes, in its own memory; NumPy itself knows no bfloat16."""
+    if dtype_name(array) != "bfloat16":
+        return array
+    from onnxruntime import OrtValue
+
+    return OrtValue.ortvalue_from_numpy_with_onnx_type(array.view(np.uint16), _BFLOAT16)
 
 
 def _reason(error: Exception) -> str:
