@@ -109,8 +109,11 @@ class ClientWork:
 
     def _received(self, result: StepResult) -> StepResult:
         """Make the arrays of a kept result those of the client's runtime."""
-        found = (result.loss, result.projected_gradients)
-        return StepResult(*(None if array is None else self._clients.runtime.receive(array) for array in found))
+        receive = self._clients.runtime.receive
+        loss, scalars = (
+            None if array is None else receive(array) for array in (result.loss, result.projected_gradients)
+        )
+        return dataclasses.replace(result, loss=loss, projected_gradients=scalars)
 
     def _asking(self, request: RoundRequest, message: SnapshotRequest, *, lost_state: bool) -> Parcel:
         """Ask for a snapshot, because the broadcast is of no use; the round is over and the client's state stays."""
