@@ -60,9 +60,9 @@ def test_every_encoder_is_tried():
 @EVERY
 @pytest.mark.parametrize("cut", [2, 5])
 @pytest.mark.parametrize("lora_rank", [0, 2])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
 def test_scores_are_those_of_the_uncut_model_whatever_the_padding(family, how, cut, lora_rank, dtype, tolerance, saved):
-    """In float64 far below the rounding of float32, which is all that differs there: kernels sum in another order."""
+    """To the last digits in float64; in float32 up to its rounding, at most 6e-7 of scores near 1 when measured."""
     split = settings(saved(family), how, cut=cut, lora_rank=lora_rank).build(0).eval().to(dtype)
     assert len(list(split.client.children())) == cut + 1
     ids, _ = texts()
