@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from heron.wire.groups import Settings as Settings
     from heron.wire.groups import Smashed as Smashed
     from heron.wire.network import Network as Network
+    from heron.wire.privacy import Privacy as Privacy
 else:
     __getattr__, __dir__ = lazy_face(
         __name__,
@@ -32,6 +33,7 @@ else:
             "Client": "heron.wire.groups",
             "Clients": "heron.wire.groups",
             "Network": "heron.wire.network",
+            "Privacy": "heron.wire.privacy",
             "Probes": "heron.wire.groups",
             "Server": "heron.wire.groups",
             "Settings": "heron.wire.groups",

@@ -100,6 +100,12 @@ def is_floating(x: Array) -> bool:
     return "float" in dtype_name(x)
 
 
+def is_fake(x: Array) -> bool:
+    """Return whether an array has a shape and a type alone: a tensor of torch's `FakeTensorMode`."""
+    fakes = sys.modules.get("torch._subclasses.fake_tensor")
+    return fakes is not None and isinstance(x, fakes.FakeTensor)
+
+
 def copied(x: Array) -> Array:
     """Array of the same kind and values in memory of its own."""
     return x.detach().clone() if is_tensor(x) else np.array(x)

@@ -10,12 +10,18 @@ from pathlib import Path
 from heron.errors import CheckpointError
 
 _SYNC_THREADS = 16
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 # Answers of systems that have no way to flush a folder: Windows refuses to open one, some file systems to flush it.
 _NO_FOLDERS = {errno.EACCES, errno.EPERM, errno.EBADF, errno.EINVAL, errno.ENOTSUP}
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Replace a file's content; on failure the file is unchanged.
+
+    Args:
+        path: the file.
+        content: what it shall contain.
+        mode: who may read and write it, as far as the process's mask allows.
 
     Raises:
         CheckpointError: if the path is a folder, or cannot be written.
@@ -27,7 +33,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         if path.is_dir():
             raise _is_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
+        with os.fdopen(os.open(aside, _CREATE, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -204,9 +204,9 @@ def _splits(data: Examples | Splits, test: Examples | None) -> Splits:
 
 
 def _identity(algorithm: Algorithm, settings: Settings) -> dict[str, Any]:
-    """Settings that the rounds depend on: more rounds continue a run, unless step sizes depend on their number."""
+    """Settings that the rounds depend on: more rounds continue a run, unless step sizes or noise depend on it."""
     client = replace(settings.client, kernel="auto")
-    rounds = settings.rounds if client.schedule == "cosine" else 1
+    rounds = settings.rounds if client.schedule == "cosine" or settings.privacy.fixes_rounds else 1
     return {"algorithm": algorithm.name} | asdict(replace(settings, rounds=rounds, client=client))
 
 

@@ -76,6 +76,7 @@ _USERS: dict[str, Predicate] = {
     "server.optimizer": lambda row: _uploads(row) and row.main_server != _ZEROTH,
     "server.": _uploads,
     "fed_server.max_scalar": lambda row: _probes(row) and not row.draws_candidates,
+    "privacy.": lambda row: row.make_private is not None,
     "link.bundle": lambda row: row.run_round is decoupled_round,
     "link.server_gflops": _uploads,
 }

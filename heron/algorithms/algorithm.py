@@ -5,12 +5,14 @@ and never compares its name.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from heron.client.runtime import Head, Orders, Runtime
 from heron.client.step import ClientLearner
+from heron.errors import ConfigError
+from heron.privacy.vault import Vault
 from heron.wire.groups import Settings
 from heron.wire.learning import Learning, with_fixed
 from heron.wire.link import Link
@@ -59,6 +61,8 @@ class Algorithm:
         orders: the order in which each module of its clients learns.
         make_client: builds the learner on a runtime whose parameters learn in these orders.
         run_round: the round protocol, `decoupled_round` or `coupled_round`.
+        make_private: builds the learner whose updates are clipped and noised; None where what its clients become
+            depends on more than their updates, or on gradients.
         head: what clients compute a local loss with; None where they have none.
         uploads: when they send smashed data.
         answers: what comes back for each upload; None in decoupled rounds.
@@ -89,6 +93,7 @@ class Algorithm:
     draws_candidates: bool = False
     fixed: Mapping[str, Any] = field(default_factory=dict)
     control: Control | None = None
+    make_private: Callable[[Runtime, Learning], ClientLearner] | None = None
 
     def learning(self, settings: Settings) -> Learning:
         """Return how the clients of a run learn: its settings, with those that this algorithm fixes."""
@@ -97,6 +102,30 @@ class Algorithm:
             settings = with_fixed(settings, {"client": own})
         candidates = settings.estimator.candidates if self.draws_candidates else 0
         return Learning(with_fixed(settings, self.fixed), candidates=candidates)
+
+    def client(self, runtime: Runtime, learning: Learning) -> ClientLearner:
+        """Build the learner of a client, the private one where privacy is on.
+
+        Args:
+            runtime: the client's network.
+            learning: how it learns.
+
+        Raises:
+            ConfigError: if privacy is on, and such clients have no private form.
+        """
+        if not learning.settings.privacy.is_on:
+            return self.make_client(runtime, learning)
+        if self.make_private is None:
+            raise ConfigError(f"expected privacy off with {self.name}, found privacy; leave [privacy] out")
+        return self.make_private(runtime, learning)
+
+    def trial_learning(self, settings: Settings) -> Learning:
+        """Return how a client learns that is measured and sends nothing; its noise is from a secret that is lost."""
+        privacy = settings.privacy
+        if not privacy.is_on:
+            return self.learning(settings)
+        known = replace(settings, privacy=replace(privacy, noise=privacy.noise or 1.0))
+        return replace(self.learning(known), vault=Vault())
 
     def upload_period(self, settings: Settings) -> int | None:
         """Local steps from one upload of smashed data to the next; None where nothing is uploaded."""
@@ -129,7 +158,7 @@ class Algorithm:
     ) -> "tuple[TorchRuntime, ClientLearner]":
         """Build a runtime in PyTorch and a client of this algorithm on it; arguments as of `torch_runtime`."""
         runtime = self.torch_runtime(split, criterion, settings)
-        return runtime, self.make_client(runtime, self.learning(settings))
+        return runtime, self.client(runtime, self.trial_learning(settings))
 
     def torch_runtime(self, split: "Parts", criterion: "Criterion", settings: Settings) -> "TorchRuntime":
         """Build the network of this algorithm's clients in PyTorch.

@@ -7,6 +7,7 @@ the same local loss as HERON-SFL; the client's gradient is exact and costs it th
 from heron.algorithms.algorithm import Algorithm, first_order
 from heron.algorithms.decoupled import decoupled_round
 from heron.client.first_order import LocalLossClient
+from heron.client.private import PrivateGradientClient
 
 CSE_FSL = Algorithm(
     name="cse_fsl",
@@ -18,4 +19,7 @@ CSE_FSL = Algorithm(
     head="auxiliary",
     main_server="heron.server.alignment:refreshing_server",
     control="upper",
+    make_private=lambda runtime, learning: PrivateGradientClient(
+        runtime, learning, upload_period=learning.client.upload_period
+    ),
 )

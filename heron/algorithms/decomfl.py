@@ -14,6 +14,7 @@ missed (docs/methods.md, "Seed groups"). There is no Main Server and nothing is 
 from heron.algorithms.algorithm import Algorithm, zeroth_order
 from heron.algorithms.decoupled import decoupled_round
 from heron.client.learner import Learner
+from heron.client.private import PrivateProbingClient
 from heron.client.step import StepGenerator, StepResult
 from heron.data import Batch
 from heron.seeds import StepKey
@@ -43,4 +44,5 @@ DECOMFL = Algorithm(
     uploads="never",
     optimizers=("sgd",),
     fixed={"client": {"keep_state": False}, "update": "scalars", "seed_groups": 1},
+    make_private=lambda runtime, learning: PrivateProbingClient(runtime, learning, upload_period=None),
 )

@@ -7,6 +7,7 @@ Aguera y Arcas, AISTATS 2017 (arXiv 1602.05629).
 from heron.algorithms.algorithm import Algorithm, first_order
 from heron.algorithms.decoupled import decoupled_round
 from heron.client.learner import Learner
+from heron.client.private import PrivateGradientClient
 from heron.client.step import StepGenerator, StepResult
 from heron.data import Batch
 from heron.seeds import StepKey
@@ -33,4 +34,5 @@ FEDAVG = Algorithm(
     run_round=decoupled_round,
     head="server",
     uploads="never",
+    make_private=lambda runtime, learning: PrivateGradientClient(runtime, learning, upload_period=None),
 )

@@ -19,6 +19,7 @@ from heron.algorithms.decoupled import decoupled_round
 from heron.client.first_order import LocalLossClient
 from heron.client.layer_local import LayerLocalClient
 from heron.client.learner import Learner
+from heron.client.private import PrivateProbingClient
 from heron.client.runtime import Orders, Runtime
 from heron.client.step import ClientLearner, StepGenerator, StepResult
 from heron.data import Batch
@@ -68,4 +69,7 @@ HERON = Algorithm(
     head="auxiliary",
     main_server="heron.server.alignment:refreshing_server",
     has_boundary=True,
+    make_private=lambda runtime, learning: PrivateProbingClient(
+        runtime, learning, upload_period=learning.client.upload_period
+    ),
 )

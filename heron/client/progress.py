@@ -24,7 +24,7 @@ class ClientData(Protocol):
         """Return the examples at some of the positions 0 to n - 1, in their order.
 
         Args:
-            positions: shape (B,).
+            positions: shape (B,); B may be 0, of which nobody reads more than the length.
             seed: seed of what is drawn to make them, e.g. to augment.
         """
         ...

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from heron.arrays import Array, is_tensor, namespace, to_host
+from heron.client.batching import fits_upload, step_positions
 from heron.client.opening import Opener
 from heron.client.progress import BEGINNING, ClientData, Progress
 from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepResult
-from heron.data.order import batch_indices
 from heron.errors import TrainingError
+from heron.privacy.vault import Vault
 from heron.seeds import StepKey, derive_seed
 from heron.wire.candidates import binned
 from heron.wire.groups import Probes, Smashed
@@ -49,6 +50,7 @@ def client_round(
     opener: Opener | None = None,
     progress: Progress = BEGINNING,
     before_step: BeforeStep = lambda _: None,
+    vault: Vault | None = None,
 ) -> ClientRound:
     """Yield each upload BEFORE that step learns, then one reply; return the client's state.
 
@@ -68,6 +70,7 @@ def client_round(
         progress: the round's state so far; uploads whose answers it holds are not yielded again.
         before_step: called before each local step with the outcomes so far.
         opener: makes the model of the broadcast where replies hold scalars.
+        vault: keeps the secret that private batches are drawn from.
     """
     round_index, client_id = broadcast.round_index, broadcast.client_id
     settings, codec = terms.settings, UpdateCodec.of(terms)
@@ -81,10 +84,8 @@ def client_round(
         start = {name: learner.receive(model[name]) for name in terms.sent_back}
     constants = {name: model[name] for name in terms.names("constant")}
     del model, broadcast  # copied: the client learns in their room
-    order_seed = derive_seed("batches", settings.seed, client_id, round_index)
     results, answers = list(progress.results), deque(progress.answers)
-    size, num_steps, joins = settings.client.batch_size, settings.client.local_steps or None, terms.joins(len(data))
-    batches = batch_indices(len(data), size, num_steps, order_seed, joins=joins)
+    batches = step_positions(terms, vault, len(data), round_index, client_id)
     for chosen in islice(batches, len(results), None):
         if len(results) == max_steps:
             break
@@ -92,7 +93,8 @@ def client_round(
         key = StepKey(settings.seed, round_index, client_id, len(results))
         batch = data.batch(chosen, key.seed("examples"))
         step = learner.step(batch, key)
-        if terms.upload_period is not None and key.local_step % terms.upload_period == 0:
+        uploads = terms.upload_period is not None and key.local_step % terms.upload_period == 0
+        if uploads and fits_upload(terms, len(chosen)):
             upload = partial(_upload, key=key, labels=batch.labels, codec=settings.smashed)
             results.append((yield from _uploading(step, upload, answers, learner.receive)))  # step 2
         else:
@@ -104,8 +106,14 @@ def client_round(
     if codec is not None:
         seed = derive_seed("update rounding", settings.seed, round_index, client_id)
         rest = codec.pack_update(rest, start, seed)
-    yield _reply(learner, (round_index, client_id), len(data), results, rest, settings.estimator)  # step 4
+    told = _told(terms, len(data))
+    yield _reply(learner, (round_index, client_id), told, results, rest, settings.estimator)  # step 4
     return learner.state()
+
+
+def _told(terms: Terms, num_examples: int) -> int:
+    """Return the number of examples that a reply tells; a private one tells none, since nothing of it is noised."""
+    return 1 if terms.settings.privacy.is_on else num_examples
 
 
 def _opened(broadcast: Broadcast, codec: UpdateCodec | None, opener: Opener | None) -> Mapping[str, Array] | None:

@@ -95,9 +95,9 @@ def from_toml(text: str) -> RunConfig:
 def fingerprint(config: RunConfig) -> str:
     """Hash of the configuration: two runs with equal fingerprints compute the same rounds, by whatever kernel.
 
-    More rounds continue a run, unless step sizes depend on their number.
+    More rounds continue a run, unless step sizes or noise depend on their number.
     """
-    rounds = 1 if config.client.schedule == "constant" else config.rounds
+    rounds = 1 if config.client.schedule == "constant" and not config.privacy.fixes_rounds else config.rounds
     return hash_of(replace(config, rounds=rounds, client=replace(config.client, kernel="auto")).to_dict())
 
 

@@ -60,8 +60,13 @@ def with_rounds(config: RunConfig, rounds: int) -> RunConfig:
         rounds: the new number.
 
     Raises:
-        ConfigError: if the rounds that are done would have had other step sizes.
+        ConfigError: if the rounds that are done would have had other step sizes or other noise.
     """
+    if rounds != config.rounds and config.privacy.fixes_rounds:
+        raise ConfigError(
+            f"expected rounds={config.rounds} for this run, found {rounds}: its noise was found for the budget "
+            f"privacy.epsilon={config.privacy.epsilon:g} and as many rounds; start a new run, or set privacy.noise"
+        )
     if rounds != config.rounds and config.client.schedule != "constant":
         raise ConfigError(
             f"expected rounds={config.rounds} for this run, found {rounds}: with client.schedule="

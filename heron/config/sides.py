@@ -17,7 +17,7 @@ from heron.config.problems import check_choice
 from heron.config.schema import RunConfig
 from heron.data import DATA_SETS, Splits, fetch, num_examples
 from heron.engines.agreement import agree
-from heron.engines.clients import Clients
+from heron.engines.clients import Clients, check_vault
 from heron.engines.node_settings import own_settings
 from heron.engines.pairs import check_pairs
 from heron.engines.servers import Servers
@@ -38,6 +38,7 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
         config: the run.
         splits: its data, to see what examples look like.
     """
+    check_vault(config, has_vault=False)
     use_threads_and_device(config)
     algorithm, split = ALGORITHMS[config.algorithm], config.split.build(config.seed).to(config.device)
     criterion = config.split.criterion

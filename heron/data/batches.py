@@ -129,6 +129,13 @@ def shape_of_example(dataset: Examples) -> torch.Size:
     return as_tensor(fetch(dataset, np.zeros(1, dtype=np.int64)).inputs).shape[1:]
 
 
+def draws_nothing(dataset: Examples) -> bool:
+    """Return whether reading a data set is known to draw no random numbers; one of a user's own may draw some."""
+    if type(dataset) is Subset:
+        return draws_nothing(dataset.dataset)
+    return type(dataset) in (TensorDataset, TokenSequences)
+
+
 def _seed_at(positions: "Sequence[int] | np.ndarray") -> int:
     return derive_seed("examples", int(positions[0]) if len(positions) else 0)
 

@@ -12,6 +12,7 @@ from heron.client.torch_runtime.network import LocalNetwork, Parts, TensorBatch
 from heron.client.torch_runtime.placement import place_orders
 from heron.data import Batch
 from heron.engines.pairs import pairs_needed
+from heron.engines.privacy_refusals import check_private_network
 from heron.engines.refusals import check_client_settings, check_optimizer, check_settings
 from heron.split import SplitModel, check_disjoint, check_trainable
 from heron.split.buffer_kinds import BufferKind, buffer_kinds
@@ -62,6 +63,8 @@ def agree(
     _warn_of_radius(local, algorithm, settings)
     tensors = _tensor_terms(local, algorithm, settings, as_tensor(example.inputs, settings.device))
     check_client_settings(algorithm, settings, any(term.role == "replayed" for term in tensors))
+    if settings.privacy.is_on:
+        check_private_network(local, tensors, local.tensors_of(example), torch.device(settings.device))
     return Terms(
         algorithm=algorithm.name,
         settings=settings,

@@ -70,7 +70,8 @@ def try_bundle(bundle: Bundle, data: ClientData, *, steps: int = 5) -> Trial:
     check_examples(manifest, data.batch(np.arange(1), seed=0))
     algorithm = ALGORITHMS[manifest.algorithm]
     runtime = OnnxRuntime(bundle, terms.settings.client, threads=terms.settings.threads)
-    learner = algorithm.make_client(runtime, algorithm.learning(terms.settings))
+    learning = algorithm.trial_learning(terms.settings)
+    learner = algorithm.client(runtime, learning)
     # A network of zeros has no gradient, and its steps take as long as any.
     generator = np.random.default_rng(0)
     arrays = (*manifest.probed, *manifest.trained, *manifest.buffers)
@@ -84,6 +85,7 @@ def try_bundle(bundle: Bundle, data: ClientData, *, steps: int = 5) -> Trial:
         data,
         max_steps=steps,
         before_step=lambda _: times.append(time.perf_counter()),
+        vault=learning.vault,
     )
     messages = _held_through(conversation, algorithm.answers)
     times.append(time.perf_counter())

@@ -1,7 +1,7 @@
 """The clients' side of a federation, without a link: the clients, their data, and a round of one of them."""
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from heron.algorithms import Algorithm
 from heron.arrays import Array
@@ -13,7 +13,10 @@ from heron.client.round import BeforeStep, client_round
 from heron.client.runtime import Runtime
 from heron.client.step import ClientLearner, ClientState
 from heron.data import num_batched, num_local_steps
+from heron.errors import ConfigError
+from heron.privacy.vault import Vault
 from heron.wire import Answer, Broadcast, FromClient, Reply
+from heron.wire.groups import Settings
 from heron.wire.terms import Terms
 from heron.wire.walks import Replayer
 
@@ -42,21 +45,35 @@ class Clients:
         algorithm: the row that they name.
         runtime: the network that they learn in, one after the other.
         data: the examples of each client, by its id.
+        vault: keeps the secret of this device; None where it has none.
+
+    Raises:
+        ConfigError: if privacy is on and there is no secret that outlives a round.
 
     Attributes:
         terms: of the run.
         algorithm: the row of the registry.
         runtime: the network.
         learning: settings of the clients' learning.
+        vault: keeps the secret of this device.
         learner: becomes one client after the other.
     """
 
-    def __init__(self, terms: Terms, algorithm: Algorithm, runtime: Runtime, data: Mapping[int, ClientData]) -> None:
+    def __init__(
+        self,
+        terms: Terms,
+        algorithm: Algorithm,
+        runtime: Runtime,
+        data: Mapping[int, ClientData],
+        vault: Vault | None = None,
+    ) -> None:
+        check_vault(terms.settings, has_vault=vault is not None)
         self.terms = terms
         self.algorithm = algorithm
         self.runtime = runtime
-        self.learning = algorithm.learning(terms.settings)
-        self.learner = algorithm.make_client(runtime, self.learning)
+        self.vault = vault
+        self.learning = replace(algorithm.learning(terms.settings), vault=vault)
+        self.learner = algorithm.client(runtime, self.learning)
         self._data = data
 
     def data(self, client_id: int) -> ClientData:
@@ -129,6 +146,7 @@ class Clients:
             opener=opener,
             progress=progress,
             before_step=before_step,
+            vault=self.vault,
         )
         del broadcast, state  # the client alone keeps them, and may free them
         num_examples = 0
@@ -139,7 +157,31 @@ class Clients:
             except StopIteration as stop:
                 return Attended(stop.value, num_examples)
             if isinstance(parcel[0], Reply):
-                num_examples = num_batched(len(data), batch_size, parcel[0].num_steps, joins=joins)
+                num_examples = self._num_trained(len(data), parcel[0].num_steps, joins=joins)
                 if not fate.replies:
                     return Attended({}, num_examples)
             answer = yield parcel.pop()
+
+    def _num_trained(self, num_examples: int, num_steps: int, *, joins: bool) -> int:
+        """Number of examples in the steps of a round; the expected one where batches are nobody's business."""
+        settings = self.terms.settings
+        if settings.privacy.is_on:
+            return num_steps * settings.client.batch_size
+        return num_batched(num_examples, settings.client.batch_size, num_steps, joins=joins)
+
+
+def check_vault(settings: Settings, *, has_vault: bool) -> None:
+    """Refuse privacy where no secret outlives a round, or none is agreed on.
+
+    Args:
+        settings: of the run.
+        has_vault: whether there is a place for the secret.
+
+    Raises:
+        ConfigError: naming the section.
+    """
+    if settings.privacy.is_on and not has_vault:
+        raise ConfigError(
+            "expected privacy.epsilon=0 and privacy.noise=0 on Flower, whose nodes keep no secret through a round that "
+            "is rolled back, found privacy; leave the section out, or use heron train"
+        )

@@ -24,9 +24,12 @@ from heron.engines.agreement import agree
 from heron.engines.arguments import check_parts, checked_shares
 from heron.engines.clients import Clients
 from heron.engines.pairs import check_pairs
+from heron.engines.participants import check_participants
+from heron.engines.privacy import private_account
 from heron.engines.round_result import RoundResult
 from heron.engines.runtimes import make_runtime
-from heron.engines.servers import Servers, check_participants
+from heron.engines.servers import Servers
+from heron.privacy.vault import Vault
 from heron.split import SplitModel
 from heron.split.criterion import Criterion
 from heron.tensors import as_tensor
@@ -45,6 +48,7 @@ class Federation:
         settings: settings of the training.
         criterion: mean loss over a batch; cross-entropy by default.
         link: devices and links for simulated time; None for none.
+        vault: keeps the secret of private clients; by default a fresh one.
 
     Attributes:
         servers: the servers' side.
@@ -53,6 +57,7 @@ class Federation:
         held: the theta that each client received last, if replies contain scalars.
         listeners: called with every message and its direction as its receiver gets it; for tests and measurements.
         simulated_s: simulated time of the rounds so far on the devices and links; None without them.
+        vault: keeps the secret of private clients; None where privacy is off.
         runtime: network of the resident client.
         local: that network's modules.
         learner: learner of the resident client.
@@ -76,19 +81,24 @@ class Federation:
         settings: Settings,
         criterion: Criterion = cross_entropy,
         link: LinkModel | None = None,
+        vault: Vault | None = None,
     ) -> None:
         check_parts(split, algorithm, dataset, settings, criterion)
         partition = checked_shares(partition, dataset)
         settings = replace(settings, clients=replace(settings.clients, total=len(partition)))
         check_participants(settings.clients.per_round, len(partition))
+        account = private_account(algorithm, settings, [len(share) for share in partition])
+        settings = settings if account is None else account.settings
+        self.vault = None if account is None else vault or Vault()
         device = torch.device(settings.device)
         example, split = fetch(dataset, partition[0][:2], device), split.to(settings.device)
         split = algorithm.equipped(split, settings, as_tensor(example.inputs))
         terms = agree(split, algorithm, settings, criterion, example)
         runtime = make_runtime(terms, split, criterion, fetch(dataset, np.resize(partition[0], 4), device))
-        data = {number: DatasetExamples(dataset, indices, device) for number, indices in enumerate(partition)}
-        self.clients = Clients(terms, algorithm, runtime, data)
+        data = {i: DatasetExamples(dataset, own, device, apart=bool(account)) for i, own in enumerate(partition)}
+        self.clients = Clients(terms, algorithm, runtime, data, self.vault)
         self.servers = Servers(terms, algorithm, split, criterion)
+        self.servers.account = account
         check_pairs(terms, split, [len(share) for share in partition], self.servers.all_participants())
         self.states = ClientStates()
         self.held = ClientStates()
@@ -168,6 +178,8 @@ class Federation:
         """Keep the clients' states in a folder that outlives this process."""
         self.states = ClientStates(folder / "clients")
         self.held = ClientStates(folder / "held")
+        if self.vault is not None:
+            self.vault.keep_in(folder / "secret")
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """State that the next round depends on: (tensors by name, JSON-serialisable facts).
@@ -178,6 +190,7 @@ class Federation:
         self.held.sync()
         tensors, facts = self.servers.state()
         facts |= {"client_states": self.states.index(), "held": self.held.index()}
+        facts |= {} if self.vault is None else {"secret": self.vault.sync()}
         return tensors, facts if self.simulated_s is None else facts | {"simulated_s": self.simulated_s}
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -187,6 +200,8 @@ class Federation:
             tensors: tensors of the result.
             facts: its other values.
         """
+        if self.vault is not None:
+            self.vault.restore(facts["secret"])
         self.servers.load_state(tensors, facts)
         self.states.load_index(facts["client_states"])
         self.held.load_index(facts["held"])

@@ -1,6 +1,7 @@
 """Settings that contradict each other or the algorithm, refused before anything is built."""
 
 from heron.algorithms import Algorithm
+from heron.engines.privacy_refusals import check_private_settings
 from heron.errors import ConfigError
 from heron.wire.groups import Settings
 
@@ -32,6 +33,7 @@ def check_settings(algorithm: Algorithm, settings: Settings) -> None:
     _check_codec(algorithm, settings)
     _check_coupled(algorithm, settings)
     _check_learning(algorithm, settings)
+    check_private_settings(algorithm, settings)
 
 
 def _check_auxiliary(algorithm: Algorithm, settings: Settings) -> None:

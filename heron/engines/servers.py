@@ -1,17 +1,16 @@
 """The servers' side of a federation, without a link: Fed Server, Main Server, their rounds and their state."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from heron.algorithms import Algorithm
 from heron.engines.agreement import travelling
+from heron.engines.participants import check_participants, drawn_participants
 from heron.engines.round_result import RoundResult
 from heron.errors import ConfigError
-from heron.seeds import derive_seed
 from heron.server.fed_servers import make_fed_server
 from heron.server.setup import ServerSetup
 from heron.split import SplitModel
@@ -20,6 +19,9 @@ from heron.wire import Ledger, Link
 from heron.wire.groups import Averaging
 from heron.wire.packing import pack, unpack
 from heron.wire.terms import Terms
+
+if TYPE_CHECKING:
+    from heron.engines.privacy import PrivacyAccount
 
 _LEAST_ROBUST = 3
 
@@ -46,6 +48,7 @@ class Servers:
         next_round: t of the next round, from 0.
         client_examples: examples that clients have trained on so far, those of dropped clients included; links count.
         num_clients: number of clients, N.
+        account: what clients have spent of their privacy; None where it is off.
 
     Raises:
         ConfigError: if a round asks for more clients than there are.
@@ -60,6 +63,7 @@ class Servers:
         self.criterion = criterion
         self.learning = algorithm.learning(settings)
         self.num_clients = settings.clients.total
+        self.account: PrivacyAccount | None = None
         self.ledger = Ledger()
         self.next_round = 0
         self.client_examples = 0
@@ -74,9 +78,7 @@ class Servers:
 
     def participants(self, round_index: int) -> list[int]:
         """The clients of a round, ascending: drawn without replacement from (seed, round)."""
-        chosen = self.settings.clients.per_round or self.num_clients
-        generator = np.random.default_rng(derive_seed("participants", self.settings.seed, round_index))
-        return sorted(int(client_id) for client_id in generator.choice(self.num_clients, size=chosen, replace=False))
+        return drawn_participants(self.settings, round_index)
 
     def all_participants(self) -> list[list[int]]:
         """The clients of every planned round."""
@@ -96,6 +98,8 @@ class Servers:
             TrainingError: if a loss or an update is not finite; the servers cannot be used afterwards.
         """
         round_index = self.next_round
+        if self.account is not None:
+            self.account.charge(participants)
         self.split.train()
         self.algorithm.run_round(link, self.fed_server, self.main_server, round_index, participants)
         client_loss, num_replies = self.fed_server.average()
@@ -136,7 +140,7 @@ class Servers:
             "next_round": self.next_round,
             "client_examples": self.client_examples,
             "ledger": self.ledger.to_dict(),
-        }
+        } | ({} if self.account is None else {"privacy": self.account.state()})
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Continue from a result of `state`.
@@ -149,6 +153,8 @@ class Servers:
         self.next_round = int(facts["next_round"])
         self.client_examples = int(facts["client_examples"])
         self.ledger = Ledger.from_dict(facts["ledger"])
+        if self.account is not None:
+            self.account.load_state(facts["privacy"])
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Load the tensors of a result of `state`, which determine the global model."""
@@ -170,17 +176,3 @@ def check_robust(averaging: Averaging, num_participants: int) -> None:
             f"{averaging.aggregation}, found {num_participants}; raise clients.per_round or clients.total, or use mean "
             f"and fed_server.max_norm"
         )
-
-
-def check_participants(chosen: int, num_clients: int) -> None:
-    """Refuse a round of more clients than there are.
-
-    Args:
-        chosen: participants of a round; 0 for all.
-        num_clients: number of clients, N.
-
-    Raises:
-        ConfigError: with both numbers.
-    """
-    if chosen > num_clients:
-        raise ConfigError(f"expected clients.per_round from 1 to clients.total = {num_clients}, found {chosen}")

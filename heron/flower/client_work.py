@@ -62,7 +62,7 @@ class ClientWork:
         # Between steps an optimiser state exists even if the next round does not begin with it.
         settings = with_fixed(clients.learning.settings, {"client": {"keep_state": True}})
         keeps_all = dataclasses.replace(clients.learning, settings=settings)
-        clients.learner = clients.algorithm.make_client(clients.runtime, keeps_all)
+        clients.learner = clients.algorithm.client(clients.runtime, keeps_all)
         place = (request.round_index, request.client_id, request.step)
         if request.step == 0:
             broadcast, state, lost = self._begin(request)

@@ -16,6 +16,7 @@ import heron
 from heron.algorithms import ALGORITHMS
 from heron.analysis import Quality, quality_of
 from heron.config import RunConfig
+from heron.report.privacy import privacy_limit
 from heron.report.units import bytes_text, flops_text
 
 _LOAD_LANGUAGE = """from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -96,7 +97,7 @@ def model_card(exported: ExportedModel) -> str:
         sentence=_sentence(exported),
         model=_model(exported),
         rounds_done=last["round"],
-        repeatable=config.device == "cpu",
+        repeatable=config.device == "cpu" and not config.privacy.is_on,
         results=_results(last, quality),
         costs=_costs(last, exported.cost),
         limits=_limits(exported),
@@ -199,7 +200,7 @@ def _limits(exported: ExportedModel) -> list[str]:
         f"One run with one seed, {config.seed}: other seeds give other results.",
         f"Its clients were {config.clients.total} shares of one data set.",
         f"Evaluated on {data} alone, on no other data and on no other task.",
-        "Raw data stayed with the clients, but smashed data and updates can reveal them; no noise was added.",
+        privacy_limit(exported.metrics[-1]),
     ]
     if done < config.rounds:
         limits.insert(0, f"The run was exported after {done} of {config.rounds} rounds.")

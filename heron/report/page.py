@@ -12,6 +12,7 @@ from heron.analysis import quality_of
 from heron.files import write_atomically
 from heron.report.collect import SavedRun, collect_runs
 from heron.report.groups import Group, curve, differences, group_runs, rows
+from heron.report.privacy import PARTIES, privacy_note, privacy_rows
 from heron.report.units import bytes_text, flops_text, percent_text, seconds_text
 
 _ASSETS = Path(__file__).parent / "assets"
@@ -71,6 +72,9 @@ def _content(groups: Sequence[Group]) -> dict[str, Any]:
         "controls": CONTROLS,
         "table": table,
         "differences": differences(groups),
+        "privacy": privacy_rows(groups),
+        "privacy_note": privacy_note(),
+        "parties": list(PARTIES.values()),
         "labels": [group.label for group in groups],
         "has_simulated": any(row["simulated"] is not None for row in table),
         "target_text": f"{quality.text(table[0]['target'])} {quality.unit}".strip(),

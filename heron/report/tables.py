@@ -10,6 +10,7 @@ from rich.table import Table
 from heron.algorithms import CONTROLS
 from heron.analysis import Quality, quality_of, value_text
 from heron.config import PaperCost
+from heron.report.privacy import COVERED, PARTIES, epsilon_text
 from heron.report.units import bytes_text, flops_text, percent_text, seconds_text
 from heron.zo.kernels import NUMBA_BYTES, KernelName
 
@@ -96,11 +97,17 @@ def print_run(recipe: str, summary: Row, folder: Path) -> None:
         for kind, count in summary[f"{direction}_bytes_by_kind"].items():
             table.add_row(f"{direction} {kind}", bytes_text(count))
     table.add_row("time", f"{summary['elapsed_s']:.1f} s")
+    if "delta" in summary:
+        for key, party in PARTIES.items():
+            table.add_row(f"epsilon against {party}", epsilon_text(summary, key))
+        table.add_row("at delta", f"{summary['delta']:g}")
     if "simulated_s" in summary:
         table.add_row("simulated time", seconds_text(summary["simulated_s"]))
     console = console_or_pipe()
     console.print(f"{recipe}: {summary['algorithm']}, round {summary['round']}", style="italic", highlight=False)
     console.print(table)
+    if "delta" in summary:
+        console.print(COVERED, style="dim", highlight=False)
     console.print(f"results in {folder}", highlight=False, markup=False)
 
 

@@ -161,6 +161,7 @@ class Run(Generic[EngineT]):
         return {
             **final,
             **({"client_exact": exact} if servers.algorithm.has_boundary else {}),
+            **({} if servers.account is None else {"privacy": servers.account.statement()}),
             "uplink_bytes_by_kind": ledger.by_kind("uplink"),
             "downlink_bytes_by_kind": ledger.by_kind("downlink"),
         }
@@ -206,6 +207,8 @@ class Run(Generic[EngineT]):
             row["bounded"] = result.num_bounded
         if result.faults:
             row["faults"] = dict(result.faults)
+        if servers.account is not None:
+            row |= servers.account.figures()
         if number % self._evaluation_period == 0 or number == self.rounds:
             row |= self._evaluate()
         return row

@@ -23,6 +23,7 @@ from heron.ranges import (
 from heron.wire.network import Network
 from heron.wire.payload import COMPRESSED, Codec
 from heron.wire.population import Clients as Clients  # noqa: PLC0414 - all groups can be imported from here
+from heron.wire.privacy import Privacy
 from heron.zo.kernels import KernelName
 from heron.zo.probes import Scheme
 from heron.zo.rules import OptimizerName
@@ -52,8 +53,7 @@ class Client(Checked, section="client"):
         groups: number of these groups; 0 for as many as there are, from activation to activation or a block each.
         local_pool: side of the map that the head of a group averages its inputs to.
         memory_budget: bytes, or a text such as `64MiB`: `exact` becomes the largest whose step fits, and this 0, before
-            anything is saved; 0 for none. A budget that is given replaces a recipe's `exact`. Other algorithms ignore
-            it.
+            anything is saved; 0 for none. It replaces a recipe's `exact` where it is given. For heron alone.
         optimizer: update rule; ho_sfl has `sgd` only.
         learning_rate: step size of the clients, eta_l.
         exact_learning_rate: step size of heron's exactly trained modules; 0 for that of the others.
@@ -176,10 +176,8 @@ class Averaging(Checked, section="fed_server"):
         aggregation: what the mean is: `mean` itself, or coordinate by coordinate `median` or `trimmed_mean` (Yin et
             al., ICML 2018), whatever `clients.weighting`. With `update=scalars` only of what travels as tensors.
         trim: share of replies that `trimmed_mean` leaves out at either end, in [0, 0.5), rounded up.
-        max_norm: largest norm of a client's change of what it trains and sends as tensors; a larger one is scaled down
-            to it; 0 for no bound.
-        max_scalar: largest absolute projected gradient with `update=scalars`; a larger one is cut to it; 0 for no
-            bound.
+        max_norm: largest norm of a client's change of trained tensors; larger ones are scaled down to it; 0 for none.
+        max_scalar: largest absolute projected gradient with `update=scalars`; larger ones are cut to it; 0 for none.
     """
 
     optimizer: Literal["average", "step", "adam"] = "average"
@@ -216,6 +214,7 @@ class Settings(Checked):
         estimator: the probes of zeroth-order clients.
         server: the Main Server.
         fed_server: the Fed Server.
+        privacy: differential privacy of what clients learn.
         link: messages, and simulated lines and devices.
     """
 
@@ -235,4 +234,5 @@ class Settings(Checked):
     estimator: Probes = field(default_factory=Probes)
     server: Server = field(default_factory=Server)
     fed_server: Averaging = field(default_factory=Averaging)
+    privacy: Privacy = field(default_factory=Privacy)
     link: Network = field(default_factory=Network)

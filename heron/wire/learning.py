@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from heron.privacy.mechanism import VectorMechanism
+from heron.privacy.vault import Vault
 from heron.seeds import StepKey
 from heron.wire.groups import Client, Settings
 from heron.zo.probes import Estimator
@@ -34,11 +36,13 @@ class Learning:
         settings: of the run, with what the algorithm fixes in its place.
         transforms: applied in order to the projected gradients of every step, before they are used and sent.
         candidates: K, where directions are drawn from so many, fixed for the run; 0 where each probe has a new one.
+        vault: keeps the secret that noise is drawn from; None where nothing is noised.
     """
 
     settings: Settings = field(default_factory=Settings)
     transforms: tuple[ScalarTransform, ...] = ()
     candidates: int = 0
+    vault: Vault | None = None
 
     @property
     def client(self) -> Client:
@@ -52,6 +56,12 @@ class Learning:
         if not probes.probes:
             return None
         return Estimator(probes.mu, probes.probes, probes.distribution, probes.scheme)
+
+    @property
+    def mechanism(self) -> VectorMechanism:
+        """The mechanism by which a step's numbers are clipped, summed and noised."""
+        privacy = self.settings.privacy
+        return VectorMechanism(privacy.clip, privacy.noise, self.client.batch_size)
 
     @property
     def sends_scalars(self) -> bool:

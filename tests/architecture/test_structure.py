@@ -22,6 +22,7 @@ FLOORS = {
     "faces": 0,
     "zo": 2,
     "metering": 2,
+    "privacy": 2,
     "data": 2,
     "wire": 3,
     "split": 3,
@@ -61,6 +62,7 @@ HOMES = {
     "triton": "zo",
     "cryptography": "deploy",
     "onnxruntime": "client",
+    "dp_accounting": "privacy",
     "onnxscript": "export",
 }
 OPTIONAL = (*HOMES, "pandas", "pydantic", "rich", "tomli_w")

@@ -17,6 +17,7 @@ from heron.engines.in_process import Federation
 QUICK = ["--set", "rounds=2"]
 DIGITS = ["train", "digits", *QUICK]
 LOCAL = [*DIGITS, "--set", "client.learning=local_exact"]
+PRIVATE = [*DIGITS, "--set", "client.exact=0", "--set", "client.local_steps=2", "--set", "privacy.epsilon=3"]
 SCALARS = [*DIGITS, "--set", "update=scalars"]
 COMPARE = ["compare", "digits", *QUICK]
 GRID = [*COMPARE, "--algorithms", "heron", "--vary"]
@@ -104,6 +105,26 @@ def unfinished(finished, tmp_path, capsys):
             [*DIGITS, "--algorithm", "local", "--set", "client.learning=local_zeroth_order"],
             "expected client.learning=local_exact with local, found local_zeroth_order",
         ),
+        (
+            [*DIGITS, "--set", "privacy.epsilon=-1"],
+            " privacy.epsilon: expected a finite number of at least 0, found -1",
+        ),
+        ([*DIGITS, "--set", "privacy.clip=0"], " privacy.clip: expected a finite number above 0, found 0"),
+        (
+            [*DIGITS, "--set", "privacy.clip=2"],
+            "expected privacy.epsilon or privacy.noise above 0 next to privacy.clip",
+        ),
+        ([*DIGITS, "--set", "privacy.noise=2"], "expected client.exact=0 with privacy, found 2"),
+        ([*PRIVATE, "--set", "client.local_steps=0"], "expected client.local_steps of at least 1 with privacy"),
+        ([*PRIVATE, "--set", "privacy.delta=0.1"], "expected privacy.delta below 1/n"),
+        (
+            [*PRIVATE, "--set", "privacy.noise=0.5"],
+            "expected rounds within privacy.epsilon=3, found that 2 of a client",
+        ),
+        ([*PRIVATE[:-2], "--set", "privacy.noise=2", "--set", "client.memory_budget=1GiB"], "expected client.exact=0"),
+        (["plan", "digits-published", "--memory", "1MiB", "--set", "privacy.noise=2"], "expected client.exact=0 and"),
+        ([*PRIVATE, "--algorithm", "frozen"], "expected privacy off with frozen, found privacy"),
+        ([*PRIVATE, "--algorithm", "sflv2"], "expected privacy off with sflv2, found privacy"),
         ([*DIGITS, "--set", "smashed.codec=int3"], " smashed.codec: "),
         ([*DIGITS, "--set", "smashed.zstd=1"], " smashed.zstd: "),
         ([*DIGITS, "--set", "link.bundle=yes"], " link.bundle: "),

@@ -1,6 +1,6 @@
 """The exactly trained part of a client in PyTorch: its parameters and update rule, and clean passes with a graph."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from heron.arrays import Array
 from heron.client.runtime import Finished
 from heron.client.torch_runtime.boundary import BoundaryPass
+from heron.client.torch_runtime.example_gradients import example_gradients
 from heron.client.torch_runtime.lean_group import lean_group
 from heron.client.torch_runtime.lean_pass import LeanPass
 from heron.client.torch_runtime.network import LocalNetwork, TensorBatch
@@ -141,6 +142,16 @@ class TorchExactPart:
         parameters: list[Tensor] = list(self._parameters.values())
         kind = CutGradientPass if self._local.head is None else LocalLossPass
         return kind(self._local, parameters, tensors, key)
+
+    def example_gradients(self, batch: Batch) -> Iterator[Tensor]:
+        """Yield the gradients of single examples of the local loss, micro-batch by micro-batch, shape (b, D)."""
+        return example_gradients(self._local, self._parameters, self._local.tensors_of(batch))
+
+    def set_gradient(self, gradient: Array) -> None:
+        """Set the gradient that `update` uses, all parameters in one vector of shape (D,)."""
+        parts = torch.split(as_tensor(gradient), [tensor.numel() for tensor in self._parameters.values()])
+        for parameter, part in zip(self._parameters.values(), parts, strict=True):
+            parameter.grad = part.to(parameter.device, parameter.dtype).view(parameter.shape)
 
     def update(self, learning_rate: float) -> None:
         """Take one step of the update rule and release the gradients."""

@@ -1,0 +1,123 @@
+"""Clients whose steps leave them clipped, summed and noised: with probes, differential privacy at forward-only cost.
+
+Of every example i and probe p the client has the number d_ip = (l_i(theta + mu u_p) - l_i(theta)) / mu, or its central
+form. The q numbers of an example are one vector, which `heron.privacy.mechanism` clips, sums and noises; the q numbers
+that come out take the place of the projected gradients. All that follows, the update rule with its moments, what is
+sent, replay and averaging, is a function of these and of what everybody knows.
+
+A first-order client does the same with the gradient of each example (DP-SGD, Abadi et al., CCS 2016), which costs it
+B gradients in place of one: the baseline.
+
+`P` probes, `D` parameters, `B` examples of a batch, which may be 0.
+"""
+
+import math
+from abc import abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heron.arrays import Array, is_fake, to_host
+from heron.client.example_gradients import ExampleGradients
+from heron.client.learner import Learner
+from heron.client.runtime import Runtime
+from heron.client.step import StepGenerator, StepResult
+from heron.client.zeroth_order import ZerothOrderPart
+from heron.data import Batch
+from heron.errors import ConfigError
+from heron.seeds import StepKey
+from heron.wire.learning import Learning
+
+NOISE = "noise"
+"""Purpose of the draws of noise from a secret."""
+
+
+class PrivateClient(Learner):
+    """A client with differential privacy for each example. It reports no loss, which would not be noised.
+
+    Args:
+        runtime: the client's network.
+        learning: update rule, learning rates, estimator, mechanism and vault.
+        upload_period: local steps from one upload of smashed data to the next; None where nothing is uploaded.
+    """
+
+    def __init__(self, runtime: Runtime, learning: Learning, *, upload_period: int | None) -> None:
+        super().__init__(runtime, learning)
+        assert learning.vault is not None  # whoever makes private clients gives them one
+        self._vault = learning.vault
+        self._mechanism = learning.mechanism
+        self._upload_period = upload_period
+
+    def step(self, batch: Batch, key: StepKey) -> StepGenerator:
+        """Make one noised step, with a forward pass of its own for smashed data where they are uploaded."""
+        uploads = self._upload_period is not None and key.local_step % self._upload_period == 0
+        yield self.runtime.smash(batch, key.seed("dropout")) if uploads and len(batch) else None
+        return self._learn(batch, key)
+
+    @abstractmethod
+    def _learn(self, batch: Batch, key: StepKey) -> StepResult:
+        """Learn from the released numbers of a batch alone, which may be empty."""
+
+    def _release(self, total_D: NDArray[np.int64], key: StepKey) -> Array:
+        """Add the step's noise to a clipped sum."""
+        own = self._vault.secret.of(key.client_id)
+        normals_D = own.normals(total_D.shape, NOISE, key.round_index, key.local_step)
+        return self.runtime.receive(self._mechanism.release(total_D, normals_D))
+
+
+class PrivateProbingClient(PrivateClient):
+    """A backprop-free client whose projected gradients are noised: q + 1 forwards a step, central 2 q.
+
+    Raises:
+        ConfigError: if something of it learns exactly, or layer groups learn by themselves.
+    """
+
+    def __init__(self, runtime: Runtime, learning: Learning, *, upload_period: int | None) -> None:
+        super().__init__(runtime, learning, upload_period=upload_period)
+        if runtime.exact is not None or runtime.groups:
+            raise ConfigError(
+                "expected client.exact=0 and client.learning=zeroth_order with privacy, found another kind of client: "
+                "gradients of its exact part are not clipped; set both, or leave [privacy] out"
+            )
+
+    def _learn(self, batch: Batch, key: StepKey) -> StepResult:
+        assert self.probed is not None  # the algorithm's orders say so
+        seeds = self.probed.directions(key)
+        total_P = self._mechanism.clipped_sum(self._vectors(self.probed, batch, key.seed("dropout"), seeds))
+        self.probed.update(key, seeds, self._release(total_P, key))
+        return StepResult(None, self.probed.sent())
+
+    def _vectors(
+        self, probed: ZerothOrderPart, batch: Batch, mask_seed: int, seeds: tuple[int, ...]
+    ) -> NDArray[np.floating]:
+        """Compute the projected gradients of every example, shape (B, P)."""
+        if not len(batch):
+            return np.zeros((0, len(seeds)))
+
+        def losses() -> Array:
+            return self.runtime.losses(batch, mask_seed)
+
+        estimator = probed.estimator
+        clean = losses() if estimator.scheme == "one_sided" else None
+        vectors_PB = estimator.projected_gradients_(probed.theta, losses, seeds, clean)
+        return _read(vectors_PB).T
+
+
+class PrivateGradientClient(PrivateClient):
+    """A first-order client whose gradients are clipped example by example: B x D values, or those of a micro-batch."""
+
+    def _learn(self, batch: Batch, key: StepKey) -> StepResult:
+        exact = self._exact
+        assert exact is not None  # the algorithm's orders say so
+        total_D = np.zeros(sum(math.prod(array.shape) for array in exact.parameters().values()), np.int64)
+        assert isinstance(exact, ExampleGradients)  # other runtimes are refused before
+        for gradients_BD in exact.example_gradients(batch) if len(batch) else ():
+            total_D += self._mechanism.clipped_sum(_read(gradients_BD))
+        exact.set_gradient(self._release(total_D, key))
+        self._update_exact(key)
+        return StepResult(None)
+
+
+def _read(vectors_BD: Array) -> NDArray[np.floating]:
+    """Vectors on the host; zeros of their shape in a step that is planned, whose numbers do not exist."""
+    return np.zeros(tuple(vectors_BD.shape)) if is_fake(vectors_BD) else to_host(vectors_BD)

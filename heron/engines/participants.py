@@ -1,0 +1,34 @@
+"""The clients of each round, drawn from the run's seed."""
+
+import numpy as np
+
+from heron.errors import ConfigError
+from heron.seeds import derive_seed
+from heron.wire.groups import Settings
+
+
+def drawn_participants(settings: Settings, round_index: int) -> list[int]:
+    """Draw the clients of a round, ascending, without replacement.
+
+    Args:
+        settings: of the run, with the number of clients.
+        round_index: t, from 0.
+    """
+    total = settings.clients.total
+    generator = np.random.default_rng(derive_seed("participants", settings.seed, round_index))
+    chosen = generator.choice(total, size=settings.clients.per_round or total, replace=False)
+    return sorted(int(client_id) for client_id in chosen)
+
+
+def check_participants(chosen: int, num_clients: int) -> None:
+    """Refuse a round of more clients than there are.
+
+    Args:
+        chosen: participants of a round; 0 for all.
+        num_clients: number of clients, N.
+
+    Raises:
+        ConfigError: with both numbers.
+    """
+    if chosen > num_clients:
+        raise ConfigError(f"expected clients.per_round from 1 to clients.total = {num_clients}, found {chosen}")

@@ -1,0 +1,178 @@
+"""The account of a run's privacy: the noise that its budget asks for, what was spent, and against whom.
+
+A client spends in every round that it takes part in, whether or not its reply arrives. Figures are those of the client
+that has spent most, and of updates alone: smashed data and labels have no guarantee (docs/concepts/privacy.md).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from heron.algorithms import Algorithm
+from heron.data.order import num_local_steps
+from heron.engines.participants import drawn_participants
+from heron.engines.refusals import check_settings
+from heron.errors import ConfigError, TrainingError
+from heron.privacy import Releases, hidden_epsilon, noise_for, seen_epsilon
+from heron.wire.groups import Settings
+
+_SLACK = 1e-9
+
+
+class PrivacyAccount:
+    """What the clients of a run have spent.
+
+    Args:
+        settings: of the run; `privacy.noise` is found from the budget if it is 0.
+        sizes: number of examples of each client.
+        planned: number of rounds that each client will take part in.
+        uploads: whether a Main Server receives smashed data, which show which examples a batch has.
+
+    Attributes:
+        settings: those of the run, with the noise in them.
+        rounds: number of rounds that each client has taken part in.
+
+    Raises:
+        ConfigError: if delta is too large for a client, or the planned rounds exceed the budget.
+        MissingExtraError: if the accountant is not installed.
+    """
+
+    def __init__(self, settings: Settings, sizes: Sequence[int], planned: Sequence[int], *, uploads: bool) -> None:
+        privacy = settings.privacy
+        _check_delta(privacy.delta, max(sizes))
+        self._sizes = list(sizes)
+        self._uploads = uploads
+        self.rounds = [0] * len(sizes)
+        self.settings = settings
+        if privacy.fixes_rounds:
+            noise = noise_for(privacy.epsilon, lambda noise: self._spent(planned, noise, sees_batches=False))
+            self.settings = replace(settings, privacy=replace(privacy, noise=noise))
+        elif privacy.epsilon:
+            self._check_budget(planned)
+
+    def charge(self, participants: Sequence[int]) -> None:
+        """Charge the participants of a round, before anything of it is computed.
+
+        Raises:
+            TrainingError: if a client's budget does not allow the round.
+        """
+        rounds = list(self.rounds)
+        for client_id in participants:
+            rounds[client_id] += 1
+        budget = self.settings.privacy.epsilon
+        if budget and self._spent(rounds, self._noise, sees_batches=False) > budget * (1.0 + _SLACK):
+            spent = self._spent(self.rounds, self._noise, sees_batches=False)
+            raise TrainingError(
+                f"expected rounds within privacy.epsilon={budget:g}, found that it is spent ({spent:.4g} so far) and a "
+                f"further round exceeds it; stop here, or start a new run with more noise"
+            )
+        self.rounds = rounds
+
+    def figures(self) -> dict[str, float]:
+        """Return epsilon against each party so far, and delta, as plain numbers for a row of metrics."""
+        hidden = self._spent(self.rounds, self._noise, sees_batches=False)
+        seen = self._spent(self.rounds, self._noise, sees_batches=True)
+        servers = {"epsilon_fed_server": seen, "epsilon_main_server": seen} if self._uploads else {}
+        return {
+            "epsilon_other_clients": hidden,
+            "epsilon_public": hidden,
+            "epsilon_fed_server": hidden,
+            **servers,
+            "delta": self.settings.privacy.delta,
+        }
+
+    def statement(self) -> dict[str, Any]:
+        """Return what can be claimed and what cannot, for the summary of a run."""
+        privacy = self.settings.privacy
+        covered = {
+            "unit": "one example of one client",
+            "covers": "updates: what clients learn and send to the Fed Server, and all that is made of it",
+            "noise": self._noise,
+            "clip": privacy.clip,
+            "sampling": privacy.sampling,
+            "client_rounds": max(self.rounds),
+        }
+        if not self._uploads:
+            return covered
+        return covered | {
+            "does_not_cover": "smashed data and labels, which the Main Server receives as they are, and what it "
+            "trains on them: the server part, and so the joined model, has no guarantee"
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Return what was spent, for a checkpoint."""
+        return {"client_rounds": self.rounds}
+
+    def load_state(self, facts: Mapping[str, Any]) -> None:
+        """Continue from a result of `state`."""
+        self.rounds = [int(number) for number in facts["client_rounds"]]
+
+    @property
+    def _noise(self) -> float:
+        return self.settings.privacy.noise
+
+    def _check_budget(self, planned: Sequence[int]) -> None:
+        budget = self.settings.privacy.epsilon
+        needed = self._spent(planned, self._noise, sees_batches=False)
+        if needed > budget:
+            raise ConfigError(
+                f"expected rounds within privacy.epsilon={budget:g}, found that {max(planned)} of a client spend "
+                f"{needed:.4g} at privacy.noise={self._noise:g}; raise either, or lower rounds or client.local_steps"
+            )
+
+    def _spent(self, rounds: Sequence[int], noise: float, *, sees_batches: bool) -> float:
+        """Epsilon of the client that has spent most."""
+        delta = self.settings.privacy.delta
+        passes = self.settings.privacy.sampling == "passes"
+        epsilon = seen_epsilon if sees_batches or passes else hidden_epsilon
+        spent = {self._releases(size, number, noise, passes=passes) for size, number in self._worst(rounds)}
+        return max(epsilon(releases, delta) for releases in spent)
+
+    def _worst(self, rounds: Sequence[int]) -> set[tuple[int, int]]:
+        """Sizes and rounds of the clients that could have spent most: none is smaller and was there as often."""
+        worst: set[tuple[int, int]] = set()
+        most = -1
+        for size, number in sorted(zip(self._sizes, rounds, strict=True), key=lambda pair: (pair[0], -pair[1])):
+            if number > most:
+                worst.add((size, number))
+                most = number
+        return worst
+
+    def _releases(self, size: int, rounds: int, noise: float, *, passes: bool) -> Releases:
+        client = self.settings.client
+        if not passes:
+            return Releases(rounds * client.local_steps, min(1.0, client.batch_size / size), noise)
+        per_pass = num_local_steps(size, client.batch_size, None, joins=True)
+        return Releases(rounds * math.ceil(client.local_steps / per_pass), 1.0, noise)
+
+
+def private_account(algorithm: Algorithm, settings: Settings, sizes: Sequence[int]) -> PrivacyAccount | None:
+    """Open the account of a run's privacy; None where it is off.
+
+    Args:
+        algorithm: a row of `ALGORITHMS`.
+        settings: of the run.
+        sizes: number of examples of each client.
+
+    Raises:
+        ConfigError: if there can be no guarantee, or not within the budget.
+        MissingExtraError: if the accountant is not installed.
+    """
+    check_settings(algorithm, settings)
+    if not settings.privacy.is_on:
+        return None
+    planned = [0] * len(sizes)
+    for round_index in range(settings.rounds):
+        for client_id in drawn_participants(settings, round_index):
+            planned[client_id] += 1
+    return PrivacyAccount(settings, sizes, planned, uploads=algorithm.uploads != "never")
+
+
+def _check_delta(delta: float, largest: int) -> None:
+    """Refuse a delta at which publishing an example outright would be private."""
+    if delta >= 1.0 / largest:
+        raise ConfigError(
+            f"expected privacy.delta below 1/n = {1.0 / largest:.3g} of the client with the most examples, {largest}, "
+            f"found {delta:g}; lower it, e.g. to {0.1 / largest:.0e}"
+        )

@@ -1,0 +1,67 @@
+"""Privacy in reports: epsilon against each party, in the words of a table, with what it does not cover."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from heron.report.groups import Group
+
+PARTIES = {
+    "epsilon_other_clients": "other clients",
+    "epsilon_public": "public",
+    "epsilon_fed_server": "Fed Server",
+    "epsilon_main_server": "Main Server",
+}
+"""Keys of a row of metrics, and whom epsilon is against."""
+COVERED = "Updates of clients, for one example of one client; smashed data and labels have no guarantee."
+"""The limit that stands next to every figure."""
+_SHARED = "The servers share a process and see which examples a batch has, where smashed data are uploaded."
+
+
+def epsilon_text(row: Mapping[str, Any], key: str) -> str:
+    """Write epsilon against one party; a dash where there is no such party.
+
+    Args:
+        row: a row of metrics of a run with privacy.
+        key: one of `PARTIES`.
+    """
+    return f"{row[key]:.3g}" if key in row else "-"
+
+
+def privacy_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Rows of the table of privacy: the seed that has spent most of each group whose runs have privacy.
+
+    Args:
+        groups: of a report.
+    """
+    rows = []
+    for group in groups:
+        spent = [run.metrics[-1] for run in group.runs if "delta" in run.metrics[-1]]
+        if spent:
+            most = max(spent, key=lambda row: float(row["epsilon_public"]))
+            cells = [epsilon_text(most, key) for key in PARTIES]
+            rows.append({"label": group.label, "delta": f"{most['delta']:g}", "cells": cells})
+    return rows
+
+
+def privacy_note() -> str:
+    """Return what the figures of a table say and do not say."""
+    return f"{COVERED} {_SHARED} The joined model has a guarantee only where nothing is uploaded."
+
+
+def privacy_limit(row: Mapping[str, Any]) -> str:
+    """Return the sentence about privacy of a model card.
+
+    Args:
+        row: last row of the run's metrics.
+    """
+    if "delta" not in row:
+        return "Raw data stayed with the clients, but smashed data and updates can reveal them; no noise was added."
+    guarantee = (
+        f"Updates of clients were noised: epsilon {epsilon_text(row, 'epsilon_public')} at delta {row['delta']:g} for "
+        f"each example, for the seed and settings of this one run"
+    )
+    if "epsilon_main_server" in row:
+        return (
+            f"{guarantee}. The server part was trained on smashed data and labels without noise: it has no guarantee."
+        )
+    return f"{guarantee}."

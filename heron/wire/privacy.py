@@ -1,0 +1,45 @@
+"""Settings of differential privacy: what the updates that leave a client may say about one of its examples."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Gt, Lt
+
+from heron.checked import Checked
+from heron.ranges import NonNegativeFloat, PositiveFloat
+
+Sampling = Literal["poisson", "passes"]
+
+
+@dataclass(frozen=True)
+class Privacy(Checked, section="privacy"):
+    """Section `[privacy]`: differential privacy of what clients learn, for each example (docs/concepts/privacy.md).
+
+    It is on where `epsilon` or `noise` is above 0. It covers updates, not smashed data and labels.
+
+    Attributes:
+        epsilon: budget of the whole run for those who do not see which examples a batch has; 0 for none. Without
+            `noise` it determines the noise, for as many rounds as are set; with it, a run that would exceed it is
+            refused.
+        noise: standard deviation of the noise over `clip`; 0 to find it from `epsilon`.
+        delta: probability with which the bound may fail; below 1/n of every client with n examples.
+        clip: largest norm of an example's projected gradients in a step, all probes together.
+        sampling: `poisson` draws each example for a step by itself, from the client's secret, so that nobody else knows
+            the batch and the noise counts for more; `passes` takes shuffled passes, which anybody can draw again.
+    """
+
+    epsilon: NonNegativeFloat = 0.0
+    noise: NonNegativeFloat = 0.0
+    delta: Annotated[float, Gt(0), Lt(1)] = 1e-5
+    clip: PositiveFloat = 1.0
+    sampling: Sampling = "poisson"
+
+    @property
+    def is_on(self) -> bool:
+        """True if updates are clipped and noised."""
+        return bool(self.epsilon or self.noise)
+
+    @property
+    def fixes_rounds(self) -> bool:
+        """True if the noise was found for the number of rounds, so that a run cannot be continued with more."""
+        return bool(self.epsilon and not self.noise)
