@@ -136,10 +136,10 @@ def disclosures(algorithm: Algorithm, settings: Settings) -> list[str]:
     sends = learning.sends_scalars and algorithm.orders(learning).probes
     if not sends or learning.settings.seed_groups or settings.clients.total == 1:
         return []
-    others = "" if "update" in algorithm.fixed else " or update=dense"
+    others = "" if "update" in algorithm.fixed else ", or update=dense"
     line = (
         f"{algorithm.name}: scalars without seed_groups send every client's projected gradients, under its number, to "
         f"the other clients, who can tell its share of each label from them; set seed_groups, which sends "
-        f"sums,{others} (docs/concepts/privacy.md)"
+        f"sums{others} (docs/concepts/privacy.md)"
     )
     return [line]

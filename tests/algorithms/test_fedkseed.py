@@ -24,7 +24,16 @@ def whole_of(parties) -> list[torch.Tensor]:
     return [*found.client.parameters(), *found.server.parameters()]
 
 
-def oracle(parties, whole: nn.Module, *, rounds: int = ROUNDS, probes: int = 2, weighting: str = "equal", pro=False):
+def oracle(
+    parties,
+    whole: nn.Module,
+    *,
+    rounds: int = ROUNDS,
+    probes: int = 2,
+    weighting: str = "equal",
+    pro=False,
+    rate=CLIENT_RATE,
+):
     return stepwise_networks(
         whole,
         *parties.dataset.tensors,
@@ -34,7 +43,7 @@ def oracle(parties, whole: nn.Module, *, rounds: int = ROUNDS, probes: int = 2, 
         run_seed=SEED,
         mu=MU,
         probes=probes,
-        rate=CLIENT_RATE,
+        rate=rate,
         K=K,
         pro=pro,
     )
@@ -61,18 +70,22 @@ def test_equals_federated_averaging_of_stepwise_networks(dtype, probes, allowed,
 
 @pytest.mark.slow
 def test_after_fifty_rounds_the_bins_are_the_stepwise_model() -> None:
-    """theta_0 - eta sum_j bin_j u_j, from the engine's bins and from the oracle's own."""
+    """theta_0 - eta sum_j bin_j u_j, from the engine's bins and from the oracle's own.
+
+    The rate is one at which training is stable: elsewhere two trajectories part by rounding alone.
+    """
+    rate = 3e-3
     split = small_split()
     whole = copy.deepcopy(nn.Sequential(split.client, split.server))
     start = [p.detach().clone() for p in whole.parameters()]
-    parties = federation("fedkseed", split, estimator=POOL)
-    stepwise, bins = oracle(parties, whole, rounds=50)
+    parties = federation("fedkseed", split, estimator=POOL, learning_rate=rate)
+    stepwise, bins = oracle(parties, whole, rounds=50, rate=rate)
     for _ in range(50):
         parties.run_round()
-    assert worst(from_bins(start, bins, CLIENT_RATE, SEED), stepwise) <= 1e-5
+    assert worst(from_bins(start, bins, rate, SEED), stepwise) <= 1e-5
     assert worst(whole_of(parties), stepwise) <= 1e-5
     sums = parties.fed_server.state()["candidates"]["sums"]
-    assert torch.allclose(sums, CLIENT_RATE * torch.tensor(bins, dtype=sums.dtype), atol=1e-5)
+    assert torch.allclose(sums, rate * torch.tensor(bins, dtype=sums.dtype), atol=1e-5)
     assert float(sums.abs().max()) > 1e-3
 
 
