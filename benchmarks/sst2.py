@@ -69,26 +69,37 @@ def measured(config: RunConfig) -> Row:
 
 def print_table(rows: list[Row]) -> None:
     """Print means and standard errors over seeds, of the differences to the frozen client paired by seed."""
-    print("| cut | algorithm | seeds | dev % | test % | over frozen | MiB | GFLOP a step | MiB up | CPU minutes |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| cut | arm | seeds | dev % | test % | over frozen | loss over frozen | memory | step | up | down | minutes |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for cut, name in dict.fromkeys((row["cut"], row["algorithm"]) for row in rows):
         own = {row["seed"]: row for row in rows if (row["cut"], row["algorithm"]) == (cut, name)}
         frozen = {row["seed"]: row for row in rows if (row["cut"], row["algorithm"]) == (cut, "frozen")}
-        gaps = [row["test_accuracy"] - frozen[seed]["test_accuracy"] for seed, row in own.items() if seed in frozen]
-        first = next(iter(own.values()))
+        pairs = [] if name == "frozen" else [(row, frozen[seed]) for seed, row in own.items() if seed in frozen]
+        gaps = [row["test_accuracy"] - other["test_accuracy"] for row, other in pairs]
+        losses = [row["test_loss"] - other["test_loss"] for row, other in pairs]
+        first, minutes = next(iter(own.values())), statistics.fmean(row["cpu_minutes"] for row in own.values())
         print(
             f"| {cut} | {name} | {len(own)} | {_points([row['dev_accuracy'] for row in own.values()])} "
             f"| {_points([row['test_accuracy'] for row in own.values()])} "
-            f"| {'-' if name == 'frozen' else _points(gaps)} | {first['peak_memory_bytes'] / 2**20:.0f} "
-            f"| {first['flops_per_step'] / 1e9:.1f} | {first['uplink_bytes'] / 2**20:.0f} "
-            f"| {statistics.fmean(row['cpu_minutes'] for row in own.values()):.1f} |"
+            f"| {_points(gaps)} | {_mean(losses, 3)} | {first['peak_memory_bytes'] / 2**20:.0f} MiB "
+            f"| {first['flops_per_step'] / 1e9:.1f} GFLOP | {first['uplink_bytes'] / 2**20:.0f} MiB "
+            f"| {first['downlink_bytes'] / 2**20:.1f} MiB | {minutes:.1f} |"
         )
 
 
 def _points(shares: list[float]) -> str:
     """Mean and standard error in percent."""
-    error = standard_error(shares)
-    return f"{100 * statistics.fmean(shares):.1f}" + ("" if error is None else f" ± {100 * error:.1f}")
+    return _mean([100 * share for share in shares], 1)
+
+
+def _mean(values: list[float], places: int) -> str:
+    """Mean and standard error; a dash for none."""
+    if not values:
+        return "-"
+    error = standard_error(values)
+    return f"{statistics.fmean(values):.{places}f}" + ("" if error is None else f" ± {error:.{places}f}")
 
 
 def main() -> None:
@@ -99,7 +110,10 @@ def main() -> None:
     parser.add_argument("--algorithms", default=ALGORITHMS, help=f"default {ALGORITHMS}")
     parser.add_argument("--table", action="store_true", help="print what is saved, run nothing")
     options = parser.parse_args()
-    rows: list[Row] = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
+    saved = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"settings": list(SETTINGS), "rows": []}
+    rows: list[Row] = saved["rows"]
+    if saved["settings"] != list(SETTINGS):
+        parser.error(f"expected the settings of this script in {RESULTS}, found others; remove it")
     if options.table:
         print_table(sorted(rows, key=lambda row: (row["cut"], ALGORITHMS.split(",").index(row["algorithm"]))))
         return
@@ -108,8 +122,8 @@ def main() -> None:
         for cut in cuts:
             for algorithm in options.algorithms.split(","):
                 config = recipe_config(RECIPE, algorithm, [*SETTINGS, f"split.cut={cut}", f"seed={seed}"])
-                known = {row["fingerprint"] for row in rows}
-                if fingerprint(config) in known or (algorithm == "fedavg" and cut != cuts[0]):
+                is_known = (algorithm, cut, seed) in {(row["algorithm"], row["cut"], row["seed"]) for row in rows}
+                if is_known or (algorithm == "fedavg" and cut != cuts[0]):
                     continue
                 rows.append(row := measured(config))
                 found = {"hardware": describe(), "recipe": RECIPE, "settings": SETTINGS, "rows": rows}
