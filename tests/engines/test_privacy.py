@@ -405,3 +405,20 @@ def test_decomfl_spends_nothing_on_uploads() -> None:
     figures = parties.servers.account.figures()
     assert figures["epsilon_fed_server"] == figures["epsilon_public"] > 0
     assert "epsilon_main_server" not in figures
+
+
+@pytest.mark.slow
+def test_a_client_without_pytorch_releases_the_same() -> None:
+    """Same secret, same batches, same noise; losses differ by rounding, which a probe magnifies by 1 / mu."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    found = []
+    for runtime in ("torch", "onnx"):
+        vault = Vault(Secret(bytes(32)))
+        client = {"runtime": runtime, "optimizer": "sgd"}
+        parties = federation(vault=vault, split=split_model(nn.Identity()), client=client)
+        parties.run_round()
+        found.append(parties.fed_server.model["client.0.weight"])
+    start = split_model(nn.Identity()).client[0].weight.detach()
+    moved, apart = (float((found[0] - other).abs().max()) for other in (start, found[1]))
+    assert apart < 1e-3 * moved
