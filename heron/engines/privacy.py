@@ -15,6 +15,7 @@ from heron.engines.participants import drawn_participants
 from heron.engines.refusals import check_settings
 from heron.errors import ConfigError, TrainingError
 from heron.privacy import Releases, hidden_epsilon, noise_for, seen_epsilon
+from heron.privacy.accounting import check_accountant
 from heron.wire.groups import Settings
 
 _SLACK = 1e-9
@@ -41,6 +42,8 @@ class PrivacyAccount:
     def __init__(self, settings: Settings, sizes: Sequence[int], planned: Sequence[int], *, uploads: bool) -> None:
         privacy = settings.privacy
         _check_delta(privacy.delta, max(sizes))
+        if privacy.sampling == "poisson":
+            check_accountant()
         self._sizes = list(sizes)
         self._uploads = uploads
         self.rounds = [0] * len(sizes)

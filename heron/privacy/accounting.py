@@ -14,6 +14,7 @@ example is there or not. Who looks matters.
 - In shuffled passes an example is in a fixed number of steps, for everybody.
 """
 
+import importlib.util
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,6 +95,16 @@ def gaussian_delta(epsilon: float, distance: float) -> float:
     return max(0.0, upper - (math.exp(epsilon + math.log(lower)) if lower > 0.0 else 0.0))
 
 
+def check_accountant() -> None:
+    """Check early that figures against those who do not see the batches can be computed.
+
+    Raises:
+        MissingExtraError: if `dp-accounting` is not installed.
+    """
+    if importlib.util.find_spec("dp_accounting") is None:
+        raise MissingExtraError("dp-accounting", "privacy")
+
+
 def noise_for(epsilon: float, spent: Callable[[float], float]) -> float:
     """Find the noise that spends a budget: its epsilon is at most the budget, and at most 0.1% below it.
 
@@ -137,11 +148,10 @@ def _between(low: float, high: float, at_low: float, at_high: float, wanted: flo
 
 @lru_cache(maxsize=_KEPT)
 def _composed(releases: Releases, delta: float) -> float:
-    try:
-        import dp_accounting
-        from dp_accounting.pld import PLDAccountant
-    except ImportError as error:
-        raise MissingExtraError("dp-accounting", "privacy") from error
+    check_accountant()
+    import dp_accounting
+    from dp_accounting.pld import PLDAccountant
+
     step = dp_accounting.PoissonSampledDpEvent(releases.rate, dp_accounting.GaussianDpEvent(releases.noise))
     interval = min(_COARSEST, _COARSEST_TIMES_NOISE / releases.noise)
     relation = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from heron.client.batching import step_positions
 from heron.data import Splits
 from heron.engines.in_process import Federation
 from heron.engines.privacy import PrivacyAccount
-from heron.errors import CheckpointError, ConfigError, HeronError, SplitError, TrainingError
+from heron.errors import CheckpointError, ConfigError, HeronError, MissingExtraError, SplitError, TrainingError
 from heron.privacy import Releases, Secret, hidden_epsilon, seen_epsilon
 from heron.privacy.vault import Vault
 from heron.runs.checkpoint import load_checkpoint
@@ -139,6 +140,13 @@ def test_delta_is_below_one_over_n_of_the_largest_client() -> None:
     with pytest.raises(ConfigError, match=r"expected privacy\.delta below 1/n = 0\.025 of the client with the most"):
         account(noise=2.0, delta=0.025)
     account(noise=2.0, delta=0.0249)
+
+
+def test_a_missing_accountant_is_told_before_the_first_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dp_accounting", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'heron-sfl\[privacy\]'"):
+        account(noise=2.0)
+    assert account(noise=2.0, sampling="passes").figures()["epsilon_public"] == 0.0
 
 
 def test_two_runs_differ_in_their_noise_alone() -> None:
