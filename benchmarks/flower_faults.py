@@ -1,11 +1,12 @@
 """Survival of SIGKILL: a deployment whose processes are killed at random instants, and restarted.
 
-    python benchmarks/flower_faults.py [--rounds 30] [--faults 10] [--clients 3] [--seed 0] [--json FILE]
+    python benchmarks/flower_faults.py [--rounds 30] [--faults 10] [--clients 3] [--lean 0] [--seed 0] [--json FILE]
 
 A SuperLink and one SuperNode for each client, with TLS and node authentication, on loopback, under a restart loop. In
 as many rounds as there are faults, drawn by the seed, something is killed some seconds after the round began: a
 ClientApp at work, a SuperNode, or the SuperLink with its ServerApp, whose run is then resumed. The run must finish, and
 every recorded round must stay unchanged; the global model is compared with that of an undisturbed run in one process.
+`--lean 1` makes client 0 one without PyTorch, in whose processes it cannot be imported.
 Needs Linux with `unshare`.
 """
 
@@ -21,10 +22,13 @@ from typing import Any
 
 import psutil
 import torch
-from flower_equality import in_process, rows_of
+from flower_equality import rows_of
 from flower_processes import Deployment, deployment, enter_namespace
 from hardware import describe
+from lean_nodes import LeanNodes
 from safetensors.torch import load_file
+
+from heron.config import recipe_config
 
 SERVERS = "SuperLink and ServerApp"
 KINDS = ("ClientApp", "SuperNode", "ClientApp", "SuperNode", SERVERS)
@@ -135,12 +139,15 @@ def drill(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Both runs, and what they have in common."""
     settings = f"threads=1 clients.total={options.clients}"
     expected, out = folder / "reference", folder / "out"
-    in_process(expected, "heron", options.rounds, settings)
+    nodes = LeanNodes(
+        folder, recipe_config("digits", "heron", [*settings.split(), f"rounds={options.rounds}"]), range(options.lean)
+    )
+    nodes.in_one_process(expected)
     config = {"recipe": "digits", "algorithm": "heron", "rounds": options.rounds, "set": settings, "out": str(out)}
     generator = random.Random(options.seed)
     rounds = sorted(generator.sample(range(1, options.rounds - 1), options.faults))
     started = time.monotonic()
-    with deployment(folder, options.clients) as parties:
+    with deployment(folder, options.clients, nodes.configs, nodes.paths) as parties:
         parties.supervise()
         saboteur = Saboteur(parties, out, rounds, generator)
         saboteur.start()
@@ -151,6 +158,7 @@ def drill(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "rounds": options.rounds,
         "clients": options.clients,
+        "without_torch": options.lean,
         "seed": options.seed,
         "events": saboteur.events,
         "num_kills": len(saboteur.events),
@@ -172,6 +180,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30, help="default 30")
     parser.add_argument("--faults", type=int, default=10, help="default 10, fewer than rounds - 1")
     parser.add_argument("--clients", type=int, default=3, help="default 3")
+    parser.add_argument("--lean", type=int, default=0, help="how many of them have no PyTorch; default 0")
     parser.add_argument("--seed", type=int, default=0, help="chooses rounds, kinds and instants; default 0")
     parser.add_argument("--json", type=Path, help="write the figures here, with the hardware")
     options = parser.parse_args()

@@ -106,6 +106,7 @@ class Deployment:
         folder: where keys, state and logs go.
         num_clients: number of nodes; node i is client i.
         node_configs: further keys of the configuration of some nodes, as `key=value key=value`.
+        node_paths: a folder of Python packages that comes first for some nodes and their apps.
 
     Attributes:
         parties: the folder that `heron deploy init` made.
@@ -113,14 +114,21 @@ class Deployment:
         peak_rss_mib: largest resident memory seen, by kind of process.
     """
 
-    def __init__(self, folder: Path, num_clients: int, node_configs: Mapping[int, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        num_clients: int,
+        node_configs: Mapping[int, str] | None = None,
+        node_paths: Mapping[int, Path] | None = None,
+    ) -> None:
         self.folder = folder
         self._node_configs = node_configs or {}
+        self._node_paths = node_paths or {}
         self.parties = folder / "parties"
         self.num_clients = num_clients
         self.peak_rss_mib: dict[str, float] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._commands: dict[str, list[str]] = {}
+        self._commands: dict[str, tuple[list[str], Path | None]] = {}
         self.port = _free_port()
         self._watching = threading.Event()
 
@@ -165,12 +173,13 @@ class Deployment:
         options = ["--root-certificates", str(client / "ca.crt")]
         options += ["--auth-supernode-private-key", str(client / "node.key")]
         config = f"partition-id={client_id} {self._node_configs.get(client_id, '')}".strip()
-        self.start_supernode(f"supernode{client_id}", [*options, "--node-config", config])
+        path = self._node_paths.get(client_id)
+        self.start_supernode(f"supernode{client_id}", [*options, "--node-config", config], path)
 
-    def start_supernode(self, name: str, options: list[str]) -> None:
+    def start_supernode(self, name: str, options: list[str], path: Path | None = None) -> None:
         """Start a SuperNode that calls this deployment's SuperLink."""
         command = [str(BIN / "flower-supernode"), "--superlink", f"127.0.0.1:{self.port}"]
-        self._start(name, [*command, "--port", str(_free_port()), *options])
+        self._start(name, [*command, "--port", str(_free_port()), *options], path)
 
     def is_running(self, name: str) -> bool:
         """Return whether a process is still running."""
@@ -214,19 +223,22 @@ class Deployment:
             _end(process)
         self._processes.clear()
 
-    def _start(self, name: str, command: list[str]) -> None:
+    def _start(self, name: str, command: list[str], path: Path | None = None) -> None:
+        variables = environment(self.folder)
+        if path is not None:
+            variables["PYTHONPATH"] = f"{path}{os.pathsep}{variables['PYTHONPATH']}"
         log = (self.folder / f"{name}.log").open("ab")
         self._processes[name] = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env=environment(self.folder), start_new_session=True
+            command, stdout=log, stderr=subprocess.STDOUT, env=variables, start_new_session=True
         )
         log.close()
-        self._commands[name] = command
+        self._commands[name] = (command, path)
 
     def _restart(self) -> None:
         while not self._watching.wait(_RESTART_S):
             for name, process in list(self._processes.items()):
                 if process.poll() is not None and not self._watching.is_set():
-                    self._start(name, self._commands[name])
+                    self._start(name, *self._commands[name])
 
     def _watch(self) -> None:
         while not self._watching.wait(0.2):
@@ -243,9 +255,14 @@ class Deployment:
 
 
 @contextmanager
-def deployment(folder: Path, num_clients: int, node_configs: Mapping[int, str] | None = None) -> Iterator[Deployment]:
+def deployment(
+    folder: Path,
+    num_clients: int,
+    node_configs: Mapping[int, str] | None = None,
+    node_paths: Mapping[int, Path] | None = None,
+) -> Iterator[Deployment]:
     """Run a deployment; nothing of it is left afterwards."""
-    parties = Deployment(folder, num_clients, node_configs)
+    parties = Deployment(folder, num_clients, node_configs, node_paths)
     try:
         parties.start()
         yield parties

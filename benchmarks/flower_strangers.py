@@ -1,12 +1,13 @@
 """Refusals of a deployment: strangers, and a client that sends garbage; the other clients must not be affected.
 
-    python benchmarks/flower_strangers.py [--drills strangers,hostile] [--json FILE]
+    python benchmarks/flower_strangers.py [--drills strangers,hostile] [--lean 0] [--json FILE]
 
 Real processes with TLS and node authentication on loopback. `strangers`: while three clients train, others connect: a
 node whose key is not registered, one that trusts another authority than the server's, one without TLS, and a plain-text
 HTTP request. `hostile`: one of three clients replies with NaN, with 3e38, with a hundred times the bytes it declares,
 with the wrong type, to another round, and with garbage, one round each (`benchmarks/hostile/`). In both the run must be
-that of the honest clients in one process, bit for bit. Needs Linux with `unshare`.
+that of the honest clients in one process, bit for bit. `--lean 1` makes client 0 one without PyTorch, `--lean 3` all,
+the hostile one included. Needs Linux with `unshare`.
 """
 
 import argparse
@@ -20,16 +21,16 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
-from flower_equality import in_process, rows_of
+from flower_equality import rows_of
 from flower_processes import ROOT, AppConfig, Deployment, deployment, enter_namespace
 from hardware import describe
 from hostile.hostile import REPLIES
+from lean_nodes import LeanNodes
 from safetensors.torch import load_file
 
-from heron.config import build_run, recipe_config, write_config
+from heron.config import recipe_config
 from heron.deploy import DeploymentPlan, init_deployment
 
 NUM_CLIENTS = 3
@@ -94,12 +95,18 @@ def app_config(rounds: int, out: Path) -> AppConfig:
     return {"recipe": "digits", "algorithm": "heron", "rounds": rounds, "set": SETTINGS, "out": str(out)}
 
 
-def strangers(folder: Path) -> dict[str, Any]:
+def nodes_of(folder: Path, rounds: int, lean: int) -> LeanNodes:
+    """The first clients without PyTorch."""
+    return LeanNodes(folder, recipe_config("digits", "heron", [*SETTINGS.split(), f"rounds={rounds}"]), range(lean))
+
+
+def strangers(folder: Path, lean: int) -> dict[str, Any]:
     """Run three rounds while strangers try to connect."""
     expected, out = folder / "reference", folder / "out"
-    in_process(expected, "heron", 3, SETTINGS)
+    nodes = nodes_of(folder, 3, lean)
+    nodes.in_one_process(expected)
     told: dict[str, str] = {}
-    with deployment(folder, NUM_CLIENTS) as parties:
+    with deployment(folder, NUM_CLIENTS, nodes.configs, nodes.paths) as parties:
         knocking = threading.Thread(target=lambda: told.update(knock(parties, folder)))
         knocking.start()
         log = parties.run(app_config(3, out), _TIMEOUT_S)
@@ -115,13 +122,15 @@ def strangers(folder: Path) -> dict[str, Any]:
     }
 
 
-def hostile(folder: Path) -> dict[str, Any]:
+def hostile(folder: Path, lean: int) -> dict[str, Any]:
     """Run one round for each kind of wrong message of a hostile client."""
     rounds = len(REPLIES)
     expected, out, app = folder / "reference", folder / "out", folder / "app"
-    honest_run(expected, rounds)
+    nodes = nodes_of(folder, rounds, lean)
+    nodes.in_one_process(expected, [client for client in range(NUM_CLIENTS) if client != HOSTILE])
     make_app(app)
-    with deployment(folder, NUM_CLIENTS, {HOSTILE: "hostile=1"}) as parties:
+    configs = nodes.configs | {HOSTILE: f"{nodes.configs.get(HOSTILE, '')} hostile=1"}
+    with deployment(folder, NUM_CLIENTS, configs, nodes.paths) as parties:
         parties.run({**app_config(rounds, out), "min_clients": NUM_CLIENTS - 1, "retries": 0}, _TIMEOUT_S, app)
     rows = rows_of(out)
     found = [row.get("faults") for row in rows]
@@ -131,16 +140,6 @@ def hostile(folder: Path) -> dict[str, Any]:
         "same_parameters": same_parameters(out, expected),
         "refused": found == [{fault: 1} for _, fault in REPLIES],
     }
-
-
-def honest_run(out: Path, rounds: int) -> None:
-    """The same federation in one process, in which the hostile client takes no part."""
-    config = recipe_config("digits", "heron", [*SETTINGS.split(), f"rounds={rounds}"])
-    write_config(out, config)
-    run = build_run(config, out)
-    honest = [client for client in range(NUM_CLIENTS) if client != HOSTILE]
-    with mock.patch.object(run.federation.servers, "participants", return_value=honest):
-        run.train()
 
 
 def make_app(folder: Path) -> None:
@@ -168,16 +167,19 @@ def main() -> None:
     """Drill, print, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drills", default=",".join(DRILLS), help="default: both")
+    parser.add_argument("--lean", type=int, default=0, help="how many clients have no PyTorch; default 0")
     parser.add_argument("--json", type=Path, help="write the outcome here, with the hardware")
     options = parser.parse_args()
     enter_namespace()
     results = {}
     for name in options.drills.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            results[name] = DRILLS[name](Path(folder))
+            results[name] = DRILLS[name](Path(folder), options.lean)
         print(name, json.dumps(results[name], indent=1), flush=True)
     if options.json is not None:
-        options.json.write_text(json.dumps({"hardware": describe(), **results}, indent=1) + "\n")
+        options.json.write_text(
+            json.dumps({"hardware": describe(), "without_torch": options.lean, **results}, indent=1) + "\n"
+        )
     if not all(result["refused"] and result["same_parameters"] for result in results.values()):
         sys.exit("somebody was let in, or the others noticed")
 

@@ -61,11 +61,14 @@ def test_it_computes_what_one_process_computes(engine: str, algorithm: str, word
 
 
 @pytest.mark.soak
-def test_a_run_survives_what_is_killed() -> None:
-    assert '"finished_rounds_kept": true' in said_by("flower_faults.py", timeout_s=7200)
+@pytest.mark.parametrize("words", [[], *([f"--lean={count}", "--rounds=12", "--faults=5"] for count in (1, 3))])
+def test_a_run_survives_what_is_killed(words: list[str]) -> None:
+    assert '"finished_rounds_kept": true' in said_by("flower_faults.py", *words, timeout_s=7200)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("drill", ["strangers", "hostile"])
-def test_strangers_and_rubbish_are_refused(drill: str) -> None:
-    assert '"same_parameters": true' in said_by("flower_strangers.py", "--drills", drill, timeout_s=1800)
+@pytest.mark.parametrize(("drill", "lean"), [("strangers", 0), ("hostile", 0), ("hostile", 1), ("hostile", 3)])
+def test_strangers_and_rubbish_are_refused(drill: str, lean: int) -> None:
+    """Nodes of clients 0 to `lean` - 1 have no PyTorch; client 2 is the hostile one."""
+    words = ["--drills", drill, "--lean", str(lean)]
+    assert '"same_parameters": true' in said_by("flower_strangers.py", *words, timeout_s=1800)

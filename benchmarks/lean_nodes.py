@@ -1,0 +1,90 @@
+"""Nodes without PyTorch for scripts: a bundle, a file of examples for each, and the same clients in one process."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from heron.arrays import to_host
+from heron.client.onnx_runtime import open_bundle
+from heron.config import RunConfig, build_run, export_clients, load_splits, write_config
+from heron.config.build import client_shares
+from heron.data import fetch
+from heron.data.arrays_file import load_examples
+from heron.engines.bundle_clients import bundle_clients
+from heron.engines.clients import ClientConversation, Clients
+
+POISON = "raise ImportError('torch was imported')\n"
+"""Content of a package named torch that comes first on the path of a node."""
+
+
+class LeanNodes:
+    """Some clients of a run as nodes in which PyTorch cannot be imported.
+
+    Args:
+        folder: where bundle and examples go.
+        config: of the run.
+        clients: ids of these clients.
+
+    Attributes:
+        configs: further keys of their nodes' configuration.
+        paths: folder of Python packages that comes first for their nodes.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, clients: Collection[int]) -> None:
+        self._config = config
+        self._bundle = folder / "bundle"
+        if len(clients):
+            export_clients(config, self._bundle)
+        splits = load_splits(config)
+        self._files: dict[int, Path] = {}
+        for client_id, share in enumerate(client_shares(config, splits)):
+            if client_id not in clients:
+                continue
+            batch = fetch(splits.train, share)
+            self._files[client_id] = folder / f"examples-{client_id}.npz"
+            np.savez(self._files[client_id], inputs=to_host(batch.inputs), labels=to_host(batch.labels))
+        poison = folder / "poison"
+        (poison / "torch").mkdir(parents=True)
+        (poison / "torch" / "__init__.py").write_text(POISON)
+        self.configs = {number: f"bundle='{self._bundle}' data='{file}'" for number, file in self._files.items()}
+        self.paths = dict.fromkeys(self._files, poison)
+
+    def in_one_process(self, out: Path, participants: Collection[int] | None = None) -> None:
+        """Train the same federation in this process: these clients from the bundle, the others with PyTorch.
+
+        Args:
+            out: run directory.
+            participants: those of every round; the run's own by default.
+        """
+        write_config(out, self._config)
+        run = build_run(self._config, out)
+        federation, lean = run.federation, {}
+        for number, file in self._files.items():
+            bundle = open_bundle(self._bundle)
+            lean[number] = bundle_clients(bundle.terms, bundle, number, load_examples(file))
+        chosen = federation.servers.participants if participants is None else lambda _: sorted(participants)
+        with (
+            mock.patch.object(federation, "clients", _Mixed(federation.clients, lean)),
+            mock.patch.object(federation.servers, "participants", chosen),
+        ):
+            run.train()
+
+
+class _Mixed:
+    """The clients' side of one process, of which some are in another runtime."""
+
+    def __init__(self, clients: Clients, lean: Mapping[int, Clients]) -> None:
+        self._clients, self._lean = clients, lean
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clients, name)
+
+    def attend(self, broadcast: Any, *arguments: Any, **facts: Any) -> ClientConversation:
+        """Run the round of a client in its runtime."""
+        lean = self._lean.get(broadcast.client_id)
+        if lean is None:
+            return self._clients.attend(broadcast, *arguments, **facts)
+        return lean.attend(broadcast, *arguments)
