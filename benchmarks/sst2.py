@@ -110,7 +110,9 @@ def main() -> None:
     parser.add_argument("--algorithms", default=ALGORITHMS, help=f"default {ALGORITHMS}")
     parser.add_argument("--table", action="store_true", help="print what is saved, run nothing")
     options = parser.parse_args()
-    saved = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"settings": list(SETTINGS), "rows": []}
+    saved: dict[str, Any] = {"settings": list(SETTINGS), "rows": []}
+    if RESULTS.exists():
+        saved = json.loads(RESULTS.read_text())
     rows: list[Row] = saved["rows"]
     if saved["settings"] != list(SETTINGS):
         parser.error(f"expected the settings of this script in {RESULTS}, found others; remove it")
