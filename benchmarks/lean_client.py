@@ -65,13 +65,13 @@ class Case:
         return inputs, labels
 
 
-_MEDIUM = Case("e2e-gpt2-medium", 1, 0.85 * 1024, 0.85, length=512, repeats=5)
+_MEDIUM = Case("e2e-gpt2-medium", 1, 0.85 * 1024, 0.85, length=512, repeats=3)
 CLIENTS = {
     "digits": Case("digits", 32, 75, 0.7),
     "digits, published": Case("digits-published", 32, 75, 0.7),
     "cifar10-resnet18-small": Case("cifar10-resnet18-small", 64, 90, 0.7),
-    "cifar10-resnet18": Case("cifar10-resnet18", 256, 240, 0.7, repeats=7),
-    "gpt2-mini": Case("e2e-gpt2-mini", 16, 130, 0.85, ("client.micro_batch=1",), length=160, repeats=9),
+    "cifar10-resnet18": Case("cifar10-resnet18", 256, 240, 0.7, repeats=5),
+    "gpt2-mini": Case("e2e-gpt2-mini", 16, 130, 0.85, ("client.micro_batch=1",), length=160, repeats=5),
     "GPT-2 Medium": _MEDIUM,
     "GPT-2 Medium, int8 base": replace(_MEDIUM, memory_mib=0.52 * 1024, changes=("split.base=int8",)),
 }
@@ -222,8 +222,7 @@ def measure(name: str, *, quick: bool) -> dict[str, Any]:
         case = CLIENTS[name]
         row: dict[str, Any] = {"client": name, "memory_goal_mib": case.memory_mib, "time_goal": case.ratio}
         for kind in ("torch", "lean"):
-            found = [resident_mib(kind, name, folder) for _ in range(1 if quick else 3)]
-            row[f"{kind}_mib"] = statistics.median(found)
+            row[f"{kind}_mib"] = resident_mib(kind, name, folder)
         row |= time_ratio(name, folder, 3 if quick else case.repeats)
         row["bundle_bytes"] = sum(path.stat().st_size for path in folder.iterdir())
     print(

@@ -1,6 +1,7 @@
 """Export of a client: its graphs, its frozen arrays, its manifest, checked against PyTorch before anything is kept."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -32,9 +33,9 @@ from heron.data import Batch
 from heron.errors import BundleError
 from heron.export.batch_norm import is_batch_norm
 from heron.export.check import check_export
-from heron.export.onnx import to_onnx
+from heron.export.onnx import looks_up, to_onnx
 from heron.export.passes import ClientPasses
-from heron.export.scores import longest_of, slice_graph, unembedding_of
+from heron.export.scores import embedding_of, longest_of, slice_graph, unembedding_of
 from heron.files import write_atomically
 from heron.split import is_stochastic, persistent_buffers
 from heron.split.criterion import Criterion, MeanLoss
@@ -91,11 +92,9 @@ def make_bundle(
     arrays = passes.arrays()
     _check_weights(criterion, as_tensor(batch.labels))
     longest, unembedding = longest_of(passes), unembedding_of(passes, as_tensor(batch.inputs), criterion)
-    contents = _graphs(
-        passes, batch, arrays, has_loss=algorithm.head is not None and unembedding is None, is_text=longest is not None
-    )
-    if unembedding is not None:
-        contents[SLICE] = slice_graph(arrays[unembedding])
+    has_head, is_text = algorithm.head is not None, longest is not None
+    contents = _graphs(passes, batch, arrays, unembedding, has_head=has_head, is_text=is_text)
+    embedding = _table(passes, contents)
     buffers = persistent_buffers(parts)
     learns = {*passes.probed, *passes.trained, *buffers}
     frozen = {name: to_host(tensor) for name, tensor in arrays.items() if name not in learns}
@@ -116,9 +115,10 @@ def make_bundle(
         statistics=tuple(_statistics(parts)),
         inputs=_term("inputs", as_tensor(batch.inputs)[0]),
         upload=terms.upload,
-        has_loss=algorithm.head is not None,
+        has_loss=has_head,
         ignored=MeanLoss(criterion).ignored,
         unembedding=unembedding,
+        embedding=embedding,
         longest=longest,
         files=tuple(
             BundleFile(name, len(content), hashlib.blake2b(content, digest_size=32).hexdigest())
@@ -132,13 +132,28 @@ def make_bundle(
     return bundle, contents
 
 
+def _table(passes: ClientPasses, graphs: Mapping[FileName, bytes]) -> str | None:
+    """The embedding, if tokens are nothing but places in it."""
+    name = embedding_of(passes)
+    return name if name and all(looks_up(content, name, "inputs") for content in graphs.values()) else None
+
+
 def _graphs(
-    passes: ClientPasses, batch: Batch, arrays: dict[str, Tensor], *, has_loss: bool, is_text: bool
+    passes: ClientPasses,
+    batch: Batch,
+    arrays: dict[str, Tensor],
+    unembedding: str | None,
+    *,
+    has_head: bool,
+    is_text: bool,
 ) -> dict[FileName, bytes]:
-    """The clean graph, and that of probes below an order boundary."""
+    """The clean graph, that of probes below an order boundary, and that of a slice of the vocabulary."""
+    has_loss = has_head and unembedding is None
     inputs, labels = as_tensor(batch.inputs), as_tensor(batch.labels)
     first = {"inputs": inputs} | ({"labels": labels} if has_loss else {})
-    free = dict.fromkeys(first, (0, 1) if is_text else (0,))
+    free: dict[str, tuple[int, ...]] = dict.fromkeys(first, (0, 1) if is_text else (0,))
+    embedding = embedding_of(passes)
+    rows: Mapping[str, tuple[int, ...]] = {} if embedding is None else {embedding: (0,)}
     names = [*passes.clean(inputs, labels if has_loss else None, arrays)]
 
     def clean(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -151,11 +166,13 @@ def _graphs(
         return tuple(outputs.values())
 
     graphs: dict[FileName, bytes] = {
-        CLEAN: to_onnx(clean, first | arrays, names, free=free, differentiates=bool(passes.trained))
+        CLEAN: to_onnx(clean, first | arrays, names, free={**free, **rows}, differentiates=bool(passes.trained))
     }
     if passes.has_boundary and passes.probed:
         below = {"inputs": inputs} | arrays
-        graphs[PROBE] = to_onnx(probe, below, ["edge"], free={"inputs": free["inputs"]}, differentiates=False)
+        graphs[PROBE] = to_onnx(probe, below, ["edge"], free={"inputs": free["inputs"], **rows}, differentiates=False)
+    if unembedding is not None:
+        graphs[SLICE] = slice_graph(arrays[unembedding])
     return graphs
 
 

@@ -105,6 +105,24 @@ def to_onnx(
     return _without_places(program.model_proto)
 
 
+def looks_up(content: bytes, table: str, places: str) -> bool:
+    """Return whether a graph uses one input for nothing but to look up rows of another, and that for nothing else.
+
+    Args:
+        content: of the graph.
+        table: input of one row per value.
+        places: input of integers; its shape may be used, too.
+    """
+    import onnx
+
+    for node in onnx.load_model_from_string(content).graph.node:
+        is_lookup = node.op_type == "Gather" and [*node.input] == [table, places]
+        is_size = node.op_type in {"Shape", "Size"} and [*node.input] == [places]
+        if {table, places} & {*node.input} and not is_lookup and not is_size:
+            return False
+    return True
+
+
 def _shapes(inputs: Mapping[str, Tensor], free: Mapping[str, Sequence[int]], *, is_traced: bool) -> Any:
     shapes = tuple(dict.fromkeys(free[name], Dim.DYNAMIC) if name in free else None for name in inputs)
     return shapes if is_traced else (shapes,)

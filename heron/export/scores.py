@@ -49,8 +49,19 @@ def unembedding_of(passes: ClientPasses, inputs: Tensor, criterion: Criterion) -
 
 def longest_of(passes: ClientPasses) -> int | None:
     """Return the largest number of positions of sequences of tokens; None where inputs are something else."""
-    embeddings = [layer for layer in passes.module["client"].modules() if isinstance(layer, TokenEmbedding)]
-    return min((layer.num_positions for layer in embeddings), default=None)
+    return min((layer.num_positions for layer in _embeddings(passes)), default=None)
+
+
+def embedding_of(passes: ClientPasses) -> str | None:
+    """Return the name of the table whose rows stand for tokens; None where there is none, or where it learns."""
+    for layer in _embeddings(passes):
+        if not layer.tokens.weight.requires_grad:
+            return passes.name_of(layer.tokens.weight)
+    return None
+
+
+def _embeddings(passes: ClientPasses) -> list[TokenEmbedding]:
+    return [layer for layer in passes.module["client"].modules() if isinstance(layer, TokenEmbedding)]
 
 
 def slice_graph(unembedding: Tensor) -> bytes:

@@ -50,10 +50,10 @@ class GraphPass:
             smashed.append(found["smashed"])
             self._loss = self._loss + np.float64(found["loss"]) * share
             for name, key in zip(trained, names, strict=True):
-                piece = found[key] * np.float32(share)
+                piece = _times(found[key], share)
                 gradients[name] = gradients[name] + piece if name in gradients else piece
             if probes:
-                delta = found["delta"] * np.float32(share)
+                delta = _times(found["delta"], share)
                 self._deltas.append(delta)
                 self._anchor = self._anchor + inner(delta, found["edge"])
         self._parcel = [smashed[0] if len(smashed) == 1 else np.concatenate(smashed)]
@@ -123,6 +123,11 @@ class GraphExactPart:
 
     def _keep(self, gradients: Arrays) -> None:
         self._gradients = gradients
+
+
+def _times(array: NDArray[Any], share: float) -> NDArray[Any]:
+    """Multiply by a micro-batch's weight; the whole batch's is 1, and its array stays where it is."""
+    return array if share == 1 else array * np.float32(share)
 
 
 def inner(delta: NDArray[Any], outputs: NDArray[Any]) -> NDArray[Any]:

@@ -100,6 +100,8 @@ class Manifest:
         ignored: label that does not count in it; None where all do.
         unembedding: array of one row per token, shape (V, D), whose products with hidden states are the scores of a
             language model, computed slice by slice; None where the clean graph computes the loss.
+        embedding: array of one row per token, of which the graphs read the rows of the inputs' tokens and are given no
+            others; None where inputs are no tokens.
         longest: largest number of positions of a sequence of tokens, whose length is free; None where all inputs have
             one shape.
         files: of the bundle, the manifest left out.
@@ -120,6 +122,7 @@ class Manifest:
     has_loss: bool
     ignored: int | None
     unembedding: str | None
+    embedding: str | None
     longest: Annotated[int, Ge(1), Lt(2**31)] | None
     files: tuple[BundleFile, ...]
 
@@ -198,13 +201,18 @@ def _check_tokens(manifest: Manifest) -> None:
     name, inputs = manifest.unembedding, manifest.inputs
     if manifest.longest is not None and (len(inputs.shape) != 1 or inputs.dtype not in {"int64", "int32"}):
         raise BundleError("manifest: expected sequences of tokens where their length is free; export the bundle again")
+    held = (*manifest.probed, *manifest.frozen)
+    for what, table in (("embedding", manifest.embedding), ("unembedding", name)):
+        if table is not None and not any(
+            array.name == table and len(array.shape) == 2 and array.shape[0] for array in held
+        ):
+            raise BundleError(
+                f"manifest: expected the {what} {table[:80]!r} among its matrices, found none; export the bundle again"
+            )
+    if manifest.embedding is not None and manifest.longest is None:
+        raise BundleError("manifest: expected sequences of tokens where there is an embedding; export it again")
     if name is None:
         return
-    held = (*manifest.probed, *manifest.frozen)
-    if not any(array.name == name and len(array.shape) == 2 and array.shape[0] for array in held):
-        raise BundleError(
-            f"manifest: expected the unembedding {name[:80]!r} among its matrices, found none; export the bundle again"
-        )
     if not manifest.has_loss or manifest.trained or manifest.ignored is None:
         raise BundleError(
             "manifest: expected a loss over the labels that count, and no exact gradients, where scores are computed "

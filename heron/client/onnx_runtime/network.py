@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from heron.arrays import Array, numpy_dtype, to_host
 from heron.client.onnx_runtime.bundle import Bundle
-from heron.client.onnx_runtime.manifest import CLEAN, PROBE, SLICE, ArrayTerm
+from heron.client.onnx_runtime.manifest import CLEAN, PROBE, SLICE, ArrayTerm, Manifest
+from heron.client.onnx_runtime.mapping import rows_of
 from heron.client.onnx_runtime.scores import SlicedCrossEntropy, TokenLoss
 from heron.client.onnx_runtime.session import Graph
 from heron.data.batch import Batch
@@ -41,8 +42,11 @@ class GraphNetwork:
     ) -> None:
         self.manifest = bundle.manifest
         self._micro_batch = micro_batch
-        self._clean = Graph(bundle.graphs[CLEAN], CLEAN, threads)
-        self._probe = Graph(bundle.graphs[PROBE], PROBE, threads) if bundle.manifest.has(PROBE) else None
+        optimise = not _widens(bundle.manifest)
+        self._clean = Graph(bundle.graphs[CLEAN], CLEAN, threads, optimise=optimise)
+        self._probe: Graph | None = None
+        if bundle.manifest.has(PROBE):
+            self._probe = Graph(bundle.graphs[PROBE], PROBE, threads, optimise=optimise)
         self.buffers = zeros(bundle.manifest.buffers)
         self._held = {**bundle.frozen, **parameters, **self.buffers}
         self.outputs = self._clean.outputs
@@ -120,11 +124,20 @@ class GraphNetwork:
                 f"expected sequences of at most {longest} tokens, shape (B, T), found shape {inputs.shape}: the model "
                 f"has no more positions; make them shorter"
             )
-        if inputs.min() < 0:  # a graph counts those from the table's end
-            raise DataError(f"expected tokens of at least 0, found {inputs.min()}; check the tokenizer")
+        embedding = self.manifest.embedding
+        num_tokens = None if embedding is None else len(self._held[embedding])
+        if inputs.min() < 0 or (num_tokens is not None and inputs.max() >= num_tokens):
+            # A graph counts negative ones from the table's end.
+            expected = "of at least 0" if num_tokens is None else f"in [0, {num_tokens})"
+            raise DataError(f"expected tokens {expected}, found {inputs.min()} to {inputs.max()}; check the tokenizer")
 
     def _feed(self, inputs: NDArray[Any], labels: NDArray[Any] | None) -> Arrays:
         feed = {"inputs": inputs, **self._held}
+        embedding = self.manifest.embedding
+        if embedding is not None:
+            tokens, places = np.unique(inputs, return_inverse=True)
+            feed["inputs"] = places.reshape(inputs.shape).astype(inputs.dtype)
+            feed[embedding] = rows_of(self._held[embedding], tokens)
         return feed if labels is None else feed | {"labels": labels}
 
     def _follow(self, found: Arrays) -> None:
@@ -161,6 +174,12 @@ class BatchLoss:
     def mean(self) -> NDArray[Any]:
         """Return the mean so far, shape (), float32."""
         return np.asarray(self._total, np.float32)
+
+
+def _widens(manifest: Manifest) -> bool:
+    """Whether a graph makes float32 matrices of narrower ones; tables are read row by row."""
+    tables = {manifest.embedding, manifest.unembedding}
+    return any(term.dtype != "float32" and len(term.shape) > 1 and term.name not in tables for term in manifest.frozen)
 
 
 def zeros(terms: Sequence[ArrayTerm]) -> Arrays:

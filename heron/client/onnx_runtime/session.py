@@ -1,6 +1,8 @@
 """Sessions of onnxruntime with the options that keep a client small."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ class Graph:
         content: bytes of the graph; checked by `heron.client.onnx_runtime.graph_check`.
         name: its file, for messages.
         threads: CPU threads, >= 1.
+        optimise: whether nodes may be joined, which puts them behind all others: a graph that widens many narrow
+            matrices would then begin with all of them.
 
     Attributes:
         inputs: names of its inputs.
@@ -30,7 +34,7 @@ class Graph:
         MissingExtraError: if onnxruntime is not installed.
     """
 
-    def __init__(self, content: bytes, name: str, threads: int) -> None:
+    def __init__(self, content: bytes, name: str, threads: int, *, optimise: bool = True) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -38,6 +42,13 @@ class Graph:
         options = onnxruntime.SessionOptions()
         # Measured: memory patterns keep room for every shape that was ever run.
         options.enable_mem_pattern = False
+        # The other order computes what hangs on a large array's size at the end, and keeps the array until then.
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+        # The level above the second changes layouts, for another copy of activations.
+        level = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_EXTENDED if optimise else level.ORT_DISABLE_ALL
+        _share_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
@@ -76,6 +87,18 @@ class Graph:
         ]
         if odd:
             raise BundleError(f"{self._name}: expected a graph of this client, found another at {odd[0][:80]!r}")
+
+
+@cache
+def _share_arena() -> None:
+    """Give all sessions of this process one arena that grows by what is asked for, not to the next power of two."""
+    from onnxruntime import OrtAllocatorType, OrtArenaCfg, OrtMemoryInfo, OrtMemType, create_and_register_allocator
+
+    growth = OrtArenaCfg({"arena_extend_strategy": 1})
+    with suppress(RuntimeError):  # somebody else in this process has chosen already
+        create_and_register_allocator(
+            OrtMemoryInfo("Cpu", OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, OrtMemType.DEFAULT), growth
+        )
 
 
 def _value(array: NDArray[Any]) -> Any:

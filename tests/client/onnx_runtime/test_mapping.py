@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from heron.arrays import numpy_dtype
-from heron.client.onnx_runtime.mapping import forget, map_file
+from heron.client.onnx_runtime.mapping import forget, map_file, rows_of
 
 PAGES = 4096
 """Of the file; more than the system reads ahead at once."""
@@ -38,6 +38,21 @@ def test_forgotten_pages_leave_memory_and_keep_their_values(path, dtype: str) ->
     forget(part)
     assert held - resident_file_bytes() > 0.9 * part.nbytes
     np.testing.assert_array_equal(mapped, before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_rows_are_copied_and_little_of_the_table_is_in_memory(path, dtype: str) -> None:
+    table = map_file(path).view(numpy_dtype(dtype)).reshape(-1, 32)
+    values = np.array(table)
+    forget(table)
+    held = resident_file_bytes()
+    draw = np.random.default_rng(0)
+    positions = np.sort(draw.integers(len(table), size=1_000))
+    rows = rows_of(table, positions)
+    assert resident_file_bytes() - held < table.nbytes / 4
+    for few in (positions, positions[:0], np.array([0]), np.array([len(table) - 1] * 2), np.arange(len(table))):
+        assert rows_of(table, few).tobytes() == rows_of(values, few).tobytes() == values[few].tobytes()
+    assert rows.flags.owndata
 
 
 def test_other_arrays_are_left_alone() -> None:

@@ -23,7 +23,7 @@ from heron.data.arrays_file import ArrayExamples
 from heron.engines.agreement import agree
 from heron.engines.bundle_trial import try_bundle
 from heron.errors import BundleError, DataError, HeronError
-from heron.export import export_client
+from heron.export import export_client, make_bundle
 from heron.export.scores import slice_graph
 from heron.lm.layers import TokenEmbedding, Unembedding
 from heron.split import SplitModel, token_cross_entropy
@@ -110,6 +110,27 @@ def test_a_bundle_on_the_disk_computes_the_loss_of_torch(narrow: bool, tmp_path)
     assert float(runtime.loss(batch, 0)) == pytest.approx(float(expected), rel=3e-7)
 
 
+class MaskedEmbedding(TokenEmbedding):
+    """Token 0 is no token, but padding."""
+
+    def forward(self, ids_BT: torch.Tensor) -> torch.Tensor:
+        return super().forward(ids_BT) * (ids_BT != 0)[..., None]
+
+
+@pytest.mark.parametrize(
+    ("embedding", "name"),
+    [(TokenEmbedding, "client.embedding.tokens.weight"), (MaskedEmbedding, None)],
+)
+def test_rows_alone_are_read_where_tokens_are_nothing_but_places_in_the_table(embedding, name) -> None:
+    split, batch = network(), tokens()
+    split.client.embedding.__class__ = embedding
+    batch.inputs[0, 1] = 0
+    example = Batch(torch.from_numpy(batch.inputs), torch.from_numpy(batch.labels))
+    terms = agree(split, ALGORITHMS["heron"], Settings(threads=1), token_cross_entropy, example)
+    bundle, _ = make_bundle(split, terms, example, criterion=token_cross_entropy)
+    assert bundle.manifest.embedding == name
+
+
 def test_a_trial_takes_sequences_of_another_length(good) -> None:
     batch = tokens(40, 9)
     trial = try_bundle(open_bundle(good), ArrayExamples(batch.inputs, batch.labels), steps=2)
@@ -150,6 +171,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "an unembedding that is none": (
         lambda folder: edit(folder, lambda found: found.update(unembedding="../x")),
         "the unembedding '../x' among its matrices",
+    ),
+    "an embedding that is none": (
+        lambda folder: edit(folder, lambda found: found.update(embedding="../x")),
+        "the embedding '../x' among its matrices",
+    ),
+    "an embedding of no tokens": (
+        lambda folder: edit(folder, lambda found: found.update(longest=None)),
+        "sequences of tokens where there is an embedding",
     ),
     "an unembedding of one dimension": (lambda folder: edit(folder, of_another), "among its matrices"),
     "labels that all count": (lambda folder: edit(folder, lambda found: found.update(ignored=None)), "that count"),
