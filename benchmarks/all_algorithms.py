@@ -40,7 +40,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        cost, error = row["client_cost"], row["test_accuracy_standard_error"]
+        cost, error = row["client_cost"], row["test_accuracy_standard_error"] or 0.0
         up, down = (int(sum(row[f"{way}_bytes_by_kind"].values())) for way in ("uplink", "downlink"))
         lines.append(
             f"| {row['name']} | {100 * row['test_accuracy']:.1f} ± {100 * error:.1f} | "

@@ -20,6 +20,7 @@ from heron.errors import ConfigError
 
 PositiveInt = Annotated[int, Ge(1), Lt(2**31)]
 NonNegativeInt = Annotated[int, Ge(0), Lt(2**31)]
+PoolSize = Annotated[int, Ge(0), Le(2**20)]
 Seed = Annotated[int, Ge(0), Lt(2**63)]
 NumThreads = Annotated[int, Ge(1), Le(1024)]
 # Bytes; a text such as `64MiB` is read.

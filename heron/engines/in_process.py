@@ -91,7 +91,7 @@ class Federation:
         settings = settings if account is None else account.settings
         self.vault = None if account is None else vault or Vault()
         device = torch.device(settings.device)
-        example, split = fetch(dataset, partition[0][:2], device), split.to(settings.device)
+        example, split = fetch(dataset, np.concatenate(partition)[:2], device), split.to(settings.device)
         split = algorithm.equipped(split, settings, as_tensor(example.inputs))
         terms = agree(split, algorithm, settings, criterion, example)
         runtime = make_runtime(terms, split, criterion, fetch(dataset, np.resize(partition[0], 4), device))

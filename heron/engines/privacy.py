@@ -13,7 +13,7 @@ from heron.algorithms import Algorithm
 from heron.data.order import num_local_steps
 from heron.engines.participants import drawn_participants
 from heron.engines.refusals import check_settings
-from heron.errors import ConfigError, TrainingError
+from heron.errors import CheckpointError, ConfigError, TrainingError
 from heron.privacy import Releases, hidden_epsilon, noise_for, seen_epsilon
 from heron.privacy.accounting import check_accountant
 from heron.wire.groups import Settings
@@ -89,7 +89,7 @@ class PrivacyAccount:
         """Return what can be claimed and what cannot, for the summary of a run."""
         privacy = self.settings.privacy
         covered = {
-            "unit": "one example of one client",
+            "unit": "one example of one client, in whose place nothing would contribute; their number is not hidden",
             "covers": "updates: what clients learn and send to the Fed Server, and all that is made of it",
             "noise": self._noise,
             "clip": privacy.clip,
@@ -100,15 +100,26 @@ class PrivacyAccount:
             return covered
         return covered | {
             "does_not_cover": "smashed data and labels, which the Main Server receives as they are, and what it "
-            "trains on them: the server part, and so the joined model, has no guarantee"
+            "trains on them: the server part, and so the joined model, has no guarantee; nor have train_loss and "
+            "traffic in a run's files"
         }
 
     def state(self) -> dict[str, Any]:
-        """Return what was spent, for a checkpoint."""
-        return {"client_rounds": self.rounds}
+        """Return what was spent and at which noise, for a checkpoint."""
+        return {"client_rounds": self.rounds, "noise": self._noise}
 
     def load_state(self, facts: Mapping[str, Any]) -> None:
-        """Continue from a result of `state`."""
+        """Continue from a result of `state`.
+
+        Raises:
+            CheckpointError: if the accountant finds another noise now: a round that is run again would be released
+                with both, from which its sum without noise follows.
+        """
+        if facts["noise"] != self._noise:
+            raise CheckpointError(
+                f"expected the noise that this run began with, {facts['noise']:.6g}, found {self._noise:.6g} for its "
+                f"budget; continue with the version of dp-accounting that it began with, or start a new run"
+            )
         self.rounds = [int(number) for number in facts["client_rounds"]]
 
     @property

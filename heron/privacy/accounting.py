@@ -1,7 +1,8 @@
 """Accounting: what a number of noised releases says about one example, and the noise that keeps it below a budget.
 
-All figures are (epsilon, delta) of example-level differential privacy: two worlds differ in whether one client's one
-example is there or not. Who looks matters.
+All figures are (epsilon, delta) of example-level differential privacy: in one of two worlds one example of one client
+contributes nothing in its place. The client's number of examples n is the same in both and is not hidden: the sampling
+rate and the passes depend on it. Who looks matters.
 
 - To those who do NOT see which examples a batch has, an example is in a step with probability r, by Poisson sampling
   from the device's secret. The privacy loss of T such steps is composed numerically by `dp-accounting` (Doroshenko et

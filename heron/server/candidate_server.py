@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from heron.errors import ConfigError
+from heron.errors import ConfigError, MessageError
 from heron.server.finite import require_finite
 from heron.server.scalar_server import ScalarFedServer
 from heron.tensors import as_tensor
@@ -26,6 +26,7 @@ from heron.wire.walks import RoundWalks, Walk, summed
 
 _START = "start"
 _SUMS = "candidates"
+_MAX_STEPS = 2**20  # where a round is a pass: each step is drawn again here with `pro` sampling
 
 
 class CandidateFedServer(ScalarFedServer):
@@ -133,7 +134,12 @@ class CandidateFedServer(ScalarFedServer):
         return undo
 
     def _num_scalars(self, reply: Reply) -> int:
-        del reply  # however many steps it made
+        limit = self._learning.settings.client.local_steps or _MAX_STEPS
+        if reply.num_steps > limit:
+            raise MessageError(
+                f"client {reply.client_id} in round {reply.round_index}: expected at most {limit} local steps, found "
+                f"{reply.num_steps}; both sides need the same client.local_steps"
+            )
         return self._candidates.size * (1 + self._is_pro)
 
     def _standing(self) -> NDArray[Any]:

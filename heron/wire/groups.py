@@ -15,6 +15,7 @@ from heron.ranges import (
     NonNegativeInt,
     NumBytes,
     NumThreads,
+    PoolSize,
     PositiveFloat,
     PositiveInt,
     Probability,
@@ -102,7 +103,7 @@ class Probes(Checked, section="estimator"):
     probes: NonNegativeInt = 1
     distribution: Distribution = "rademacher"
     scheme: Scheme = "one_sided"
-    candidates: NonNegativeInt = 4096
+    candidates: PoolSize = 4096
     sampling: Literal["uniform", "pro"] = "uniform"
 
 

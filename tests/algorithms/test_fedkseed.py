@@ -1,6 +1,7 @@
 """FedKSeed against its literal oracle; sums that go both ways, clients that come late, and draws by importance."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -161,3 +162,12 @@ def test_sums_of_another_pool_are_refused() -> None:
     other = federation("fedkseed", small_split(), estimator=POOL | {"candidates": K + 1})
     with pytest.raises(MessageError, match=rf"float32 of shape \({K + 1},\)"):
         other.fed_server.accept(reply)
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "pro"])
+def test_a_reply_of_too_many_steps_is_refused_before_they_are_drawn_again(sampling: str) -> None:
+    sent = scalar_runs.record(parties := federation("fedkseed", small_split(), estimator=POOL | {"sampling": sampling}))
+    parties.run_round()
+    reply = next(message for message in sent if isinstance(message, ScalarReply))
+    with pytest.raises(MessageError, match=r"expected at most \d+ local steps, found 1000000000000; both sides"):
+        parties.fed_server.accept(replace(reply, num_steps=10**12))

@@ -270,7 +270,19 @@ def test_a_run_whose_secret_is_gone_is_not_continued(tmp_path: Path) -> None:
         again = Run(federation(), run.splits, rounds=2, directory=RunDirectory(tmp_path))
         with pytest.raises(CheckpointError, match=f"expected the secret that this run began with .*found {found}"):
             again.restore()
-    assert load_checkpoint(tmp_path / "checkpoint" / "state.safetensors")[1]["privacy"] == {"client_rounds": [1, 1, 1]}
+    assert load_checkpoint(tmp_path / "checkpoint" / "state.safetensors")[1]["privacy"] == {
+        "client_rounds": [1, 1, 1],
+        "noise": 2.0,
+    }
+
+
+def test_a_run_whose_budget_gives_another_noise_now_is_not_continued() -> None:
+    """Another accountant found other noise: the same round with both would give away its sum without noise."""
+    parties = federation()
+    tensors, facts = parties.state()
+    facts["privacy"] = facts["privacy"] | {"noise": 2.5}
+    with pytest.raises(CheckpointError, match=r"the noise that this run began with, 2\.5, found 2 for its budget"):
+        parties.load_state(tensors, facts)
 
 
 @pytest.mark.slow
