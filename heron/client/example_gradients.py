@@ -1,4 +1,4 @@
-"""What an exactly trained part offers beyond its gradient where each example is clipped by itself.
+"""Gradients of single examples: the form of an exactly trained part where each example is clipped by itself.
 
 `B` examples of a batch, `b` of a micro-batch, `D` values of all trained parameters.
 """

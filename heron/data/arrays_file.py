@@ -1,6 +1,8 @@
 """Examples in a file of NumPy arrays, for a client without PyTorch."""
 
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,19 @@ from heron.data.batch import IGNORED, Batch
 from heron.errors import DataError
 
 _NAMES = ("inputs", "labels")
+# All that NumPy, zipfile and zlib are known to raise at damaged files; MemoryError at a header that claims too much.
+_DAMAGED = (
+    ValueError,
+    KeyError,
+    EOFError,
+    AttributeError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
 
 
 class ArrayExamples:
@@ -54,11 +69,11 @@ def load_examples(path: Path) -> ArrayExamples:
         DataError: if it cannot be read, or holds no such arrays.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             inputs, labels = (file[name] for name in _NAMES)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; name a file of numpy.savez") from error
-    except (ValueError, KeyError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"{path}: expected arrays named {' and '.join(_NAMES)} as numpy.savez writes them, found another file"
         ) from error

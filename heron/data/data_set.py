@@ -42,7 +42,7 @@ class Tokenizer:
         source: name of the model in errors.
         pad_token: token that pads texts to be classified, which no text contains; None for a model that classifies
             none.
-        first_tokens: function from a text and a number to so many tokens of its beginning, special ones included; None
+        first_tokens: function from a text and a number n to the first n tokens, special ones included; None
             for a model that classifies none.
     """
 

@@ -52,13 +52,16 @@ def library_seed(domain: str, seed: int) -> int:
     return derive_seed(domain, signed) % 2**32
 
 
-def stratified(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def stratified(
+    labels: np.ndarray, share: float, seed: int, *, key: str = "data.validation"
+) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the two parts of a stratified split, both ascending.
 
     Args:
         labels: class of every example, shape (n,).
         share: share of the second part, in [0, 1); 0 leaves it empty.
         seed: 32-bit seed.
+        key: of the share, for errors.
 
     Returns:
         Positions of the first and of the second part; disjoint, and all of them together.
@@ -67,7 +70,7 @@ def stratified(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray,
         DataError: if the share is out of range, or so small or large that a class would be missing from a part.
     """
     if not 0 <= share < 1:
-        raise DataError(f"expected a validation share in [0, 1), found {share}; set data.validation in that range")
+        raise DataError(f"expected {key} in [0, 1), found {share}; set it in that range")
     if share == 0:
         return np.arange(len(labels)), np.arange(0)
     _, class_n, sizes_C = np.unique(labels, return_inverse=True, return_counts=True)
@@ -75,8 +78,8 @@ def stratified(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray,
     num_kept = len(labels) - num_held_out
     if (sizes_C < 2).any() or min(num_kept, num_held_out) < max(len(sizes_C), 1):
         raise DataError(
-            f"a share of {share} of {len(labels)} examples does not split every class; change data.validation (0 for "
-            f"no validation set) or use more examples"
+            f"a share of {share} of {len(labels)} examples does not split every class; change {key} (0 for an "
+            f"empty part) or use more examples"
         )
     generator = np.random.RandomState(seed)
     kept_C = _apportioned(sizes_C, num_kept, generator)

@@ -76,7 +76,7 @@ class Text(DataSet):
         if self.test:
             test = self._rows(self.test, root)
         else:
-            training, test = _divided(training, self.test_share, ORDER_SEED)
+            training, test = _divided(training, self.test_share, ORDER_SEED, key="data.test_share")
         training, validation = _divided(training, self.validation, library_seed("validation", seed))
         train_part, validation_part, test_part = (
             tokenised(
@@ -125,7 +125,9 @@ def _in_order(rows: list[LabelledText]) -> list[str]:
         return labels
 
 
-def _divided(rows: list[LabelledText], share: float, seed: int) -> tuple[list[LabelledText], list[LabelledText]]:
+def _divided(
+    rows: list[LabelledText], share: float, seed: int, *, key: str = "data.validation"
+) -> tuple[list[LabelledText], list[LabelledText]]:
     """Hold a stratified share of the rows out."""
-    kept, held_out = stratified(np.array([row.label for row in rows]), share, seed)
+    kept, held_out = stratified(np.array([row.label for row in rows]), share, seed, key=key)
     return [rows[position] for position in kept], [rows[position] for position in held_out]

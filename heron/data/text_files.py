@@ -5,6 +5,7 @@ A TSV file has no quotes: a field is what is between two tabs, as in the files o
 
 import csv
 import io
+import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class LabelledText:
 
 
 def read_texts(path: Path, text_column: str, label_column: str) -> list[LabelledText]:
-    """Read all rows of a file, in order; further columns are ignored, and blank lines of a CSV file skipped.
+    """Read all rows of a file, in order; further columns are ignored, and blank lines skipped.
 
     Args:
         path: a file whose name ends in one of `SUFFIXES`.
@@ -53,11 +54,11 @@ def read_texts(path: Path, text_column: str, label_column: str) -> list[Labelled
     return checked_rows(rows, str(path), columns)
 
 
-def checked_rows(rows: Iterable[tuple[Any, Any]], source: str, columns: tuple[str, str]) -> list[LabelledText]:
+def checked_rows(rows: Iterable[tuple[int, Any, Any]], source: str, columns: tuple[str, str]) -> list[LabelledText]:
     """Check texts and labels.
 
     Args:
-        rows: text and label of each row.
+        rows: number, text and label of each row.
         source: name of the file or table in errors.
         columns: names of the two columns.
 
@@ -65,7 +66,7 @@ def checked_rows(rows: Iterable[tuple[Any, Any]], source: str, columns: tuple[st
         DataError: if a row has no text or no label, or there is no row.
     """
     checked = []
-    for number, (text, label) in enumerate(rows, start=2):
+    for number, text, label in rows:
         for column, value in zip(columns, (text, label), strict=True):
             if value is None or not str(value).strip():
                 raise DataError(f"{source}: expected text and label, found no {column} in row {number}; complete it")
@@ -75,7 +76,7 @@ def checked_rows(rows: Iterable[tuple[Any, Any]], source: str, columns: tuple[st
     return checked
 
 
-def _separated(path: Path, columns: tuple[str, str]) -> Iterator[tuple[str, str]]:
+def _separated(path: Path, columns: tuple[str, str]) -> Iterator[tuple[int, str, str]]:
     """Rows of a CSV or TSV file."""
     is_tsv = path.suffix == ".tsv"
     stream = io.StringIO(_content(path), newline="")
@@ -96,7 +97,7 @@ def _separated(path: Path, columns: tuple[str, str]) -> Iterator[tuple[str, str]
                         f"{path}: expected {len(header)} fields as in row 1, found {len(fields)} in row {number}; "
                         f"complete the row" + ("" if is_tsv else ", and quote fields that hold commas")
                     )
-                yield fields[places[0]], fields[places[1]]
+                yield number, fields[places[0]], fields[places[1]]
     except csv.Error as error:
         kind = "TSV" if is_tsv else "CSV"
         raise DataError(
@@ -104,10 +105,14 @@ def _separated(path: Path, columns: tuple[str, str]) -> Iterator[tuple[str, str]
         ) from error
 
 
+def _check_size(path: Path) -> None:
+    if (size := path.stat().st_size) > _MAX_BYTES:
+        raise DataError(f"{path}: expected at most {_MAX_BYTES:,} bytes, found {size:,}; take a part of it")
+
+
 def _content(path: Path) -> str:
     try:
-        if (size := path.stat().st_size) > _MAX_BYTES:
-            raise DataError(f"{path}: expected at most {_MAX_BYTES:,} bytes, found {size:,}; take a part of it")
+        _check_size(path)
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: expected a file that can be read, found none ({error.strerror}); check it") from error
@@ -131,7 +136,7 @@ def _places(header: list[str], columns: tuple[str, str], source: str) -> list[in
     return [header.index(column) for column in columns]
 
 
-def _parquet(path: Path, columns: tuple[str, str]) -> Iterator[tuple[Any, Any]]:
+def _parquet(path: Path, columns: tuple[str, str]) -> Iterator[tuple[int, Any, Any]]:
     """Rows of a parquet file, read as a stream without a copy in the library's cache."""
     try:
         import datasets
@@ -139,6 +144,7 @@ def _parquet(path: Path, columns: tuple[str, str]) -> Iterator[tuple[Any, Any]]:
         raise MissingExtraError("datasets", "images") from error
     with quiet_libraries(), tempfile.TemporaryDirectory() as locks:
         try:
+            _check_size(path)
             table = datasets.Dataset.from_parquet(str(path), cache_dir=locks, streaming=True)
             rows = list(table_rows(table, columns, str(path)))
         except (OSError, ValueError, TypeError, RuntimeError) as error:
@@ -148,8 +154,8 @@ def _parquet(path: Path, columns: tuple[str, str]) -> Iterator[tuple[Any, Any]]:
     yield from rows
 
 
-def table_rows(table: Any, columns: tuple[str, str], source: str) -> Iterator[tuple[Any, Any]]:
-    """Yield text and label of the rows of a table of `datasets`.
+def table_rows(table: Any, columns: tuple[str, str], source: str) -> Iterator[tuple[int, Any, Any]]:
+    """Yield number, text and label of the rows of a table of `datasets`.
 
     Args:
         table: an iterable data set of the library, or a stored one.
@@ -160,5 +166,7 @@ def table_rows(table: Any, columns: tuple[str, str], source: str) -> Iterator[tu
         DataError: if it lacks a column.
     """
     _places(list(table.column_names or []), columns, source)
+    numbers = itertools.count(2)
     for rows in table.iter(batch_size=_ROWS_AT_ONCE):
-        yield from zip(rows[columns[0]], rows[columns[1]], strict=True)
+        for text, label in zip(rows[columns[0]], rows[columns[1]], strict=True):
+            yield next(numbers), text, label

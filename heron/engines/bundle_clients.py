@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from heron.algorithms import ALGORITHMS
+from heron.arrays import to_host
 from heron.client.onnx_runtime.bundle import Bundle, check_terms
 from heron.client.onnx_runtime.runtime import OnnxRuntime
+from heron.client.onnx_runtime.tokens import check_tokens
 from heron.data.arrays_file import ArrayExamples
 from heron.data.batch import IGNORED
 from heron.engines.bundle_trial import check_examples
@@ -84,9 +86,12 @@ def fitting(bundle: Bundle, terms: Terms, examples: ArrayExamples) -> ArrayExamp
         examples: a device's own.
 
     Raises:
-        DataError: naming shape, element type, or a label that is no class.
+        DataError: naming shape, element type, a sequence that is too long, an unknown token, or a label that is no
+            class.
     """
     check_examples(bundle.manifest, examples.batch(np.arange(1), seed=0))
+    if bundle.manifest.longest is not None:
+        check_tokens(bundle.manifest, to_host(examples.batch(np.arange(len(examples)), seed=0).inputs))
     if terms.pairs != "none" and len(examples) == 1:
         raise DataError("expected at least 2 examples, because the network does not work with one, found 1; use more")
     _check_labels(terms.upload, examples)

@@ -22,7 +22,7 @@ _SLACK = 1e-9
 
 
 class PrivacyAccount:
-    """What the clients of a run have spent.
+    """Account of what the clients of a run have spent.
 
     Args:
         settings: of the run; `privacy.noise` is found from the budget if it is 0.

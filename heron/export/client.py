@@ -37,6 +37,7 @@ from heron.export.onnx import looks_up, to_onnx
 from heron.export.passes import ClientPasses
 from heron.export.scores import embedding_of, longest_of, slice_graph, unembedding_of
 from heron.files import write_atomically
+from heron.lm.masked import EncoderEmbedding
 from heron.split import is_stochastic, persistent_buffers
 from heron.split.criterion import Criterion, MeanLoss
 from heron.tensors import as_tensor
@@ -151,7 +152,9 @@ def _graphs(
     has_loss = has_head and unembedding is None
     inputs, labels = as_tensor(batch.inputs), as_tensor(batch.labels)
     first = {"inputs": inputs} | ({"labels": labels} if has_loss else {})
-    free: dict[str, tuple[int, ...]] = dict.fromkeys(first, (0, 1) if is_text else (0,))
+    free: dict[str, tuple[int, ...]] = {
+        name: (0, 1) if is_text and tensor.ndim > 1 else (0,) for name, tensor in first.items()
+    }
     embedding = embedding_of(passes)
     rows: Mapping[str, tuple[int, ...]] = {} if embedding is None else {embedding: (0,)}
     names = [*passes.clean(inputs, labels if has_loss else None, arrays)]
@@ -188,6 +191,11 @@ def _check(parts: nn.ModuleDict, terms: Terms) -> None:
         raise BundleError(
             "expected a client without randomness, found Dropout or the like: a graph cannot draw the same masks "
             "again; set its probability to 0"
+        )
+    if any(isinstance(layer, EncoderEmbedding) for layer in parts.modules()):
+        raise BundleError(
+            "expected images or a causal language model, found an encoder of texts, whose tokens an exported client "
+            "would not check; run such clients with PyTorch"
         )
     if "server" in parts:
         raise BundleError(f"{terms.algorithm}: expected clients that hold a part of the network, found the whole of it")

@@ -84,7 +84,7 @@ def test_the_split_depends_on_the_seed():
 
 @pytest.mark.parametrize("share", [-0.1, 1, 1.0, 2, float("nan")])
 def test_a_share_out_of_range_is_refused(share):
-    with pytest.raises(DataError, match=r"^expected a validation share in \[0, 1\).*data\.validation[^\n]*$"):
+    with pytest.raises(DataError, match=r"^expected data\.validation in \[0, 1\), found[^\n]*$"):
         stratified(np.arange(20) % 2, share, 0)
 
 

@@ -127,6 +127,8 @@ def test_a_table_of_ones_own(tmp_path):
         ("text,class\na,b\n", {}, "expected one column 'label', found text, class"),
         ("text,label\na\n", {}, "expected 2 fields as in row 1, found 1 in row 2"),
         ("text,label\na,b\n ,c\n", {}, "found no text in row 3"),
+        ("text,label\n\na,b\n ,c\n", {}, "found no text in row 4"),
+        ("text,label\na,b\nc,d\n", {"validation": 0, "test_share": 0.1}, "change data.test_share"),
         ("text,label\na,b\nc,b\n", {}, "expected at least 2 labels, each once, in column 'label'"),
         ("text,label\na,b\nc,d\n", {"classes": "b,e", "validation": 0, "test_share": 0}, "found 'd' in row 3"),
         ("text,label\na,b\nc,d\n", {"classes": "b,b"}, "expected at least 2 labels, each once, in data.classes"),

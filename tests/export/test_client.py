@@ -11,6 +11,7 @@ from heron.client.onnx_runtime import open_bundle
 from heron.client.onnx_runtime.manifest import CLEAN, PROBE
 from heron.errors import BundleError
 from heron.export import check, export_client, passes
+from heron.lm.masked import EncoderEmbedding
 from heron.split import SplitModel, linear_head
 from tests.export.clients import CLASSES, batch, exported, norm_net, terms_of
 
@@ -72,6 +73,22 @@ def dropping() -> SplitModel:
     return split
 
 
+class Encoder(EncoderEmbedding):
+    """The kind of layer alone."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden
+
+
+def encoding() -> SplitModel:
+    split = norm_net()
+    split.client.append(Encoder())
+    return split
+
+
 def pooling() -> SplitModel:
     torch.manual_seed(0)
     client = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), nn.AdaptiveMaxPool2d(5))
@@ -87,6 +104,7 @@ def pooling() -> SplitModel:
         (norm_net, "fedavg", {}, "fedavg: expected clients that hold a part of the network"),
         (lambda: norm_net(groups=2), "heron", {"exact": 3}, "groups=2"),
         (pooling, "heron", {"exact": 2}, "max_pool"),
+        (encoding, "heron", {}, "found an encoder of texts"),
     ],
 )
 def test_refuses_in_one_line(split, algorithm: str, changes: dict, message: str) -> None:

@@ -40,7 +40,7 @@ ADAPTATIONS: dict[str, dict[str, Any]] = {
     "bfloat16": {"lora_rank": 2, "base": "bfloat16"},
     "int8": {"lora_rank": 2, "base": "int8"},
 }
-"""What trains, and how the rest is stored."""
+"""Settings of what trains and of how the rest is stored."""
 CASES = {
     f"{name}, {key}": (name, key)
     for name, key in [(name, "lora") for name in NAMES] + [("gpt2", key) for key in ADAPTATIONS]

@@ -163,7 +163,7 @@ def test_a_client_that_sends_it_is_as_good_as_absent(case, without, made, absent
 
 @MIXES
 def test_a_node_whose_bundle_is_damaged_declines_and_the_others_go_on(without, made, tmp_path) -> None:
-    """What the node says is one line for the log; the run goes on as without it."""
+    """A node says one line for the log; the run goes on as without it."""
     grid = mixed_grid(made, without, "heron")
     node_of(grid, 1).context.node_config = {"partition-id": 1, "bundle": str(tmp_path), "data": str(tmp_path)}
     result = mixed_federation(grid, "heron", min_clients=2).run_round()

@@ -20,7 +20,7 @@ from heron.privacy import Releases, Secret, VectorMechanism, hidden_epsilon, noi
 
 DELTA, CLIP, PROBES, RUNS = 1e-5, 1.0, 4, 400_000
 World = Callable[[VectorMechanism, np.ndarray, bool], np.ndarray]
-"""What an attacker sees: (mechanism, noise of every run (N, q), whether the canary is there) -> scores, shape (N,)."""
+"""A view of an attacker: (mechanism, noise of every run (N, q), whether the canary is there) -> scores, shape (N,)."""
 CANARY = np.array([[100.0, 0.0, 0.0, 0.0]])
 ALONG = np.full((1, PROBES), 100.0)
 NONE = np.zeros((0, PROBES))
@@ -90,7 +90,7 @@ def micro_batches_averaged_before_the_clip(mechanism: VectorMechanism, noise: np
 
 
 def noise_of_the_runs_seed(mechanism: VectorMechanism, noise: np.ndarray, canary: bool) -> np.ndarray:
-    """Who knows the seed draws the noise again and takes it away."""
+    """An attacker who knows the seed draws the noise again and takes it away."""
     released = mechanism.release(mechanism.clipped_sum(CANARY if canary else NONE), noise)
     return (released - mechanism.release(mechanism.clipped_sum(NONE), noise))[:, 0]
 

@@ -15,8 +15,9 @@ from heron.client.onnx_runtime.manifest import CLEAN, PROBE, SLICE, ArrayTerm, M
 from heron.client.onnx_runtime.mapping import rows_of
 from heron.client.onnx_runtime.scores import SlicedCrossEntropy, TokenLoss
 from heron.client.onnx_runtime.session import Graph
+from heron.client.onnx_runtime.tokens import check_tokens
 from heron.data.batch import Batch
-from heron.errors import DataError, MessageError
+from heron.errors import MessageError
 
 Arrays = dict[str, NDArray[Any]]
 Piece = tuple[NDArray[Any], NDArray[Any], float]
@@ -62,7 +63,7 @@ class GraphNetwork:
         """Yield micro-batches as (inputs, labels, weight of their mean in the batch's mean)."""
         inputs = _as(batch.inputs, self.manifest.inputs.dtype)
         labels = _as(batch.labels, self.manifest.upload.labels_dtype)
-        self._check_tokens(inputs)
+        check_tokens(self.manifest, inputs)
         size = self._micro_batch or len(batch)
         for start in range(0, len(batch), size):
             piece = labels[start : start + size]
@@ -114,23 +115,6 @@ class GraphNetwork:
             self._probe.check({"inputs", *self._held}, ["edge"])
         self._clean.check({"inputs", "labels", *self._held}, outputs)
 
-    def _check_tokens(self, inputs: NDArray[Any]) -> None:
-        """Refuse sequences that the graph would take for others."""
-        longest = self.manifest.longest
-        if longest is None:
-            return
-        if inputs.ndim != 2 or not 1 <= inputs.shape[1] <= longest:
-            raise DataError(
-                f"expected sequences of at most {longest} tokens, shape (B, T), found shape {inputs.shape}: the model "
-                f"has no more positions; make them shorter"
-            )
-        embedding = self.manifest.embedding
-        num_tokens = None if embedding is None else len(self._held[embedding])
-        if inputs.min() < 0 or (num_tokens is not None and inputs.max() >= num_tokens):
-            # A graph counts negative ones from the table's end.
-            expected = "of at least 0" if num_tokens is None else f"in [0, {num_tokens})"
-            raise DataError(f"expected tokens {expected}, found {inputs.min()} to {inputs.max()}; check the tokenizer")
-
     def _feed(self, inputs: NDArray[Any], labels: NDArray[Any] | None) -> Arrays:
         feed = {"inputs": inputs, **self._held}
         embedding = self.manifest.embedding
@@ -177,7 +161,7 @@ class BatchLoss:
 
 
 def _widens(manifest: Manifest) -> bool:
-    """Whether a graph makes float32 matrices of narrower ones; tables are read row by row."""
+    """Return whether a graph makes float32 matrices of narrower ones; tables are read row by row."""
     tables = {manifest.embedding, manifest.unembedding}
     return any(term.dtype != "float32" and len(term.shape) > 1 and term.name not in tables for term in manifest.frozen)
 

@@ -21,6 +21,7 @@ from heron.client.onnx_runtime.session import Graph
 from heron.data import IGNORED, Batch
 from heron.data.arrays_file import ArrayExamples
 from heron.engines.agreement import agree
+from heron.engines.bundle_clients import fitting
 from heron.engines.bundle_trial import try_bundle
 from heron.errors import BundleError, DataError, HeronError
 from heron.export import export_client, make_bundle
@@ -137,6 +138,24 @@ def test_a_trial_takes_sequences_of_another_length(good) -> None:
     assert trial.loss is not None
     with pytest.raises(DataError, match=f"at most {LONGEST} tokens"):
         try_bundle(open_bundle(good), ArrayExamples(*(np.tile(each, (1, 2)) for each in (batch.inputs, batch.labels))))
+
+
+@pytest.mark.parametrize(
+    ("place", "token", "message"),
+    [((2, 1), -1, r"expected tokens in \[0, 37\), found -1 to"), ((2, 1), V, rf"found 0 to {V}; check the tokenizer")],
+)
+def test_all_examples_of_a_device_are_looked_at_before_a_run(place, token, message, good) -> None:
+    bundle, batch = open_bundle(good), tokens(3, LONGEST)
+    inputs = batch.inputs.copy()
+    inputs[0, 0], inputs[place] = 0, token
+    with pytest.raises(DataError, match=message):
+        fitting(bundle, bundle.terms, ArrayExamples(inputs, batch.labels))
+
+
+def test_examples_that_are_too_long_are_refused_before_a_run(good) -> None:
+    bundle, batch = open_bundle(good), tokens(3, LONGEST + 1)
+    with pytest.raises(DataError, match=f"at most {LONGEST} tokens"):
+        fitting(bundle, bundle.terms, ArrayExamples(batch.inputs, batch.labels))
 
 
 def edit(folder: Path, change: Callable[[dict], object]) -> None:
