@@ -39,7 +39,7 @@ _BASE = (
     "client.exact=0",
     "client.keep_state=true",
     "client.schedule=constant",
-    "server.learning_rate=1e-2",
+    "server.learning_rate=3e-3",
 )
 _RATES = {"client.learning_rate": ("3e-3", "1e-2")}
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "privacy.png"
