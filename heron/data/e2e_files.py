@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heron.data.folder import data_folder
+from heron.data.utf8 import decoded
 from heron.errors import DataError
 
 COLUMNS = ["mr", "ref"]
@@ -80,13 +81,7 @@ def _text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: expected a file that can be read ({error.strerror}); check its rights") from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}: expected UTF-8, found byte 0x{error.object[error.start]:02x} in line {line}; save it as UTF-8"
-        ) from error
+    return decoded(content, path)
 
 
 def _check_header(fields: list[str], path: Path) -> None:

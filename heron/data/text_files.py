@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from heron.data.quiet import quiet_libraries
+from heron.data.utf8 import decoded
 from heron.errors import DataError, MissingExtraError
 
 _MAX_BYTES = 2**31
@@ -116,13 +117,7 @@ def _content(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: expected a file that can be read, found none ({error.strerror}); check it") from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}: expected UTF-8, found byte 0x{error.object[error.start]:02x} in line {line}; save it as UTF-8"
-        ) from error
+    return decoded(content, path)
 
 
 def _places(header: list[str], columns: tuple[str, str], source: str) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from heron.errors import SplitError
-from heron.lm.families import FAMILIES, family_of
+from heron.lm.families import FAMILIES, check_supported, family_of
 from heron.lm.masked import EncoderBlock, EncoderEmbedding, OfFirstPosition, Pooling
 
 
@@ -60,17 +60,7 @@ def reader_of(config: Any) -> Reader:
             f"expected a model of {', '.join((*ENCODERS, *FAMILIES))} to classify texts with, found "
             f"{config.model_type!r}; choose one of these, or add an adapter to heron/lm/encoders.py"
         )
-    if getattr(config, "quantization_config", None) is not None:
-        raise SplitError(
-            f"expected a {config.model_type} model whose weights are numbers, found quantised ones; choose the model "
-            f"that was quantised, and split.base=int8 to store it in eight bits"
-        )
-    for name, supported in reader.unsupported.items():
-        found = getattr(config, name, supported)
-        if found != supported:
-            raise SplitError(
-                f"expected a {config.model_type} model with {name} = {supported!r}, found {found!r}; choose another"
-            )
+    check_supported(config, reader.unsupported)
     return reader
 
 

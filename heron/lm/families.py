@@ -51,19 +51,32 @@ def family_of(config: Any) -> Family:
             f"expected a causal language model of {', '.join(FAMILIES)}, found {config.model_type!r}; choose one of "
             f"these, or add an adapter to heron/lm/families.py"
         )
+    check_supported(config, family.unsupported)
+    _check_blocks(config)
+    return family
+
+
+def check_supported(config: Any, unsupported: Mapping[str, object]) -> None:
+    """Refuse stored weights that are no numbers, and settings that the layers here do not implement.
+
+    Args:
+        config: the model's configuration, of `transformers`.
+        unsupported: settings, each with the value that is supported.
+
+    Raises:
+        SplitError: naming the model's family and the setting.
+    """
     if getattr(config, "quantization_config", None) is not None:
         raise SplitError(
             f"expected a {config.model_type} model whose weights are numbers, found quantised ones; choose the model "
             f"that was quantised, and split.base=int8 to store it in eight bits"
         )
-    _check_blocks(config)
-    for name, supported in family.unsupported.items():
+    for name, supported in unsupported.items():
         found = getattr(config, name, supported)
         if found != supported:
             raise SplitError(
                 f"expected a {config.model_type} model with {name} = {supported!r}, found {found!r}; choose another"
             )
-    return family
 
 
 def _check_blocks(config: Any) -> None:

@@ -22,6 +22,25 @@ def widened(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
+def checked_length(ids_BT: Tensor, num_positions: int) -> int:
+    """Return the length of sequences, T.
+
+    Args:
+        ids_BT: tokens, shape (B, T).
+        num_positions: length of the longest sequence.
+
+    Raises:
+        SplitError: if it is larger.
+    """
+    length = ids_BT.shape[1]
+    if length > num_positions:
+        raise SplitError(
+            f"expected sequences of at most {num_positions} tokens, found {length}: the model has no more positions; "
+            f"lower data.max_length"
+        )
+    return length
+
+
 class TokenEmbedding(nn.Module):
     """Embedding: token ids to hidden states, from rows of a token table and, in some families, of a position table.
 
@@ -58,12 +77,7 @@ class TokenEmbedding(nn.Module):
         Raises:
             SplitError: if a sequence is longer than the model has positions.
         """
-        length = ids_BT.shape[1]
-        if length > self.num_positions:
-            raise SplitError(
-                f"expected sequences of at most {self.num_positions} tokens, found {length}: the model has no more "
-                f"positions; lower data.max_length"
-            )
+        length = checked_length(ids_BT, self.num_positions)
         hidden_BTD: Tensor = widened(self.tokens(ids_BT))
         if self.positions is not None:
             places_T = torch.arange(self._offset, self._offset + length, device=ids_BT.device)

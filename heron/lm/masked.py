@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from heron.errors import SplitError
-from heron.lm.layers import widened
+from heron.lm.layers import checked_length, widened
 
 Pooling = Literal["mean", "first", "last"]
 """The place of a text's meaning: the mean over positions, its first position, or its last one."""
@@ -54,12 +53,7 @@ class EncoderEmbedding(nn.Module):
         Raises:
             SplitError: if a sequence is longer than the model has positions.
         """
-        length = ids_BT.shape[1]
-        if length > self._num_positions:
-            raise SplitError(
-                f"expected sequences of at most {self._num_positions} tokens, found {length}: the model has no more "
-                f"positions; lower data.max_length"
-            )
+        length = checked_length(ids_BT, self._num_positions)
         hidden_BTD: Tensor = widened(self.tokens(ids_BT))
         if self.types is not None:
             hidden_BTD = hidden_BTD + widened(self.types.weight[0])
