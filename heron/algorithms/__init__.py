@@ -2,19 +2,19 @@
 
 from heron.algorithms.algorithm import Algorithm, Control
 from heron.algorithms.cse_fsl import CSE_FSL
-from heron.algorithms.decomfl import DECOMFL
-from heron.algorithms.fedavg import FEDAVG
-from heron.algorithms.fedkseed import FEDKSEED
 from heron.algorithms.frozen import FROZEN
 from heron.algorithms.fsl_sage import FSL_SAGE
 from heron.algorithms.heron import HERON
-from heron.algorithms.ho_fl import HO_FL
 from heron.algorithms.ho_sfl import HO_SFL
 from heron.algorithms.hosl import HOSL
 from heron.algorithms.local import LOCAL
 from heron.algorithms.mu_splitfed import MU_SPLITFED
 from heron.algorithms.sflv1 import SFLV1
 from heron.algorithms.sflv2 import SFLV2
+from heron.algorithms.whole_network.decomfl import DECOMFL
+from heron.algorithms.whole_network.fedavg import FEDAVG
+from heron.algorithms.whole_network.fedkseed import FEDKSEED
+from heron.algorithms.whole_network.ho_fl import HO_FL
 
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm

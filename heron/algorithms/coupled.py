@@ -5,7 +5,7 @@ SplitFed (Thapa et al., AAAI 2022) and HO-SFL wait for the gradient at the cut, 
 
 from typing import TYPE_CHECKING
 
-from heron.algorithms.conversation import converse
+from heron.server.conversation import converse
 from heron.wire import Answer, Link, Reply, Upload
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ different client steps. Step numbers are those of HERON-SFL's round t.
 
 from typing import TYPE_CHECKING
 
-from heron.algorithms.conversation import converse
+from heron.server.conversation import converse
 from heron.wire import Link, Reply, Upload
 
 if TYPE_CHECKING:

@@ -127,14 +127,20 @@ def test_optional_libraries_are_imported_late_and_in_one_folder(path: Path) -> N
 
 def test_algorithms_do_not_import_each_other() -> None:
     """A file that puts a row into the registry is imported by the registry alone; the others are shared."""
-    files = list((PACKAGE / "algorithms").glob("*.py"))
-    algorithms = {path.stem for path in files if " = Algorithm(\n" in path.read_text()}
-    assert len(algorithms) >= 7
-    assert len(files) - len(algorithms) <= 5, "rows, what a row is, and the two protocols only"
+    files = sorted((PACKAGE / "algorithms").rglob("*.py"))
+    rows = {path.stem for path in files if " = Algorithm(\n" in path.read_text()}
+    assert len(rows) >= 14
+    others = {path.stem for path in files if path.stem not in {"__init__", *rows}}
+    assert others == {"algorithm", "decoupled", "coupled"}, "rows, what a row is, and the two protocols only"
     for path in files:
         for module, _ in imports(path):
             if module.startswith("heron.algorithms.") and path.stem != "__init__":
-                assert module.split(".")[2] not in algorithms, f"{path.name} imports {module}"
+                assert module.split(".")[-1] not in rows, f"{path.name} imports {module}"
+
+
+def test_a_folder_of_algorithms_is_read_at_a_glance() -> None:
+    for folder in {path.parent for path in (PACKAGE / "algorithms").rglob("*.py")}:
+        assert len(list(folder.glob("*.py"))) <= 14, f"{folder.name}: group its rows, as whole_network does"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from heron.algorithms.conversation import converse
 from heron.arrays import to_host
 from heron.client import states as client_states
 from heron.client.opening import Opener
@@ -22,6 +21,7 @@ from heron.engines.in_process import Federation
 from heron.errors import MessageError
 from heron.runs import run_loop
 from heron.runs.run_directory import RunDirectory
+from heron.server.conversation import converse
 from heron.wire import ModelBroadcast, ScalarBroadcast, SnapshotRequest
 from heron.wire.digests import digest_of
 from heron.wire.groups import Client, Probes, Settings

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from heron.errors import MessageError
 from heron.wire import Answer, Broadcast, FromClient, Link, Reply, SnapshotRequest, Upload
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # algorithms are known to devices, where what a server does is not imported
     from heron.server.fed_server import FedServer
 
 

@@ -1,0 +1,1 @@
+"""Algorithms whose clients hold and train the whole network: there is no cut and no Main Server."""
