@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n auto
 # Without bytecode every process of the tests would compile PyTorch's files anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all test-oldest soak wheel docs lint format clean help
+.PHONY: demo test test-all tiers test-oldest soak wheel docs lint format clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -25,6 +25,9 @@ test: $(VENV)/.test  ## run the tests of a few minutes
 
 test-all: $(VENV)/.dev  ## run all tests but those of `make soak`
 	$(PYTEST) -m 'not soak'
+
+tiers: $(VENV)/.dev  ## run all tests and write which of them are too slow for `make test`
+	$(PYTEST) -m 'not soak' -p tests.stopwatch
 
 test-oldest:  ## run a part of the tests on the oldest versions that pyproject.toml allows, in an environment of its own
 	$(PYTHON) -m tests.installed.oldest

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tiers import measured_slow
+
 _DATA_NEXT_TO_CHECKOUT = Path(__file__).parents[2] / "shared" / "data"
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
@@ -16,6 +18,15 @@ torch.set_num_threads(1)
 # Tests that need real data read them from HERON_DATA; without it and without this folder they are skipped.
 if _DATA_NEXT_TO_CHECKOUT.is_dir():
     os.environ.setdefault("HERON_DATA", str(_DATA_NEXT_TO_CHECKOUT))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests as slow that were slow when they were measured."""
+    slow = measured_slow()
+    for item in items:
+        if item.nodeid in slow:
+            item.add_marker(pytest.mark.slow(measured=True))
 
 
 def pytest_collection_finish() -> None:

@@ -1,9 +1,21 @@
-"""Tables of tests in two tiers: some rows in `make test`, all of them in `make test-all`."""
+"""The two tiers of tests: what `make test` runs, and what `make test-all` adds.
 
-from collections.abc import Collection, Iterable
+A test is in the second tier by its mark `slow`, or by its place in `slow.json`, which lists those that took long when all
+tests were last measured (`make tiers`).
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+LIMIT = 0.25
+"""Seconds of CPU time, of its processes included, from which on a test is slow."""
+MEASURED = Path(__file__).with_name("slow.json")
+"""Slow tests of every file, by the name that pytest gives them."""
 
 
 def rows(table: Iterable[Any], quick: Collection[Any]) -> list[Any]:
@@ -21,3 +33,29 @@ def rows(table: Iterable[Any], quick: Collection[Any]) -> list[Any]:
     if absent:
         raise ValueError(f"expected rows of the table, found {absent}")
     return [value if value in quick else pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+def measured_slow() -> frozenset[str]:
+    """Read which tests were slow when they were measured, as pytest names them (`FILE::TEST`)."""
+    tests = json.loads(MEASURED.read_text(encoding="utf-8"))
+    return frozenset(f"{file}::{name}" for file, names in tests.items() for name in names)
+
+
+def slow_among(seconds: Mapping[str, float]) -> dict[str, list[str]]:
+    """Choose the slow tests of each file; the quickest one of a file stays in the first tier if it takes a few seconds.
+
+    Args:
+        seconds: CPU time of tests by `FILE::TEST`.
+    """
+    files: dict[str, dict[str, float]] = defaultdict(dict)
+    for test, time in seconds.items():
+        file, _, name = test.partition("::")
+        files[file][name] = time
+    slow = {}
+    for file, times in sorted(files.items()):
+        quickest = min(times, key=times.__getitem__)
+        spared = quickest if times[quickest] < 8 * LIMIT else None
+        names = sorted(name for name, time in times.items() if time >= LIMIT and name != spared)
+        if names:
+            slow[file] = names
+    return slow
