@@ -1,7 +1,7 @@
 """The two tiers of tests: what `make test` runs, and what `make test-all` adds.
 
-A test is in the second tier by its mark `slow`, or by its place in `slow.json`, which lists those that took long when all
-tests were last measured (`make tiers`).
+A test is in the second tier by its mark `slow`, or by its place in `slow.json`, which lists those that took long when
+all tests were last measured (`make tiers`).
 """
 
 import json
