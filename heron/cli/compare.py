@@ -9,11 +9,12 @@ from typing import Any
 from heron.algorithms import ALGORITHMS, CONTROLS
 from heron.analysis import RunGroup, common_target, costs_to_target, quality_of, summarise
 from heron.cli.grid import Cell, expand_grid
+from heron.cli.grid_runs import pending_runs
 from heron.cli.report import PAGE, warn
 from heron.cli.workers import run_all
-from heron.config import RunConfig, assigned_keys, build_federation, load_splits, profile_cost, use_threads_and_device
+from heron.config import assigned_keys, profile_cost
 from heron.config.likeness import distance
-from heron.config.run_files import free_folder, read_config, write_config
+from heron.config.run_files import free_folder, write_config
 from heron.costs.profile import ClientCost
 from heron.engines.refusals import disclosures
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
@@ -41,7 +42,7 @@ def compare_command(
     grid = expand_grid(recipe, algorithms, seeds, assignments, vary)
     folder = out or free_folder(Path("runs") / f"{recipe}-compare")
     runs = [[RunDirectory(folder / cell.folder / f"seed{seed}") for seed in cell.configs] for cell in grid.cells]
-    pending = _pending(grid.cells, runs)
+    pending = pending_runs(grid.cells, runs)
     told = (line for _, config in pending for line in disclosures(ALGORITHMS[config.algorithm], config))
     warn(list(dict.fromkeys(told)))
     with locked(folder, lambda line: warn([line])):
@@ -85,39 +86,6 @@ def _show(
         print_comparison_note(folder, f"{PAGE}; no plot: {error}")
     else:
         print_comparison_note(folder, f"{PAGE}, comparison.png")
-
-
-def _pending(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> list[tuple[RunDirectory, RunConfig]]:
-    """Runs without a summary, and their configurations, when all are checked."""
-    pending: list[tuple[RunDirectory, RunConfig]] = []
-    one_of_each: list[RunConfig] = []
-    for cell, of_cell in zip(cells, runs, strict=True):
-        pairs = list(zip(of_cell, cell.configs.values(), strict=True))
-        for run, config in pairs:
-            if run.config.exists() and read_config(run.path) != config:
-                raise CheckpointError(f"{run.path} holds a run with other settings; choose another --out")
-        unfinished = [(run, config) for run, config in pairs if not run.summary.exists()]
-        pending += unfinished
-        one_of_each += [config for _, config in unfinished[:1]]
-    _check_buildable(one_of_each)
-    return pending
-
-
-def _check_buildable(configs: Sequence[RunConfig]) -> None:
-    """Build the federation of every configuration, one at a time; runs with the same data share it.
-
-    Raises:
-        HeronError: if the data, the partition, the cut or the device of a configuration is not usable.
-    """
-    sharing: dict[object, list[RunConfig]] = {}
-    for config in configs:
-        sharing.setdefault((config.data, config.split, config.seed), []).append(config)
-    for alike in sharing.values():
-        use_threads_and_device(alike[0])
-        splits = load_splits(alike[0])
-        for config in alike:
-            use_threads_and_device(config)
-            build_federation(config, splits)
 
 
 def _costs(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> list[dict[str, Any]]:

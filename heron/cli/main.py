@@ -56,6 +56,10 @@ def _dispatch(options: argparse.Namespace) -> None:
         "generate": _dispatch_language,
         "export-client": _dispatch_lean,
         "client": _dispatch_lean,
+        "profile": _dispatch_measuring,
+        "plan": _dispatch_measuring,
+        "analyze": _dispatch_measuring,
+        "audit": _dispatch_measuring,
     }.get(options.command)
     if family is not None:
         family(options)
@@ -69,18 +73,6 @@ def _dispatch(options: argparse.Namespace) -> None:
         from heron.cli.report import report_command
 
         report_command(options.runs, options.out)
-    elif options.command == "profile":
-        from heron.cli.profile import profile_command
-
-        profile_command(options.recipe, options.algorithms, options.set, options.json)
-    elif options.command == "analyze":
-        from heron.cli.analyze import analyze_command
-
-        analyze_command(options.source, options.algorithm, options.set, options.rounds, options.examples, options.out)
-    elif options.command == "plan":
-        from heron.cli.plan import plan_command
-
-        plan_command(options.recipe, options.memory, options.set, options.json)
     elif options.command == "export":
         from heron.cli.export import export_command
 
@@ -116,6 +108,34 @@ def _dispatch_train(options: argparse.Namespace) -> None:
             options.out,
             save_model=options.save_model,
             tensorboard=options.tensorboard,
+        )
+
+
+def _dispatch_measuring(options: argparse.Namespace) -> None:
+    if options.command == "profile":
+        from heron.cli.profile import profile_command
+
+        profile_command(options.recipe, options.algorithms, options.set, options.json)
+    elif options.command == "plan":
+        from heron.cli.plan import plan_command
+
+        plan_command(options.recipe, options.memory, options.set, options.json)
+    elif options.command == "analyze":
+        from heron.cli.analyze import analyze_command
+
+        analyze_command(options.source, options.algorithm, options.set, options.rounds, options.examples, options.out)
+    else:
+        from heron.cli.audit import audit_command
+
+        audit_command(
+            options.sources,
+            options.algorithms,
+            options.seeds,
+            options.set,
+            options.vary,
+            options.attacks,
+            examples=options.examples,
+            out=options.out,
         )
 
 

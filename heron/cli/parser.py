@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from heron import __version__
+from heron.cli.audit_options import add_audit
 from heron.cli.deploy import add_deploy
+from heron.cli.options import a_file, add_algorithms, add_set, add_target, add_vary, some_seeds
 from heron.errors import ConfigError
 
-# The paper's client, and the two ends between which it is judged.
-_COMPARED = ["heron", "cse_fsl", "frozen"]
 _EXAMPLES = """examples:
   heron compare digits --seeds 0,1,2
   heron compare digits --algorithms heron --vary estimator.mu=1e-4,1e-3,1e-2 --vary estimator.probes=1,4
@@ -20,6 +20,8 @@ _EXAMPLES = """examples:
   heron profile cifar10-resnet18 --algorithms heron,cse_fsl,frozen --json costs.json
   heron plan cifar10-resnet18 --memory 200MiB
   heron analyze digits --rounds 0,10,40
+  heron audit runs/mine
+  heron audit digits --seeds 0,1,2 --vary smashed.codec=fp32,int4
   heron split-model gpt2-medium --cut 6 --auxiliary-blocks 3 --out parts
   heron export runs/mine --out exported
   heron export-client digits --out bundle
@@ -46,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train one algorithm on a recipe")
     train.add_argument("recipe", nargs="?", metavar="RECIPE", help="see `heron recipes`")
     train.add_argument("--algorithm", metavar="NAME", help="see `heron algorithms`; default heron")
-    _add_set(train)
+    add_set(train)
     train.add_argument("--out", type=Path, metavar="DIR", help="run directory; default: a new one in runs/")
     train.add_argument(
         "--resume", type=Path, metavar="DIR", help="continue an interrupted run, or with --set rounds=N a finished one"
@@ -56,23 +58,17 @@ def make_parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser("compare", help="train algorithms and settings on the same data, in one table")
     compare.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
-    _add_algorithms(compare)
-    compare.add_argument("--seeds", type=_seeds, default=[0], metavar="0,1,2", help="one run per seed; default 0")
-    _add_set(compare)
-    _add_target(compare)
-    compare.add_argument(
-        "--vary",
-        action="append",
-        default=[],
-        metavar="KEY=A,B,C",
-        help="run every value of one key, e.g. estimator.mu=1e-4,1e-3; repeat it for every combination",
-    )
+    add_algorithms(compare)
+    compare.add_argument("--seeds", type=some_seeds, default=[0], metavar="0,1,2", help="one run per seed; default 0")
+    add_set(compare)
+    add_target(compare)
+    add_vary(compare)
     compare.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs; finished runs in it are kept")
 
     report = commands.add_parser("report", help="show saved runs as one HTML page that needs no network")
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories, or folders of them")
     report.add_argument(
-        "--out", type=_file, metavar="FILE", help="default: report.html in the folder, or here for several folders"
+        "--out", type=a_file, metavar="FILE", help="default: report.html in the folder, or here for several folders"
     )
 
     _add_measuring(commands)
@@ -89,25 +85,27 @@ def _add_measuring(commands: "argparse._SubParsersAction[_Parser]") -> None:
     """Add the commands that measure without training."""
     profile = commands.add_parser("profile", help="measure the cost of one client step; trains nothing")
     profile.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
-    _add_algorithms(profile)
-    _add_set(profile)
-    profile.add_argument("--json", type=_file, metavar="FILE", help="write the costs as JSON, too")
+    add_algorithms(profile)
+    add_set(profile)
+    profile.add_argument("--json", type=a_file, metavar="FILE", help="write the costs as JSON, too")
 
     plan = commands.add_parser("plan", help="show which clients fit into a memory budget; no training, no data")
     plan.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
     plan.add_argument("--memory", required=True, metavar="SIZE", help="of one client step, e.g. 64MiB, 1.5GB or bytes")
-    _add_set(plan)
-    plan.add_argument("--json", type=_file, metavar="FILE", help="write all variants as JSON, too")
+    add_set(plan)
+    plan.add_argument("--json", type=a_file, metavar="FILE", help="write all variants as JSON, too")
 
     analyze = commands.add_parser("analyze", help="measure curvature, noise and probe quality of a client's loss")
     analyze.add_argument("source", metavar="RECIPE_OR_RUN", help="see `heron recipes`; or a run directory")
     analyze.add_argument("--algorithm", metavar="NAME", help="of a recipe; default heron")
-    _add_set(analyze)
+    add_set(analyze)
     analyze.add_argument(
-        "--rounds", type=_seeds, default=[0], metavar="0,10,40", help="train a recipe, look after these; default 0"
+        "--rounds", type=some_seeds, default=[0], metavar="0,10,40", help="train a recipe, look after these; default 0"
     )
     analyze.add_argument("--examples", type=int, default=256, metavar="N", help="training examples; default 256")
     analyze.add_argument("--out", type=Path, default=Path("analysis"), metavar="DIR", help="default: analysis")
+
+    add_audit(commands)
 
 
 def _add_language(commands: "argparse._SubParsersAction[_Parser]") -> None:
@@ -129,7 +127,7 @@ def _add_language(commands: "argparse._SubParsersAction[_Parser]") -> None:
     generate = commands.add_parser("generate", help="generate texts with a run's language model; BLEU and ROUGE-L")
     generate.add_argument("run", type=Path, metavar="RUN", help="run directory")
     generate.add_argument("--prompts", type=int, default=100, metavar="N", help="distinct test prompts; default 100")
-    generate.add_argument("--json", type=_file, metavar="FILE", help="write texts and scores as JSON, too")
+    generate.add_argument("--json", type=a_file, metavar="FILE", help="write texts and scores as JSON, too")
 
 
 def _add_lean(commands: "argparse._SubParsersAction[_Parser]") -> None:
@@ -139,72 +137,10 @@ def _add_lean(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
     export.add_argument("source", metavar="RECIPE_OR_RUN", help="see `heron recipes`; or a run directory")
     export.add_argument("--algorithm", metavar="NAME", help="of a recipe; default heron")
-    _add_set(export)
+    add_set(export)
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the bundle")
 
     client = commands.add_parser("client", help="try such a bundle on this device; needs no PyTorch, sends nothing")
     client.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="folder of `heron export-client`")
     client.add_argument("--data", type=Path, required=True, metavar="FILE", help="arrays inputs and labels, .npz")
     client.add_argument("--dry-run", action="store_true", required=True, help="take a few steps and say what they cost")
-
-
-def _add_set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one key of the recipe, e.g. client.learning_rate=3e-3; may be repeated",
-    )
-
-
-def _add_target(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--target",
-        type=float,
-        metavar="QUALITY",
-        help="show the cost of reaching this test accuracy in %% (or perplexity); if time is simulated, the default "
-        "is the best quality that every run reaches",
-    )
-
-
-def _add_algorithms(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--algorithms",
-        type=_algorithms,
-        default=_COMPARED,
-        metavar="A,B,C",
-        help=f"comma-separated, or all; see `heron algorithms`; default {','.join(_COMPARED)}",
-    )
-
-
-def _file(text: str) -> Path:
-    path = Path(text)
-    if not path.name or path.is_dir():
-        raise argparse.ArgumentTypeError(f"expected the name of a file to write, found the folder {path}")
-    return path
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"expected different names separated by commas, found {text!r}")
-    return names
-
-
-def _algorithms(text: str) -> list[str]:
-    if text.strip() != "all":
-        return _names(text)
-    from heron.algorithms import ALGORITHMS
-
-    return list(ALGORITHMS)
-
-
-def _seeds(text: str) -> list[int]:
-    names = _names(text)
-    seeds = [int(name) for name in names if name.isdecimal() and len(name) < 20]
-    if len(set(seeds)) < len(names):
-        raise argparse.ArgumentTypeError(
-            f"expected different whole numbers from 0, separated by commas, found {text!r}"
-        )
-    return seeds

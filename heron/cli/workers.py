@@ -34,8 +34,8 @@ def run_all(directories: Sequence[Path], configs: Sequence[RunConfig]) -> None:
     """
     if not directories:
         return
-    num_workers = min(len(directories), _num_workers(configs[0]))
-    shares = [list(directories[worker::num_workers]) for worker in range(num_workers)]
+    count = min(len(directories), num_workers(configs[0]))
+    shares = [list(directories[worker::count]) for worker in range(count)]
     # Processes are spawned: forking a process that has used torch's threads can deadlock.
     context = multiprocessing.get_context("spawn")
     pipes = [context.Pipe(duplex=False) for _ in shares]
@@ -54,7 +54,12 @@ def run_all(directories: Sequence[Path], configs: Sequence[RunConfig]) -> None:
                 process.join()
 
 
-def _num_workers(config: RunConfig) -> int:
+def num_workers(config: RunConfig) -> int:
+    """Return how many processes can work at once, each with the threads of a run; one where they share a device.
+
+    Args:
+        config: of one of the runs.
+    """
     if torch.device(config.device).type != "cpu":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -37,6 +37,7 @@ FLOORS = {
     "runs": 9,
     "flower": 10,
     "analysis": 10,
+    "audit": 10,
     "config": 11,
     "report": 12,
     "cli": 12,

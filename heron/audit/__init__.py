@@ -1,0 +1,42 @@
+"""Audit of a run: attacks on what leaves its clients, measured. They train models of their own, never the run's.
+
+Read in this order: `view`, `decoder`, `labels`, `attacks`, `grid`; `bounds`, `trials`, `canaries`.
+"""
+
+from heron.audit.attacks import ATTACKS, LEAKS, Attack, Figure, figures_of, run_attacks
+from heron.audit.bounds import epsilon_bound, interval
+from heron.audit.canaries import Bound, canary_bounds
+from heron.audit.decoder import trained_decoder
+from heron.audit.dependence import distance_correlation
+from heron.audit.grid import Case, rows_of
+from heron.audit.labels import linear_probe
+from heron.audit.membership import auc
+from heron.audit.outcome import Outcome
+from heron.audit.similarity import ssim
+from heron.audit.trials import Trials
+from heron.audit.view import Seen, View, make_view
+
+__all__ = [
+    "ATTACKS",
+    "LEAKS",
+    "Attack",
+    "Bound",
+    "Case",
+    "Figure",
+    "Outcome",
+    "Seen",
+    "Trials",
+    "View",
+    "auc",
+    "canary_bounds",
+    "distance_correlation",
+    "epsilon_bound",
+    "figures_of",
+    "interval",
+    "linear_probe",
+    "make_view",
+    "rows_of",
+    "run_attacks",
+    "ssim",
+    "trained_decoder",
+]

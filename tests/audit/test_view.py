@@ -1,0 +1,76 @@
+"""An attacker's view: uploads as the run's clients make them, and the attacker's own data."""
+
+import pytest
+import torch
+
+from heron.audit.decoder import decode
+from heron.audit.inversion import invert
+from heron.errors import ConfigError
+from heron.wire.messages import PackedData, SmashedData
+from heron.wire.smashed import unpack_upload
+from tests.audit.views import digits_view
+
+
+def test_smashed_data_are_those_of_the_trained_client() -> None:
+    view = digits_view("rounds=2", "client.local_steps=2", rounds=1)
+    assert view.victims.smashed is not None
+    with torch.no_grad():
+        expected = view.split.client(view.victims.inputs)
+    torch.testing.assert_close(view.victims.smashed, expected, atol=1e-6, rtol=1e-5)
+    assert len(view.known.labels) == 288 + 360
+    assert view.are_images
+    assert view.are_classes
+    assert not view.are_tokens
+
+
+def test_a_codec_is_part_of_what_is_seen() -> None:
+    """As many different values a channel and batch as 4 bits have, as in an upload of the run."""
+    view, plain = digits_view("smashed.codec=int4"), digits_view()
+    assert view.victims.smashed is not None
+    assert plain.victims.smashed is not None
+    for channel in view.victims.smashed[:32].unbind(1):
+        assert len(channel.unique()) <= 16
+    assert torch.equal(view.victims.inputs, plain.victims.inputs)
+    assert not torch.equal(view.victims.smashed, plain.victims.smashed)
+    uploads: list[torch.Tensor] = []
+
+    def listen(message: object, _: object) -> None:
+        if isinstance(message, PackedData):
+            uploads.append(torch.as_tensor(unpack_upload(message).smashed))
+        assert not isinstance(message, SmashedData)
+
+    federation = view.federation()
+    federation.listeners.append(listen)
+    federation.run_round()
+    assert all(len(channel.unique()) <= 16 for channel in uploads[0].unbind(1))
+
+
+def test_an_algorithm_that_uploads_nothing_shows_nothing() -> None:
+    view = digits_view(algorithm="fedavg")
+    assert view.victims.smashed is None
+    assert decode(view).figures == {}
+    assert invert(view).figures == {}
+
+
+def test_an_attacker_needs_data_of_its_own() -> None:
+    from dataclasses import replace
+
+    from heron.audit import make_view
+    from heron.data import Splits
+
+    view = digits_view()
+    empty = torch.utils.data.Subset(view.splits.test, [])
+    splits = Splits(view.splits.train, empty, empty, 10)
+    with pytest.raises(ConfigError, match="expected at least 16 validation and test examples .* found 0; raise"):
+        make_view(
+            view.split, view.algorithm, replace(view.settings), view.criterion, splits, view.federation, examples=64
+        )
+
+
+@pytest.mark.slow
+def test_white_box_inversion_of_a_wide_cut_is_nearly_exact() -> None:
+    view = digits_view("split.cut=relu1")
+    outcome = invert(view)
+    assert outcome.figures["inversion_ssim"] > 0.9
+    assert outcome.pictures is not None
+    assert outcome.pictures[0].shape == outcome.pictures[1].shape == (12, 1, 8, 8)

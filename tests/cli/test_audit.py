@@ -1,0 +1,84 @@
+"""`heron audit`: the grid, its files, runs and recipes, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from heron.audit import ATTACKS
+from heron.cli.main import main
+
+QUICK = ["--set", "rounds=1", "--set", "client.local_steps=2"]
+FIGURES = {"decoder_ssim", "mean_ssim", "label_accuracy", "label_guess", "membership_auc", "distance_correlation"}
+
+
+def test_help_names_every_attack_with_its_summary(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["audit", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for attack in ATTACKS.values():
+        assert f"{attack.name} {attack.summary}" in told
+
+
+def test_a_run_is_audited_and_a_page_shows_reconstructions(tmp_path: Path, capsys) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    assert main(["train", "digits", *QUICK, "--out", str(run)]) == 0
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    attacks = "decoder,labels,membership,dependence"
+    assert main(["audit", str(run), "--attacks", attacks, "--examples", "64", "--out", str(out)]) == 0
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    (row,) = json.loads((out / "audit.json").read_text())["rows"]
+    assert row["figures"].keys() == FIGURES
+    assert row["figures"]["decoder_ssim"] > row["figures"]["mean_ssim"] + 0.1
+    assert row["figures"]["label_accuracy"] > row["figures"]["label_guess"] + 0.3
+    assert abs(row["figures"]["membership_auc"] - 0.5) < 0.2
+    page = (out / "audit.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "decoder SSIM" in page
+    assert "http://" not in page
+    assert (out / "audit.png").read_bytes().startswith(b"\x89PNG")
+    shown = capsys.readouterr().out
+    assert "labels read %" in shown
+    assert str(out / "audit.html") in shown
+
+
+@pytest.mark.slow
+def test_a_recipe_is_trained_varied_and_compared(tmp_path: Path, capsys) -> None:
+    words = ["audit", "digits", *QUICK, "--seeds", "0,1", "--vary", "smashed.codec=fp32,fp16"]
+    words += ["--attacks", "decoder", "--examples", "96", "--out", str(tmp_path)]
+    assert main(words) == 0
+    content = json.loads((tmp_path / "audit.json").read_text())
+    assert [row["label"] for row in content["rows"]] == ["heron, codec=fp32", "heron, codec=fp16"]
+    assert [row["seeds"] for row in content["rows"]] == [[0, 1], [0, 1]]
+    assert content["rows"][1]["protects"] is False, "rounding to 16 bits hides nothing"
+    assert "no protection" in capsys.readouterr().out
+    marks = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")}
+    assert len(marks) == 4
+    assert main(words) == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")} == marks, "runs are kept"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digit"], "digit"),
+        (["digits", "--attacks", "decode"], "decode"),
+        (["digits", "--examples", "3"], "expected --examples of at least 16, found 3"),
+        (["digits", "frozen"], "expected one recipe, or directories of runs alone, found 'digits' among 2"),
+        (["digits", "--vary", "smashed.codec"], "expected --vary key=value,value"),
+        (["digits", "--set", "seed=3"], "audit takes its seeds from --seeds, found --set seed"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(arguments, message: str, tmp_path: Path, capsys) -> None:
+    assert main(["audit", *arguments, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_say_everything_and_must_be_runs(tmp_path: Path, capsys) -> None:
+    assert main(["audit", str(tmp_path), "--seeds", "1"]) == 2
+    assert "drop --algorithms, --seeds, --set and --vary" in capsys.readouterr().err
+    assert main(["audit", str(tmp_path)]) == 2
+    assert "expected a run directory or a folder of runs" in capsys.readouterr().err
