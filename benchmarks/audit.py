@@ -61,9 +61,7 @@ def save(name: str, parts: list[Part], seeds: list[int], attacks: list[str], fol
     started, rows = time.perf_counter(), []
     for number, (recipe, algorithms, changes, vary) in enumerate(parts):
         out = folder / f"{number}-{recipe}"
-        audit_command(
-            [recipe], list(algorithms), seeds, list(changes), [vary], attacks, examples=256, out=out
-        )
+        audit_command([recipe], list(algorithms), seeds, list(changes), [vary], attacks, examples=256, out=out)
         content: dict[str, Any] = json.loads((out / "audit.json").read_text())
         rows += [{"recipe": recipe, "set": list(changes), **row} for row in content["rows"]]
     elapsed_s = round(time.perf_counter() - started, 1)

@@ -4,8 +4,8 @@ Read in this order: `view`, `decoder`, `labels`, `attacks`, `grid`; `bounds`, `t
 """
 
 from heron.audit.attacks import ATTACKS, LEAKS, Attack, Figure, figures_of, run_attacks
-from heron.audit.bounds import epsilon_bound, interval
-from heron.audit.canaries import Bound, canary_bounds
+from heron.audit.bounds import epsilon_bound, gaussian_distance, interval
+from heron.audit.canaries import Bounds, canary_bounds
 from heron.audit.decoder import trained_decoder
 from heron.audit.dependence import distance_correlation
 from heron.audit.grid import Case, rows_of
@@ -20,7 +20,7 @@ __all__ = [
     "ATTACKS",
     "LEAKS",
     "Attack",
-    "Bound",
+    "Bounds",
     "Case",
     "Figure",
     "Outcome",
@@ -32,6 +32,7 @@ __all__ = [
     "distance_correlation",
     "epsilon_bound",
     "figures_of",
+    "gaussian_distance",
     "interval",
     "linear_probe",
     "make_view",

@@ -106,13 +106,12 @@ ATTACKS: dict[str, Attack] = {
         ),
         Attack(
             "canaries",
-            "short trainings with and without an example bound epsilon from below, with privacy on",
+            "steps with and without an example bound epsilon from below, with privacy on",
             check_claims,
             {
                 "epsilon_claimed": Figure("epsilon claimed"),
-                "epsilon_proven": Figure("at least"),
-                "epsilon_claimed_servers": Figure("to servers"),
-                "epsilon_proven_servers": Figure("at least"),
+                "epsilon_allowed": Figure("at least, if Gaussian"),
+                "epsilon_proven": Figure("at least, in one step"),
                 "unnoised": Figure("without noise"),
             },
         ),

@@ -7,7 +7,9 @@ confidence,
 
     epsilon >= log( (P(E | there) - delta) / P(E | not) )
 
-(Jagielski et al., NeurIPS 2020). A bound below a claim proves nothing; one above it proves the claim wrong.
+(Jagielski et al., NeurIPS 2020). A bound below a claim proves nothing; one above it proves the claim wrong. It needs
+many trials. Few suffice for another question: if what is released is Gaussian, how far apart can the two worlds be at
+least, in standard deviations (Nasr et al., USENIX Security 2023)?
 """
 
 import math
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CONFIDENCE = 0.95
+_SURE = 0.999  # of the distance, which is close to the truth: a false alarm would be frequent otherwise
 _THRESHOLDS = 60
 _FALSE = 4.0  # events that did not happen count as so many: the choice shall not fall on luck
 
@@ -47,12 +50,35 @@ def epsilon_bound(there: NDArray[np.float64], absent: NDArray[np.float64], delta
     return max(0.0, math.log(max(least - delta, 1e-300) / most))
 
 
-def interval(successes: int, trials: int) -> tuple[float, float]:
-    """Compute Clopper and Pearson's 95% interval of a probability.
+def gaussian_distance(there: NDArray[np.float64], absent: NDArray[np.float64]) -> float:
+    """Compute a lower bound on the distance of two normal distributions of equal spread, in standard deviations.
+
+    Args:
+        there: scores of independent trials in one world, shape (N,).
+        absent: scores in the other, shape (N,); each may depend on its partner, which then says more of the means.
+
+    Returns:
+        The bound, with 99.9% confidence; at least 0, and infinite where nothing varies.
+    """
+    from scipy.stats import chi2, norm
+
+    count, tail = len(there), (1.0 - _SURE) / 2.0
+    apart = there - absent
+    least = float(apart.mean() - norm.ppf(1.0 - tail) * apart.std(ddof=1) / math.sqrt(count))
+    spread = math.sqrt(0.5 * (there.var(ddof=1) + absent.var(ddof=1)))
+    most = spread * math.sqrt((count - 1) / float(chi2.ppf(tail, count - 1)))
+    if least <= 0.0:
+        return 0.0
+    return least / most if most > 0.0 else math.inf
+
+
+def interval(successes: int, trials: int, confidence: float = _CONFIDENCE) -> tuple[float, float]:
+    """Compute Clopper and Pearson's interval of a probability.
 
     Args:
         successes: k.
         trials: n, at least 1.
+        confidence: that the probability is within, in (0, 1).
 
     Examples:
         >>> tuple(round(end, 4) for end in interval(0, 100))
@@ -60,7 +86,7 @@ def interval(successes: int, trials: int) -> tuple[float, float]:
     """
     from scipy.stats import beta
 
-    tail = (1.0 - _CONFIDENCE) / 2.0
+    tail = (1.0 - confidence) / 2.0
     least = float(beta.ppf(tail, successes, trials - successes + 1)) if successes else 0.0
     most = float(beta.ppf(1.0 - tail, successes + 1, trials - successes)) if successes < trials else 1.0
     return least, most

@@ -1,47 +1,55 @@
-"""Canaries: many short trainings of a run's own client, half of them with an example that shall not be noticed.
+"""Canaries: many local steps of a run's own client, half of them with an example that shall not be noticed.
 
 Everything that a claim of privacy rests on takes part: the client's code, its clip, its secret, its batches, its reply
-and the account. A training has a few steps on a few examples, with the noise that spends the run's epsilon in so few
-steps. The attacker knows all examples but whether the canary is there, the network, the directions, and what each
-example contributes; it scores what it receives by the likelihood ratio.
+and the account. A training is one step on two examples, with the noise that spends the run's epsilon in it. The
+attacker knows both examples but not whether the canary is there, the network, the directions, and what each example
+contributes; it scores what it receives by the likelihood ratio.
 
-`S` steps, `D` numbers of a step, `n` examples.
+`D` numbers of a step.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heron.audit.bounds import epsilon_bound
+from heron.audit.bounds import epsilon_bound, gaussian_distance
 from heron.audit.outcome import Outcome
 from heron.audit.trials import Trials
 from heron.audit.view import View
 from heron.engines.participants import drawn_participants
-from heron.privacy import Secret
+from heron.engines.privacy import PrivacyAccount
+from heron.privacy.secret import Secret
 
 _TRIALS = 1_000
 _MOST_EPSILON = 20.0
-_LOG_TINY = -700.0
-CANARIES = {
-    "public": "epsilon_public",
-    "servers": "epsilon_fed_server",
-}
-"""Parties of the bound, and the claim that it is beside: who does not see which examples a batch has, and who does."""
+_LEAST_NOISE = 0.01  # of what is claimed: below it every figure is infinite
 
 
 @dataclass(frozen=True)
-class Bound:
-    """Claim and proof.
+class Bounds:
+    """What canaries prove of a step, beside what is claimed.
 
     Attributes:
-        claimed: epsilon of the short training, by the account.
-        proven: lower bound by the canary.
+        claimed: epsilon of the step for who does not see which examples a batch has, by the account.
+        proven: lower bound on it.
+        claimed_seen: epsilon for who sees the batch.
+        proven_seen: lower bound on it.
+        noise: largest noise that the canaries allow, over the noise that is claimed, if what is released is Gaussian; 1
+            or more where nothing is wrong, infinite where they were not told apart.
     """
 
     claimed: float
     proven: float
+    claimed_seen: float
+    proven_seen: float
+    noise: float
+
+    @property
+    def is_broken(self) -> bool:
+        """True if a claim is wrong."""
+        return self.proven > self.claimed or self.proven_seen > self.claimed_seen or self.noise < 1.0
 
 
 def check_claims(view: View) -> Outcome:
@@ -51,77 +59,85 @@ def check_claims(view: View) -> Outcome:
         view: of the attacker.
 
     Returns:
-        `epsilon_claimed`, that of the run against the public, `epsilon_proven`, and the same for the servers; and
-        `unnoised`, the number of fields of a reply that differ without noise. Nothing where privacy is off.
+        `epsilon_claimed`, that of the run against the public; `epsilon_allowed`, what it would be with the largest
+        noise that the canaries allow; `epsilon_proven`, a lower bound for a step with the whole budget, without any
+        assumption; and `unnoised`, the number of fields of a reply that differ without noise. Nothing where privacy is
+        off.
     """
     if not view.settings.privacy.is_on:
         return Outcome()
-    target = epsilon_of(view)
+    account = _finished(view)
+    target = account.figures()["epsilon_public"]
     if target > _MOST_EPSILON:
         return Outcome(notes=(f"epsilon {target:.3g} claims nothing that canaries could test",))
     trials = Trials(view, target)
-    bounds = canary_bounds(trials, _TRIALS, view.seed)
+    found = canary_bounds(trials, _TRIALS, view.seed)
     leaks = trials.unnoised(Secret(np.random.default_rng(view.seed).bytes(32)))
     figures = {
-        "epsilon_claimed": bounds["public"].claimed,
-        "epsilon_proven": bounds["public"].proven,
-        "epsilon_claimed_servers": bounds["servers"].claimed,
-        "epsilon_proven_servers": bounds["servers"].proven,
+        "epsilon_claimed": target,
+        "epsilon_allowed": _epsilon_with(account, view, found.noise),
+        "epsilon_proven": found.proven,
         "unnoised": float(len(leaks)),
     }
-    broken = [party for party, bound in bounds.items() if bound.proven > bound.claimed]
-    notes = [f"canaries break the claim against {party}" for party in broken]
+    notes = ["canaries break the claimed epsilon"] if found.is_broken else []
     notes += [f"{field} of a reply tells of an example without noise" for field in leaks]
     return Outcome(figures, notes=tuple(notes))
 
 
-def epsilon_of(view: View) -> float:
-    """Compute the epsilon that a run claims against the public when it is finished."""
+def canary_bounds(trials: Trials, number: int, seed: int) -> Bounds:
+    """Train with and without the canary, and bound epsilon.
+
+    Args:
+        trials: makes the trainings.
+        number: of trainings in each world.
+        seed: of the secrets, which are the same in both: so the batches are, too.
+    """
+    canary_D, other_D = trials.contributions()
+    generator = np.random.default_rng(seed)
+    secrets = [Secret(generator.bytes(32)) for _ in range(number)]
+    privacy, rate = trials.settings.privacy, trials.rate
+    variance = (privacy.noise * privacy.clip) ** 2
+    blind, seeing, drawn = np.zeros((2, number)), np.zeros((2, number)), np.zeros((2, number), bool)
+    for world, is_there in enumerate((True, False)):
+        for trial, secret in enumerate(secrets):
+            released_D, has_canary, has_other = trials.run(secret, is_there=is_there)
+            ratio = _log_ratio(released_D - has_other * other_D, canary_D, variance)
+            guessed = _log_ratio(released_D - rate * other_D, canary_D, variance)
+            blind[world, trial] = np.logaddexp(math.log1p(-rate), math.log(rate) + guessed)
+            seeing[world, trial], drawn[world, trial] = has_canary * ratio, has_canary
+    distance = gaussian_distance(*(scores[of_world] for scores, of_world in zip(seeing, drawn, strict=True)))
+    return Bounds(
+        claimed=trials.claims["epsilon_public"],
+        proven=epsilon_bound(blind[0], blind[1], privacy.delta),
+        claimed_seen=trials.claims["epsilon_fed_server"],
+        proven_seen=epsilon_bound(seeing[0], seeing[1], privacy.delta),
+        noise=1.0 / (distance * privacy.noise) if distance else math.inf,
+    )
+
+
+def _log_ratio(released_D: NDArray[np.float64], canary_D: NDArray[np.float64], variance: float) -> float:
+    """Log of the likelihood of a release with the canary over that without it."""
+    return float((released_D @ canary_D - 0.5 * canary_D @ canary_D) / variance)
+
+
+def _finished(view: View) -> PrivacyAccount:
+    """Return the account of a run as it will be after its last round."""
     federation = view.federation()
     account = federation.servers.account
     assert account is not None  # privacy is on
     for round_index in range(view.settings.rounds):
         for client_id in drawn_participants(federation.settings, round_index):
             account.rounds[client_id] += 1
-    return account.figures()["epsilon_public"]
+    return account
 
 
-def canary_bounds(trials: Trials, number: int, seed: int) -> dict[str, Bound]:
-    """Train with and without the canary, and bound epsilon against each party.
-
-    Args:
-        trials: makes the trainings.
-        number: of trainings in each world.
-        seed: of the secrets.
-
-    Returns:
-        Bounds by the names of `CANARIES`.
-    """
-    contributions = trials.contributions()
-    generator = np.random.default_rng(seed)
-    scores: dict[str, list[NDArray[np.float64]]] = {party: [] for party in CANARIES}
-    for is_there in (True, False):
-        of_world = [_scores(trials, contributions, generator.bytes(32), is_there=is_there) for _ in range(number)]
-        for index, party in enumerate(CANARIES):
-            scores[party].append(np.array([pair[index] for pair in of_world]))
-    claims, delta = trials.claims, trials.settings.privacy.delta
-    return {
-        party: Bound(claims[key], epsilon_bound(scores[party][0], scores[party][1], delta))
-        for party, key in CANARIES.items()
-    }
-
-
-def _scores(
-    trials: Trials, contributions_nSD: NDArray[np.float64], key: bytes, *, is_there: bool
-) -> tuple[float, float]:
-    """Score one training by the likelihood ratio: for who does not see the batches, and for who does."""
-    released_SD, chosen_Sn = trials.run(Secret(key), is_there=is_there)
-    canary_SD, others_nSD = contributions_nSD[0], contributions_nSD[1:]
-    variance = (trials.settings.privacy.noise * trials.settings.privacy.clip) ** 2
-    expected_SD = trials.rate * others_nSD.sum(0)
-    known_SD = np.einsum("sn,nsd->sd", chosen_Sn[:, 1:].astype(float), others_nSD)
-    half = 0.5 * np.square(canary_SD).sum(1)
-    blind_S = (((released_SD - expected_SD) * canary_SD).sum(1) - half) / variance
-    seeing_S = (((released_SD - known_SD) * canary_SD).sum(1) - half) / variance
-    mixed_S = np.logaddexp(math.log1p(-trials.rate) if trials.rate < 1 else _LOG_TINY, math.log(trials.rate) + blind_S)
-    return float(mixed_S.sum()), float((seeing_S * chosen_Sn[:, 0]).sum())
+def _epsilon_with(account: PrivacyAccount, view: View, share: float) -> float:
+    """Compute epsilon of a run with a share of its noise."""
+    if math.isinf(share):
+        return 0.0
+    noise = max(share, _LEAST_NOISE) * account.settings.privacy.noise
+    settings = replace(account.settings, privacy=replace(account.settings.privacy, epsilon=0.0, noise=noise))
+    sizes = [len(own) for own in view.federation().partition]
+    other = PrivacyAccount(settings, sizes, account.rounds, uploads=view.algorithm.uploads != "never")
+    other.rounds = list(account.rounds)
+    return other.figures()["epsilon_public"]

@@ -94,12 +94,10 @@ class _Decoder(nn.Module):
         spread: its standard deviation.
     """
 
-    def __init__(
-        self, shape: tuple[int, ...], image_shape: tuple[int, ...], mean: Tensor, spread: Tensor
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], image_shape: tuple[int, ...], mean: Tensor, spread: Tensor) -> None:
         super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("spread", spread)
+        self.mean = nn.Parameter(mean, requires_grad=False)
+        self.spread = nn.Parameter(spread, requires_grad=False)
         self._image_shape = image_shape
         self._is_map = len(shape) == 3 and mean.numel() > _LARGEST_VECTOR
         channels, height, width = image_shape

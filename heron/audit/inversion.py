@@ -1,7 +1,7 @@
-"""White-box inversion: an image is searched whose smashed data are those that were seen, with the client's part known.
+"""White-box inversion: an image is searched whose smashed data are those that were seen, the client's part being known.
 
-It needs no data of the attacker's own (He et al., ACSAC 2019). A narrow cut leaves many images to choose from; a penalty
-on differences of neighbouring pixels chooses a smooth one.
+It needs no data of the attacker's own (He et al., ACSAC 2019). A narrow cut leaves many images to choose from; a
+penalty on differences of neighbouring pixels chooses a smooth one.
 """
 
 import copy
@@ -61,7 +61,7 @@ def searched(client: nn.Module, pixels: Range, smashed: Tensor, start: Tensor) -
         optimizer.zero_grad()
         images = torch.sigmoid(logits)
         error = (client(pixels.to_inputs(images)) - smashed).square().mean() / scale
-        (error + _SMOOTHNESS * _roughness(images)).backward()  # type: ignore[no-untyped-call]
+        (error + _SMOOTHNESS * _roughness(images)).backward()
         optimizer.step()
     return torch.sigmoid(logits.detach())
 

@@ -46,7 +46,7 @@ def linear_probe(features: Tensor, labels: Tensor, others: Tensor) -> Tensor:
     Returns:
         Classes, int64, shape (m,).
     """
-    classes, positions = labels.unique(return_inverse=True)
+    classes, positions = torch.unique(labels, return_inverse=True)
     mean, spread = features.mean(0), features.std(0).clamp_min(1e-6)
     scaled = torch.cat([(features - mean) / spread, torch.ones_like(features[:, :1])], 1)
     weight = torch.zeros(scaled.shape[1], len(classes), device=features.device, requires_grad=True)
@@ -61,4 +61,5 @@ def linear_probe(features: Tensor, labels: Tensor, others: Tensor) -> Tensor:
     optimizer.step(loss)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         scores = torch.cat([(others - mean) / spread, torch.ones_like(others[:, :1])], 1) @ weight
-    return classes[scores.argmax(1)]
+    found: Tensor = classes[scores.argmax(1)]
+    return found

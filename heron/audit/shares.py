@@ -52,7 +52,9 @@ def read_shares(view: View) -> Outcome:
         if done == 1:
             figures["share_correlation_1"] = correlation(estimates, true_shares(federation, estimates.shape[1]))
     figures["share_correlation"] = correlation(estimates, true_shares(federation, estimates.shape[1]))
-    seen = "the Fed Server alone, others receive sums" if view.settings.seed_groups else "the Fed Server and all clients"
+    seen = (
+        "the Fed Server alone, others receive sums" if view.settings.seed_groups else "the Fed Server and all clients"
+    )
     return Outcome(figures, notes=(f"label shares can be read by {seen}",))
 
 
@@ -119,4 +121,3 @@ def correlation(estimates: NDArray[np.float64], truth: NDArray[np.float64]) -> f
     if len(own) < 2 or own.std() == 0.0 or other.std() == 0.0:
         return 0.0
     return float(np.corrcoef(own, other)[0, 1])
-

@@ -35,7 +35,7 @@ def ssim(images: Tensor, others: Tensor) -> Tensor:
     variance = unbiased * (avg_pool2d(images * images, window, 1) - mean**2)
     other_variance = unbiased * (avg_pool2d(others * others, window, 1) - other_mean**2)
     covariance = unbiased * (avg_pool2d(images * others, window, 1) - mean * other_mean)
-    likeness = (2 * mean * other_mean + _LUMINANCE) * (2 * covariance + _CONTRAST)
+    likeness: Tensor = (2 * mean * other_mean + _LUMINANCE) * (2 * covariance + _CONTRAST)
     likeness /= (mean**2 + other_mean**2 + _LUMINANCE) * (variance + other_variance + _CONTRAST)
     return likeness.flatten(1).mean(1)
 

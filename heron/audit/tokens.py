@@ -65,7 +65,7 @@ def nearest_tokens(vectors: Tensor, tokens: Tensor, others: Tensor, table: Tenso
     gram = scaled.T @ scaled + _RIDGE * len(scaled) * torch.eye(scaled.shape[1], dtype=torch.float64).to(scaled)
     weight = torch.linalg.solve(gram, scaled.T @ (targets - centre)).float()
     found = []
-    for piece in others.split(_CHUNK):
+    for piece in torch.split(others, _CHUNK):
         rebuilt = ((piece - mean) / spread) @ weight + centre.float()
         found.append((rebuilt @ table.T).argmax(1))
     return torch.cat(found)

@@ -1,10 +1,9 @@
-"""Short trainings of a run's own client on four examples, of which the first is the canary.
+"""Trainings of one step of a run's own client on two examples, of which the first is the canary.
 
-`S` steps, `D` numbers of a step, `n` examples.
+`D` numbers of a step, `n` examples.
 """
 
 import copy
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,13 +26,13 @@ from heron.wire.messages import Reply, ScalarReply
 from heron.wire.network import Network
 from heron.wire.population import Clients as Population
 
-_EXAMPLES, _STEPS = 4, 4
-_RATE, _STANDSTILL = 1e-2, 1e-12
+_EXAMPLES = 2
+_RATE, _STANDSTILL = 1e-2, 1e-12  # gradients are read from what moved, scalars are sent
 _QUIET = 1e-6
 
 
 class Trials:
-    """Maker of short trainings.
+    """Maker of such trainings.
 
     Args:
         view: of the attacker; its victims are the examples, and the canary has the label of another one.
@@ -60,7 +59,7 @@ class Trials:
         quiet = replace(self.settings, privacy=replace(self.settings.privacy, noise=_QUIET))
         self._quiet = self._made(view, quiet)
 
-    def run(self, secret: Secret, *, is_there: bool) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def run(self, secret: Secret, *, is_there: bool) -> tuple[NDArray[np.float64], bool, bool]:
         """Train once.
 
         Args:
@@ -68,15 +67,15 @@ class Trials:
             is_there: whether the canary contributes.
 
         Returns:
-            What is released, times the expected size of a batch, shape (S, D), and which examples were drawn for each
-            step, the canary's place among them whether or not it is there, shape (S, n).
+            What is released, times the expected size of a batch, shape (D,); whether the canary was drawn, whether or
+            not it is there; and whether the other example was.
         """
         self._examples.watch(is_there=is_there)
-        reply = self._reply(self._clients, secret)
-        return self._released(reply), np.stack(self._examples.drawn)
+        released = self._released(self._reply(self._clients, secret))
+        return released, bool(self._examples.drawn[0]), bool(self._examples.drawn[1])
 
     def contributions(self) -> NDArray[np.float64]:
-        """Measure what each example contributes to the sum of each step, clipped, shape (n, S, D)."""
+        """Measure what each example contributes to the sum of the step, clipped, shape (n, D)."""
         found = []
         for index in range(_EXAMPLES):
             self._examples.watch(only=index)
@@ -91,8 +90,7 @@ class Trials:
         """
         for trial in range(1_000):
             own = secret.of(trial)
-            _, drawn = self.run(own, is_there=True)
-            if drawn[:, 0].any():
+            if self.run(own, is_there=True)[1]:
                 break
         replies = []
         for is_there in (True, False):
@@ -104,7 +102,8 @@ class Trials:
     def _made(self, view: View, settings: Settings) -> Clients:
         split = copy.deepcopy(view.split).train()
         example = Batch(self._examples.inputs, self._examples.labels)
-        terms = agree(split, view.algorithm, settings, view.criterion, example)
+        # Without uploads, which have no guarantee: a batch that lacks the canary may have nothing to upload.
+        terms = replace(agree(split, view.algorithm, settings, view.criterion, example), upload_period=None)
         runtime = view.algorithm.torch_runtime(split, view.criterion, settings)
         clients = Clients(terms, view.algorithm, runtime, {0: self._examples}, self._vault)
         server = make_fed_server(terms, travelling(terms, split), clients.learning)
@@ -121,20 +120,20 @@ class Trials:
         return reply
 
     def _released(self, reply: Reply) -> NDArray[np.float64]:
-        steps, size = self.settings.client.local_steps, self.settings.client.batch_size
+        size = self.settings.client.batch_size
         if isinstance(reply, ScalarReply):
-            return size * to_host(reply.projected_gradients).astype(np.float64).reshape(steps, -1)
+            return size * to_host(reply.projected_gradients).astype(np.float64)
         rate = self.settings.client.learning_rate
         moved = [
             (self._start[name].astype(np.float64) - to_host(array).astype(np.float64)).ravel() / rate
             for name, array in reply.model.items()
             if name in self._noised
         ]
-        return size * np.concatenate(moved).reshape(steps, -1)
+        return size * np.concatenate(moved)
 
 
 class Watched:
-    """Four examples that note which of them are drawn.
+    """Two examples that note which of them are drawn.
 
     Args:
         inputs: shape (n, ...).
@@ -144,7 +143,7 @@ class Watched:
     def __init__(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
         self.inputs = inputs
         self.labels = labels
-        self.drawn: list[NDArray[np.bool_]] = []
+        self.drawn = np.zeros(len(labels), bool)
         self._is_there = True
         self._only: int | None = None
 
@@ -159,11 +158,11 @@ class Watched:
             is_there: whether the canary contributes where it is drawn.
             only: the example that every batch consists of, whatever is drawn; None for what is drawn.
         """
-        self.drawn, self._is_there, self._only = [], is_there, only
+        self._is_there, self._only = is_there, only
 
     def batch(self, positions: NDArray[np.int64], seed: int) -> Batch:  # noqa: ARG002 - nothing is drawn
         """Return the examples of a step."""
-        self.drawn.append(np.isin(np.arange(len(self)), positions))
+        self.drawn = np.isin(np.arange(len(self)), positions)
         if self._only is not None:
             positions = np.array([self._only])
         elif not self._is_there:
@@ -172,21 +171,21 @@ class Watched:
 
 
 def _settings(view: View, epsilon: float) -> Settings:
-    """Settings of a run for a training of a few steps on a few examples, with a budget in place of its noise."""
+    """Settings of a run for one step on two examples, with a budget in place of its noise."""
     own = view.algorithm.learning(view.settings).settings
     has_probes = view.algorithm.orders(view.algorithm.learning(view.settings)).probes
     client = replace(
         own.client,
         batch_size=1,
         micro_batch=0,
-        local_steps=_STEPS if has_probes else 1,
+        local_steps=1,
         optimizer="sgd",
         learning_rate=_STANDSTILL if has_probes else _RATE,
         schedule="constant",
         keep_state=False,
         runtime="torch",
     )
-    facts: Mapping[str, Any] = {
+    facts: dict[str, Any] = {
         "rounds": 1,
         "update": "scalars" if has_probes else "dense",
         "wire": False,
@@ -208,10 +207,8 @@ def _plain(settings: Settings) -> Settings:
 def _open_fields(reply: Reply, noised: set[str]) -> dict[str, Any]:
     """Everything in a reply that is not noised, in a form that can be compared."""
     fields: dict[str, Any] = {name: getattr(reply, name) for name in ("num_examples", "num_steps")}
-    fields["train_loss"] = repr(float(to_host(reply.train_loss)))
+    fields["train_loss"] = repr(float(reply.train_loss))
     for name, array in reply.model.items():
         if name not in noised or isinstance(reply, ScalarReply):
             fields[name] = to_host(array).tobytes()
     return fields
-
-

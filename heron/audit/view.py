@@ -7,7 +7,6 @@ to the Fed Server. Its own data are of the same kind as the clients', and no cli
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,6 @@ import torch
 from torch import Tensor
 
 from heron.algorithms import Algorithm
-from heron.arrays import Array
 from heron.data import Batch, Examples, Splits, fetch, num_examples
 from heron.errors import ConfigError
 from heron.seeds import derive_seed
@@ -28,6 +26,9 @@ from heron.wire.messages import SmashedData
 from heron.wire.smashed import pack_upload, unpack_upload
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from heron.arrays import Array
     from heron.engines.in_process import Federation
 
 _MOST_KNOWN, _MOST_TEXTS = 2_000, 256  # a text has many tokens to learn from

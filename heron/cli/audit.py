@@ -111,7 +111,7 @@ def _trained(
     return folder, [run.path for of_cell in runs for run in of_cell]
 
 
-def _evaluated(run: SavedRun, key: str) -> dict[str, float]:
+def _evaluated(run: SavedRun, key: str) -> dict[str, Any]:
     """Return the last row of metrics with a quality."""
     return next((row for row in reversed(run.metrics) if key in row), {key: None})
 

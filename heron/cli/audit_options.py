@@ -20,7 +20,7 @@ attacks, as far as they apply to a run:
   membership  the loss of the trained model tells which examples it was trained on
   dependence  distance correlation of inputs and smashed data, no attack but a figure
   scalars     walks of update=scalars tell a client's share of each label
-  canaries    short trainings with and without an example bound epsilon from below, with privacy on
+  canaries    steps with and without an example bound epsilon from below, with privacy on
 
 The folder of the result has audit.html (table, reconstructions beside originals), audit.json and audit.png."""
 

@@ -9,9 +9,7 @@ from heron.errors import CheckpointError
 from heron.runs.run_directory import RunDirectory
 
 
-def pending_runs(
-    cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]
-) -> list[tuple[RunDirectory, RunConfig]]:
+def pending_runs(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> list[tuple[RunDirectory, RunConfig]]:
     """Find the runs without a summary, and their configurations.
 
     Args:
@@ -32,12 +30,19 @@ def pending_runs(
         unfinished = [(run, config) for run, config in pairs if not run.summary.exists()]
         pending += unfinished
         one_of_each += [config for _, config in unfinished[:1]]
-    _check_buildable(one_of_each)
+    check_buildable(one_of_each)
     return pending
 
 
-def _check_buildable(configs: Sequence[RunConfig]) -> None:
-    """Build the federation of every configuration, one at a time; runs with the same data share it."""
+def check_buildable(configs: Sequence[RunConfig]) -> None:
+    """Build the federation of every configuration, one at a time; runs with the same data share it.
+
+    Args:
+        configs: of runs that are to be trained.
+
+    Raises:
+        HeronError: if the data, the partition, the cut or the device of one is not usable.
+    """
     sharing: dict[object, list[RunConfig]] = {}
     for config in configs:
         sharing.setdefault((config.data, config.split, config.seed), []).append(config)

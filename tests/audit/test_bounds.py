@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from heron.audit import epsilon_bound, interval
+from heron.audit import epsilon_bound, gaussian_distance, interval
 
 DELTA = 1e-5
 
@@ -24,7 +24,12 @@ def test_worlds_that_are_told_apart_are_bounded_by_their_number() -> None:
     scores = np.ones(1_000)
     expected = math.log((interval(500, 500)[0] - DELTA) / interval(0, 500)[1])
     assert epsilon_bound(scores, -scores, DELTA) == pytest.approx(expected)
-    assert epsilon_bound(-scores, scores, DELTA) == pytest.approx(expected), "the other direction counts, too"
+
+
+def test_what_happens_without_the_canary_alone_counts_too() -> None:
+    there, absent = np.ones(1_000), np.tile([0.0, 1.0], 500)
+    expected = math.log((interval(250, 500)[0] - DELTA) / interval(0, 500)[1])
+    assert epsilon_bound(there, absent, DELTA) == pytest.approx(expected)
 
 
 def test_equal_worlds_prove_nothing() -> None:
@@ -41,3 +46,13 @@ def test_randomised_response_is_bounded_from_below_and_nearly_reached(epsilon: f
     truth = math.exp(epsilon) / (1 + math.exp(epsilon))
     there, absent = (np.where(generator.random(20_000) < share, 1.0, 0.0) for share in (truth, 1 - truth))
     assert 0.9 * epsilon < epsilon_bound(there, absent, 0.0) <= epsilon
+
+
+@pytest.mark.parametrize("distance", [0.5, 2.0])
+def test_the_distance_of_two_normal_distributions_is_bounded_from_below(distance: float) -> None:
+    generator = np.random.default_rng(2)
+    noise, other = generator.normal(size=(2, 4_000))
+    assert 0.65 * distance < gaussian_distance(3.0 * (noise + distance), 3.0 * other) <= distance
+    assert 0.94 * distance < gaussian_distance(3.0 * (noise + distance), 3.0 * noise) <= distance, "pairs say more"
+    assert gaussian_distance(noise, noise) == 0.0
+    assert gaussian_distance(np.ones(9), np.zeros(9)) == math.inf

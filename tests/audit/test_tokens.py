@@ -63,7 +63,7 @@ def test_texts_are_read_from_a_tiny_language_model() -> None:
     view = view_of(cut_causal_lm(uncut("gpt2"), 1, 1))
     assert view.are_tokens
     figures = recover_tokens(view).figures
-    assert figures["token_accuracy"] > 0.6
+    assert figures["token_accuracy"] > 0.5
     assert figures["token_guess"] < 0.1
     assert decode(view).figures == {}
     assert probe_labels(view).figures == {}

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from heron.audit import make_view
 from heron.audit.decoder import decode
 from heron.audit.inversion import invert
+from heron.data import Splits
 from heron.errors import ConfigError
 from heron.wire.messages import PackedData, SmashedData
 from heron.wire.smashed import unpack_upload
@@ -53,18 +55,11 @@ def test_an_algorithm_that_uploads_nothing_shows_nothing() -> None:
 
 
 def test_an_attacker_needs_data_of_its_own() -> None:
-    from dataclasses import replace
-
-    from heron.audit import make_view
-    from heron.data import Splits
-
     view = digits_view()
     empty = torch.utils.data.Subset(view.splits.test, [])
     splits = Splits(view.splits.train, empty, empty, 10)
-    with pytest.raises(ConfigError, match="expected at least 16 validation and test examples .* found 0; raise"):
-        make_view(
-            view.split, view.algorithm, replace(view.settings), view.criterion, splits, view.federation, examples=64
-        )
+    with pytest.raises(ConfigError, match=r"expected at least 16 validation and test examples .* found 0; raise"):
+        make_view(view.split, view.algorithm, view.settings, view.criterion, splits, view.federation, examples=64)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import heron.cli.audit_runs
 from heron.audit import ATTACKS
 from heron.cli.main import main
 
@@ -20,6 +21,7 @@ def test_help_names_every_attack_with_its_summary(capsys) -> None:
         assert f"{attack.name} {attack.summary}" in told
 
 
+@pytest.mark.slow
 def test_a_run_is_audited_and_a_page_shows_reconstructions(tmp_path: Path, capsys) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
     assert main(["train", "digits", *QUICK, "--out", str(run)]) == 0
@@ -43,19 +45,29 @@ def test_a_run_is_audited_and_a_page_shows_reconstructions(tmp_path: Path, capsy
 
 
 @pytest.mark.slow
-def test_a_recipe_is_trained_varied_and_compared(tmp_path: Path, capsys) -> None:
-    words = ["audit", "digits", *QUICK, "--seeds", "0,1", "--vary", "smashed.codec=fp32,fp16"]
-    words += ["--attacks", "decoder", "--examples", "96", "--out", str(tmp_path)]
-    assert main(words) == 0
+def test_a_recipe_is_trained_varied_and_compared(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(heron.cli.audit_runs, "num_workers", lambda _: 1)
+    words = ["audit", "digits", *QUICK, "--vary", "smashed.codec=fp32,fp16", "--out", str(tmp_path)]
+    assert main([*words, "--attacks", "decoder,dependence"]) == 0
     content = json.loads((tmp_path / "audit.json").read_text())
     assert [row["label"] for row in content["rows"]] == ["heron, codec=fp32", "heron, codec=fp16"]
-    assert [row["seeds"] for row in content["rows"]] == [[0, 1], [0, 1]]
     assert content["rows"][1]["protects"] is False, "rounding to 16 bits hides nothing"
     assert "no protection" in capsys.readouterr().out
     marks = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")}
-    assert len(marks) == 4
-    assert main(words) == 0
+    assert len(marks) == 2
+    assert main([*words, "--attacks", "dependence"]) == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")} == marks, "runs are kept"
+
+
+@pytest.mark.slow
+def test_runs_are_audited_at_once_as_one_after_the_other(tmp_path: Path, monkeypatch) -> None:
+    runs = [tmp_path / name for name in ("first", "second")]
+    for seed, run in enumerate(runs):
+        assert main(["train", "digits", *QUICK, "--set", f"seed={seed}", "--out", str(run)]) == 0
+    at_once = heron.cli.audit_runs.audit_all(runs, ["labels"], 64)
+    monkeypatch.setattr(heron.cli.audit_runs, "num_workers", lambda _: 1)
+    assert heron.cli.audit_runs.audit_all(runs, ["labels"], 64) == at_once
+    assert at_once[0] != at_once[1]
 
 
 @pytest.mark.parametrize(

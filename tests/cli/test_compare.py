@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 import heron.cli.compare
+import heron.cli.grid_runs
 import heron.cli.workers
 from heron.cli.main import main
 from heron.config import build_federation, load_splits, recipe_config
@@ -125,9 +126,9 @@ def test_equal_data_is_read_once(monkeypatch):
         built.append(config)
         return build_federation(config, splits)
 
-    monkeypatch.setattr(heron.cli.compare, "load_splits", counted)
-    monkeypatch.setattr(heron.cli.compare, "build_federation", noted)
-    heron.cli.compare._check_buildable(configs)
+    monkeypatch.setattr(heron.cli.grid_runs, "load_splits", counted)
+    monkeypatch.setattr(heron.cli.grid_runs, "build_federation", noted)
+    heron.cli.grid_runs.check_buildable(configs)
     assert sorted(read) == [(0, 0.2), (0, 0.3), (1, 0.2)]
     assert len(built) == len(configs)
     assert all(config in built for config in configs)
