@@ -91,6 +91,9 @@ def canary_bounds(trials: Trials, number: int, seed: int) -> Bounds:
         trials: makes the trainings.
         number: of trainings in each world.
         seed: of the secrets, which are the same in both: so the batches are, too.
+
+    Returns:
+        What is proven, beside what is claimed.
     """
     canary_D, other_D = trials.contributions()
     generator = np.random.default_rng(seed)

@@ -64,9 +64,9 @@ def test_runs_are_audited_at_once_as_one_after_the_other(tmp_path: Path, monkeyp
     runs = [tmp_path / name for name in ("first", "second")]
     for seed, run in enumerate(runs):
         assert main(["train", "digits", *QUICK, "--set", f"seed={seed}", "--out", str(run)]) == 0
-    at_once = heron.cli.audit_runs.audit_all(runs, ["labels"], 64)
+    at_once = heron.cli.audit_runs.audit_all(runs, ["labels", "dependence"], 64)
     monkeypatch.setattr(heron.cli.audit_runs, "num_workers", lambda _: 1)
-    assert heron.cli.audit_runs.audit_all(runs, ["labels"], 64) == at_once
+    assert heron.cli.audit_runs.audit_all(runs, ["labels", "dependence"], 64) == at_once
     assert at_once[0] != at_once[1]
 
 
