@@ -56,7 +56,7 @@ def _arms(rates: dict[str, tuple[str, ...]], pools: tuple[int, ...]) -> tuple[Ar
 TASKS = {
     "digits": Task(
         recipe="digits-published",
-        settings=("rounds=40",),
+        settings=(),
         tune_seeds=(100, 101),
         seeds=tuple(range(10)),
         last_rounds=5,

@@ -43,7 +43,8 @@ def linear_cross_entropy(
 
     Returns:
         `share` times the mean cross-entropy, shape (), and a function that adds the gradients to `layer.weight.grad`
-        and `layer.bias.grad` and returns the gradient of the features, shape (B, D).
+        and `layer.bias.grad` and returns the gradient of the features, shape (B, D). It is called once: the features
+        are not held afterwards.
     """
     logits_BC = linear(features_BD, layer.weight, layer.bias)
     loss = scaled(_LOSS(logits_BC, labels_B), share)
@@ -55,9 +56,11 @@ def linear_cross_entropy(
         delta_BC.sub_(one_hot(labels_B.long().masked_fill(ignored_B, 0), logits_BC.shape[1]))
         delta_BC.mul_(share / (~ignored_B).sum(dtype=torch.float64)).masked_fill_(ignored_B[:, None], 0.0)
 
+    held = [features_BD]
+
     @torch.no_grad()
     def backward() -> Tensor:
-        _accumulate(layer.weight, delta_BC.T @ features_BD)
+        _accumulate(layer.weight, delta_BC.T @ held.pop())
         if layer.bias is not None:
             _accumulate(layer.bias, delta_BC.sum(dim=0))
         return delta_BC @ layer.weight

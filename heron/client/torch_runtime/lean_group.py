@@ -131,6 +131,7 @@ def lean_backward(group: LeanGroup, kept: Kept, delta: Tensor) -> None:
         slices = _gradients(group, kept, delta)
     for part, gradient in slices:
         _add_linear(group.linear, kept.inputs[part], gradient)
+        del gradient  # before the next slice's is made
 
 
 def _gradients(group: LeanGroup, kept: Kept, delta: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -140,8 +141,9 @@ def _gradients(group: LeanGroup, kept: Kept, delta: Tensor) -> Iterator[tuple[sl
         part = slice(start, start + size)
         gradient = _unpooled(group.pool, delta[part], kept.shape) if group.pool is not None else delta[part]
         if kept.rectified is not None:
-            gradient = gradient.masked_fill(kept.rectified[part] <= 0, 0.0)
+            gradient.masked_fill_(kept.rectified[part] <= 0, 0.0)  # of a slice of delta, too
         yield part, gradient
+        del gradient
 
 
 def _unpooled(pool: nn.AvgPool2d, delta: Tensor, shape: torch.Size) -> Tensor:
@@ -173,6 +175,7 @@ def _through_batch_norm(
     for part, gradient in _gradients(group, kept, delta):
         coupled = (kept.linear[part] - mean).mul_(inverse * product / count).add_(total / count)
         yield part, coupled.neg_().add_(gradient).mul_(factor)
+        del coupled, gradient
 
 
 def _through_group_norm(
@@ -190,6 +193,7 @@ def _through_group_norm(
         for parameter, found in zip(parameters, own, strict=True):
             _add(parameter, found)
         yield part, at_linear
+        del at_linear
 
 
 def _add_linear(linear: nn.Conv2d | nn.Linear, inputs: Tensor, gradient: Tensor) -> None:
