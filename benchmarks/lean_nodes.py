@@ -12,7 +12,7 @@ from heron.client.onnx_runtime import open_bundle
 from heron.config import RunConfig, build_run, export_clients, load_splits, write_config
 from heron.config.build import client_shares
 from heron.data import fetch
-from heron.data.arrays_file import load_examples
+from heron.data.arrays_file import read_arrays
 from heron.engines.bundle_clients import bundle_clients
 from heron.engines.clients import ClientConversation, Clients
 
@@ -64,7 +64,7 @@ class LeanNodes:
         federation, lean = run.federation, {}
         for number, file in self._files.items():
             bundle = open_bundle(self._bundle)
-            lean[number] = bundle_clients(bundle.terms, bundle, number, load_examples(file))
+            lean[number] = bundle_clients(bundle.terms, bundle, number, read_arrays(file))
         chosen = federation.servers.participants if participants is None else lambda _: sorted(participants)
         with (
             mock.patch.object(federation, "clients", _Mixed(federation.clients, lean)),

@@ -4,11 +4,27 @@ A face imports nothing itself, so that a process loads the modules that it uses 
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 from heron.errors import MissingExtraError
+
+
+@contextmanager
+def extra_named() -> Iterator[None]:
+    """Name the extra that installs PyTorch where an import within the block lacks it: around the imports of a face.
+
+    Raises:
+        MissingExtraError: if PyTorch is not installed, as on a device that only runs exported clients.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "torch":
+            raise
+        raise MissingExtraError("torch", "train") from error
 
 
 def lazy_face(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -34,12 +50,8 @@ def lazy_face(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], A
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        try:
+        with extra_named():
             value = getattr(import_module(homes[name]), name)
-        except ModuleNotFoundError as error:
-            if error.name == "torch":  # a device that only runs exported clients has none
-                raise MissingExtraError("torch", "train") from error
-            raise
         setattr(sys.modules[package], name, value)
         return value
 

@@ -5,6 +5,7 @@ from types import ModuleType
 
 import pytest
 
+from heron.errors import MissingExtraError
 from heron.faces import lazy_face
 
 
@@ -30,3 +31,10 @@ def test_names_are_listed_before_they_are_imported(face: ModuleType) -> None:
 def test_a_wrong_name_is_an_attribute_error(face: ModuleType, name: str) -> None:
     with pytest.raises(AttributeError, match=name):
         getattr(face, name)
+
+
+def test_where_pytorch_is_missing_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    get, _ = lazy_face("lazy_package", {"train": "torch"})
+    with pytest.raises(MissingExtraError, match=r"'torch'.*pip install 'heron-sfl\[train\]'"):
+        get("train")

@@ -3,18 +3,21 @@
 Read in this order: `view`, `decoder`, `labels`, `attacks`, `grid`; `bounds`, `trials`, `canaries`.
 """
 
-from heron.audit.attacks import ATTACKS, LEAKS, Attack, Figure, figures_of, run_attacks
-from heron.audit.bounds import epsilon_bound, gaussian_distance, interval
-from heron.audit.canaries import Bounds, canary_bounds
-from heron.audit.decoder import trained_decoder
-from heron.audit.dependence import distance_correlation
-from heron.audit.grid import Case, rows_of
-from heron.audit.labels import linear_probe
-from heron.audit.membership import auc
-from heron.audit.outcome import Outcome
-from heron.audit.similarity import ssim
-from heron.audit.trials import Trials
-from heron.audit.view import Seen, View, make_view
+from heron.faces import extra_named
+
+with extra_named():
+    from heron.audit.attacks import ATTACKS, LEAKS, Attack, Figure, figures_of, run_attacks
+    from heron.audit.bounds import epsilon_bound, gaussian_distance, interval
+    from heron.audit.canaries import Bounds, canary_bounds
+    from heron.audit.decoder import trained_decoder
+    from heron.audit.dependence import distance_correlation
+    from heron.audit.grid import Case, rows_of
+    from heron.audit.labels import linear_probe
+    from heron.audit.membership import auc
+    from heron.audit.outcome import Outcome
+    from heron.audit.similarity import ssim
+    from heron.audit.trials import Trials
+    from heron.audit.view import Seen, View, make_view
 
 __all__ = [
     "ATTACKS",

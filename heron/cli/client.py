@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from heron.client.onnx_runtime import open_bundle
-from heron.data.arrays_file import load_examples
+from heron.engines.bundle_examples import read_examples
 from heron.engines.bundle_trial import Trial, try_bundle
 
 _MIB = 1 << 20
@@ -12,9 +12,9 @@ _MIB = 1 << 20
 
 def client_command(folder: Path, data: Path) -> None:
     """Check a bundle and its data, take a few local steps, and print what they cost here."""
-    bundle, examples = open_bundle(folder), load_examples(data)
-    trial = try_bundle(bundle, examples)
+    bundle = open_bundle(folder)
     manifest = bundle.manifest
+    trial = try_bundle(bundle, read_examples(data, manifest))
     rows = [
         ("bundle", f"{folder}, {manifest.made_with}"),
         ("algorithm", manifest.algorithm + (f", client.exact={manifest.exact}" if manifest.exact else "")),

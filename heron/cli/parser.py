@@ -142,5 +142,5 @@ def _add_lean(commands: "argparse._SubParsersAction[_Parser]") -> None:
 
     client = commands.add_parser("client", help="try such a bundle on this device; needs no PyTorch, sends nothing")
     client.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="folder of `heron export-client`")
-    client.add_argument("--data", type=Path, required=True, metavar="FILE", help="arrays inputs and labels, .npz")
+    client.add_argument("--data", type=Path, required=True, metavar="FILE", help="examples, .npz, .csv or .parquet")
     client.add_argument("--dry-run", action="store_true", required=True, help="take a few steps and say what they cost")

@@ -37,4 +37,11 @@ def export_clients(config: RunConfig, folder: Path) -> "Manifest":
     servers = build_servers(config, splits)
     positions = np.resize(np.arange(num_examples(splits.train)), _NUM_EXAMPLES)
     example = fetch(splits.train, positions, torch.device("cpu"))
-    return export_client(servers.split.cpu(), servers.terms, example, folder, criterion=config.split.criterion)
+    return export_client(
+        servers.split.cpu(),
+        servers.terms,
+        example,
+        folder,
+        criterion=config.split.criterion,
+        pixels=config.data.pixels,
+    )

@@ -3,10 +3,13 @@
 Read in this order: `client_loss`, `spectrum`, `gradients`, `analysis`.
 """
 
-from heron.curvature.analysis import Analysis, Effort, analyse
-from heron.curvature.client_loss import ClientLoss
-from heron.curvature.gradients import ProbeQuality, noise_scale, probe_quality
-from heron.curvature.spectrum import Spectrum, spectrum_of
+from heron.faces import extra_named
+
+with extra_named():
+    from heron.curvature.analysis import Analysis, Effort, analyse
+    from heron.curvature.client_loss import ClientLoss
+    from heron.curvature.gradients import ProbeQuality, noise_scale, probe_quality
+    from heron.curvature.spectrum import Spectrum, spectrum_of
 
 __all__ = [
     "Analysis",

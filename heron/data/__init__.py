@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from heron.data.order import num_local_steps as num_local_steps
     from heron.data.partitions import PARTITIONS as PARTITIONS
     from heron.data.partitions import partition as partition
+    from heron.data.pixels import Pixels as Pixels
     from heron.data.sequences import TokenSequences as TokenSequences
     from heron.data.sets import DATA_SETS as DATA_SETS
     from heron.data.splits import Examples as Examples
@@ -48,6 +49,7 @@ else:
             "Digits": "heron.data.digits",
             "ExampleShape": "heron.data.data_set",
             "Examples": "heron.data.splits",
+            "Pixels": "heron.data.pixels",
             "Prompt": "heron.data.e2e",
             "Splits": "heron.data.splits",
             "Sst2": "heron.data.sst2",

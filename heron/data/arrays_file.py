@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heron.data.batch import IGNORED, Batch
+from heron.data.pixels import Pixels
 from heron.errors import DataError
 
 _NAMES = ("inputs", "labels")
@@ -34,18 +35,20 @@ class ArrayExamples:
     Args:
         inputs: shape (n, ...).
         labels: shape (n, ...).
+        pixels: scaling of inputs that are whole-number pixels, batch by batch; None for inputs that are as in training.
 
     Raises:
         DataError: if there are none, or more of one than of the other.
     """
 
-    def __init__(self, inputs: NDArray[Any], labels: NDArray[Any]) -> None:
+    def __init__(self, inputs: NDArray[Any], labels: NDArray[Any], *, pixels: Pixels | None = None) -> None:
         if not inputs.ndim or not labels.ndim or len(inputs) != len(labels) or not len(labels):
             raise DataError(
                 f"expected as many inputs as labels, at least one, found shapes {inputs.shape} and {labels.shape}"
             )
         self.inputs = inputs
         self.labels = labels
+        self.pixels = pixels
 
     def __len__(self) -> int:
         """Return the number of examples, n."""
@@ -54,11 +57,13 @@ class ArrayExamples:
     def batch(self, positions: NDArray[np.int64], seed: int) -> Batch:  # noqa: ARG002 - nothing is drawn
         """Return the examples at some positions; of texts, as far as a label counts."""
         inputs, labels = self.inputs[positions], self.labels[positions]
+        if self.pixels is not None:
+            inputs = self.pixels.scaled(inputs)
         length = _length(inputs, labels)
         return Batch(inputs, labels) if length is None else Batch(inputs[:, :length], labels[:, :length])
 
 
-def load_examples(path: Path) -> ArrayExamples:
+def read_arrays(path: Path) -> ArrayExamples:
     """Read examples from a file that `numpy.savez` has written; nothing in it can run code.
 
     Args:

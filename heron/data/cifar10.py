@@ -18,6 +18,7 @@ from torch.utils.data import TensorDataset
 from heron.data.data_set import DataSet, ExampleShape, Tokenizer
 from heron.data.folder import data_folder
 from heron.data.hub import hub_cache
+from heron.data.pixels import Pixels
 from heron.data.quiet import quiet_libraries
 from heron.data.splits import Splits, check_limits, library_seed, stratified
 from heron.errors import DataError, MissingExtraError
@@ -56,6 +57,7 @@ class Cifar10(DataSet):
     licence: ClassVar[str] = "its authors state no licence"
     hub_name: ClassVar[str] = _HUB_NAME
     is_on_hub: ClassVar[bool] = True
+    pixels: ClassVar[Pixels | None] = Pixels(255, _MEAN_C, _STD_C)
 
     name: Literal["cifar10"] = "cifar10"
     validation: Probability = 0.1

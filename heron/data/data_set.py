@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from heron.checked import Checked
+from heron.data.pixels import Pixels
 
 if TYPE_CHECKING:
     from heron.data.splits import Splits
@@ -67,6 +68,7 @@ class DataSet(Checked, ABC, section="data"):
         licence: terms of the data as their source states them; empty if unknown.
         hub_name: name on the Hugging Face hub; empty for none.
         is_on_hub: whether absent files are fetched from the hub.
+        pixels: scaling of inputs that are pixels; None for other inputs.
         needs_tokenizer: whether examples are texts, which only a language model's tokenizer can turn into numbers.
     """
 
@@ -77,6 +79,7 @@ class DataSet(Checked, ABC, section="data"):
     licence: ClassVar[str] = ""
     hub_name: ClassVar[str] = ""
     is_on_hub: ClassVar[bool] = False
+    pixels: ClassVar[Pixels | None] = None
     needs_tokenizer: ClassVar[bool] = False
 
     @property

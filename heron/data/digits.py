@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from heron.data.data_set import DataSet, ExampleShape, Tokenizer
+from heron.data.pixels import Pixels
 from heron.data.splits import Splits, library_seed, stratified, take
-from heron.errors import DataError
+from heron.errors import MissingExtraError
 from heron.ranges import Probability
 
 _TEST_SHARE = 0.2
 _TEST_SEED = 0
-_LARGEST_PIXEL = 16.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Digits(DataSet):
 
     title: ClassVar[str] = "Optical Recognition of Handwritten Digits, as in scikit-learn"
     licence: ClassVar[str] = "CC BY 4.0, UCI Machine Learning Repository"
+    pixels: ClassVar[Pixels | None] = Pixels(16)
 
     name: Literal["digits"] = "digits"
     validation: Probability = 0.2
@@ -47,7 +48,8 @@ class Digits(DataSet):
         """Load the digits; the seed draws the validation split. Arguments as of `DataSet.load`."""
         rows = _bundled()
         images, classes = rows[:, :-1], rows[:, -1].astype(np.int64)
-        inputs = torch.from_numpy(images.astype(np.float32) / _LARGEST_PIXEL).view(-1, 1, 8, 8)
+        assert self.pixels is not None
+        inputs = torch.from_numpy(self.pixels.scaled(images.reshape(-1, 1, 8, 8)))
         labels = torch.from_numpy(classes)
         rest, test = stratified(classes, _TEST_SHARE, _TEST_SEED)
         kept, held_out = stratified(classes[rest], self.validation, library_seed("validation", seed))
@@ -70,4 +72,4 @@ def _bundled() -> NDArray[Any]:
         if path.exists():
             with gzip.open(path, "rt", encoding="utf-8") as file:
                 return np.loadtxt(file, delimiter=",")
-    raise DataError("expected the digits that scikit-learn contains, found none; run: pip install scikit-learn")
+    raise MissingExtraError("scikit-learn", "train")

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from heron.client.onnx_runtime.bundle import open_bundle
-from heron.data.arrays_file import load_examples
 from heron.deploy.findings import Level
 from heron.deploy.lean import bundle_digest
 from heron.deploy.party import Party
@@ -31,8 +30,10 @@ def check_bundle(party: Party) -> Iterator[tuple[Level, str]]:
 def check_examples(party: Party) -> Iterator[tuple[Level, str]]:
     """Check that the client's examples fit the bundle, and that this host's onnxruntime reads its graphs."""
     from heron.engines.bundle_clients import bundle_clients
+    from heron.engines.bundle_examples import read_examples
 
     path = Path(party.setting("HERON_EXAMPLES"))
-    bundle, examples = open_bundle(Path(party.setting("HERON_BUNDLE"))), load_examples(path)
+    bundle = open_bundle(Path(party.setting("HERON_BUNDLE")))
+    examples = read_examples(path, bundle.manifest)
     bundle_clients(bundle.terms, bundle, 0, examples)
     yield "ok", f"{len(examples)} examples in {path} fit the bundle, and onnxruntime reads its graphs"

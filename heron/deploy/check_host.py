@@ -41,6 +41,8 @@ def check_versions(party: Party) -> Iterator[tuple[Level, str]]:
             f"expected flwr {FLOWER}, which this version of heron was tested with, found {found['flwr']}; pip install "
             f"flwr=={FLOWER}"
         )
+    if (engine := NEEDED[runtime][-1]) not in found:
+        raise DeployError(f"{engine} is not installed in this environment; pip install {_wanted(party)}")
     for library in NEEDED[runtime]:
         here, expected = found.get(library, "none"), made_with.get(library)
         if expected is not None and here != expected:

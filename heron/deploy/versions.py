@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 NEEDED = {"torch": ("heron-sfl", "flwr", "torch"), "onnx": ("heron-sfl", "flwr", "onnxruntime")}
-"""Libraries of a party, by the runtime of its client; a server has PyTorch."""
+"""Libraries of a party, by the runtime of its client, which is the last one; a server has PyTorch."""
 FLOWER = "1.41.0"
 """The version of Flower that this version of heron was tested with; `pyproject.toml` has the same."""
 

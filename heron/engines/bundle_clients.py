@@ -11,7 +11,7 @@ from heron.client.onnx_runtime.runtime import OnnxRuntime
 from heron.client.onnx_runtime.tokens import check_tokens
 from heron.data.arrays_file import ArrayExamples
 from heron.data.batch import IGNORED
-from heron.engines.bundle_trial import check_examples
+from heron.engines.bundle_examples import check_examples
 from heron.engines.clients import Clients
 from heron.errors import BundleError, DataError
 from heron.wire.learning import with_fixed
@@ -95,7 +95,8 @@ def fitting(bundle: Bundle, terms: Terms, examples: ArrayExamples) -> ArrayExamp
     if terms.pairs != "none" and len(examples) == 1:
         raise DataError("expected at least 2 examples, because the network does not work with one, found 1; use more")
     _check_labels(terms.upload, examples)
-    return ArrayExamples(examples.inputs, examples.labels.astype(terms.upload.labels_dtype, copy=False))
+    labels = examples.labels.astype(terms.upload.labels_dtype, copy=False)
+    return ArrayExamples(examples.inputs, labels, pixels=examples.pixels)
 
 
 def _check_labels(upload: UploadTerm, examples: ArrayExamples) -> None:

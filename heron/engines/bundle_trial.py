@@ -9,14 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from heron.algorithms import ALGORITHMS
-from heron.arrays import numpy_dtype, to_host
+from heron.arrays import to_host
 from heron.client.onnx_runtime.bundle import Bundle
-from heron.client.onnx_runtime.manifest import Manifest
 from heron.client.onnx_runtime.runtime import OnnxRuntime
 from heron.client.progress import ClientData
 from heron.client.round import ClientRound, client_round
-from heron.data.batch import Batch
-from heron.errors import DataError
+from heron.engines.bundle_examples import check_examples
 from heron.wire import (
     Answer,
     CutGradient,
@@ -101,31 +99,6 @@ def try_bundle(bundle: Bundle, data: ClientData, *, steps: int = 5) -> Trial:
         reply_bytes=sum(encoded_sizes(reply).values()),
         loss=None if math.isnan(loss) else loss,
     )
-
-
-def check_examples(manifest: Manifest, batch: Batch) -> None:
-    """Refuse examples that a client's graphs were not made for.
-
-    Args:
-        manifest: of the bundle.
-        batch: some of them.
-
-    Raises:
-        DataError: naming shape or element type.
-    """
-    upload = manifest.upload
-    for what, array, shape, dtype in (
-        ("inputs", to_host(batch.inputs), manifest.inputs.shape, manifest.inputs.dtype),
-        ("labels", to_host(batch.labels), upload.labels, upload.labels_dtype),
-    ):
-        # The length of sequences is free; the runtime knows the longest.
-        free = 1 if manifest.longest is not None and array.ndim > 1 and shape else 0
-        if array.shape[1 + free :] != shape[free:] or array.dtype.kind != numpy_dtype(dtype).kind:
-            sizes = [*(["T"] if free else []), *map(str, shape[free:])]
-            raise DataError(
-                f"expected {what} of shape (n, {', '.join(sizes)}) and {dtype}, found "
-                f"(n, {', '.join(map(str, array.shape[1:]))}) and {array.dtype}; convert them as for training"
-            )
 
 
 def peak_memory() -> int | None:

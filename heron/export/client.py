@@ -29,7 +29,7 @@ from heron.client.onnx_runtime.manifest import (
     encode_manifest,
 )
 from heron.client.torch_runtime.network import Parts
-from heron.data import Batch
+from heron.data import Batch, Pixels
 from heron.errors import BundleError
 from heron.export.batch_norm import is_batch_norm
 from heron.export.check import check_export
@@ -46,7 +46,13 @@ from heron.wire.terms import Terms, decode_terms, encode_terms
 
 
 def export_client(
-    split: Parts, terms: Terms, example: Batch, folder: Path, *, criterion: Criterion = cross_entropy
+    split: Parts,
+    terms: Terms,
+    example: Batch,
+    folder: Path,
+    *,
+    criterion: Criterion = cross_entropy,
+    pixels: Pixels | None = None,
 ) -> Manifest:
     """Write a client's bundle: what a device needs to train it without PyTorch.
 
@@ -56,6 +62,7 @@ def export_client(
         example: at least two examples.
         folder: where the bundle goes; made if absent.
         criterion: mean loss over a batch.
+        pixels: scaling of inputs that are pixels, for files of examples on devices; None for other inputs.
 
     Returns:
         The manifest.
@@ -68,7 +75,7 @@ def export_client(
         MissingExtraError: if the exporter or onnxruntime is not installed.
         CheckpointError: if the folder cannot be written.
     """
-    bundle, contents = make_bundle(split, terms, example, criterion=criterion)
+    bundle, contents = make_bundle(split, terms, example, criterion=criterion, pixels=pixels)
     for name, content in contents.items():
         write_atomically(folder / name, content)
     write_atomically(folder / MANIFEST, encode_manifest(bundle.manifest))
@@ -76,7 +83,12 @@ def export_client(
 
 
 def make_bundle(
-    split: Parts, terms: Terms, example: Batch, *, criterion: Criterion = cross_entropy
+    split: Parts,
+    terms: Terms,
+    example: Batch,
+    *,
+    criterion: Criterion = cross_entropy,
+    pixels: Pixels | None = None,
 ) -> tuple[Bundle, dict[FileName, bytes]]:
     """Export a client to memory. Arguments as of `export_client`.
 
@@ -120,6 +132,7 @@ def make_bundle(
         ignored=MeanLoss(criterion).ignored,
         unembedding=unembedding,
         embedding=embedding,
+        pixels=pixels,
         longest=longest,
         files=tuple(
             BundleFile(name, len(content), hashlib.blake2b(content, digest_size=32).hexdigest())

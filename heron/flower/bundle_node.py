@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from heron.client.onnx_runtime.bundle import open_bundle
-from heron.data.arrays_file import load_examples
 from heron.engines.bundle_clients import bundle_clients
+from heron.engines.bundle_examples import read_examples
 from heron.engines.clients import Clients
 from heron.engines.node_settings import own_settings
 from heron.errors import ConfigError
@@ -40,7 +40,8 @@ def build_bundle_clients(terms: Terms, node_config: Mapping[str, Any]) -> Client
     client_id = own_client_id(node_config)
     own = {key: value for key, value in node_config.items() if key == "threads"}
     terms = replace(terms, settings=own_settings(terms.settings, own))
-    return bundle_clients(terms, open_bundle(folder), client_id, load_examples(file))
+    bundle = open_bundle(folder)
+    return bundle_clients(terms, bundle, client_id, read_examples(file, bundle.manifest))
 
 
 def _path(node_config: Mapping[str, Any], key: str) -> Path:

@@ -1,15 +1,18 @@
 """Presentation of saved results: tables, plots, an HTML page and TensorBoard events."""
 
-from heron.report.analysis_tables import plot_analysis, print_analysis
-from heron.report.audit_page import write_audit_page
-from heron.report.audit_tables import plot_audit, print_audit
-from heron.report.events import EventWriter, check_tensorboard
-from heron.report.grid_plots import plot_grid
-from heron.report.model_card import ExportedModel, model_card
-from heron.report.page import write_report
-from heron.report.plan_tables import print_plan
-from heron.report.plots import plot_learning_curves
-from heron.report.tables import print_comparison, print_comparison_note, print_costs, print_kernel_note, print_run
+from heron.faces import extra_named
+
+with extra_named():
+    from heron.report.analysis_tables import plot_analysis, print_analysis
+    from heron.report.audit_page import write_audit_page
+    from heron.report.audit_tables import plot_audit, print_audit
+    from heron.report.events import EventWriter, check_tensorboard
+    from heron.report.grid_plots import plot_grid
+    from heron.report.model_card import ExportedModel, model_card
+    from heron.report.page import write_report
+    from heron.report.plan_tables import print_plan
+    from heron.report.plots import plot_learning_curves
+    from heron.report.tables import print_comparison, print_comparison_note, print_costs, print_kernel_note, print_run
 
 __all__ = [
     "EventWriter",

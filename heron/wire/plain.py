@@ -5,7 +5,8 @@ What is read may be a stranger's. Every key must be there and none be unknown, e
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from heron.errors import MessageError
 from heron.ranges import MisfitError, fitting
@@ -64,6 +65,10 @@ def _read(hint: Any, value: Any, where: str) -> Any:
     """Return a value as its type says, or refuse it."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_plain(hint, value, where)
+    if value is not None and get_origin(hint) in (Union, UnionType):
+        table = next((kind for kind in get_args(hint) if dataclasses.is_dataclass(kind)), None)
+        if isinstance(table, type):
+            return from_plain(table, value, where)
     if get_origin(hint) is tuple and isinstance(value, list):
         (kind, _) = get_args(hint)
         return tuple(_read(kind, item, f"{where}[{index}]") for index, item in enumerate(value))

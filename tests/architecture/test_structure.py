@@ -51,6 +51,7 @@ HOMES = {
     "flwr_datasets": "data",
     "sklearn": "data",
     "PIL": "data",
+    "pyarrow": "data",
     "matplotlib": "report",
     "tensorboard": "report",
     "transformers": "lm",

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from heron.cli.main import main
 
@@ -41,6 +43,34 @@ def test_a_device_without_torch_tries_it(bundle, tmp_path) -> None:
     assert said["parameters"].strip() == "1,998 that learn"
     assert int(said["peak memory"].split()[0]) < 110
     assert "smashed data" in said["upload"]
+
+
+def test_a_device_without_torch_reads_tables(bundle, tmp_path) -> None:
+    """The same pixels in three files; PyTorch cannot be imported."""
+    poison = tmp_path / "torch"
+    poison.mkdir()
+    (poison / "__init__.py").write_text("raise ImportError('no torch here')", encoding="utf-8")
+    draw = np.random.default_rng(0)
+    pixels, labels = draw.integers(17, size=(20, 64)), draw.integers(10, size=20)
+    np.savez(tmp_path / "mine.npz", inputs=(pixels / 16).astype(np.float32).reshape(-1, 1, 8, 8), labels=labels)
+    names = [f"pixel{place}" for place in range(64)]
+    table = np.column_stack([labels, pixels])
+    header = ",".join(["label", *names])
+    np.savetxt(tmp_path / "mine.csv", table, "%d", delimiter=",", header=header, comments="")
+    columns = dict(zip(["label", *names], map(pa.array, table.T), strict=True))
+    parquet.write_table(pa.table(columns), tmp_path / "mine.parquet")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    code = (
+        "import sys; from pathlib import Path; from heron.cli.client import client_command\n"
+        "for name in sys.argv[2:]: client_command(Path(sys.argv[1]), Path(name))"
+    )
+    files = [tmp_path / f"mine{suffix}" for suffix in (".npz", ".csv", ".parquet")]
+    words = [sys.executable, "-c", code, bundle, *files]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    losses = [line for line in done.stdout.splitlines() if line.startswith("loss")]
+    assert len(losses) == 3
+    assert len({*losses}) == 1
 
 
 @pytest.mark.parametrize(

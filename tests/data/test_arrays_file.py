@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heron.data.arrays_file import load_examples
+from heron.data.arrays_file import read_arrays
 from heron.errors import DataError
 
 
 def test_examples_are_read(tmp_path) -> None:
     np.savez(tmp_path / "mine.npz", inputs=np.arange(12.0).reshape(4, 3), labels=np.arange(4))
-    examples = load_examples(tmp_path / "mine.npz")
+    examples = read_arrays(tmp_path / "mine.npz")
     assert len(examples) == 4
     batch = examples.batch(np.array([2, 0]), seed=0)
     assert batch.labels.tolist() == [2, 0]
@@ -40,7 +40,7 @@ def test_a_file_with_a_wrong_byte_is_read_or_refused(tmp_path) -> None:
     for at in range(path.stat().st_size):
         compressed(path, at=at, value=255)
         try:
-            load_examples(path)
+            read_arrays(path)
         except DataError as error:
             assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
 
@@ -65,7 +65,7 @@ def pickled(path: Path) -> None:
 def test_other_files_are_refused_in_one_line(write, message: str, tmp_path) -> None:
     write(tmp_path / "mine.npz")
     with pytest.raises(DataError, match=message) as caught:
-        load_examples(tmp_path / "mine.npz")
+        read_arrays(tmp_path / "mine.npz")
     assert "\n" not in str(caught.value)
 
 
@@ -74,7 +74,7 @@ def test_texts_are_as_long_as_the_longest_of_a_batch(tmp_path) -> None:
     inputs = np.arange(1, 16).reshape(3, 5)
     labels = np.array([[-100, 2, -100, -100, -100], [-100, 7, 8, 9, 10], [-100] * 5])
     np.savez(tmp_path / "texts.npz", inputs=inputs, labels=labels)
-    examples = load_examples(tmp_path / "texts.npz")
+    examples = read_arrays(tmp_path / "texts.npz")
     for positions, length in (([0], 2), ([0, 1], 5), ([0, 2], 2), ([2], 5)):
         batch = examples.batch(np.array(positions), 0)
         assert batch.inputs.tolist() == inputs[positions, :length].tolist()

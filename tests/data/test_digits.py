@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_digits as bundled_digits
 
 from heron.data import Digits, Splits, labels_of
-from heron.errors import ConfigError, DataError
+from heron.errors import ConfigError, DataError, MissingExtraError
 
 NUM_EXAMPLES = 1797
 NUM_TEST = 360  # ceil(0.2 * 1797)
@@ -47,7 +47,7 @@ def test_scikit_learn_is_read_and_not_imported():
 
 def test_absent_digits_are_refused_in_one_line(monkeypatch):
     monkeypatch.setattr("heron.data.digits.find_spec", lambda _: None)
-    with pytest.raises(DataError, match=r"^[^\n]*found none; run: pip install scikit-learn$"):
+    with pytest.raises(MissingExtraError, match=r"^[^\n]*scikit-learn[^\n]*heron-sfl\[train\]'$"):
         Digits().load(0)
 
 

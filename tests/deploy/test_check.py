@@ -183,6 +183,13 @@ def test_no_flower_here(made, monkeypatch) -> None:
     ]
 
 
+def test_no_pytorch_here(made, monkeypatch) -> None:
+    """The base of the package brings none."""
+    monkeypatch.setattr(heron.deploy.check_host, "installed_versions", lambda _: {"heron-sfl": "0.1.0", "flwr": FLOWER})
+    hint = "torch is not installed in this environment; pip install 'heron-sfl[flower]'"
+    assert [each.text for each in of("error", check_deployment(made, client=0))] == [hint]
+
+
 def test_data_of_other_recipes(tmp_path) -> None:
     init_deployment(tmp_path / "a", DeploymentPlan(1, recipe="cifar10-resnet18-small"))
     assert "cifar10/train.parquet" in (tmp_path / "a" / "client-0" / "data" / "README.md").read_text()

@@ -77,15 +77,11 @@ def library(requirement: str) -> str:
 
 
 def test_requirements_are_those_of_the_package_without_training(made) -> None:
-    """Ranges are written once for pip, in `pyproject.toml`; a client's are those of base and `lean`, but `train`."""
+    """Ranges are written once for pip, in `pyproject.toml`; a client's are those of base and `lean`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    training = {library(each) for each in extras["train"]}
-    expected = {each for each in (*project["dependencies"], *extras["lean"]) if library(each) not in training}
-    expected |= {each for each in extras["flower"] if library(each) == "cryptography"}
+    expected = {*project["dependencies"], *project["optional-dependencies"]["lean"]}
     lines = (made / "client-0" / REQUIREMENTS).read_text().splitlines()
     assert {line for line in lines if not line.startswith("#")} == expected
-    assert "torch" in training
 
 
 def test_the_script_starts_a_node_that_builds_the_client(folder, tmp_path) -> None:

@@ -144,9 +144,9 @@ def test_examples_that_do_not_fit_are_refused(made, tmp_path) -> None:
 
 
 def test_pairs_and_kernels_of_tensors(made) -> None:
-    from heron.data.arrays_file import load_examples
+    from heron.data.arrays_file import read_arrays
 
-    terms, bundle, examples = terms_of(), open_bundle(made / "heron"), load_examples(made / "0.npz")
+    terms, bundle, examples = terms_of(), open_bundle(made / "heron"), read_arrays(made / "0.npz")
     one = type(examples)(examples.inputs[:1], examples.labels[:1])
     with pytest.raises(DataError, match="at least 2 examples"):
         bundle_clients(replace(terms, pairs="all"), bundle, 0, one)

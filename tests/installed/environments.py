@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[2]
 SMOKE = Path(__file__).with_name("smoke.py")
+LEAN = Path(__file__).with_name("lean.py")
 
 
 @contextmanager
@@ -29,12 +30,12 @@ def install(python: Path, *words: str | Path) -> None:
     print(f"installed in {time.monotonic() - start:.0f} s", flush=True)
 
 
-def smoke(python: Path) -> None:
-    """Run the smoke test outside the checkout, so that the installed package is imported."""
+def smoke(python: Path, program: Path = SMOKE, *words: str | Path) -> None:
+    """Run a smoke test outside the checkout, so that the installed package is imported."""
     start = time.monotonic()
     with TemporaryDirectory(prefix="heron-smoke-") as folder:
-        call([python, "-I", SMOKE], cwd=Path(folder))
-    print(f"smoke test passed in {time.monotonic() - start:.0f} s", flush=True)
+        call([python, "-I", program, *words], cwd=Path(folder))
+    print(f"{program.name} passed in {time.monotonic() - start:.0f} s", flush=True)
 
 
 def call(command: Sequence[str | Path], cwd: Path = ROOT) -> None:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from tests.installed.environments import ROOT, call, environment, install, smoke
 
 # Extras whose oldest versions go together. Flower's is pinned, and says itself what it needs.
-EXTRAS = ("plots", "tensorboard", "language", "images", "fast")
+EXTRAS = ("train", "plots", "tensorboard", "language", "images", "tables", "fast")
 TOOLS = ("pytest", "pytest-xdist", "hypothesis", "psutil")
 # What calls these libraries, by quick tests.
 TESTS = (
@@ -27,6 +27,7 @@ TESTS = (
     "tests/report/test_plots.py",
     "tests/report/test_report.py",
     "tests/lm/test_families.py",
+    "tests/data/test_parquet_file.py",
 )
 _LOWEST = re.compile(r"^(?P<name>[\w.-]+)(?:\[[\w,]+\])?\s*(?:>=|==)\s*(?P<version>[\w.]+)")
 
@@ -46,6 +47,8 @@ def oldest(project: dict[str, object]) -> dict[str, str]:
         named += extras.get(extra, [])
     found = {}
     for requirement in named:
+        if requirement.startswith(f"{project['name']}["):  # another extra of the package
+            continue
         lowest = _LOWEST.match(requirement)
         if lowest is None:
             raise ValueError(f"expected a lowest version of {requirement!r}, found none")

@@ -1,4 +1,4 @@
-"""What a fresh install can do with its base dependencies alone, in an empty folder: `python -I smoke.py`."""
+"""What a fresh install with the extra `train` can do, in an empty folder: `python -I smoke.py`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Build the wheel, and try it with its base dependencies alone on every Python that is here.
+"""Build the wheel, and try it with the extra `train`, and with `lean`, on every Python that is here.
 
     python -m tests.installed.wheel [--download] [3.11 3.12 ...]
 
@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.installed.environments import ROOT, call, environment, find_python, install, smoke
+from tests.installed.environments import LEAN, ROOT, call, environment, find_python, install, smoke
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
@@ -49,10 +49,16 @@ def main() -> None:
                 print(f"Python {version}: skipped: {found}", flush=True)
                 continue
             print(f"Python {version}: {found}", flush=True)
+            pins = ["-c", ROOT / "constraints.txt"] if found == Path(sys.executable) else []
+            bundle = Path(folder) / version / "bundle"
             with environment(found) as python:
-                same = found == Path(sys.executable)
-                install(python, wheel, *(["-c", ROOT / "constraints.txt"] if same else []))
+                install(python, f"{wheel}[train]", *pins)
                 smoke(python)
+                install(python, f"{wheel}[export]", *pins)
+                call([python.with_name("heron"), "export-client", "digits", "--out", bundle], cwd=Path(folder))
+            with environment(found) as python:
+                install(python, f"{wheel}[lean]", *pins)
+                smoke(python, LEAN, bundle)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from annotated_types import Ge, Lt
 
+from heron.data.pixels import Pixels
 from heron.errors import BundleError, MessageError
 from heron.wire.blob import DTYPES
 from heron.wire.plain import from_plain, to_plain
@@ -102,6 +103,7 @@ class Manifest:
             language model, computed slice by slice; None where the clean graph computes the loss.
         embedding: array of one row per token, of which the graphs read the rows of the inputs' tokens and are given no
             others; None where inputs are no tokens.
+        pixels: scaling of inputs that are pixels, for files of examples; None where it is not known.
         longest: largest number of positions of a sequence of tokens, whose length is free; None where all inputs have
             one shape.
         files: of the bundle, the manifest left out.
@@ -123,6 +125,7 @@ class Manifest:
     ignored: int | None
     unembedding: str | None
     embedding: str | None
+    pixels: Pixels | None
     longest: Annotated[int, Ge(1), Lt(2**31)] | None
     files: tuple[BundleFile, ...]
 
@@ -184,6 +187,8 @@ def _check(manifest: Manifest) -> None:
         shapes = {held.get(f"{layer.layer}.{kind}") for kind in ("running_mean", "running_var")}
         if None in shapes or len(shapes) != 1:
             raise BundleError(f"manifest: expected running statistics of {layer.layer[:80]!r} among its buffers")
+    if manifest.pixels is not None and not manifest.pixels.fits(manifest.inputs.shape):
+        raise BundleError("manifest: expected pixels with one mean and deviation or one a channel; export it again")
     _check_tokens(manifest)
     _check_files(manifest)
 
