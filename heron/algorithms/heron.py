@@ -19,7 +19,7 @@ from heron.algorithms.decoupled import decoupled_round
 from heron.client.first_order import LocalLossClient
 from heron.client.layer_local import LayerLocalClient
 from heron.client.learner import Learner
-from heron.client.private import PrivateProbingClient
+from heron.client.private import PrivateHeadClient, PrivateProbingClient
 from heron.client.runtime import Orders, Runtime
 from heron.client.step import ClientLearner, StepGenerator, StepResult
 from heron.data import Batch
@@ -59,6 +59,11 @@ def _make_client(runtime: Runtime, learning: Learning) -> ClientLearner:
     return HeronClient(runtime, learning) if runtime.exact is None else LocalLossClient(runtime, learning)
 
 
+def _make_private(runtime: Runtime, learning: Learning) -> ClientLearner:
+    kind = PrivateProbingClient if runtime.exact is None else PrivateHeadClient
+    return kind(runtime, learning, upload_period=learning.client.upload_period)
+
+
 HERON = Algorithm(
     name="heron",
     summary="HERON-SFL: zeroth-order clients with an auxiliary network, first-order Main Server",
@@ -69,7 +74,5 @@ HERON = Algorithm(
     head="auxiliary",
     main_server="heron.server.alignment:refreshing_server",
     has_boundary=True,
-    make_private=lambda runtime, learning: PrivateProbingClient(
-        runtime, learning, upload_period=learning.client.upload_period
-    ),
+    make_private=_make_private,
 )

@@ -18,7 +18,7 @@ from heron.config import (
 from heron.costs.plan import too_small
 from heron.errors import ConfigError
 from heron.ranges import parse_bytes
-from heron.report import print_kernel_note, print_plan
+from heron.report import print_kernel_note, print_plan, print_upload_note
 from heron.runs.run_directory import write_json
 
 
@@ -50,6 +50,9 @@ def plan_command(recipe: str, memory: str, assignments: list[str], json_path: Pa
     if json_path is not None:
         write_json(json_path, plan)
     print_plan(recipe, budget, rows, own, None if fitting else _refusal(budget, own))
+    period = ALGORITHMS[config.algorithm].upload_period(config)
+    if period is not None:
+        print_upload_note(config, period)
     print_kernel_note(config.client.kernel)
 
 

@@ -5,6 +5,10 @@ form. The q numbers of an example are one vector, which `heron.privacy.mechanism
 that come out take the place of the projected gradients. All that follows, the update rule with its moments, what is
 sent, replay and averaging, is a function of these and of what everybody knows.
 
+With an exactly trained head (`client.exact=1`) a step releases a second vector, the head's gradient, of which every
+example's is clipped to a norm of its own. Both are one mechanism: in units of its clip each changes by at most 1, so
+both together by sqrt(2), and each has sqrt(2) times the noise.
+
 A first-order client does the same with the gradient of each example (DP-SGD, Abadi et al., CCS 2016), which costs it
 B gradients in place of one: the baseline.
 
@@ -13,6 +17,7 @@ B gradients in place of one: the baseline.
 
 import math
 from abc import abstractmethod
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +30,14 @@ from heron.client.step import StepGenerator, StepResult
 from heron.client.zeroth_order import ZerothOrderPart
 from heron.data import Batch
 from heron.errors import ConfigError
+from heron.privacy.mechanism import VectorMechanism
 from heron.seeds import StepKey
 from heron.wire.learning import Learning
 
 NOISE = "noise"
 """Purpose of the draws of noise from a secret."""
+HEAD_NOISE = "head noise"
+"""The same, for the gradient of an exactly trained head."""
 
 
 class PrivateClient(Learner):
@@ -45,7 +53,7 @@ class PrivateClient(Learner):
         super().__init__(runtime, learning)
         assert learning.vault is not None  # whoever makes private clients gives them one
         self._vault = learning.vault
-        self._mechanism = learning.mechanism
+        self._mechanism = learning.mechanism(num_parts=1)
         self._upload_period = upload_period
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
@@ -58,33 +66,51 @@ class PrivateClient(Learner):
     def _learn(self, batch: Batch, key: StepKey) -> StepResult:
         """Learn from the released numbers of a batch alone, which may be empty."""
 
-    def _release(self, total_D: NDArray[np.int64], key: StepKey) -> Array:
+    def _release(
+        self, total_D: NDArray[np.int64], key: StepKey, mechanism: VectorMechanism, purpose: str = NOISE
+    ) -> Array:
         """Add the step's noise to a clipped sum."""
         own = self._vault.secret.of(key.client_id)
-        normals_D = own.normals(total_D.shape, NOISE, key.round_index, key.local_step)
-        return self.runtime.receive(self._mechanism.release(total_D, normals_D))
+        normals_D = own.normals(total_D.shape, purpose, key.round_index, key.local_step)
+        return self.runtime.receive(mechanism.release(total_D, normals_D))
+
+    def _clipped_gradients(self, batch: Batch, mechanism: VectorMechanism) -> NDArray[np.int64]:
+        """Add up the clipped gradients of the exact part, example by example."""
+        exact = self._exact
+        assert exact is not None  # the algorithm's orders say so
+        total_D = np.zeros(sum(math.prod(array.shape) for array in exact.parameters().values()), np.int64)
+        assert isinstance(exact, ExampleGradients)  # other runtimes are refused before
+        for gradients_BD in exact.example_gradients(batch) if len(batch) else ():
+            total_D += mechanism.clipped_sum(_read(gradients_BD))
+        return total_D
+
+    def _step_exact(self, gradient_D: Array, key: StepKey) -> None:
+        """Take the exact part's step along a released gradient."""
+        assert isinstance(self._exact, ExampleGradients)  # as above
+        self._exact.set_gradient(gradient_D)
+        self._update_exact(key)
 
 
 class PrivateProbingClient(PrivateClient):
     """A backprop-free client whose projected gradients are noised: q + 1 forwards a step, central 2 q.
 
     Raises:
-        ConfigError: if something of it learns exactly, or layer groups learn by themselves.
+        ConfigError: if more than a head learns exactly, or layer groups learn by themselves.
     """
 
     def __init__(self, runtime: Runtime, learning: Learning, *, upload_period: int | None) -> None:
         super().__init__(runtime, learning, upload_period=upload_period)
-        if runtime.exact is not None or runtime.groups:
+        if runtime.groups or learning.client.exact not in (0, 1):
             raise ConfigError(
-                "expected client.exact=0 and client.learning=zeroth_order with privacy, found another kind of client: "
-                "gradients of its exact part are not clipped; set both, or leave [privacy] out"
+                "expected client.exact of 0 or 1 and client.learning=zeroth_order with privacy, found another kind of "
+                "client: its gradients are not clipped; set both, or leave [privacy] out"
             )
 
     def _learn(self, batch: Batch, key: StepKey) -> StepResult:
         assert self.probed is not None  # the algorithm's orders say so
         seeds = self.probed.directions(key)
         total_P = self._mechanism.clipped_sum(self._vectors(self.probed, batch, key.seed("dropout"), seeds))
-        self.probed.update(key, seeds, self._release(total_P, key))
+        self.probed.update(key, seeds, self._release(total_P, key, self._mechanism))
         return StepResult(None, self.probed.sent())
 
     def _vectors(
@@ -103,18 +129,27 @@ class PrivateProbingClient(PrivateClient):
         return _read(vectors_PB).T
 
 
+class PrivateHeadClient(PrivateProbingClient):
+    """A client with an exactly trained head: q + 1 forwards, and one more for the head's gradients."""
+
+    def __init__(self, runtime: Runtime, learning: Learning, *, upload_period: int | None) -> None:
+        super().__init__(runtime, learning, upload_period=upload_period)
+        self._mechanism = learning.mechanism(num_parts=1 if self.probed is None else 2)
+        self._head_mechanism = replace(self._mechanism, clip=learning.settings.privacy.exact_clip)
+
+    def _learn(self, batch: Batch, key: StepKey) -> StepResult:
+        total_D = self._clipped_gradients(batch, self._head_mechanism)  # before anything moves
+        result = super()._learn(batch, key) if self.probed is not None else StepResult(None)
+        self._step_exact(self._release(total_D, key, self._head_mechanism, HEAD_NOISE), key)
+        return result
+
+
 class PrivateGradientClient(PrivateClient):
     """A first-order client whose gradients are clipped example by example: B x D values, or those of a micro-batch."""
 
     def _learn(self, batch: Batch, key: StepKey) -> StepResult:
-        exact = self._exact
-        assert exact is not None  # the algorithm's orders say so
-        total_D = np.zeros(sum(math.prod(array.shape) for array in exact.parameters().values()), np.int64)
-        assert isinstance(exact, ExampleGradients)  # other runtimes are refused before
-        for gradients_BD in exact.example_gradients(batch) if len(batch) else ():
-            total_D += self._mechanism.clipped_sum(_read(gradients_BD))
-        exact.set_gradient(self._release(total_D, key))
-        self._update_exact(key)
+        total_D = self._clipped_gradients(batch, self._mechanism)
+        self._step_exact(self._release(total_D, key, self._mechanism), key)
         return StepResult(None)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from heron.arrays import Array, is_tensor, namespace, to_host
 from heron.client.batching import fits_upload, step_positions
+from heron.client.obfuscation import ShownData, obfuscation
 from heron.client.opening import Opener
 from heron.client.progress import BEGINNING, ClientData, Progress
 from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepResult
@@ -70,10 +71,10 @@ def client_round(
         progress: the round's state so far; uploads whose answers it holds are not yielded again.
         before_step: called before each local step with the outcomes so far.
         opener: makes the model of the broadcast where replies hold scalars.
-        vault: keeps the secret that private batches are drawn from.
+        vault: keeps the secret that private batches, labels and noise on smashed data are drawn from.
     """
     round_index, client_id = broadcast.round_index, broadcast.client_id
-    settings, codec = terms.settings, UpdateCodec.of(terms)
+    settings, codec, veil = terms.settings, UpdateCodec.of(terms), obfuscation(terms, vault)
     model = _opened(broadcast, codec, opener) if progress is BEGINNING else broadcast.model
     if model is None:
         yield SnapshotRequest(round_index, client_id)
@@ -82,6 +83,7 @@ def client_round(
     start = {name: learner.receive(array) for name, array in progress.start.items()}
     if codec is not None and progress is BEGINNING:
         start = {name: learner.receive(model[name]) for name in terms.sent_back}
+    data = data if veil is None else ShownData(data, veil, client_id)
     constants = {name: model[name] for name in terms.names("constant")}
     del model, broadcast  # copied: the client learns in their room
     results, answers = list(progress.results), deque(progress.answers)
@@ -95,7 +97,8 @@ def client_round(
         step = learner.step(batch, key)
         uploads = terms.upload_period is not None and key.local_step % terms.upload_period == 0
         if uploads and fits_upload(terms, len(chosen)):
-            upload = partial(_upload, key=key, labels=batch.labels, codec=settings.smashed)
+            veiled = None if veil is None else partial(veil.smashed, client_id=client_id, positions_B=chosen)
+            upload = partial(_upload, key=key, labels=batch.labels, codec=settings.smashed, veiled=veiled)
             results.append((yield from _uploading(step, upload, answers, learner.receive)))  # step 2
         else:
             next(step)
@@ -172,12 +175,18 @@ def _uploading(
         received = None if answer is None else receive(_content(answer))
 
 
-def _upload(handed_over: Array | Perturbed | None, key: StepKey, labels: Array, codec: Smashed) -> Upload:
+def _upload(
+    handed_over: Array | Perturbed | None,
+    key: StepKey,
+    labels: Array,
+    codec: Smashed,
+    veiled: Callable[[Array], Array] | None,
+) -> Upload:
     place = (key.round_index, key.client_id, key.local_step)
     if isinstance(handed_over, Perturbed):
         return ProbeData(*place, handed_over.probe, handed_over.smashed, labels)
     assert handed_over is not None  # only algorithms that upload have an upload period
-    upload = SmashedData(*place, handed_over, labels)
+    upload = SmashedData(*place, handed_over if veiled is None else veiled(handed_over), labels)
     return pack_upload(upload, codec, key.seed("smashed codec")) if codec.packs else upload
 
 

@@ -18,6 +18,7 @@ from heron.config.schema import RunConfig
 from heron.data import DATA_SETS, Splits, fetch, num_examples
 from heron.engines.agreement import agree
 from heron.engines.clients import Clients, check_vault
+from heron.engines.exposure import exposure
 from heron.engines.node_settings import own_settings
 from heron.engines.pairs import check_pairs
 from heron.engines.servers import Servers
@@ -56,7 +57,9 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
         network=to_plain(config.split),
     )
     servers = Servers(terms, algorithm, split, criterion)
-    check_pairs(terms, split, [len(share) for share in client_shares(config, splits)], servers.all_participants())
+    sizes = [len(share) for share in client_shares(config, splits)]
+    servers.exposure = exposure(algorithm, config, sizes)
+    check_pairs(terms, split, sizes, servers.all_participants())
     return servers
 
 

@@ -28,6 +28,7 @@ class RoundTrace:
         self._events: list[Event] = []
         self._num_served = 0
         self._client_id: int | None = None
+        self._earlier_s = 0.0
 
     def begin_client(self, client_id: int) -> None:
         """Start the events of a client; its second conversation in a round continues after its first."""
@@ -37,6 +38,11 @@ class RoundTrace:
         self._events = []
         self._num_served = 0
         self._timelines.append(Timeline(self._model.device(client_id), self._events))
+
+    def begin_phase(self) -> None:
+        """Start a part of the round that begins when everybody is done with the part before."""
+        self._earlier_s += self._phase_seconds()
+        self._client_id = None
 
     def message(self, direction: Direction, num_bytes: int) -> None:
         """Record a message that has passed the channel."""
@@ -69,6 +75,11 @@ class RoundTrace:
 
     def take_seconds(self) -> float:
         """Simulated time of the events since the last call."""
+        self.begin_phase()
+        seconds, self._earlier_s = self._earlier_s, 0.0
+        return seconds
+
+    def _phase_seconds(self) -> float:
         timelines, self._timelines = self._timelines, []
         return round_seconds(timelines, self._model.server_flops_per_s)
 

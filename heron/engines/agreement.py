@@ -11,6 +11,8 @@ from heron.arrays import dtype_name
 from heron.client.torch_runtime.network import LocalNetwork, Parts, TensorBatch
 from heron.client.torch_runtime.placement import place_orders
 from heron.data import Batch
+from heron.engines.label_classes import label_classes
+from heron.engines.mask_refusals import check_mask_tensors
 from heron.engines.pairs import pairs_needed
 from heron.engines.privacy_refusals import check_private_network
 from heron.engines.refusals import check_client_settings, check_optimizer, check_settings
@@ -45,7 +47,7 @@ def agree(
         settings: all groups of settings.
         criterion: mean loss over a batch.
         example: a few examples, to see with what uploads look like.
-        num_classes: C; labels are in [0, C). 0 where nobody checks uploads.
+        num_classes: C; labels are in [0, C). 0 where nobody checks uploads; found out where labels are changed.
         data: name and settings of the data set, for clients that load their own.
         network: name and settings of the network, for clients that build their own part.
 
@@ -59,10 +61,14 @@ def agree(
     check_settings(algorithm, settings)
     _check_network(split, algorithm, settings, as_tensor(example.inputs, settings.device))
     check_optimizer(algorithm, settings)
+    if settings.privacy.label_epsilon:
+        num_classes = label_classes(split, example, torch.device(settings.device))
     local = LocalNetwork(split, criterion, head=algorithm.head, micro_batch=settings.client.micro_batch or None)
     _warn_of_radius(local, algorithm, settings)
     tensors = _tensor_terms(local, algorithm, settings, as_tensor(example.inputs, settings.device))
     check_client_settings(algorithm, settings, any(term.role == "replayed" for term in tensors))
+    if settings.secure_sum:
+        check_mask_tensors(tensors)
     if settings.privacy.is_on:
         check_private_network(local, tensors, local.tensors_of(example), torch.device(settings.device))
     return Terms(

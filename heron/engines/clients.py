@@ -7,6 +7,7 @@ from heron.algorithms import Algorithm
 from heron.arrays import Array
 from heron.client.attendance import Attendance, attendance
 from heron.client.candidate_opening import CandidateOpener
+from heron.client.masks import Masks
 from heron.client.opening import Opener, TensorStore
 from heron.client.progress import BEGINNING, ClientData, Progress
 from heron.client.round import BeforeStep, client_round
@@ -48,7 +49,7 @@ class Clients:
         vault: keeps the secret of this device; None where it has none.
 
     Raises:
-        ConfigError: if privacy is on and there is no secret that outlives a round.
+        ConfigError: if settings need a secret and there is none that outlives a round.
 
     Attributes:
         terms: of the run.
@@ -56,6 +57,7 @@ class Clients:
         runtime: the network.
         learning: settings of the clients' learning.
         vault: keeps the secret of this device.
+        masks: puts replies under masks, with `secure_sum`; None without.
         learner: becomes one client after the other.
     """
 
@@ -74,6 +76,7 @@ class Clients:
         self.vault = vault
         self.learning = replace(algorithm.learning(terms.settings), vault=vault)
         self.learner = algorithm.client(runtime, self.learning)
+        self.masks = Masks(terms, self.learning, vault) if terms.settings.secure_sum and vault is not None else None
         self._data = data
 
     def data(self, client_id: int) -> ClientData:
@@ -131,6 +134,7 @@ class Clients:
         Returns:
             A generator of the client's messages, see `ClientConversation`.
         """
+        broadcast = broadcast if self.masks is None else self.masks.opened(broadcast)
         client_id, settings = broadcast.client_id, self.terms.settings
         data, batch_size = self.data(client_id), settings.client.batch_size
         joins = self.terms.joins(len(data))
@@ -160,6 +164,7 @@ class Clients:
                 num_examples = self._num_trained(len(data), parcel[0].num_steps, joins=joins)
                 if not fate.replies:
                     return Attended({}, num_examples)
+                parcel = parcel if self.masks is None else [self.masks.covered(parcel[0])]
             answer = yield parcel.pop()
 
     def _num_trained(self, num_examples: int, num_steps: int, *, joins: bool) -> int:
@@ -171,17 +176,25 @@ class Clients:
 
 
 def check_vault(settings: Settings, *, has_vault: bool) -> None:
-    """Refuse privacy where no secret outlives a round, or none is agreed on.
+    """Refuse privacy and masks where no secret outlives a round, or none is agreed on.
 
     Args:
         settings: of the run.
         has_vault: whether there is a place for the secret.
 
     Raises:
-        ConfigError: naming the section.
+        ConfigError: naming the key.
     """
-    if settings.privacy.is_on and not has_vault:
-        raise ConfigError(
-            "expected privacy.epsilon=0 and privacy.noise=0 on Flower, whose nodes keep no secret through a round that "
-            "is rolled back, found privacy; leave the section out, or use heron train"
-        )
+    if has_vault or not settings.needs_secret:
+        return
+    asked = (
+        ("secure_sum=false", settings.secure_sum, "secure_sum"),
+        ("privacy.label_epsilon=0", settings.privacy.label_epsilon, "privacy.label_epsilon"),
+        ("smashed.noise=0", settings.smashed.noise, "smashed.noise"),
+        ("privacy.epsilon=0 and privacy.noise=0", settings.privacy.is_on, "privacy"),
+    )
+    allowed, found = next((allowed, name) for allowed, is_set, name in asked if is_set)
+    raise ConfigError(
+        f"expected {allowed} on Flower, whose nodes keep no secret through a round that is rolled back, found {found}; "
+        f"leave it out, or use heron train"
+    )

@@ -23,18 +23,23 @@ from heron.data import Examples, fetch
 from heron.engines.agreement import agree
 from heron.engines.arguments import check_parts, checked_shares
 from heron.engines.clients import Clients
+from heron.engines.exposure import exposure
+from heron.engines.mask_refusals import check_mask_members
 from heron.engines.pairs import check_pairs
 from heron.engines.participants import check_participants
 from heron.engines.privacy import private_account
 from heron.engines.round_result import RoundResult
 from heron.engines.runtimes import make_runtime
 from heron.engines.servers import Servers
+from heron.engines.traced_channel import TracedChannel
 from heron.privacy.vault import Vault
 from heron.split import SplitModel
 from heron.split.criterion import Criterion
 from heron.tensors import as_tensor
-from heron.wire import Answer, Broadcast, Channel, Conversation, FromClient, Ledger, Listener, Message, Upload
+from heron.wire import Answer, Broadcast, Conversation, Ledger, Listener
+from heron.wire.digests import digest_of
 from heron.wire.groups import Settings
+from heron.wire.mask_messages import MaskAnswer, MaskRequest
 
 
 class Federation:
@@ -68,8 +73,9 @@ class Federation:
         SplitError: if the network cannot be trained this way.
         DataError: if the data are no map-style data set, a share does not fit it, or a client has one example and the
             network needs two.
-        ConfigError: if an argument has another type, a round asks for more clients than there are, the algorithm's
-            clients have no such optimiser, or the auxiliary network is to be refreshed and clients train none.
+        ConfigError: if an argument has another type, the vault is another run's, a round asks for more clients than
+            there are, the algorithm's clients have no such optimiser, or the auxiliary network is to be refreshed and
+            clients train none.
     """
 
     def __init__(
@@ -89,7 +95,9 @@ class Federation:
         check_participants(settings.clients.per_round, len(partition))
         account = private_account(algorithm, settings, [len(share) for share in partition])
         settings = settings if account is None else account.settings
-        self.vault = None if account is None else vault or Vault()
+        self.vault = vault or Vault() if settings.needs_secret else None
+        if self.vault is not None:
+            self.vault.claim()
         device = torch.device(settings.device)
         example, split = fetch(dataset, np.concatenate(partition)[:2], device), split.to(settings.device)
         split = algorithm.equipped(split, settings, as_tensor(example.inputs))
@@ -99,7 +107,9 @@ class Federation:
         self.clients = Clients(terms, algorithm, runtime, data, self.vault)
         self.servers = Servers(terms, algorithm, split, criterion)
         self.servers.account = account
+        self.servers.exposure = exposure(algorithm, settings, [len(share) for share in partition])
         check_pairs(terms, split, [len(share) for share in partition], self.servers.all_participants())
+        check_mask_members(self.servers.learning.settings, self.servers.all_participants())
         self.states = ClientStates()
         self.held = ClientStates()
         self.simulated_s = None if link is None else 0.0
@@ -140,6 +150,8 @@ class Federation:
         Raises:
             TrainingError: if a loss or an update is not finite; the federation is then of no further use.
         """
+        if self.vault is not None:
+            self.vault.begin()
         result = self.servers.run_round(self, self.participants(self.next_round))
         if self._trace is not None and self.simulated_s is not None:
             self.simulated_s += self._trace.take_seconds()
@@ -151,35 +163,43 @@ class Federation:
 
     def exchange(self, broadcast: Broadcast) -> Conversation:
         """The link to a client (`heron.wire.Link`): its uploads as they come, its reply last."""
-        if self._trace is not None:
-            self._trace.begin_client(broadcast.client_id)
-        received = self._channel.pass_through(broadcast, "downlink")
-        assert isinstance(received, Broadcast)  # the channel keeps a message's type
+        received = self._channel.opening(broadcast)
         client = self._attend(received)
         del received  # the client's to drop
         if self.settings.link.bundle:
-            yield from map(self._noted, self._channel.collect(client))
+            yield from self._channel.collect(client)
             return
         answer: Answer | None = None
         while True:
             try:
-                parcel = [self._receive(client.send(None if answer is None else self._answer(answer)))]
+                parcel = [self._channel.up(client.send(None if answer is None else self._channel.down(answer)))]
             except StopIteration:
                 return
             answer = None
             # Popped in the expression: no variable holds smashed data, so it dies with its consumer's.
             answer = yield parcel.pop()
 
+    def ask(self, request: MaskRequest) -> MaskAnswer | None:
+        """Ask a client about its masks (`heron.wire.Link`)."""
+        assert self.clients.masks is not None  # the servers ask with secure_sum alone
+        return self._channel.answer(self.clients.masks.answer(self._channel.question(request)))
+
     def load_global_model(self) -> SplitModel:
         """Load the global parameters into the network, {theta_c, theta_s} and the auxiliary network, and return it."""
         return self.servers.load_global_model()
 
-    def keep_states_in(self, folder: Path) -> None:
-        """Keep the clients' states in a folder that outlives this process."""
+    def keep_states_in(self, folder: Path, run: str = "") -> None:
+        """Keep the clients' states, and the secret of this run, in a folder that outlives this process.
+
+        Args:
+            folder: the folder.
+            run: text by which this run is recognised, whatever number of rounds it has.
+        """
         self.states = ClientStates(folder / "clients")
         self.held = ClientStates(folder / "held")
         if self.vault is not None:
-            self.vault.keep_in(folder / "secret")
+            # Another network at the start is another run: the same noise would show how the two differ.
+            self.vault.keep_in(folder / "secret", f"{run} {digest_of(self.fed_server.global_model())}")
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """State that the next round depends on: (tensors by name, JSON-serialisable facts).
@@ -225,26 +245,5 @@ class Federation:
         self.states.keep(client_id, round_index, attended.state)
         self.servers.client_examples += attended.num_examples
 
-    def _make_channel(self) -> Channel:
-        watch = (lambda *_: None) if self._trace is None else self._trace.message
-        return Channel(
-            self.ledger,
-            wire=self.settings.wire,
-            bundle=self.settings.link.bundle,
-            watch=watch,
-            listeners=self.listeners,
-        )
-
-    def _receive(self, message: FromClient) -> FromClient:
-        return self._noted(self._channel.pass_through(message, "uplink"))
-
-    def _noted(self, received: Message) -> FromClient:
-        assert isinstance(received, FromClient)  # the channel keeps a message's type
-        if self._trace is not None and isinstance(received, Upload):
-            self._trace.served(len(received.labels))
-        return received
-
-    def _answer(self, message: Answer) -> Answer:
-        received = self._channel.pass_through(message, "downlink")
-        assert isinstance(received, Answer)  # the channel keeps a message's type
-        return received
+    def _make_channel(self) -> TracedChannel:
+        return TracedChannel(self.ledger, self.settings, self._trace, self.listeners)

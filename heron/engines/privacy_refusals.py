@@ -106,7 +106,12 @@ def _check_keys(algorithm: Algorithm, settings: Settings) -> None:
     client, probes, has_probes = learning.client, settings.estimator, algorithm.orders(learning).probes
     refreshes, weighting = settings.server.refresh_auxiliary, settings.clients.weighting
     expected = (
-        ("client.exact=0", client.exact, client.exact == 0, "gradients of the exact part are not clipped"),
+        (
+            "client.exact of 0 or 1",
+            client.exact,
+            client.exact in (0, 1),
+            "gradients of layers below the head are not clipped",
+        ),
         (
             "client.learning=zeroth_order",
             client.learning,
@@ -130,7 +135,7 @@ def _check_keys(algorithm: Algorithm, settings: Settings) -> None:
         (
             "client.runtime=torch",
             client.runtime,
-            client.runtime == "torch" or has_probes,
+            client.runtime == "torch" or (has_probes and client.exact == 0),
             "an export has no gradients of single examples",
         ),
     )
@@ -148,7 +153,8 @@ def _first_stochastic(module: nn.Module) -> str:
 
 def _check_off(privacy: Privacy) -> None:
     """Refuse a section that asks for no guarantee and says how it should be given."""
-    changed = [field.name for field in fields(Privacy) if getattr(privacy, field.name) != field.default]
+    others = [field for field in fields(Privacy) if field.name != "label_epsilon"]
+    changed = [field.name for field in others if getattr(privacy, field.name) != field.default]
     if changed:
         raise ConfigError(
             f"expected privacy.epsilon or privacy.noise above 0 next to privacy.{changed[0]}, found neither: nothing "

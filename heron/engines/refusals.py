@@ -1,6 +1,7 @@
 """Settings that contradict each other or the algorithm, refused before anything is built."""
 
 from heron.algorithms import Algorithm
+from heron.engines.mask_refusals import check_mask_settings
 from heron.engines.privacy_refusals import check_private_settings
 from heron.errors import ConfigError
 from heron.wire.groups import Settings
@@ -31,9 +32,11 @@ def check_settings(algorithm: Algorithm, settings: Settings) -> None:
     """
     _check_auxiliary(algorithm, settings)
     _check_codec(algorithm, settings)
+    _check_obfuscation(algorithm, settings)
     _check_coupled(algorithm, settings)
     _check_learning(algorithm, settings)
     check_private_settings(algorithm, settings)
+    check_mask_settings(algorithm, settings)
 
 
 def _check_auxiliary(algorithm: Algorithm, settings: Settings) -> None:
@@ -52,6 +55,23 @@ def _check_codec(algorithm: Algorithm, settings: Settings) -> None:
             f"{str(smashed.zstd).lower()}: rounding would drown the differences of its probes' losses; leave both or "
             f"choose another algorithm"
         )
+
+
+def _check_obfuscation(algorithm: Algorithm, settings: Settings) -> None:
+    """Refuse noise and clips on smashed data that nobody uploads, or that clients wait for gradients at."""
+    smashed = settings.smashed
+    if smashed.noise and not smashed.clip:
+        raise ConfigError(
+            f"expected smashed.clip above 0 with smashed.noise, found 0: without a bound an example can be as loud as "
+            f"it likes; set it, or smashed.noise=0 (found {smashed.noise:g})"
+        )
+    if not smashed.clip or (algorithm.answers is None and algorithm.uploads != "never"):
+        return
+    reason = "its clients upload nothing" if algorithm.uploads == "never" else "its clients wait for answers to uploads"
+    raise ConfigError(
+        f"expected smashed.clip=0 and smashed.noise=0 with {algorithm.name}, found {smashed.clip:g} and "
+        f"{smashed.noise:g}: {reason}; leave both, or choose an algorithm with decoupled rounds, such as heron"
+    )
 
 
 def _check_coupled(algorithm: Algorithm, settings: Settings) -> None:

@@ -15,7 +15,7 @@ class RoundResult:
         server_loss: mean training loss of the Main Server; NaN if there was no upload.
         client_loss: mean local loss of the clients; NaN if they compute none.
         num_bounded: number of replies that exceeded a bound and were reduced to it.
-        faults: number of faults of each kind, if clients are on separate nodes.
+        faults: number of faults of each kind: of clients on separate nodes, and of sums under masks.
         simulated_s: simulated time of the rounds so far on the devices and links; None without them.
     """
 

@@ -49,6 +49,7 @@ class Servers:
         client_examples: examples that clients have trained on so far, those of dropped clients included; links count.
         num_clients: number of clients, N.
         account: what clients have spent of their privacy; None where it is off.
+        exposure: how often an example is uploaded, and what is done to it (`heron.engines.exposure`).
 
     Raises:
         ConfigError: if a round asks for more clients than there are.
@@ -64,6 +65,7 @@ class Servers:
         self.learning = algorithm.learning(settings)
         self.num_clients = settings.clients.total
         self.account: PrivacyAccount | None = None
+        self.exposure: dict[str, Any] = {}
         self.ledger = Ledger()
         self.next_round = 0
         self.client_examples = 0
@@ -101,13 +103,22 @@ class Servers:
         if self.account is not None:
             self.account.charge(participants)
         self.split.train()
+        self.fed_server.prepare(link, round_index, participants)
         self.algorithm.run_round(link, self.fed_server, self.main_server, round_index, participants)
+        self.fed_server.settle(link)
         client_loss, num_replies = self.fed_server.average()
         self.main_server.after_average(round_index, self.fed_server)
         server_loss = self.main_server.take_mean_loss()
         self.next_round += 1
-        num_bounded = self.fed_server.num_bounded
-        return RoundResult(round_index, participants, num_replies, server_loss, client_loss, num_bounded=num_bounded)
+        return RoundResult(
+            round_index,
+            participants,
+            num_replies,
+            server_loss,
+            client_loss,
+            num_bounded=self.fed_server.num_bounded,
+            faults=self.fed_server.faults,
+        )
 
     def save_point(self) -> Callable[[], None]:
         """Return a function that undoes all later rounds, but not their traffic.

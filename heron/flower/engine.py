@@ -94,8 +94,13 @@ class FlowerFederation:
             f"raise round_timeout_s, and resume"
         )
 
-    def keep_states_in(self, folder: Path) -> None:
-        """Ignore the folder: clients keep their state themselves."""
+    def keep_states_in(self, folder: Path, run: str = "") -> None:
+        """Ignore the folder: clients keep their state themselves.
+
+        Args:
+            folder: as of other engines.
+            run: likewise.
+        """
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """State that the servers' next round depends on, and the round of each client's kept state.

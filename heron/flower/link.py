@@ -26,6 +26,7 @@ from heron.wire import (
     SnapshotRequest,
     encoded_sizes,
 )
+from heron.wire.mask_messages import MaskRequest
 from heron.wire.terms import encode_terms
 
 
@@ -59,7 +60,14 @@ class Requests:
         )
 
 
-class SpooledLink:
+class _Unasked:
+    """Links that ask nothing about masks: `secure_sum` is refused before."""
+
+    def ask(self, request: MaskRequest) -> None:
+        """Ask nothing."""
+
+
+class SpooledLink(_Unasked):
     """Link of decoupled rounds: hands over the clients' messages from files, checked before.
 
     Args:
@@ -100,7 +108,7 @@ class SpooledLink:
             yield _sent(parcel.pop())
 
 
-class StepwiseLink:
+class StepwiseLink(_Unasked):
     """Link of coupled rounds: a request for every answer, with the next upload or the reply in return.
 
     Args:

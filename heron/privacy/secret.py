@@ -55,6 +55,15 @@ class Secret:
         """Return the key, to be kept on the device."""
         return self._key
 
+    def derived(self, purpose: str, *fields: int) -> bytes:
+        """Derive 32 bytes, e.g. a key.
+
+        Args:
+            purpose: as of `normals`.
+            fields: as of `normals`.
+        """
+        return self._seed(purpose, *fields)
+
     def normals(self, shape: tuple[int, ...], purpose: str, *fields: int) -> NDArray[np.float64]:
         """Draw standard normal numbers, by the method of Box and Muller.
 
@@ -65,7 +74,7 @@ class Secret:
         """
         number = int(np.prod(shape))
         pairs = -(-number // 2)
-        first, second = self._uniforms(2 * pairs, purpose, fields).reshape(2, pairs)
+        first, second = self.uniforms(2 * pairs, purpose, *fields).reshape(2, pairs)
         radius, angle = np.sqrt(-2.0 * np.log(1.0 - first)), 2.0 * np.pi * second
         return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:number].reshape(shape)
 
@@ -81,10 +90,16 @@ class Secret:
         Returns:
             The positions of the chosen ones, ascending.
         """
-        return np.flatnonzero(self._uniforms(num_examples, purpose, fields) < rate).astype(np.int64)
+        return np.flatnonzero(self.uniforms(num_examples, purpose, *fields) < rate).astype(np.int64)
 
-    def _uniforms(self, number: int, purpose: str, fields: tuple[int, ...]) -> NDArray[np.float64]:
-        """Draw numbers in [0, 1), multiples of 2^-53."""
+    def uniforms(self, number: int, purpose: str, *fields: int) -> NDArray[np.float64]:
+        """Draw numbers in [0, 1), multiples of 2^-53; a shorter draw is the beginning of a longer one.
+
+        Args:
+            number: of the numbers.
+            purpose: as of `normals`.
+            fields: as of `normals`.
+        """
         stream = hashlib.shake_256(self._seed(purpose, *fields)).digest(8 * number)
         drawn: NDArray[Any] = np.frombuffer(stream, dtype="<u8") >> np.uint64(11)
         return drawn.astype(np.float64) * _UNIT

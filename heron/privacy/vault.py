@@ -1,23 +1,26 @@
 """The place that keeps a device's secret: memory, and once it has a folder a file that only its owner may read.
 
 A secret has to outlive the process, because a round that is run again must repeat its release; and it must not be
-replaced, because noise of another one in the same round would be a second release.
+replaced, because noise of another one in the same round would be a second release. So the file is written before
+anything is drawn. It also says which run it is for: another run in the same folder has a secret of its own.
 """
 
+import hashlib
 from pathlib import Path
 
 from heron.errors import CheckpointError, ConfigError
 from heron.files import write_atomically
-from heron.privacy.secret import Secret
+from heron.privacy.secret import NUM_BYTES, Secret
 
 _OWNER_ONLY = 0o600
+_PERSON = b"heron/vault/v1"
 
 
 class Vault:
-    """Keeper of a device's secret.
+    """Keeper of a device's secret, for one run.
 
     Args:
-        secret: the secret; a fresh one by default.
+        secret: the secret; by default a fresh one, or that of a run which ended before its first checkpoint.
 
     Attributes:
         secret: the secret in use.
@@ -25,12 +28,48 @@ class Vault:
 
     def __init__(self, secret: Secret | None = None) -> None:
         self.secret = secret or Secret.fresh()
+        self._is_given = secret is not None
+        self._is_claimed = False
         self._path: Path | None = None
+        self._run = b""
         self._is_written = False
 
-    def keep_in(self, path: Path) -> None:
-        """Set the file; it is written by `sync`."""
+    def claim(self) -> None:
+        """Take the vault for a run.
+
+        Raises:
+            ConfigError: if another run draws from it, which would have the same noise.
+        """
+        if self._is_claimed:
+            raise ConfigError(
+                "expected a vault of its own for each run, found one that another run draws from: their difference "
+                "would be without noise; give each a Vault()"
+            )
+        self._is_claimed = True
+
+    def keep_in(self, path: Path, run: str = "") -> None:
+        """Set the file; it is written by `begin` or `sync`.
+
+        Args:
+            path: the file.
+            run: text by which the run is recognised that the secret is for.
+        """
         self._path, self._is_written = path, False
+        self._run = hashlib.blake2b(run.encode(), digest_size=NUM_BYTES, person=_PERSON).digest()
+
+    def begin(self) -> None:
+        """Write the file before anything is drawn; a run that is run again takes the secret that it began with.
+
+        Raises:
+            CheckpointError: if it cannot be written.
+        """
+        if self._path is None or self._is_written:
+            return
+        if not self._is_given and self._path.is_file():
+            content = self._path.read_bytes()
+            if len(content) == 2 * NUM_BYTES and content[NUM_BYTES:] == self._run:
+                self.secret, self._is_written = Secret(content[:NUM_BYTES]), True
+        self.sync()
 
     def sync(self) -> str:
         """Write the file, if there is one to write, and return the digest of the secret, for a checkpoint.
@@ -39,7 +78,7 @@ class Vault:
             CheckpointError: if it cannot be written.
         """
         if self._path is not None and not self._is_written:
-            write_atomically(self._path, self.secret.reveal(), mode=_OWNER_ONLY)
+            write_atomically(self._path, self.secret.reveal() + self._run, mode=_OWNER_ONLY)
             self._is_written = True
         return self.secret.digest()
 
@@ -58,7 +97,8 @@ class Vault:
         if self._path is not None and self._path.is_file():
             found = "another one"
             try:
-                secret = Secret(self._path.read_bytes())
+                content = self._path.read_bytes()
+                secret = Secret(content[:NUM_BYTES])
             except (OSError, ConfigError):
                 found = "a damaged one"
             else:

@@ -10,7 +10,7 @@ with extra_named():
     from heron.report.grid_plots import plot_grid
     from heron.report.model_card import ExportedModel, model_card
     from heron.report.page import write_report
-    from heron.report.plan_tables import print_plan
+    from heron.report.plan_tables import print_plan, print_upload_note
     from heron.report.plots import plot_learning_curves
     from heron.report.tables import print_comparison, print_comparison_note, print_costs, print_kernel_note, print_run
 
@@ -31,6 +31,7 @@ __all__ = [
     "print_kernel_note",
     "print_plan",
     "print_run",
+    "print_upload_note",
     "write_audit_page",
     "write_report",
 ]

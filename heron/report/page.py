@@ -12,14 +12,14 @@ from heron.analysis import quality_of
 from heron.files import write_atomically
 from heron.report.collect import SavedRun, collect_runs
 from heron.report.groups import Group, curve, differences, group_runs, rows
-from heron.report.privacy import PARTIES, privacy_note, privacy_rows
+from heron.report.privacy import PARTIES, exposure_rows, privacy_note, privacy_rows
 from heron.report.units import bytes_text, flops_text, percent_text, seconds_text
 
 _ASSETS = Path(__file__).parent / "assets"
 # Categories of `heron.metering`, from the bottom of the bar.
 _CATEGORIES = ("parameters", "buffers", "optimizer_state", "inputs", "activations", "gradients", "temporaries")
 # Kinds of `heron.wire`: first what is derived from data, then the model, then overhead.
-_KINDS = ("smashed", "cut_gradient", "labels", "model", "scalars", "framing")
+_KINDS = ("smashed", "cut_gradient", "labels", "model", "scalars", "masks", "framing")
 
 
 def write_report(directories: Sequence[Path], path: Path) -> list[str]:
@@ -74,6 +74,7 @@ def _content(groups: Sequence[Group]) -> dict[str, Any]:
         "differences": differences(groups),
         "privacy": privacy_rows(groups),
         "privacy_note": privacy_note(),
+        "exposure": exposure_rows(groups),
         "parties": list(PARTIES.values()),
         "labels": [group.label for group in groups],
         "has_simulated": any(row["simulated"] is not None for row in table),

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from heron.report.tables import console_or_pipe
 from heron.report.units import bytes_text, flops_text
+from heron.wire.groups import Settings
 
 Row = Mapping[str, Any]
 # Number of rows that, with the recipe's own rows and the other clients, fill about one screen.
@@ -46,6 +47,29 @@ def print_plan(recipe: str, memory_bytes: int, rows: Sequence[Row], own: Sequenc
             f"other cuts, micro-batches and checkpointing: the best of each; {num_left_out} more rows in --json FILE"
         )
     console.print("\n".join(notes), highlight=False, markup=False, soft_wrap=True)
+
+
+def print_upload_note(settings: Settings, period: int) -> None:
+    """Print how often an example is uploaded in a run.
+
+    Args:
+        settings: of the run.
+        period: local steps from one upload to the next.
+    """
+    client, clients = settings.client, settings.clients
+    rounds = f"{settings.rounds} rounds"
+    if clients.per_round:
+        rounds += f" with {clients.per_round} of {clients.total} clients"
+    if client.local_steps:
+        number = -(-client.local_steps // period) * client.batch_size
+        often = f"{number}/n times a round by a client with n examples, over {rounds}"
+    else:
+        share = (clients.per_round or clients.total) / clients.total
+        often = f"about {settings.rounds * share / period:.4g} times in {rounds}"
+    text = (
+        f"an example's smashed data and label are uploaded {often}; a larger client.upload_period uploads it less often"
+    )
+    console_or_pipe().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _outcome(own: Sequence[Row], memory_bytes: int) -> str:

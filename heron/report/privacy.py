@@ -43,6 +43,57 @@ def privacy_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
     return rows
 
 
+def exposure_cells(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Write what uploads show, by heading; nothing where a run uploads nothing.
+
+    Args:
+        summary: of a run.
+    """
+    told = summary.get("exposure", {})
+    cells = {}
+    if "uploads_per_example" in told:
+        cells["uploads of an example"] = f"{told['uploads_per_example']:.4g}"
+    if "smashed_noise" in told:
+        noise = told["smashed_noise"]
+        cells["noise on smashed data"] = f"{noise['noise']:g} at norm {noise['clip']:g}"
+        cells["epsilon of one upload, no claim"] = f"{noise['epsilon_of_one_upload']:.3g}"
+    if "label_epsilon" in told:
+        cells["epsilon of a label"] = f"{told['label_epsilon']:g}"
+    return cells
+
+
+def exposure_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Rows of the table of uploads: the first complete run of each group that uploads something.
+
+    Args:
+        groups: of a report.
+    """
+    rows = []
+    for group in groups:
+        cells = next((found for run in group.runs if (found := exposure_cells(run.summary))), None)
+        if cells:
+            rows.append({"label": group.label, "cells": cells, "note": exposure_note(group.runs[0].summary)})
+    return rows
+
+
+def exposure_note(summary: Mapping[str, Any]) -> str:
+    """Return what noise on smashed data does not do; nothing where there is none.
+
+    Args:
+        summary: of a run.
+    """
+    told = summary.get("exposure", {}).get("smashed_noise")
+    if told is None:
+        return ""
+    averaged = told["noise_if_it_were_drawn_for_each_upload_and_averaged"]
+    return (
+        f"Noise on smashed data obscures and guarantees nothing: epsilon of one upload is "
+        f"{told['epsilon_of_one_upload']:.3g}, and an example has several, from a client part that changes. It "
+        f"is drawn once for each example; drawn for each upload, averaging would leave {averaged:.2g} of "
+        f"{told['noise']:g}."
+    )
+
+
 def privacy_note() -> str:
     """Return what the figures of a table say and do not say."""
     return f"{COVERED} {_SHARED} The joined model has a guarantee only where nothing is uploaded."

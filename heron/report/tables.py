@@ -10,7 +10,7 @@ from rich.table import Table
 from heron.algorithms import CONTROLS
 from heron.analysis import Quality, quality_of, value_text
 from heron.config import PaperCost
-from heron.report.privacy import COVERED, PARTIES, epsilon_text
+from heron.report.privacy import COVERED, PARTIES, epsilon_text, exposure_cells, exposure_note
 from heron.report.units import bytes_text, flops_text, percent_text, seconds_text
 from heron.zo.kernels import NUMBA_BYTES, KernelName
 
@@ -101,6 +101,8 @@ def print_run(recipe: str, summary: Row, folder: Path) -> None:
         for key, party in PARTIES.items():
             table.add_row(f"epsilon against {party}", epsilon_text(summary, key))
         table.add_row("at delta", f"{summary['delta']:g}")
+    for heading, text in exposure_cells(summary).items():
+        table.add_row(heading, text)
     if "simulated_s" in summary:
         table.add_row("simulated time", seconds_text(summary["simulated_s"]))
     console = console_or_pipe()
@@ -108,6 +110,8 @@ def print_run(recipe: str, summary: Row, folder: Path) -> None:
     console.print(table)
     if "delta" in summary:
         console.print(COVERED, style="dim", highlight=False)
+    if note := exposure_note(summary):
+        console.print(note, style="dim", highlight=False)
     console.print(f"results in {folder}", highlight=False, markup=False)
 
 

@@ -1,5 +1,6 @@
 """Loop over rounds: train, evaluate, record, checkpoint; resumable at any instant."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -42,8 +43,13 @@ class Engine(Protocol):
         """
         ...
 
-    def keep_states_in(self, folder: Path) -> None:
-        """Set the folder for client state that must outlive the process, as far as this process holds any."""
+    def keep_states_in(self, folder: Path, run: str = "") -> None:
+        """Set the folder for client state that must outlive the process, as far as this process holds any.
+
+        Args:
+            folder: the folder.
+            run: text by which this run is recognised, whatever number of rounds it has.
+        """
         ...
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -107,7 +113,8 @@ class Run(Generic[EngineT]):
         self._measures = measures
         self._origin = dict(origin or {})
         if directory is not None:
-            federation.keep_states_in(directory.checkpoint.parent)
+            identity = json.dumps([fingerprint, self._origin], sort_keys=True)
+            federation.keep_states_in(directory.checkpoint.parent, identity)
 
     def restore(self) -> int:
         """Continue from the directory's checkpoint, if there is one; returns the number of finished rounds.
@@ -162,6 +169,7 @@ class Run(Generic[EngineT]):
             **final,
             **({"client_exact": exact} if servers.algorithm.has_boundary else {}),
             **({} if servers.account is None else {"privacy": servers.account.statement()}),
+            **({"exposure": servers.exposure} if servers.exposure else {}),
             "uplink_bytes_by_kind": ledger.by_kind("uplink"),
             "downlink_bytes_by_kind": ledger.by_kind("downlink"),
         }

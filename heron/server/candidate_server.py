@@ -43,6 +43,11 @@ class CandidateFedServer(ScalarFedServer):
 
     def __init__(self, terms: Terms, tensors: Mapping[str, Tensor], learning: Learning) -> None:
         super().__init__(terms, tensors, learning)
+        if terms.settings.fed_server.optimizer != "average":
+            raise ConfigError(
+                f"{terms.algorithm}: expected fed_server.optimizer=average, found "
+                f"{terms.settings.fed_server.optimizer}: its models are sums of all rounds; leave it, or choose decomfl"
+            )
         if terms.settings.fed_server.max_scalar:
             raise ConfigError(
                 f"{terms.algorithm}: expected fed_server.max_scalar=0, found {terms.settings.fed_server.max_scalar}: "

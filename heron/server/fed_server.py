@@ -17,7 +17,7 @@ from heron.server.fed_adam import FedAdam
 from heron.server.fed_step import FedStep
 from heron.server.finite import LARGEST, LARGEST_FP16, is_finite, is_within, require_finite
 from heron.tensors import as_tensor
-from heron.wire import Broadcast, ModelBroadcast, Reply
+from heron.wire import Broadcast, Link, ModelBroadcast, Reply
 from heron.wire.groups import Averaging
 from heron.wire.terms import Terms
 from heron.wire.update_codec import UpdateCodec
@@ -33,6 +33,7 @@ class FedServer:
     Attributes:
         moments: state of the optimizer by name; empty before its first step.
         num_bounded: number of replies of the latest round that exceeded a bound.
+        faults: number of faults of each kind in the latest round, of the Fed Server's own work.
         model: averaged tensors by name.
         downlink_only: tensors that are broadcast and not sent back, by name.
         optimizer: FedAdam of the mean, or a step towards it; None for the mean itself.
@@ -51,9 +52,27 @@ class FedServer:
         self._codec = UpdateCodec.of(terms)
         self.aggregation = Aggregation(averaging.aggregation, averaging.trim, averaging.max_norm, averaging.max_scalar)
         self.num_bounded = 0
+        self.faults: dict[str, int] = {}
         self._mean = self.aggregation.aggregator()
         self._losses: list[float] = []
         self._bounded: set[int] = set()
+
+    def prepare(self, link: Link, round_index: int, participants: list[int]) -> None:  # noqa: ARG002 - see masks
+        """Do what has to be done before the round's first broadcast.
+
+        Args:
+            link: reaches the clients.
+            round_index: t, from 0.
+            participants: the clients S_t, ascending.
+        """
+        self.faults = {}
+
+    def settle(self, link: Link) -> None:
+        """Do what has to be done between the last reply and the mean.
+
+        Args:
+            link: reaches the clients.
+        """
 
     def broadcast(self, round_index: int, client_id: int) -> Broadcast:
         """The message that opens a client's round (round step 1).

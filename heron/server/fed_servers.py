@@ -7,6 +7,7 @@ from torch import Tensor
 from heron.errors import ConfigError
 from heron.server.candidate_server import CandidateFedServer
 from heron.server.fed_server import FedServer
+from heron.server.masked_server import MaskedFedServer
 from heron.server.scalar_server import ScalarFedServer
 from heron.wire.learning import Learning
 from heron.wire.terms import Terms
@@ -26,6 +27,8 @@ def make_fed_server(terms: Terms, tensors: Mapping[str, Tensor], learning: Learn
     _check_aggregation(terms)
     if not terms.replayed:
         return FedServer(terms, tensors)
+    if terms.settings.secure_sum:
+        return MaskedFedServer(terms, tensors, learning)
     kind = CandidateFedServer if learning.candidates else ScalarFedServer
     return kind(terms, tensors, learning)
 

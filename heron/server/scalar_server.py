@@ -29,10 +29,13 @@ from heron.wire.walks import Replayer, RoundWalks, Walk, schedule_of, summed
 
 _THETA = "replayed"
 _LOG = "walk_log"
+_MOMENTS = "theta_moments"
 
 
 class ScalarFedServer(FedServer):
     """Fed Server that averages replayed parameters; a known client is sent a log of later steps, if that is smaller.
+
+    With an optimizer of the mean, which nobody can replay, everybody is sent snapshots: for sums of seed groups.
 
     Args:
         terms: names and roles of the tensors that travel, and the settings of the mean.
@@ -42,15 +45,16 @@ class ScalarFedServer(FedServer):
     Attributes:
         theta: replayed parameters by name.
 
+
     Raises:
-        ConfigError: if an optimizer is set for the mean, since clients could not repeat its steps.
+        ConfigError: if an optimizer is set for the mean, and there are no seed groups.
     """
 
     def __init__(self, terms: Terms, tensors: Mapping[str, Tensor], learning: Learning) -> None:
-        if terms.settings.fed_server.optimizer != "average":
+        if terms.settings.fed_server.optimizer != "average" and not learning.settings.seed_groups:
             raise ConfigError(
-                "expected fed_server.optimizer=average if clients send scalars, whose mean other clients replay; "
-                "found another one"
+                f"expected fed_server.optimizer=average if clients send scalars without seed_groups, whose mean other "
+                f"clients replay; found {terms.settings.fed_server.optimizer}; leave it, or set seed_groups"
             )
         super().__init__(terms, tensors)
         self.theta = {name: tensors[name].detach().clone() for name in terms.replayed}
@@ -61,6 +65,7 @@ class ScalarFedServer(FedServer):
         self._walks: list[Walk] = []
         self._round_index = 0
         self._digests: dict[int, int] = {}
+        self._theta_moments: dict[str, Tensor] = {}
 
     def broadcast(self, round_index: int, client_id: int) -> Broadcast:
         """A log of the steps that a client missed, if its state is known and the log is smaller; else a snapshot."""
@@ -87,11 +92,12 @@ class ScalarFedServer(FedServer):
     def save_point(self) -> Callable[[], None]:
         """Return a function that undoes all later changes."""
         undo_rest, theta, log = super().save_point(), dict(self.theta), self._log.state()
+        moments = dict(self._theta_moments)
 
         def undo() -> None:
             undo_rest()
             self._walks = []
-            self.theta = theta
+            self.theta, self._theta_moments = theta, moments
             self._log.load_state(log)
             self._digests.clear()
 
@@ -114,20 +120,25 @@ class ScalarFedServer(FedServer):
         self._log.acknowledge(reply.client_id, reply.round_index)
 
     def average(self) -> tuple[float, int]:
-        """Replace theta by the mean of the replayed parameters, and other tensors by theirs; without a reply keep both.
+        """Replace theta by the mean of the replayed parameters, or step towards it, and other tensors likewise.
+
+        Without a reply both stay as they are.
 
         Raises:
             TrainingError: if theta is no longer finite.
         """
         walks, self._walks = self._walks, []
-        if self._seed_groups:
-            walks = summed(walks, dtype_name(next(iter(self.theta.values()))))
-        done = RoundWalks(self._round_index, tuple(walks))
-        theta = self._replayer.advance(self.theta, done)
-        require_finite(theta)
+        done = RoundWalks(self._round_index, tuple(self._merged(walks)))
+        theta, moments = self._replayer.advance(self.theta, done), self._theta_moments
+        if done.walks and self.optimizer is not None:
+            theta, moments = self.optimizer.step(self.theta, theta, moments)
+        require_finite(theta | moments)
         outcome = super().average()
-        self.theta = theta
-        self._log.append(done)
+        self.theta, self._theta_moments = theta, moments
+        if self.optimizer is None:
+            self._log.append(done)
+        else:  # a step that is no walk: everybody needs a snapshot
+            self._log.clear()
         return outcome
 
     def replace(self, tensors: Mapping[str, Tensor]) -> None:
@@ -142,14 +153,19 @@ class ScalarFedServer(FedServer):
     def state(self) -> dict[str, dict[str, Tensor]]:
         """State that the next round depends on: groups of tensors by name."""
         log = {name: as_tensor(array) for name, array in self._log.state().items()}
-        return super().state() | {_THETA: self.theta, _LOG: log}
+        return super().state() | {_THETA: self.theta, _LOG: log, _MOMENTS: self._theta_moments}
 
     def load_state(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Continue from a result of `state`."""
         super().load_state(groups)
         self.theta = {name: groups[_THETA][name] for name in self.theta}  # a file does not keep the order
         self._log.load_state(groups[_LOG])
+        self._theta_moments = dict(groups.get(_MOMENTS, {}))
         self._digests.clear()
+
+    def _merged(self, walks: list[Walk]) -> list[Walk]:
+        """Return what is replayed of the clients' walks: with seed groups their sums."""
+        return summed(walks, dtype_name(next(iter(self.theta.values())))) if self._seed_groups else walks
 
     def _digest(self, round_index: int) -> int:
         if round_index not in self._digests:

@@ -22,9 +22,10 @@ from heron.ranges import (
     Seed,
 )
 from heron.wire.network import Network
-from heron.wire.payload import COMPRESSED, Codec
+from heron.wire.payload import Codec
 from heron.wire.population import Clients as Clients  # noqa: PLC0414 - all groups can be imported from here
 from heron.wire.privacy import Privacy
+from heron.wire.uploads import Smashed as Smashed  # noqa: PLC0414 - likewise
 from heron.zo.kernels import KernelName
 from heron.zo.probes import Scheme
 from heron.zo.rules import OptimizerName
@@ -108,30 +109,6 @@ class Probes(Checked, section="estimator"):
 
 
 @dataclass(frozen=True)
-class Smashed(Checked, section="smashed"):
-    """Section `[smashed]`: the form of the smashed data that clients upload; hosl's clients have the defaults only.
-
-    Attributes:
-        codec: bits of a value: `fp32` and `fp16`, or `int8`, `int4` and `dither6` (8/3 bits) per channel with random
-            rounding.
-        zstd: lossless compression on top, tensor by tensor where it pays.
-    """
-
-    codec: Codec = "fp32"
-    zstd: bool = False
-
-    @property
-    def packs(self) -> bool:
-        """True if uploads are anything else than smashed data as they are."""
-        return self.codec != "fp32" or self.zstd
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names that the codes of a packed upload may have."""
-        return (self.codec, self.codec + COMPRESSED) if self.zstd else (self.codec,)
-
-
-@dataclass(frozen=True)
 class Server(Checked, section="server"):
     """Section `[server]`: the Main Server.
 
@@ -169,7 +146,8 @@ class Averaging(Checked, section="fed_server"):
     Attributes:
         optimizer: `average` takes the mean; `step` goes `learning_rate` of the way to it, from the copies of
             mu_splitfed's server part, too; `adam` makes a step of FedAdam (Reddi et al., ICLR 2021) with the averaged
-            update. Statistics of BatchNorm are averaged by all. `average` ignores the four keys of FedAdam.
+            update. Statistics of BatchNorm are averaged by all. `average` ignores the four keys of FedAdam. With
+            `update=scalars` the other two need `seed_groups`, and models go down whole: nobody can replay such a step.
         learning_rate: step size of FedAdam and of `step`, eta.
         beta1: decay of its first moment, in [0, 1).
         beta2: decay of its second moment, in [0, 1).
@@ -208,6 +186,8 @@ class Settings(Checked):
         update_codec: how model tensors travel: `fp32` as they are; `fp16`, `int8`, `int4` or `dither6`: float16 down,
             and up how they changed, in so few bits. What goes as scalars is not touched.
         seed_groups: G groups that share their directions, client i in group i mod G; 0 for each client's own ones.
+        secure_sum: whether scalars, and what travels next to them, go up under masks that cancel in the sum of a seed
+            group, so that no server sees those of one client.
         digest_period: rounds from one check that clients hold the same parameters to the next, with `scalars`.
         clients: the population of clients.
         client: the work of each client.
@@ -228,6 +208,7 @@ class Settings(Checked):
     update: Update = "dense"
     update_codec: Codec = "fp32"
     seed_groups: NonNegativeInt = 0
+    secure_sum: bool = False
     digest_period: PositiveInt = 10
     clients: Clients = field(default_factory=Clients)
     client: Client = field(default_factory=Client)
@@ -237,3 +218,8 @@ class Settings(Checked):
     fed_server: Averaging = field(default_factory=Averaging)
     privacy: Privacy = field(default_factory=Privacy)
     link: Network = field(default_factory=Network)
+
+    @property
+    def needs_secret(self) -> bool:
+        """True if clients draw what nobody else may draw again: noise, batches, labels or masks."""
+        return bool(self.privacy.is_on or self.privacy.label_epsilon or self.smashed.noise or self.secure_sum)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from heron.arrays import Array, dtype_name
 from heron.errors import MessageError
+from heron.wire.mask_messages import MASKS, KeyRequest, PublicKey, Unmasked, Unmasking
 from heron.wire.messages import (
     ClientReply,
     CutGradient,
@@ -106,6 +107,10 @@ LAYOUTS = (
         {"model": "model"},
         scalars=("train_loss",),
     ),
+    Layout("key_request", KeyRequest, ("round_index", "client_id"), {}, {}),
+    Layout("public_key", PublicKey, ("round_index", "client_id"), {"key": "masks"}, {}),
+    Layout("unmasking", Unmasking, ("round_index", "client_id"), {"arrived": "masks", "sealed": "masks"}, {}),
+    Layout("unmasked", Unmasked, ("round_index", "client_id"), {"revealed": "masks"}, {}),
 )
 _BY_TYPE = {layout.message: layout for layout in LAYOUTS}
 
@@ -158,5 +163,7 @@ def check_scalars(layout: Layout, arrays: Mapping[str, Array]) -> None:
 
 def kind_of(layout: Layout, name: str) -> str:
     """Kind that the bytes of an array are billed as."""
-    field = name.partition("/")[0]
+    field, _, entry = name.partition("/")
+    if entry.startswith(MASKS):
+        return "masks"
     return layout.arrays.get(field) or layout.mappings[field]

@@ -57,11 +57,15 @@ class Learning:
             return None
         return Estimator(probes.mu, probes.probes, probes.distribution, probes.scheme)
 
-    @property
-    def mechanism(self) -> VectorMechanism:
-        """The mechanism by which a step's numbers are clipped, summed and noised."""
+    def mechanism(self, *, num_parts: int) -> VectorMechanism:
+        """Return the mechanism by which a step's numbers are clipped, summed and noised.
+
+        Args:
+            num_parts: number of vectors that a step releases; each is clipped to a norm of its own, and noised so much
+                more that all together say as much as one would.
+        """
         privacy = self.settings.privacy
-        return VectorMechanism(privacy.clip, privacy.noise, self.client.batch_size)
+        return VectorMechanism(privacy.clip, privacy.noise * math.sqrt(num_parts), self.client.batch_size)
 
     @property
     def sends_scalars(self) -> bool:

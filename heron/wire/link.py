@@ -7,6 +7,7 @@ from typing import Protocol
 from heron.wire.bundle import Bundle, decode_bundle
 from heron.wire.codec import decode, encode, encoded_sizes
 from heron.wire.ledger import Direction, Ledger
+from heron.wire.mask_messages import MaskAnswer, MaskRequest
 from heron.wire.messages import Answer, Broadcast, FromClient, Message, Reply, SnapshotRequest
 
 Conversation = Generator[FromClient, Answer | None, None]
@@ -33,6 +34,17 @@ class Link(Protocol):
 
         Returns:
             A generator of the client's messages; it is sent the answer to each upload.
+        """
+        ...
+
+    def ask(self, request: MaskRequest) -> MaskAnswer | None:
+        """Ask a client about its masks, outside its conversation; with `secure_sum` alone.
+
+        Args:
+            request: the message to the client it names.
+
+        Returns:
+            Its answer; None if it is lost.
         """
         ...
 

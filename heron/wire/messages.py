@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from heron.arrays import Array
+from heron.wire.mask_messages import MaskAnswer, MaskRequest
 
 Scalar = Array | np.float32
 """One float32 of shape (): an array, or NumPy's own scalar."""
@@ -195,7 +196,8 @@ class ScalarReply:
         num_examples: size of the client's data set.
         num_steps: local steps made, h.
         train_loss: mean local loss, shape (), float32; NaN where the client computes none.
-        projected_gradients: step after step, one for each of its q probes, shape (h q,), float32.
+        projected_gradients: step after step, one for each of its q probes, shape (h q,), float32; with `secure_sum`
+            all that is added up, under masks, int64 (`heron.wire.masked_sums`).
         model: tensors by name that the scalars do not tell: what is trained exactly, buffers.
     """
 
@@ -218,5 +220,5 @@ Reply = ClientReply | ScalarReply
 """A client's last message of a round: what it trained."""
 FromClient = Upload | Reply | SnapshotRequest
 """Any message of a client."""
-Message = Broadcast | FromClient | Answer
+Message = Broadcast | FromClient | Answer | MaskRequest | MaskAnswer
 """Any message."""

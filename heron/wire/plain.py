@@ -21,9 +21,9 @@ def to_plain(value: Any) -> Any:
         value: a dataclass, a tuple, a mapping from text, or a plain value.
 
     Examples:
-        >>> from heron.wire.groups import Smashed
-        >>> to_plain(Smashed(codec="int8"))
-        {'codec': 'int8', 'zstd': False}
+        >>> from heron.wire.groups import Client
+        >>> to_plain(Client(batch_size=8))["batch_size"]
+        8
     """
     if dataclasses.is_dataclass(value):
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -47,8 +47,8 @@ def from_plain(kind: type[T], value: Any, where: str) -> T:
 
     Examples:
         >>> from heron.wire.groups import Smashed
-        >>> from_plain(Smashed, {"codec": "int8", "zstd": False}, "smashed")
-        Smashed(codec='int8', zstd=False)
+        >>> from_plain(Smashed, to_plain(Smashed(codec="int8")), "smashed").codec
+        'int8'
     """
     if not isinstance(value, dict):
         raise _refusal(where, f"expected a table, found {' '.join(repr(value).split())[:80]}")

@@ -15,7 +15,8 @@ Sampling = Literal["poisson", "passes"]
 class Privacy(Checked, section="privacy"):
     """Section `[privacy]`: differential privacy of what clients learn, for each example (docs/concepts/privacy.md).
 
-    It is on where `epsilon` or `noise` is above 0. It covers updates, not smashed data and labels.
+    It is on where `epsilon` or `noise` is above 0. It covers updates, not smashed data and labels; for labels alone
+    there is `label_epsilon`, with it or without.
 
     Attributes:
         epsilon: budget of the whole run for those who do not see which examples a batch has; 0 for none. Without
@@ -24,15 +25,20 @@ class Privacy(Checked, section="privacy"):
         noise: standard deviation of the noise over `clip`; 0 to find it from `epsilon`.
         delta: probability with which the bound may fail; below 1/n of every client with n examples.
         clip: largest norm of an example's projected gradients in a step, all probes together.
+        exact_clip: largest norm of an example's gradient of the head, where that learns exactly (`client.exact=1`).
         sampling: `poisson` draws each example for a step by itself, from the client's secret, so that nobody else knows
             the batch and the noise counts for more; `passes` takes shuffled passes, which anybody can draw again.
+        label_epsilon: epsilon of the label of each example, by itself and against everybody: the client learns from and
+            sends labels of randomised response, drawn once for each example; 0 for the labels themselves.
     """
 
     epsilon: NonNegativeFloat = 0.0
     noise: NonNegativeFloat = 0.0
     delta: Annotated[float, Gt(0), Lt(1)] = 1e-5
     clip: PositiveFloat = 1.0
+    exact_clip: PositiveFloat = 1.0
     sampling: Sampling = "poisson"
+    label_epsilon: NonNegativeFloat = 0.0
 
     @property
     def is_on(self) -> bool:

@@ -18,6 +18,9 @@ QUICK = ["--set", "rounds=2"]
 DIGITS = ["train", "digits", *QUICK]
 LOCAL = [*DIGITS, "--set", "client.learning=local_exact"]
 PRIVATE = [*DIGITS, "--set", "client.exact=0", "--set", "client.local_steps=2", "--set", "privacy.epsilon=3"]
+MASKED = ["train", "digits-published", *QUICK, "--set", "update=scalars", "--set", "seed_groups=1"]
+MASKED += ["--set", "client.optimizer=sgd", "--set", "client.keep_state=false", "--set", "client.local_steps=2"]
+MASKED += ["--set", "secure_sum=true"]
 SCALARS = [*DIGITS, "--set", "update=scalars"]
 COMPARE = ["compare", "digits", *QUICK]
 GRID = [*COMPARE, "--algorithms", "heron", "--vary"]
@@ -114,17 +117,29 @@ def unfinished(finished, tmp_path, capsys):
             [*DIGITS, "--set", "privacy.clip=2"],
             "expected privacy.epsilon or privacy.noise above 0 next to privacy.clip",
         ),
-        ([*DIGITS, "--set", "privacy.noise=2"], "expected client.exact=0 with privacy, found 2"),
+        ([*DIGITS, "--set", "privacy.noise=2"], "expected client.exact of 0 or 1 with privacy, found 2"),
         ([*PRIVATE, "--set", "client.local_steps=0"], "expected client.local_steps of at least 1 with privacy"),
         ([*PRIVATE, "--set", "privacy.delta=0.1"], "expected privacy.delta below 1/n"),
         (
             [*PRIVATE, "--set", "privacy.noise=0.5"],
             "expected rounds within privacy.epsilon=3, found that 2 of a client",
         ),
-        ([*PRIVATE[:-2], "--set", "privacy.noise=2", "--set", "client.memory_budget=1GiB"], "expected client.exact=0"),
-        (["plan", "digits-published", "--memory", "1MiB", "--set", "privacy.noise=2"], "expected client.exact=0 and"),
+        (
+            [*PRIVATE[:-2], "--set", "privacy.noise=2", "--set", "client.memory_budget=1GiB"],
+            "expected client.exact of 0 or 1",
+        ),
+        (
+            ["plan", "digits-published", "--memory", "1MiB", "--set", "privacy.noise=2"],
+            "expected client.exact of 0 or 1 and",
+        ),
         ([*PRIVATE, "--algorithm", "frozen"], "expected privacy off with frozen, found privacy"),
         ([*PRIVATE, "--algorithm", "sflv2"], "expected privacy off with sflv2, found privacy"),
+        ([*DIGITS, "--set", "secure_sum=true"], "expected update=scalars with secure_sum, found dense"),
+        (
+            [*MASKED, "--set", "fed_server.aggregation=trimmed_mean"],
+            "expected fed_server.aggregation=mean with secure_sum",
+        ),
+        ([*MASKED, "--set", "seed_groups=2"], "expected at least 3 clients of a seed group in a round with secure_sum"),
         ([*DIGITS, "--set", "smashed.codec=int3"], " smashed.codec: "),
         ([*DIGITS, "--set", "smashed.zstd=1"], " smashed.zstd: "),
         ([*DIGITS, "--set", "link.bundle=yes"], " link.bundle: "),

@@ -229,7 +229,7 @@ def test_a_run_continues_with_its_noise_and_its_account(tmp_path: Path, changes:
     first = run(tmp_path)
     first.rounds = 2
     first.train()
-    secret = (tmp_path / "checkpoint" / "secret").read_bytes()
+    secret = (tmp_path / "checkpoint" / "secret").read_bytes()[:32]
     assert (tmp_path / "checkpoint" / "secret").stat().st_mode & 0o077 == 0
     second = run(tmp_path)
     assert second.restore() == 2
@@ -339,7 +339,7 @@ class Mixing(nn.Module):
     ("changes", "expected"),
     [
         ({"privacy": {"noise": 0.0}}, r"expected privacy\.epsilon or privacy\.noise above 0 next to privacy\.delta"),
-        ({"client": {"exact": 1}}, r"expected client\.exact=0 with privacy, found 1"),
+        ({"client": {"exact": 2}}, r"expected client\.exact of 0 or 1 with privacy, found 2"),
         ({"client": {"learning": "local_exact"}}, r"expected client\.learning=zeroth_order with privacy"),
         ({"client": {"local_steps": 0}}, r"expected client\.local_steps of at least 1 with privacy"),
         ({"clients": {"weighting": "examples"}}, r"expected clients\.weighting=equal with privacy"),
@@ -442,3 +442,34 @@ def test_a_client_without_pytorch_releases_the_same() -> None:
     start = split_model(nn.Identity()).client[0].weight.detach()
     moved, apart = (float((found[0] - other).abs().max()) for other in (start, found[1]))
     assert apart < 1e-3 * moved
+
+
+def test_a_vault_of_another_run_is_refused() -> None:
+    vault = Vault()
+    federation(vault=vault)
+    with pytest.raises(ConfigError, match="expected a vault of its own for each run, found one that another run draws"):
+        federation(vault=vault)
+
+
+def test_a_run_killed_before_its_first_checkpoint_repeats_its_release_bit_for_bit(tmp_path: Path) -> None:
+    """And a run with other settings in the same folder does not: the same noise would show how they differ."""
+
+    def first_round(**changes: Any) -> dict[str, Tensor]:
+        parties = federation(**changes)
+        empty = Splits(examples(), *_nothing(), num_classes=3)
+        Run(parties, empty, rounds=1, directory=RunDirectory(tmp_path), fingerprint=str(parties.settings))
+        parties.run_round()  # and no checkpoint
+        return parties.fed_server.global_model()
+
+    first, again, other = first_round(), first_round(), first_round(client={"learning_rate": 2e-2})
+    assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
+    assert not any(torch.equal(tensor, other[name]) for name, tensor in first.items())
+
+
+def test_an_exact_head_learns_under_noise_and_costs_the_same_epsilon() -> None:
+    plain, exact = federation(), federation(client={"exact": 1})
+    found = [messages_of(one) and one.servers.account.figures() for one in (plain, exact)]
+    assert found[0] == found[1]
+    start = federation(client={"exact": 1}).fed_server.global_model()
+    moved = {name for name, tensor in exact.fed_server.global_model().items() if not torch.equal(tensor, start[name])}
+    assert moved == start.keys()

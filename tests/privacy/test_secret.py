@@ -62,3 +62,9 @@ def test_the_key_is_not_shown() -> None:
 def test_a_short_secret_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected a secret of 32 bytes, found 3"):
         Secret(b"abc")
+
+
+def test_a_shorter_draw_is_the_beginning_of_a_longer_one() -> None:
+    assert np.array_equal(SECRET.uniforms(9, "noise", 1)[:4], SECRET.uniforms(4, "noise", 1))
+    assert SECRET.derived("key", 3) != SECRET.derived("key", 4)
+    assert len(SECRET.derived("key")) == 32

@@ -143,7 +143,8 @@ def test_the_configuration_says_which() -> None:
 
 
 def test_a_mean_of_scalars_takes_no_optimiser(capsys) -> None:
-    assert main(["train", "digits", "--algorithm", "ho_sfl", "--set", "fed_server.optimizer=adam"]) == 2
+    changes = ["--set", "update=scalars", "--set", "fed_server.optimizer=adam"]
+    assert main(["train", "digits", *changes]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "fed_server.optimizer=average" in line
 

@@ -40,7 +40,7 @@ def test_the_model_goes_a_share_of_the_way_to_the_mean_of_the_replies(name: str)
 
 def test_scalars_that_clients_replay_leave_no_place_for_it() -> None:
     with pytest.raises(ConfigError, match=r"expected fed_server\.optimizer=average if clients send scalars"):
-        federation("ho_sfl", small_split(), fed_server={"optimizer": "step"})
+        federation("heron", small_split(), update="scalars", fed_server={"optimizer": "step"})
 
 
 def test_messages_are_those_of_the_mean() -> None:

@@ -27,6 +27,7 @@ from heron.wire import (
     encoded_sizes,
     pack_tensor,
 )
+from heron.wire.mask_messages import KeyRequest, PublicKey, Unmasked, Unmasking
 
 DTYPES = (
     torch.float64,
@@ -91,6 +92,10 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(ScalarReply, INTEGERS, INTEGERS, INTEGERS, INTEGERS, LOSSES, tensors(), models()),
     st.builds(ScalarBroadcast, INTEGERS, INTEGERS, INTEGERS, INTEGERS, tensors(), tensors(), models()),
     st.builds(SnapshotRequest, INTEGERS, INTEGERS),
+    st.builds(KeyRequest, INTEGERS, INTEGERS),
+    st.builds(PublicKey, INTEGERS, INTEGERS, tensors()),
+    st.builds(Unmasking, INTEGERS, INTEGERS, tensors(), tensors()),
+    st.builds(Unmasked, INTEGERS, INTEGERS, tensors()),
 )
 
 

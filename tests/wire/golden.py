@@ -18,6 +18,7 @@ from heron.wire import (
     pack_upload,
 )
 from heron.wire.groups import Smashed
+from heron.wire.mask_messages import KeyRequest, PublicKey, Unmasked, Unmasking
 from heron.wire.update_codec import UpdateCodec
 
 DTYPES = ("int64", "float64", "float32", "int32", "bfloat16", "float16", "int16", "int8", "uint8", "bool")
@@ -54,6 +55,10 @@ def plain_messages() -> dict[str, Message]:
         "loss_answer": LossAnswer(3, 1, 2, loss),
         "client_reply": ClientReply(3, 1, 40, 2, loss, {"weight": wave(4, 3), "seen": torch.tensor(7)}),
         "scalar_reply": ScalarReply(3, 1, 40, 2, loss, scalars, {"seen": torch.tensor(7)}),
+        "key_request": KeyRequest(3, 1),
+        "public_key": PublicKey(3, 1, values("uint8", 32)),
+        "unmasking": Unmasking(3, 1, values("bool", 5), values("uint8", 5, 48)),
+        "unmasked": Unmasked(3, 1, values("uint8", 5, 32)),
     }
 
 
