@@ -50,15 +50,15 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write_page(content: str) -> None:
-    """Put the table between the marks of its page."""
-    before, begin, rest = PAGE.read_text().partition(BEGIN)
+def put_between(page: Path, content: str) -> None:
+    """Put tables between the marks of their page."""
+    before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise SystemExit(
-            f"expected the marks {BEGIN} and {END} in {PAGE}, found none; put them where the table belongs"
+            f"expected the marks {BEGIN} and {END} in {page}, found none; put them where the table belongs"
         )
-    write_atomically(PAGE, f"{before}{BEGIN}\n\n{content}\n\n{END}{after}".encode())
+    write_atomically(page, f"{before}{BEGIN}\n\n{content}\n\n{END}{after}".encode())
 
 
 def main() -> None:
@@ -77,7 +77,7 @@ def main() -> None:
     named.insert(place, {"name": CONTROL, **control[0]})
     result = {"hardware": describe(), "rounds": options.rounds, "seeds": options.seeds, "rows": named}
     write_atomically(RESULT, (json.dumps(result, indent=1) + "\n").encode())
-    write_page(table(named))
+    put_between(PAGE, table(named))
     print(table(named))
 
 

@@ -263,7 +263,7 @@ class ProbeClient(LocalLossClient):
 
     def __init__(self, runtime: TorchRuntime, learning: Learning, make_part: Callable[..., Part]) -> None:
         super().__init__(runtime, learning)
-        assert learning.client.exact != "all"  # there are probes below
+        assert isinstance(learning.client.exact, int)  # there are probes below
         assert runtime.theta is not None
         self.part = self.probed = make_part(runtime.theta, learning)
         self.local = runtime.local

@@ -95,7 +95,7 @@ def fitting(hint: Any, value: Any) -> Any:
         Traceback (most recent call last):
         heron.ranges.MisfitError: expected an integer of at least 1, found 2.5
     """
-    if Unit("B") in getattr(hint, "__metadata__", ()) and isinstance(value, str):
+    if isinstance(value, str) and _counts_bytes(hint, value):
         try:
             value = parse_bytes(value)
         except ConfigError as error:
@@ -105,6 +105,14 @@ def fitting(hint: Any, value: Any) -> Any:
     except (ValueError, OverflowError):
         expected = f"expected {expectation(hint, value)}, found {shown(value)}"
         raise MisfitError(f"{expected}{_nearest(hint, value)}") from None
+
+
+def _counts_bytes(hint: Any, text: str) -> bool:
+    """Return whether a text stands for a number of bytes, and is none of the words that a type allows beside them."""
+    if get_origin(hint) in (Union, UnionType):
+        words = [word for part in get_args(hint) if get_origin(part) is Literal for word in get_args(part)]
+        return text not in words and any(_counts_bytes(part, text) for part in get_args(hint))
+    return Unit("B") in getattr(hint, "__metadata__", ())
 
 
 def expectation(hint: Any, found: Any = None) -> str:

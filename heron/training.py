@@ -4,7 +4,6 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +169,7 @@ def _run(
         seed=settings.seed,
         groups=splits.groups,
     )
-    count_flops = partial(on_fakes, step_flops, settings, algorithm, split, splits.train, criterion)
-    link = link_model(settings, count_flops)
+    link = link_model(settings, lambda own: on_fakes(step_flops, own, algorithm, split, splits.train, criterion))
     origin = None
     if directory is not None:
         origin = origin_of(split, splits, scanned.labels, criterion, _compared(algorithm, settings))

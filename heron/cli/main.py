@@ -119,7 +119,7 @@ def _dispatch_measuring(options: argparse.Namespace) -> None:
     elif options.command == "plan":
         from heron.cli.plan import plan_command
 
-        plan_command(options.recipe, options.memory, options.set, options.json)
+        plan_command(options.recipe, options.memory, options.algorithm, options.set, options.json)
     elif options.command == "analyze":
         from heron.cli.analyze import analyze_command
 

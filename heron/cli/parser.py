@@ -91,7 +91,15 @@ def _add_measuring(commands: "argparse._SubParsersAction[_Parser]") -> None:
 
     plan = commands.add_parser("plan", help="show which clients fit into a memory budget; no training, no data")
     plan.add_argument("recipe", metavar="RECIPE", help="see `heron recipes`")
-    plan.add_argument("--memory", required=True, metavar="SIZE", help="of one client step, e.g. 64MiB, 1.5GB or bytes")
+    plan.add_argument(
+        "--memory",
+        required=True,
+        metavar="SIZE",
+        help="of one client step, e.g. 64MiB, 1.5GB or bytes; `device` for those of the classes in link.profile",
+    )
+    plan.add_argument(
+        "--algorithm", metavar="NAME", default="heron", help="with `device`: heron or ho_fl; default heron"
+    )
     add_set(plan)
     plan.add_argument("--json", type=a_file, metavar="FILE", help="write all variants as JSON, too")
 

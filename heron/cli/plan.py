@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from heron.algorithms import ALGORITHMS
+from heron.cli.plan_fleet import plan_fleet
 from heron.cli.progress import total_progress
 from heron.config import (
     RunConfig,
@@ -22,11 +23,17 @@ from heron.report import print_kernel_note, print_plan, print_upload_note
 from heron.runs.run_directory import write_json
 
 
-def plan_command(recipe: str, memory: str, assignments: list[str], json_path: Path | None) -> None:
+def plan_command(recipe: str, memory: str, algorithm: str, assignments: list[str], json_path: Path | None) -> None:
     """Measure every variant on fake tensors, then print and save them.
 
-    Two rows are marked: the recipe without a budget, and the choice of `client.memory_budget`.
+    Two rows are marked: the recipe without a budget, and the choice of `client.memory_budget`. With the memory of each
+    device there is a row for each class of them.
     """
+    if memory == "device":
+        plan_fleet(recipe, algorithm, assignments, json_path)
+        return
+    if algorithm != "heron":
+        raise ConfigError(f"expected --algorithm heron with one size of --memory, found {algorithm}; leave it out")
     budget = parse_bytes(memory)
     if budget < 1:
         raise ConfigError(f"expected --memory of at least 1 byte, found {memory!r}")

@@ -42,15 +42,23 @@ def train_command(
     config = resolve_budget(requested)
     run = build_run(config, directory)
     if config is not requested:
-        sys.stdout.write(
-            f"client.memory_budget of {requested.client.memory_budget:,} bytes: client.exact={config.client.exact}\n"
-        )
+        sys.stdout.write(f"{_chosen(requested, config)}\n")
     if tensorboard:
         check_tensorboard()
     warn(disclosures(ALGORITHMS[config.algorithm], config))
     with locked(directory, lambda line: warn([line])):
         write_config(directory, config)
         _train_and_show(run, config, directory, save_model=save_model, tensorboard=tensorboard)
+
+
+def _chosen(requested: RunConfig, config: RunConfig) -> str:
+    """Say what a budget has chosen."""
+    budget, client = requested.client.memory_budget, config.client
+    if isinstance(budget, int):
+        learning = "" if client.learning == requested.client.learning else f", client.learning={client.learning}"
+        return f"client.memory_budget of {budget:,} bytes: client.exact={client.exact}{learning}"
+    found = (f"{one.name} ({one.memory_budget:,} bytes) {one.exact}" for one in config.link.devices)
+    return f"client.memory_budget of each device: client.exact of {', '.join(found)}"
 
 
 def resume_command(directory: Path, assignments: list[str], *, save_model: bool, tensorboard: bool) -> None:

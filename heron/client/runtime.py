@@ -27,7 +27,7 @@ class Orders:
 
     Attributes:
         exact: number of modules with parameters, counted from the client's end, the head first, that learn from exact
-            gradients; `all` for every one.
+            gradients; `all` for every one, `device` while it is open which client is asked for.
         probes: whether the modules below learn from probes; they stay as they are where not.
         head: whether the head learns, too; its parameters stay as received where not.
         groups: number of layer groups, each of which learns from a loss of its own; 0 for as many as there are, None
@@ -35,7 +35,7 @@ class Orders:
         above: number of modules, counted like `exact`, that are the last group whatever they are; 0 and 1 for none.
     """
 
-    exact: int | Literal["all"] = 0
+    exact: int | Literal["all", "device"] = 0
     probes: bool = False
     head: bool = True
     groups: int | None = None

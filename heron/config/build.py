@@ -1,7 +1,6 @@
 """Builds a run from a configuration."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +88,7 @@ def build_federation(config: RunConfig, splits: Splits) -> Federation:
         client_shares(config, splits),
         settings_with(config, {}),  # what travels are the settings alone
         config.split.criterion,
-        link_model(config, partial(run_flops, replace(config, seed=0, link=Network()))),
+        link_model(config, lambda own: run_flops(replace(own, seed=0, link=Network()))),
     )
 
 

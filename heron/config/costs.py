@@ -6,10 +6,14 @@ from functools import lru_cache, partial
 from heron.algorithms import ALGORITHMS
 from heron.config.parts import use_threads_and_device
 from heron.config.schema import RunConfig
+from heron.costs.budget import with_boundaries
 from heron.costs.client_step import StepCost
 from heron.costs.operations import StepFlops, step_flops
 from heron.costs.plan import largest_exact, plan_step
 from heron.costs.profile import ClientCost, profile_step
+from heron.engines.fleet import is_fleet
+from heron.wire.fleet import Exact, exact_of, with_exact
+from heron.wire.network import Network
 
 
 def resolve_budget(config: RunConfig) -> RunConfig:
@@ -24,13 +28,25 @@ def resolve_budget(config: RunConfig) -> RunConfig:
     if not config.client.memory_budget or not ALGORITHMS[config.algorithm].has_boundary:
         return config
     use_threads_and_device(config)
-    # Shapes do not depend on the seed: every seed of a comparison has the same answer.
-    exact = _exact_that_fits(replace(config, seed=0))
-    return replace(config, client=replace(config.client, exact=exact, memory_budget=0))
+    # Shapes depend neither on the seed nor on the line: every seed of a comparison has the same answer.
+    return with_boundaries(config, lambda own: _exact_that_fits(replace(own, seed=0, link=Network())))
+
+
+def boundaries_of(config: RunConfig) -> dict[Exact, RunConfig]:
+    """List the boundaries of a run's clients, each with the configuration of a run whose clients all have it.
+
+    Args:
+        config: the run, whose budget is resolved.
+    """
+    if not is_fleet(ALGORITHMS[config.algorithm], config):
+        own: Exact = 0 if config.client.exact == "device" else config.client.exact  # which this algorithm ignores
+        return {own: config}
+    found = dict.fromkeys(exact_of(config, client_id) for client_id in range(config.clients.total))
+    return {exact: with_exact(config, exact) for exact in found}
 
 
 @lru_cache(maxsize=64)
-def _exact_that_fits(config: RunConfig) -> int:
+def _exact_that_fits(config: RunConfig) -> Exact:
     build = partial(config.split.build, config.seed, random_weights=True)
     return largest_exact(build, ALGORITHMS[config.algorithm], config, config.data.example, config.split.criterion)
 
@@ -42,9 +58,16 @@ def plan_cost(config: RunConfig) -> StepCost:
 
 
 def profile_cost(config: RunConfig) -> ClientCost:
-    """Measure the cost of one client step of a run on a batch of full size, without data and pre-trained weights."""
+    """Measure the cost of one client step of a run on a batch of full size, without data and pre-trained weights.
+
+    Of a fleet it is the cost of the client with the largest peak.
+    """
     use_threads_and_device(config)
-    config = resolve_budget(config)
+    costs = [_profile(own) for own in boundaries_of(resolve_budget(config)).values()]
+    return max(costs, key=lambda cost: cost.peak_memory_bytes)
+
+
+def _profile(config: RunConfig) -> ClientCost:
     split = config.split.build(config.seed, random_weights=True)
     return profile_step(split, ALGORITHMS[config.algorithm], config, config.data.example, config.split.criterion)
 

@@ -5,7 +5,7 @@ A profile is read once, when it is set; its content is saved with the run (docs/
 
 import math
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from heron.config.models import validated
+from heron.costs.budget import check_device_budgets
 from heron.costs.network import DeviceClass, LinkModel
 from heron.costs.operations import StepFlops
 from heron.costs.round_time import Device
 from heron.errors import ConfigError
+from heron.wire.fleet import Exact, with_exact
 from heron.wire.groups import Settings
 from heron.wire.network import DeviceProfile, Network
 
@@ -25,6 +27,7 @@ S = TypeVar("S", bound=Settings)
 _MAX_FILE_BYTES = 2**20
 _MAX_CLASSES = 1000
 _SHARE_ERROR = 1e-6  # of the sum of shares that are written with a few decimals
+_MAY_LACK = {"share": 0.0, "clients": (), "memory_budget": 0, "exact": 0}
 _KEYS = tuple(field.name for field in fields(DeviceProfile) if field.name != "name")
 
 
@@ -70,7 +73,14 @@ def check_link(settings: Settings) -> None:
     Raises:
         ConfigError: if they do not.
     """
-    link, devices = settings.link, settings.link.devices
+    link, devices, client = settings.link, settings.link.devices, settings.client
+    if client.memory_budget == "device":
+        check_device_budgets(settings)
+    if client.exact == "device" and not devices:
+        raise ConfigError(
+            "expected classes of devices in link.profile with client.exact=device, found no profile; set it, or a "
+            "number"
+        )
     if link.profile and not devices:
         raise ConfigError(
             f"link.devices: expected the content of link.profile={link.profile!r} in a saved configuration, found "
@@ -86,24 +96,41 @@ def check_link(settings: Settings) -> None:
     _check_clients(devices, settings.clients.total)
 
 
-def link_model(settings: Settings, count_flops: Callable[[], StepFlops]) -> LinkModel | None:
+def link_model(settings: S, count_flops: Callable[[S], StepFlops]) -> LinkModel | None:
     """Devices and lines of a run whose time is simulated; None where nothing takes time.
 
     Args:
         settings: of the run.
-        count_flops: counts the operations of its local step; called where computing takes time.
+        count_flops: counts the operations of a local step, of clients with one boundary; called where computing takes
+            time.
     """
     link = settings.link
     if not link.takes_time:
         return None
-    computes = link.client_gflops or link.server_gflops
-    return LinkModel(_classes(link), settings.seed, _rate(link.server_gflops, 1e9), count_flops() if computes else None)
+    server = _rate(link.server_gflops, 1e9)
+    flops: dict[Exact, StepFlops] = {}
+    if link.client_gflops or link.server_gflops:
+        if settings.client.exact == "device":
+            flops = {exact: count_flops(with_exact(settings, exact)) for exact in {one.exact for one in link.devices}}
+        else:
+            flops = {settings.client.exact: count_flops(settings)}
+    return LinkModel(_classes(settings, flops), settings.seed, server, next(iter(flops.values()), None))
 
 
-def _classes(link: Network) -> list[DeviceClass]:
+def _classes(settings: Settings, flops: Mapping[Exact, StepFlops]) -> list[DeviceClass]:
+    link = settings.link
     if not link.devices:
         return [DeviceClass(_hardware(link, link, speed=1.0))]
-    return [DeviceClass(_hardware(link, one, one.speed), one.share, frozenset(one.clients)) for one in link.devices]
+    has_own = settings.client.exact == "device"
+    return [
+        DeviceClass(
+            _hardware(link, one, one.speed),
+            one.share,
+            frozenset(one.clients),
+            flops.get(one.exact) if has_own else None,
+        )
+        for one in link.devices
+    ]
 
 
 def _hardware(link: Network, rates: Network | DeviceProfile, speed: float) -> Device:
@@ -128,12 +155,15 @@ def _device(path: Path, name: str, table: Any) -> DeviceProfile:
         found = "both" if "share" in table else "neither"
         raise ConfigError(f"{where}: expected one of share and clients, found {found}; drop or add one")
     unknown = sorted(table.keys() - set(_KEYS))
-    missing = [key for key in _KEYS if key not in table and key not in {"share", "clients"}]
+    missing = [key for key in _KEYS if key not in table and key not in _MAY_LACK]
     if unknown or missing:
         what = f"the unknown key {unknown[0][:80]!r}" if unknown else f"no {missing[0]}"
-        raise ConfigError(f"{where}: expected {', '.join(_KEYS[:-2])} and one of share and clients, found {what}")
+        needed = ", ".join(key for key in _KEYS if key not in _MAY_LACK)
+        raise ConfigError(
+            f"{where}: expected {needed}, one of share and clients, and if wanted memory_budget and exact, found {what}"
+        )
     try:
-        return validated(DeviceProfile, {"share": 0.0, "clients": (), **table, "name": name})
+        return validated(DeviceProfile, {**_MAY_LACK, **table, "name": name})
     except ValidationError as error:
         problem = error.errors()[0]
         raise ConfigError(f"{where}: {problem['loc'][0]}: {problem['ctx']['error']}") from error

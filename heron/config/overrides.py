@@ -48,7 +48,7 @@ def change(settings: S, changes: Sequence[tuple[str, Any]]) -> S:
     The key that names the kind of a section (`data.name`, `split.model`) gives the section that kind's keys with their
     defaults, wherever it is in the list; a kind that the section has already changes nothing. A `client.memory_budget`
     that is given replaces the present `client.exact`; given both, they are refused. A
-    `link.profile` that is given is read, and its content becomes `link.devices`.
+    `link.profile` that is given is read, and its content becomes `link.devices`, unless these are given, too.
 
     Args:
         settings: what to start from.
@@ -62,7 +62,7 @@ def change(settings: S, changes: Sequence[tuple[str, Any]]) -> S:
     for key, value in given.items():
         _assign(values, key, value, type(settings))
     changed = _build(type(settings), values)
-    if "link.profile" in keys:
+    if "link.profile" in keys and not given.get("link.devices"):
         changed = with_devices(changed)
     if changed.client.memory_budget and "client.exact" not in keys:
         changed = replace(changed, client=replace(changed.client, exact=0))

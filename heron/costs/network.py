@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from heron.costs.operations import StepFlops
 from heron.costs.round_time import Device
-from heron.seeds import derive_seed
+from heron.wire.network import class_of
 
 
 @dataclass(frozen=True)
@@ -19,11 +17,13 @@ class DeviceClass:
         share: probability in [0, 1] that a client listed by no class has this device; the shares of a model sum to 1,
             or to 0 if every client is listed.
         clients: clients that certainly have this device.
+        flops: operations of their local step, where it is another than that of most; None where it is not.
     """
 
     device: Device
     share: float = 1.0
     clients: frozenset[int] = frozenset()
+    flops: StepFlops | None = None
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class LinkModel:
         Args:
             client_id: number of the client, from 0.
         """
-        for one in self.classes:
-            if client_id in one.clients:
-                return one.device
-        drawn = np.random.default_rng(derive_seed("device", self.seed, client_id)).random()
-        # Rounding can leave the sum below 1; draws beyond it get the last class with a share.
-        shared = [one for one in self.classes if one.share]
-        for one in shared[:-1]:
-            if drawn < one.share:
-                return one.device
-            drawn -= one.share
-        return shared[-1].device
+        return class_of(self.classes, self.seed, client_id).device
+
+    def flops_of(self, client_id: int) -> StepFlops | None:
+        """Operations of a client's local step, and of the Main Server with what it uploads.
+
+        Args:
+            client_id: number of the client, from 0.
+        """
+        if self.flops is None:
+            return None
+        return class_of(self.classes, self.seed, client_id).flops or self.flops

@@ -1,7 +1,6 @@
 """Costs of a network of a user's own, which is there already and has data with values."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,11 +8,13 @@ import numpy as np
 
 from heron.algorithms import Algorithm
 from heron.arrays import dtype_name
+from heron.costs.budget import with_boundaries
 from heron.costs.plan import largest_exact
 from heron.data import Examples, ExampleShape, TokenSequences, fetch, labels_of
 from heron.split import SplitModel
 from heron.split.criterion import Criterion
 from heron.split.fakes import fake_copy
+from heron.wire.fleet import Exact
 from heron.wire.groups import Settings
 
 
@@ -34,8 +35,14 @@ def within_budget(
     """
     if not settings.client.memory_budget or not algorithm.has_boundary:
         return settings
-    exact = on_fakes(largest_exact, settings, algorithm, split, data, criterion)
-    return replace(settings, client=replace(settings.client, exact=exact, memory_budget=0))
+    return with_boundaries(settings, lambda own: _largest(own, algorithm, split, data, criterion))
+
+
+def _largest(
+    settings: Settings, algorithm: Algorithm, split: SplitModel, data: Examples, criterion: Criterion
+) -> Exact:
+    exact: Exact = on_fakes(largest_exact, settings, algorithm, split, data, criterion)
+    return exact
 
 
 def on_fakes(

@@ -6,8 +6,7 @@ same bytes, same FLOPs (docs/decisions/0015-memory-budget.md).
 `B` examples of a batch.
 """
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch._subclasses import FakeTensorMode
@@ -19,6 +18,7 @@ from heron.data import ExampleShape
 from heron.errors import ConfigError
 from heron.split import SplitModel, num_client_modules
 from heron.split.criterion import Criterion
+from heron.wire.fleet import Exact, with_exact
 from heron.wire.groups import Settings
 
 BuildSplit = Callable[[], SplitModel]
@@ -79,7 +79,7 @@ def largest_exact(
     settings: Settings,
     example: ExampleShape,
     criterion: Criterion = cross_entropy,
-) -> int:
+) -> Exact:
     """The largest `exact` whose step fits into a budget.
 
     Args:
@@ -92,30 +92,41 @@ def largest_exact(
     Raises:
         ConfigError: if none fits.
     """
-    if algorithm.orders(algorithm.learning(settings)).groups is not None:
+    budget = settings.client.memory_budget
+    assert isinstance(budget, int)  # of one class of devices
+    peaks: dict[Exact, int] = {}
+    for exact in _from_largest(build, algorithm, settings):
+        changed = with_exact(settings, exact)
+        peaks[exact] = plan_step(build, algorithm, changed, example, criterion).peak_memory_bytes
+        if peaks[exact] <= budget:
+            return exact
+    raise ConfigError(too_small(budget, peaks))
+
+
+def _from_largest(build: BuildSplit, algorithm: Algorithm, settings: Settings) -> Iterator[Exact]:
+    """Yield the boundaries to try; of clients of layer groups all exact, exact heads, and none."""
+    if algorithm.orders(algorithm.learning(settings)).groups is None:
+        yield from reversed(possible_exact(fake_split(build), algorithm, settings))
+        return
+    if settings.client.learning != "local_zeroth_order":
         raise ConfigError(
             f"expected client.memory_budget=0 with client.learning={settings.client.learning}, found "
-            f"{settings.client.memory_budget:,}: it chooses the exact part of clients with one loss; leave it out, or "
-            f"set client.learning=zeroth_order"
+            f"{settings.client.memory_budget}: it leaves a budget nothing to choose; leave it out, or set "
+            f"client.learning=local_zeroth_order, which goes up to local_exact"
         )
-    peaks: dict[int, int] = {}
-    for exact in reversed(possible_exact(fake_split(build), algorithm, settings)):
-        client = dataclasses.replace(settings.client, exact=exact)
-        changed = dataclasses.replace(settings, client=client)
-        peaks[exact] = plan_step(build, algorithm, changed, example, criterion).peak_memory_bytes
-        if peaks[exact] <= settings.client.memory_budget:
-            return exact
-    raise ConfigError(too_small(settings.client.memory_budget, peaks))
+    yield from ("all", 1)
+    if settings.estimator.probes:
+        yield 0
 
 
-def too_small(budget_bytes: int, peaks: Mapping[int, int]) -> str:
+def too_small(budget_bytes: int, peaks: Mapping[Exact, int]) -> str:
     """Message for a budget that is too small for every value of `exact`.
 
     Args:
         budget_bytes: the budget.
         peaks: peak memory by `exact`, each above the budget.
     """
-    exact = min(peaks, key=lambda value: (peaks[value], value))
+    exact = min(peaks, key=lambda value: (peaks[value], str(value)))
     return (
         f"expected a memory budget of at least {peaks[exact]:,} bytes, the smallest peak of a client step (at "
         f"client.exact={exact}), found {budget_bytes:,}; raise it, lower client.batch_size, set client.micro_batch "

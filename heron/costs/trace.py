@@ -29,12 +29,14 @@ class RoundTrace:
         self._num_served = 0
         self._client_id: int | None = None
         self._earlier_s = 0.0
+        self._flops = model.flops
 
     def begin_client(self, client_id: int) -> None:
         """Start the events of a client; its second conversation in a round continues after its first."""
         if self._timelines and self._client_id == client_id:
             return
         self._client_id = client_id
+        self._flops = self._model.flops_of(client_id)
         self._events = []
         self._num_served = 0
         self._timelines.append(Timeline(self._model.device(client_id), self._events))
@@ -55,7 +57,7 @@ class RoundTrace:
             segment: number of the segment in the step, from 0.
             num_examples: number of examples in the batch.
         """
-        flops = self._model.flops
+        flops = self._flops
         if flops is not None:
             self._events.append(Compute(flops.client[segment] * num_examples / flops.batch_size))
 
@@ -65,7 +67,7 @@ class RoundTrace:
         Args:
             num_examples: number of examples in the upload.
         """
-        flops = self._model.flops
+        flops = self._flops
         # A step either uploads nothing or uploads every tensor that it yields, in order.
         cost = 0.0
         if flops is not None:

@@ -15,7 +15,7 @@ from heron.engines.label_classes import label_classes
 from heron.engines.mask_refusals import check_mask_tensors
 from heron.engines.pairs import pairs_needed
 from heron.engines.privacy_refusals import check_private_network
-from heron.engines.refusals import check_client_settings, check_optimizer, check_settings
+from heron.engines.refusals import check_client_settings, check_one_boundary, check_optimizer, check_settings
 from heron.split import SplitModel, check_disjoint, check_trainable
 from heron.split.buffer_kinds import BufferKind, buffer_kinds
 from heron.split.criterion import Criterion
@@ -58,6 +58,7 @@ def agree(
     Warns:
         UserWarning: if probes of radius `estimator.mu` round off in the parameters.
     """
+    check_one_boundary(algorithm, settings)
     check_settings(algorithm, settings)
     _check_network(split, algorithm, settings, as_tensor(example.inputs, settings.device))
     check_optimizer(algorithm, settings)

@@ -20,16 +20,14 @@ from heron.client.torch_runtime.examples import DatasetExamples
 from heron.costs.network import LinkModel
 from heron.costs.trace import RoundTrace, TracedLearner
 from heron.data import Examples, fetch
-from heron.engines.agreement import agree
 from heron.engines.arguments import check_parts, checked_shares
-from heron.engines.clients import Clients
 from heron.engines.exposure import exposure
+from heron.engines.fleet import Residents, agree_all
 from heron.engines.mask_refusals import check_mask_members
 from heron.engines.pairs import check_pairs
 from heron.engines.participants import check_participants
 from heron.engines.privacy import private_account
 from heron.engines.round_result import RoundResult
-from heron.engines.runtimes import make_runtime
 from heron.engines.servers import Servers
 from heron.engines.traced_channel import TracedChannel
 from heron.privacy.vault import Vault
@@ -57,14 +55,14 @@ class Federation:
 
     Attributes:
         servers: the servers' side.
-        clients: the clients' side.
+        residents: the clients' side.
+        clients: those among whom client 0 is at work; all of them, but in a fleet.
         states: the clients' states between rounds.
         held: the theta that each client received last, if replies contain scalars.
         listeners: called with every message and its direction as its receiver gets it; for tests and measurements.
         simulated_s: simulated time of the rounds so far on the devices and links; None without them.
         vault: keeps the secret of private clients; None where privacy is off.
         runtime: network of the resident client.
-        local: that network's modules.
         learner: learner of the resident client.
         fed_server: averages what clients train.
         main_server: trains the server part.
@@ -101,14 +99,16 @@ class Federation:
         device = torch.device(settings.device)
         example, split = fetch(dataset, np.concatenate(partition)[:2], device), split.to(settings.device)
         split = algorithm.equipped(split, settings, as_tensor(example.inputs))
-        terms = agree(split, algorithm, settings, criterion, example)
-        runtime = make_runtime(terms, split, criterion, fetch(dataset, np.resize(partition[0], 4), device))
+        agreed = agree_all(split, algorithm, settings, criterion, example)
+        few = fetch(dataset, np.resize(partition[0], 4), device)
         data = {i: DatasetExamples(dataset, own, device, apart=bool(account)) for i, own in enumerate(partition)}
-        self.clients = Clients(terms, algorithm, runtime, data, self.vault)
-        self.servers = Servers(terms, algorithm, split, criterion)
+        self.residents = Residents(agreed, algorithm, split, criterion, few, data, self.vault)
+        self.clients = self.residents.of(0)
+        self.servers = Servers(agreed.terms, algorithm, split, criterion, agreed.fleet)
         self.servers.account = account
-        self.servers.exposure = exposure(algorithm, settings, [len(share) for share in partition])
-        check_pairs(terms, split, [len(share) for share in partition], self.servers.all_participants())
+        sizes = [len(share) for share in partition]
+        self.servers.exposure = exposure(algorithm, settings, sizes)
+        check_pairs(agreed.terms, split, sizes, self.servers.all_participants())
         check_mask_members(self.servers.learning.settings, self.servers.all_participants())
         self.states = ClientStates()
         self.held = ClientStates()
@@ -119,7 +119,7 @@ class Federation:
         self.settings = settings
         self.dataset = dataset
         self.partition = partition
-        self.runtime = runtime
+        self.runtime = self.clients.runtime
         self.learner = self.clients.learner
         self.fed_server = self.servers.fed_server
         self.main_server = self.servers.main_server
@@ -236,10 +236,11 @@ class Federation:
 
     def _attend(self, broadcast: Broadcast) -> Conversation:
         """Run the client's round and keep its state at the end."""
-        clients, client_id, round_index = self.clients, broadcast.client_id, broadcast.round_index
+        client_id, round_index = broadcast.client_id, broadcast.round_index
+        clients = self.residents.of(client_id)
         learner = clients.learner if self._trace is None else TracedLearner(clients.learner, self._trace)
-        state, opener = self.states.take(client_id), clients.opener(self.held)
-        client = self.clients.attend(broadcast, state, opener, learner=learner)
+        state, opener = self.states.take(client_id), None if self.servers.fleet else clients.opener(self.held)
+        client = clients.attend(broadcast, state, opener, learner=learner)
         del broadcast, state
         attended = yield from client
         self.states.keep(client_id, round_index, attended.state)

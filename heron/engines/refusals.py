@@ -39,6 +39,25 @@ def check_settings(algorithm: Algorithm, settings: Settings) -> None:
     check_mask_settings(algorithm, settings)
 
 
+def check_one_boundary(algorithm: Algorithm, settings: Settings) -> None:
+    """Refuse boundaries that differ where the terms of all clients are one object.
+
+    Args:
+        algorithm: a row of `ALGORITHMS`.
+        settings: settings of the training.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    client = settings.client
+    for key, found in (("client.exact", client.exact), ("client.memory_budget", client.memory_budget)):
+        if algorithm.has_boundary and found == "device":
+            raise ConfigError(
+                f"expected {key} as a number here, found device: clients have boundaries of their own in heron train, "
+                f"heron compare and heron.train; set one for all"
+            )
+
+
 def _check_auxiliary(algorithm: Algorithm, settings: Settings) -> None:
     if settings.server.refresh_auxiliary and not algorithm.trains_auxiliary:
         raise ConfigError(

@@ -16,6 +16,7 @@ from heron.server.setup import ServerSetup
 from heron.split import SplitModel
 from heron.split.criterion import Criterion
 from heron.wire import Ledger, Link
+from heron.wire.fleet import Fleet
 from heron.wire.groups import Averaging
 from heron.wire.packing import pack, unpack
 from heron.wire.terms import Terms
@@ -34,6 +35,7 @@ class Servers:
         algorithm: the row that they name.
         split: the cut network; its server part is trained in place.
         criterion: mean loss over a batch.
+        fleet: clients whose boundaries differ; None where all have one.
 
     Attributes:
         terms: of the run.
@@ -41,6 +43,7 @@ class Servers:
         algorithm: the row of the registry.
         split: the cut network.
         criterion: mean loss over a batch.
+        fleet: clients whose boundaries differ, or None.
         learning: settings of the clients' learning.
         fed_server: averages what clients train.
         main_server: trains the server part.
@@ -55,13 +58,21 @@ class Servers:
         ConfigError: if a round asks for more clients than there are.
     """
 
-    def __init__(self, terms: Terms, algorithm: Algorithm, split: SplitModel, criterion: Criterion) -> None:
+    def __init__(
+        self,
+        terms: Terms,
+        algorithm: Algorithm,
+        split: SplitModel,
+        criterion: Criterion,
+        fleet: Fleet | None = None,
+    ) -> None:
         settings = terms.settings
         self.terms = terms
         self.settings = settings
         self.algorithm = algorithm
         self.split = split
         self.criterion = criterion
+        self.fleet = fleet
         self.learning = algorithm.learning(settings)
         self.num_clients = settings.clients.total
         self.account: PrivacyAccount | None = None
@@ -72,7 +83,7 @@ class Servers:
         check_participants(settings.clients.per_round, self.num_clients)
         check_robust(settings.fed_server, settings.clients.per_round or self.num_clients)
         self._travelling = travelling(terms, split)
-        self.fed_server = make_fed_server(terms, self._travelling, self.learning)
+        self.fed_server = make_fed_server(terms, self._travelling, self.learning, fleet)
         setup = ServerSetup(
             split, criterion, settings.seed, settings.server, self.learning.settings.estimator, settings.fed_server
         )

@@ -120,7 +120,7 @@ def make_bundle(
         opset=OPSET,
         made_with=f"heron {__version__}, torch {torch.__version__}",
         algorithm=terms.algorithm,
-        exact=learning.client.exact,
+        exact=learning.client.exact,  # type: ignore[arg-type]  # one boundary, where terms are of all clients
         probed=tuple(_term(name, arrays[name]) for name in passes.probed),
         trained=tuple(_term(name, arrays[name]) for name in passes.trained),
         buffers=tuple(_term(name, tensor) for name, tensor in buffers.items()),

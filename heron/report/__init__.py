@@ -7,6 +7,7 @@ with extra_named():
     from heron.report.audit_page import write_audit_page
     from heron.report.audit_tables import plot_audit, print_audit
     from heron.report.events import EventWriter, check_tensorboard
+    from heron.report.fleet_tables import print_fleet
     from heron.report.grid_plots import plot_grid
     from heron.report.model_card import ExportedModel, model_card
     from heron.report.page import write_report
@@ -28,6 +29,7 @@ __all__ = [
     "print_comparison",
     "print_comparison_note",
     "print_costs",
+    "print_fleet",
     "print_kernel_note",
     "print_plan",
     "print_run",

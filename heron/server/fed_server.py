@@ -152,7 +152,7 @@ class FedServer:
             mean |= stepped
         require_finite(mean | moments)
         self.model |= mean
-        self.moments = moments
+        self.moments = {**self.moments, **moments}  # of what nobody trained they stay
         losses, self._losses = self._losses, []
         self.num_bounded = len(self._bounded)
         self._bounded.clear()
@@ -181,10 +181,14 @@ class FedServer:
 
     def _checked(self, reply: Reply) -> dict[str, Tensor]:
         """Check a reply and unpack its tensors."""
+        return self._unpacked(reply, self.model, self._codec)
+
+    def _unpacked(self, reply: Reply, start: Mapping[str, Tensor], codec: UpdateCodec | None) -> dict[str, Tensor]:
+        """Unpack the tensors of a reply, which are those of `start` after the round, and refuse others."""
         loss = float(reply.train_loss)
-        model = reply.model if self._codec is None else self._codec.unpack_update(reply.model, self.model)
+        model = reply.model if codec is None else codec.unpack_update(reply.model, start)
         tensors = {name: as_tensor(array) for name, array in model.items()}
-        expected, found = _signature(self.model), _signature(tensors)
+        expected, found = _signature(start), _signature(tensors)
         if expected != found:
             odd = min(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             raise MessageError(

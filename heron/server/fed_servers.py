@@ -7,23 +7,30 @@ from torch import Tensor
 from heron.errors import ConfigError
 from heron.server.candidate_server import CandidateFedServer
 from heron.server.fed_server import FedServer
+from heron.server.fleet_server import FleetServer
 from heron.server.masked_server import MaskedFedServer
 from heron.server.scalar_server import ScalarFedServer
+from heron.wire.fleet import Fleet
 from heron.wire.learning import Learning
 from heron.wire.terms import Terms
 
 
-def make_fed_server(terms: Terms, tensors: Mapping[str, Tensor], learning: Learning) -> FedServer:
+def make_fed_server(
+    terms: Terms, tensors: Mapping[str, Tensor], learning: Learning, fleet: Fleet | None = None
+) -> FedServer:
     """Make the Fed Server of a run: one that replays scalars if replies contain any.
 
     Args:
         terms: of the run.
         tensors: initial values of the tensors that travel, by name; copied.
         learning: settings of the clients' learning, for a server that replays their steps.
+        fleet: clients whose boundaries differ; None where all have one.
 
     Raises:
         ConfigError: if a robust mean or a bound is set that applies to nothing that travels.
     """
+    if fleet is not None:
+        return FleetServer(terms, tensors, fleet)
     _check_aggregation(terms)
     if not terms.replayed:
         return FedServer(terms, tensors)

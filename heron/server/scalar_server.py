@@ -178,27 +178,41 @@ class ScalarFedServer(FedServer):
 
     def _scalars(self, reply: Reply) -> NDArray[Any]:
         """Check a reply's projected gradients and return them, shape (P,), on the host."""
-        who = f"client {reply.client_id} in round {reply.round_index}"
-        if not isinstance(reply, ScalarReply):
-            raise MessageError(
-                f"{who}: expected a ScalarReply, found {type(reply).__name__}; it runs another algorithm or update"
-            )
-        scalars, num_probes = to_host(reply.projected_gradients), self._replayer.num_probes
-        expected = (self._num_scalars(reply),)
-        if reply.num_steps < 1 or scalars.dtype != np.float32 or scalars.shape != expected:
-            raise MessageError(
-                f"{who}: expected projected gradients as float32 of shape {expected} for {num_probes} probes of "
-                f"{reply.num_steps} steps, found {scalars.dtype} {scalars.shape[:8]}"
-            )
-        if not 0 < reply.num_examples <= MAX_EXAMPLES:
-            raise MessageError(f"{who}: expected 1 to {MAX_EXAMPLES} examples, found {reply.num_examples}")
-        if not bool(np.isfinite(scalars).all()):
-            raise TrainingError(
-                f"expected finite projected gradients, found NaN or infinity from {who}; lower client.learning_rate or "
-                f"check its data"
-            )
-        return scalars
+        return checked_scalars(reply, self._num_scalars(reply), self._replayer.num_probes)
 
 
 def _num_bytes(message: Broadcast) -> int:
     return sum(encoded_sizes(message).values())
+
+
+def checked_scalars(reply: Reply, num_scalars: int, num_probes: int) -> NDArray[Any]:
+    """Check a reply's projected gradients and return them, shape (P,), on the host.
+
+    Args:
+        reply: of a client.
+        num_scalars: P, as many as there should be.
+        num_probes: probes of a step, for the message.
+
+    Raises:
+        MessageError: if the reply holds none, or others.
+        TrainingError: if one is not finite.
+    """
+    who = f"client {reply.client_id} in round {reply.round_index}"
+    if not isinstance(reply, ScalarReply):
+        raise MessageError(
+            f"{who}: expected a ScalarReply, found {type(reply).__name__}; it runs another algorithm or update"
+        )
+    scalars, expected = to_host(reply.projected_gradients), (num_scalars,)
+    if reply.num_steps < 1 or scalars.dtype != np.float32 or scalars.shape != expected:
+        raise MessageError(
+            f"{who}: expected projected gradients as float32 of shape {expected} for {num_probes} probes of "
+            f"{reply.num_steps} steps, found {scalars.dtype} {scalars.shape[:8]}"
+        )
+    if not 0 < reply.num_examples <= MAX_EXAMPLES:
+        raise MessageError(f"{who}: expected 1 to {MAX_EXAMPLES} examples, found {reply.num_examples}")
+    if not bool(np.isfinite(scalars).all()):
+        raise TrainingError(
+            f"expected finite projected gradients, found NaN or infinity from {who}; lower client.learning_rate or "
+            f"check its data"
+        )
+    return scalars

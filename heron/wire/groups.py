@@ -48,14 +48,17 @@ class Client(Checked, section="client"):
         local_steps: local steps per round, h; 0 for one pass over the client's data.
         upload_period: local steps per upload of smashed data, k; coupled algorithms upload every step.
         exact: how many of the client's modules, counted from the auxiliary network down, heron's clients train exactly;
-            0 is HERON-SFL as published, `all` CSE-FSL's client. Other algorithms ignore it.
+            0 is HERON-SFL as published, `all` CSE-FSL's client; `device` for as many as its class in `link.profile`
+            says (docs/guides/fleet.md). Other algorithms ignore it.
         learning: the loss that heron's clients descend below their exact part: `zeroth_order`, the auxiliary network's,
             by probes; `local_zeroth_order` and `local_exact`, one for each group of layers, from a small head of its
             own, by probes (heads exactly if `exact` is not 0) or by gradients within the group.
         groups: number of these groups; 0 for as many as there are, from activation to activation or a block each.
         local_pool: side of the map that the head of a group averages its inputs to.
         memory_budget: bytes, or a text such as `64MiB`: `exact` becomes the largest whose step fits, and this 0, before
-            anything is saved; 0 for none. It replaces a recipe's `exact` where it is given. For heron alone.
+            anything is saved; 0 for none; `device` for that of each client's class in `link.profile`. It replaces a
+            recipe's `exact` where it is given. `local_zeroth_order` becomes `local_exact` where that fits. For heron
+            and ho_fl.
         optimizer: update rule; ho_sfl has `sgd` only.
         learning_rate: step size of the clients, eta_l.
         exact_learning_rate: step size of heron's exactly trained modules; 0 for that of the others.
@@ -72,11 +75,11 @@ class Client(Checked, section="client"):
     checkpointing: bool = False
     local_steps: NonNegativeInt = 0
     upload_period: PositiveInt = 1
-    exact: NonNegativeInt | Literal["all"] = 0
+    exact: NonNegativeInt | Literal["all", "device"] = 0
     learning: LearningName = "zeroth_order"
     groups: NonNegativeInt = 0
     local_pool: PositiveInt = 4
-    memory_budget: NumBytes = 0
+    memory_budget: NumBytes | Literal["device"] = 0
     optimizer: OptimizerName = "adam"
     learning_rate: PositiveFloat = 1e-3
     exact_learning_rate: NonNegativeFloat = 0.0

@@ -1,9 +1,14 @@
 """Settings of what lies between the parties: the packing of messages, simulated lines and devices."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+import numpy as np
 
 from heron.checked import Checked
-from heron.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat, Share
+from heron.ranges import NonNegativeFloat, NonNegativeInt, NumBytes, PositiveFloat, Share
+from heron.seeds import derive_seed
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,9 @@ class DeviceProfile(Checked):
         speed: FLOPs per second of such a device over `link.client_gflops`.
         share: probability that a client which no class lists has such a device; 0 for a class that lists its clients.
         clients: ids of the clients that have one, from 0; empty for a class with a share.
+        memory_budget: bytes for a client's step, or a text such as `512KiB`, for `client.memory_budget=device`; 0 for a
+            class without one.
+        exact: modules that such a client trains exactly, for `client.exact=device`; a budget chooses it.
     """
 
     name: str
@@ -27,6 +35,8 @@ class DeviceProfile(Checked):
     speed: PositiveFloat
     share: Share
     clients: tuple[NonNegativeInt, ...]
+    memory_budget: NumBytes = 0
+    exact: NonNegativeInt | Literal["all"] = 0
 
 
 @dataclass(frozen=True)
@@ -60,3 +70,41 @@ class Network(Checked, section="link"):
         """True if anything in it takes simulated time."""
         computes = self.client_gflops or self.server_gflops
         return bool(self.uplink_mbps or self.downlink_mbps or self.latency_ms or computes or self.devices)
+
+
+class Assigned(Protocol):
+    """A class of devices as far as it says whose they are."""
+
+    @property
+    def share(self) -> float:
+        """Probability that a client which no class lists has such a device."""
+        ...
+
+    @property
+    def clients(self) -> Collection[int]:
+        """Clients that certainly have one."""
+        ...
+
+
+C = TypeVar("C", bound=Assigned)
+
+
+def class_of(classes: Sequence[C], seed: int, client_id: int) -> C:
+    """Return the class of a client's device: the one that lists it, or one drawn by the shares.
+
+    Args:
+        classes: at least one; every client has one.
+        seed: seed of the run.
+        client_id: number of the client, from 0.
+    """
+    for one in classes:
+        if client_id in one.clients:
+            return one
+    drawn = np.random.default_rng(derive_seed("device", seed, client_id)).random()
+    # Rounding can leave the sum below 1; draws beyond it get the last class with a share.
+    shared = [one for one in classes if one.share]
+    for one in shared[:-1]:
+        if drawn < one.share:
+            return one
+        drawn -= one.share
+    return shared[-1]

@@ -89,7 +89,7 @@ def unfinished(finished, tmp_path, capsys):
         ([*DIGITS, "--set", "client.exact=9"], "expected client.exact from 0 to 4"),
         (
             [*DIGITS, "--set", "client.exact=some"],
-            " client.exact: expected an integer of at least 0 or 'all'",
+            " client.exact: expected an integer of at least 0 or one of all, device",
         ),
         ([*DIGITS, "--set", "client.exact=-1"], " client.exact: "),
         ([*DIGITS, "--set", "client.exact=true"], " client.exact: "),

@@ -43,7 +43,7 @@ def refusal(*assignments: str) -> str:
 
 
 def model_of(*assignments: str):
-    return link_model(recipe_config("digits", "heron", list(assignments)), lambda: FLOPS)
+    return link_model(recipe_config("digits", "heron", list(assignments)), lambda _: FLOPS)
 
 
 def test_by_default_no_time_is_simulated() -> None:
@@ -77,7 +77,7 @@ def test_a_profile_is_saved_with_the_run(profile) -> None:
     again = from_toml(to_toml(config))
     assert again == config
     assert hash(again) == hash(config)
-    model = link_model(again, lambda: FLOPS)
+    model = link_model(again, lambda _: FLOPS)
     assert [model.device(client).flops_per_s for client in range(4)] == [6e9, 12e9, 6e9, 12e9]
     assert model.device(0).uplink_bytes_per_s == 1.25e6
     assert model.device(0).downlink_bytes_per_s == 40.5e6 / 8

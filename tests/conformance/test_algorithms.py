@@ -18,11 +18,13 @@ from heron.runs.run_loop import Run
 from heron.split import SplitModel, linear_head
 from heron.wire import Message, encode
 from heron.wire.groups import Client, Server, Settings
+from heron.wire.network import DeviceProfile
 from tests import tiers
 from tests.settings import changed
 
 NUM_CLIENTS, BATCH, CLASSES, CHANNELS = 3, 8, 4, 3
 SIZES = (20, 16, 24)
+FLEET = {"devices": tuple(DeviceProfile(f"d{i}", 1.0, 1.0, 1.0, 1.0, 0.0, (i,), 0, i) for i in range(NUM_CLIENTS))}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, exact head": ("heron", {"exact": 1}),
     "heron, exact head and norm": ("heron", {"exact": 2, "exact_learning_rate": 2e-2}),
@@ -35,6 +37,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, local zeroth order": ("heron", {"learning": "local_zeroth_order"}),
     "heron, local, exact heads": ("heron", {"learning": "local_zeroth_order", "exact": 1}),
     "heron, local, module above": ("heron", {"learning": "local_zeroth_order", "exact": 2, "local_pool": 2}),
+    "heron, fleet": ("heron", {"exact": "device", "link": FLEET}),
     "hosl, scalars": ("hosl", {"update": "scalars", "keep_state": False, "digest_period": 1}),
     "mu_splitfed, joint": (
         "mu_splitfed",

@@ -74,7 +74,7 @@ def test_names_by_role() -> None:
         (
             ("settings", "client", "exact"),
             "some",
-            "client.exact: expected an integer of at least 0 or 'all', found",
+            "client.exact: expected an integer of at least 0 or one of all, device",
         ),
         (("settings", "client", "optimizer"), "adamw", "expected one of sgd, momentum, adam, found 'adamw'"),
         (("settings", "client", "learning_rate"), "1", "terms.settings.client.learning_rate: expected a finite number"),
