@@ -81,6 +81,7 @@ ATTACKS: dict[str, Attack] = {
             {
                 "label_accuracy": Figure("labels read %", percent=True, floor="label_guess"),
                 "label_guess": Figure("guessed %", percent=True),
+                "label_shown": Figure("shown %", percent=True),
             },
         ),
         Attack(

@@ -18,7 +18,7 @@ from heron.audit.view import View
 from heron.randomness import build_seeded
 from heron.seeds import derive_seed
 
-_STEPS, _BATCH, _RATE = 1_500, 64, 2e-3
+_STEPS, _BATCH, _RATE = 1_000, 64, 2e-3
 _PERIOD, _HELD_OUT = 100, 8
 _WIDTH, _CHANNELS = 256, 32
 _LARGEST_VECTOR = 64  # smashed data of so many values are decoded as a vector

@@ -21,7 +21,8 @@ def probe_labels(view: View) -> Outcome:
         view: of the attacker.
 
     Returns:
-        `label_accuracy`, the share read correctly, and `label_guess`, that of the attacker's most frequent label.
+        `label_accuracy`, the share read correctly; `label_guess`, that of the attacker's most frequent label; and
+        `label_shown`, that of uploaded labels which are true.
     """
     known, victims = view.known, view.victims
     if known.smashed is None or victims.smashed is None or not view.are_classes:
@@ -32,6 +33,8 @@ def probe_labels(view: View) -> Outcome:
         "label_accuracy": float((found == victims.labels).float().mean()),
         "label_guess": float((victims.labels == guess).float().mean()),
     }
+    if victims.shown is not None:
+        figures["label_shown"] = float((victims.labels == victims.shown).float().mean())
     return Outcome(figures)
 
 

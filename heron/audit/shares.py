@@ -52,10 +52,15 @@ def read_shares(view: View) -> Outcome:
         if done == 1:
             figures["share_correlation_1"] = correlation(estimates, true_shares(federation, estimates.shape[1]))
     figures["share_correlation"] = correlation(estimates, true_shares(federation, estimates.shape[1]))
-    seen = (
+    return Outcome(figures, notes=(f"walks are seen by {_readers(view)}",))
+
+
+def _readers(view: View) -> str:
+    if view.settings.secure_sum:
+        return "nobody: only sums under masks leave a client"
+    return (
         "the Fed Server alone, others receive sums" if view.settings.seed_groups else "the Fed Server and all clients"
     )
-    return Outcome(figures, notes=(f"label shares can be read by {seen}",))
 
 
 def bias_of(federation: Federation, num_classes: int) -> tuple[int, int] | None:

@@ -189,12 +189,13 @@ def _settings(view: View, epsilon: float) -> Settings:
         "rounds": 1,
         "update": "scalars" if has_probes else "dense",
         "wire": False,
+        "secure_sum": False,
         "client": client,
         "clients": Population(total=1),
         "fed_server": Averaging(),
         "smashed": Smashed(),
         "link": Network(),
-        "privacy": replace(own.privacy, epsilon=epsilon, noise=0.0),
+        "privacy": replace(own.privacy, epsilon=epsilon, noise=0.0, label_epsilon=0.0),
     }
     return replace(_plain(own), **facts)
 
@@ -209,6 +210,6 @@ def _open_fields(reply: Reply, noised: set[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {name: getattr(reply, name) for name in ("num_examples", "num_steps")}
     fields["train_loss"] = repr(float(reply.train_loss))
     for name, array in reply.model.items():
-        if name not in noised or isinstance(reply, ScalarReply):
+        if name not in noised:
             fields[name] = to_host(array).tobytes()
     return fields

@@ -83,7 +83,7 @@ def test_noise_of_the_runs_seed_is_seen(epsilon: float, monkeypatch) -> None:
 def test_noise_drawn_after_the_directions_seed_is_seen(epsilon: float, monkeypatch) -> None:
     """Public code for zeroth order draws noise from the generator that it seeded for the direction."""
 
-    def release(self: PrivateClient, total_D: np.ndarray, key: object) -> object:
+    def release(self: PrivateClient, total_D: np.ndarray, key: object, *_: object) -> object:
         seed = self.probed.directions(key)[0]
         normals = np.random.default_rng(seed).normal(size=total_D.shape)
         return self.runtime.receive(self._mechanism.release(total_D, normals))

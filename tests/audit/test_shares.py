@@ -45,9 +45,13 @@ def test_skewed_clients_are_read_and_sums_are_told_apart() -> None:
     outcome = read_shares(view)
     assert outcome.figures["share_correlation"] > 0.7
     assert outcome.figures["share_correlation"] > outcome.figures["share_correlation_1"]
-    assert outcome.notes == ("label shares can be read by the Fed Server and all clients",)
+    assert outcome.notes == ("walks are seen by the Fed Server and all clients",)
     grouped = digits_view(*SKEWED, *SHORT, "seed_groups=1", "client.optimizer=sgd")
-    assert read_shares(grouped).notes == ("label shares can be read by the Fed Server alone, others receive sums",)
+    assert read_shares(grouped).notes == ("walks are seen by the Fed Server alone, others receive sums",)
+    masked = digits_view(*SKEWED, *SHORT, "seed_groups=1", "client.optimizer=sgd", "secure_sum=true")
+    hidden = read_shares(masked)
+    assert hidden.notes == ("walks are seen by nobody: only sums under masks leave a client",)
+    assert abs(hidden.figures["share_correlation"]) < 0.6, "of random numbers"
 
 
 def test_dense_updates_have_no_walks() -> None:

@@ -47,6 +47,23 @@ def test_a_codec_is_part_of_what_is_seen() -> None:
     assert all(len(channel.unique()) <= 16 for channel in uploads[0].unbind(1))
 
 
+def test_clip_noise_and_shown_labels_are_part_of_what_is_seen() -> None:
+    view, plain = digits_view("smashed.clip=1", "smashed.noise=0.1", "privacy.label_epsilon=2"), digits_view()
+    assert view.victims.smashed is not None
+    assert plain.victims.smashed is not None
+    assert view.victims.shown is not None
+    assert view.known.smashed is not None
+    clipped = plain.victims.smashed.flatten(1)
+    clipped = clipped * (1.0 / clipped.norm(dim=1, keepdim=True)).clamp(max=1.0)
+    noise = view.victims.smashed.flatten(1) - clipped
+    assert float(noise.std()) == pytest.approx(0.1, rel=0.05)
+    assert torch.equal(view.victims.labels, plain.victims.labels), "an attack is judged by the true ones"
+    kept = float((view.victims.shown == view.victims.labels).float().mean())
+    assert abs(kept - 1 / (1 + 9 * 2.718281828**-2)) < 0.2
+    assert plain.victims.shown is not None
+    assert torch.equal(plain.victims.shown, plain.victims.labels)
+
+
 def test_an_algorithm_that_uploads_nothing_shows_nothing() -> None:
     view = digits_view(algorithm="fedavg")
     assert view.victims.smashed is None
