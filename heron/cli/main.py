@@ -3,7 +3,9 @@
 import argparse
 import io
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from heron.cli.parser import make_parser
 from heron.errors import ConfigError, HeronError, MissingExtraError
@@ -21,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _replace_what_a_terminal_lacks()
     try:
         options = make_parser().parse_args(arguments)
-        _dispatch(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            _dispatch(options)
     except HeronError as error:
         _say(f"heron: {' '.join(str(error).split())}")
         return 2
@@ -46,6 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     return 0
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **_: Any) -> None:
+    """Show a warning for the caller as one line, without the place in the code that it came from."""
+    if issubclass(category, UserWarning):
+        _say(f"heron: warning: {' '.join(str(message).split())}")
+    else:
+        filename, line = place[:2]
+        sys.stderr.write(warnings.formatwarning(message, category, filename, line))
 
 
 def _dispatch(options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from heron.arrays import to_host
 from heron.client.private import HEAD_NOISE, NOISE, PrivateHeadClient
+from heron.client.torch_runtime.example_gradients import example_gradients
 from heron.data import Batch
 from heron.errors import ConfigError
 from heron.privacy import Releases, noise_for, seen_epsilon
@@ -128,3 +129,23 @@ def test_an_empty_batch_releases_noise_alone() -> None:
 def test_more_than_a_head_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"expected client\.exact of 0 or 1 and client\.learning=zeroth_order"):
         client("heron", exact=2)
+
+
+def test_the_closed_form_is_that_of_torchs_function_transforms_and_holds_a_few_examples() -> None:
+    batch = examples()
+    runtime, _ = client("heron", exact=1)
+    tensors = runtime.local.tensors_of(batch)
+    (expected,) = example_gradients(runtime.local, runtime.exact._parameters, tensors)
+    found = list(runtime.exact.example_gradients(batch))
+    assert max(len(piece) for piece in found) * 3 * 32 <= 1024
+    np.testing.assert_allclose(torch.cat(found).numpy(), expected.detach().numpy(), atol=1e-12)
+    ignored = batch.labels.clone()
+    ignored[3] = -100
+    (row,) = torch.cat(list(runtime.exact.example_gradients(Batch(batch.inputs, ignored))))[3:4]
+    assert not row.any()
+
+
+def test_a_head_without_a_closed_form_has_gradients_by_torchs_transforms() -> None:
+    runtime, _ = client("heron", exact=1)
+    runtime.exact._boundary.head_above[0] = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    assert sum(len(piece) for piece in runtime.exact.example_gradients(examples())) == 7

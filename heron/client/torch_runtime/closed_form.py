@@ -8,7 +8,7 @@ one-hot labels e, and for these examples alone:
 `B` examples, `D` features, `C` classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from heron.data import IGNORED
 from heron.split.criterion import MeanLoss, scaled
 
 _LOSS = MeanLoss(cross_entropy)
+_EXAMPLE_VALUES = 1024
 
 
 def has_closed_form(module: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> bool:
@@ -66,6 +67,29 @@ def linear_cross_entropy(
         return delta_BC @ layer.weight
 
     return loss, backward
+
+
+@torch.no_grad()
+def linear_example_gradients(layer: nn.Linear, features_BD: Tensor, labels_B: Tensor) -> Iterator[Tensor]:
+    """Yield the gradients of single examples, a few at a time: no more values than a row has, or some thousand.
+
+    Args:
+        layer: maps D features to C logits.
+        features_BD: its inputs.
+        labels_B: class of every example, in [0, C), or `IGNORED`, whose gradient is zero.
+
+    Yields:
+        Gradients of the trained parameters, weight before bias, shape (b, C D + C).
+    """
+    delta_BC = torch.softmax(linear(features_BD, layer.weight, layer.bias), dim=1)
+    ignored_B = labels_B == IGNORED
+    delta_BC.sub_(one_hot(labels_B.long().masked_fill(ignored_B, 0), delta_BC.shape[1]))
+    delta_BC.masked_fill_(ignored_B[:, None], 0.0)
+    number = max(1, _EXAMPLE_VALUES // layer.weight.numel())
+    for delta_bC, features_bD in zip(torch.split(delta_BC, number), torch.split(features_BD, number), strict=True):
+        parts = [(delta_bC[:, :, None] * features_bD[:, None, :]).flatten(1)] if layer.weight.requires_grad else []
+        parts += [delta_bC] if layer.bias is not None and layer.bias.requires_grad else []
+        yield torch.cat(parts, 1)
 
 
 def _accumulate(parameter: Tensor, gradient: Tensor) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Collection, Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from heron.arrays import Array
 from heron.client.runtime import Finished
 from heron.client.torch_runtime.boundary import BoundaryPass
+from heron.client.torch_runtime.closed_form import has_closed_form, linear_example_gradients
 from heron.client.torch_runtime.example_gradients import example_gradients
 from heron.client.torch_runtime.lean_group import lean_group
 from heron.client.torch_runtime.lean_pass import LeanPass
@@ -145,7 +146,20 @@ class TorchExactPart:
 
     def example_gradients(self, batch: Batch) -> Iterator[Tensor]:
         """Yield the gradients of single examples of the local loss, micro-batch by micro-batch, shape (b, D)."""
-        return example_gradients(self._local, self._parameters, self._local.tensors_of(batch))
+        tensors = self._local.tensors_of(batch)
+        boundary, criterion = self._boundary, self._local.criterion.criterion
+        if boundary is None or len(boundary.above) or not has_closed_form(boundary.head_above, criterion):
+            yield from example_gradients(self._local, self._parameters, tensors)
+            return
+        (layer,) = boundary.head_above
+        assert isinstance(layer, nn.Linear)  # has_closed_form has looked
+        for inputs, labels, _ in self._local.pieces(tensors):
+            with torch.no_grad():
+                features = boundary.head_below(boundary.below(inputs))
+            if features.dim() == 2 and labels.dim() == 1:  # labels may be probabilities, too
+                yield from linear_example_gradients(layer, features, labels)
+            else:
+                yield from example_gradients(self._local, self._parameters, TensorBatch(inputs, labels))
 
     def set_gradient(self, gradient: Array) -> None:
         """Set the gradient that `update` uses, all parameters in one vector of shape (D,)."""
