@@ -276,7 +276,7 @@ class ProbeClient(LocalLossClient):
         clean = ExamplePass(self.local, self.boundary, self.local.tensors_of(batch), key, probes=True)
         yield clean.take_smashed()
         finished = clean.finish()
-        self._update_exact(key)
+        self.update_exact(key)
         assert finished.surrogate is not None  # asked for
         self.part.learn(finished.surrogate.loss, finished.surrogate.anchor, key)
         return StepResult(finished.loss, self.part.sent())

@@ -55,7 +55,11 @@ def _orders(learning: Learning) -> Orders:
 def _make_client(runtime: Runtime, learning: Learning) -> ClientLearner:
     """Without an exact part this is HERON-SFL as published; with nothing below the boundary it is CSE-FSL's client."""
     if runtime.groups:
-        return LayerLocalClient(runtime.groups, lambda group: _make_client(group, learning))
+        return LayerLocalClient(runtime, lambda group: _learner(group, learning))
+    return _learner(runtime, learning)
+
+
+def _learner(runtime: Runtime, learning: Learning) -> Learner:
     return HeronClient(runtime, learning) if runtime.exact is None else LocalLossClient(runtime, learning)
 
 

@@ -17,9 +17,7 @@ LOCAL = Algorithm(
     summary="layer-local learning: groups of layers learn exactly, each from a small head of its own",
     citation="Noekland, Eidnes, ICML 2019, arXiv 1901.06656; Belilovsky, Eickenberg, Oyallon, arXiv 1812.11446 (2019)",
     orders=lambda learning: Orders("all", groups=learning.client.groups),
-    make_client=lambda runtime, learning: LayerLocalClient(
-        runtime.groups, lambda group: LocalLossClient(group, learning)
-    ),
+    make_client=lambda runtime, learning: LayerLocalClient(runtime, lambda group: LocalLossClient(group, learning)),
     run_round=decoupled_round,
     head="auxiliary",
     main_server="heron.server.alignment:refreshing_server",

@@ -23,7 +23,7 @@ class LocalLossClient(Learner):
         clean = self._exact.forward(batch, key)
         yield clean.take_smashed()
         finished = clean.finish()
-        self._update_exact(key)
+        self.update_exact(key)
         if self.probed is None or finished.surrogate is None:
             return StepResult(finished.loss)
         self.probed.learn(finished.surrogate.loss, finished.surrogate.anchor, key)
@@ -41,5 +41,5 @@ class SplitClient(Learner):
         assert gradient is not None  # a coupled round answers every upload
         clean.finish(gradient)
         del gradient
-        self._update_exact(key)
+        self.update_exact(key)
         return StepResult(None)

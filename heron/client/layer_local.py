@@ -2,7 +2,8 @@
 
 A group of layers with its head is a small client, whose examples are what the group below puts out. It makes its clean
 pass, hands its outputs on and learns, by any order, before the next group begins: one group's activations are alive at
-a time. The last group's outputs are the smashed data, its head is the auxiliary network.
+a time. Where all learn exactly and batches are divided, a micro-batch goes through all groups instead, and they learn
+at the end. The last group's outputs are the smashed data, its head is the auxiliary network.
 
     h_0 = x,   h_g = f_g(h_{g-1}; theta_g),   l_g = loss(head_g(h_g), y),   theta_g <- theta_g - eta grad_{theta_g} l_g
 
@@ -14,9 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from heron.arrays import Array
+from heron.client.learner import Learner
 from heron.client.round import finish
-from heron.client.runtime import LayerGroup, Runtime
-from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator
+from heron.client.runtime import GroupsPass, LayerGroup, Runtime
+from heron.client.step import ClientState, Perturbed, StepGenerator, StepResult
 from heron.data import Batch
 from heron.seeds import StepKey, derive_seed
 
@@ -25,13 +27,14 @@ class LayerLocalClient:
     """A client of layer groups.
 
     Args:
-        groups: the layer groups, from the input up.
+        runtime: the client's network, in layer groups.
         make_client: makes the learner of one group.
     """
 
-    def __init__(self, groups: Sequence[LayerGroup], make_client: Callable[[Runtime], ClientLearner]) -> None:
-        self._groups = [(make_client(group.runtime), group.names) for group in groups]
-        self._order = _order(groups)
+    def __init__(self, runtime: Runtime, make_client: Callable[[Runtime], Learner]) -> None:
+        self._groups = [(make_client(group.runtime), group.names) for group in runtime.groups]
+        self._order = _order(runtime.groups)
+        self._pass = runtime.groups_pass
 
     def load(self, model: Mapping[str, Array], state: ClientState) -> None:
         """Take every group's parameters, buffers and optimiser state.
@@ -46,7 +49,10 @@ class LayerLocalClient:
             learner.load({name: model[whole] for name, whole in names.items() if whole in model}, own)
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
-        """Make one local step, group after group; only the last group's outputs leave."""
+        """Make one local step; only the last group's outputs leave."""
+        if self._pass is not None:
+            result = yield from self._step_by_pieces(self._pass, batch, key)
+            return result
         *lower, (last, _) = self._groups
         for number, (learner, _) in enumerate(lower):
             step = learner.step(batch, _key_of(number, key))
@@ -58,6 +64,14 @@ class LayerLocalClient:
             del step, outputs
         result = yield from last.step(batch, _key_of(len(lower), key))
         return result
+
+    def _step_by_pieces(self, start: GroupsPass, batch: Batch, key: StepKey) -> StepGenerator:
+        clean = start(batch, [_key_of(number, key) for number in range(len(self._groups))])
+        yield clean.take_smashed()
+        finished = clean.finish()
+        for learner, _ in self._groups:
+            learner.update_exact(key)
+        return StepResult(finished.loss)
 
     def receive(self, array: Array) -> Array:
         """Return a received array as one of the client's own, on its device."""

@@ -88,7 +88,7 @@ class Learner:
             held["optimizer_state"] += self.probed.moments()
         return held
 
-    def _update_exact(self, key: StepKey) -> None:
-        """Take one step of the exact part's update rule."""
+    def update_exact(self, key: StepKey) -> None:
+        """Take one step of the exact part's update rule, from the gradients that it has."""
         assert self._exact is not None  # asked for by clients that have one
         self._exact.update(self._learning.exact_rate(key.round_index))

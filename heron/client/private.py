@@ -88,7 +88,7 @@ class PrivateClient(Learner):
         """Take the exact part's step along a released gradient."""
         assert isinstance(self._exact, ExampleGradients)  # as above
         self._exact.set_gradient(gradient_D)
-        self._update_exact(key)
+        self.update_exact(key)
 
 
 class PrivateProbingClient(PrivateClient):

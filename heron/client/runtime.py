@@ -121,6 +121,10 @@ class ExactPart(Protocol):
         ...
 
 
+GroupsPass = Callable[[Batch, Sequence[StepKey]], ExactPass]
+"""Starts one clean pass through all layer groups of a client, given B examples and the step's place for each group."""
+
+
 @dataclass(frozen=True)
 class LayerGroup:
     """A group of a client's layers with a head of its own: a small client that learns on what the group below puts out.
@@ -142,6 +146,14 @@ class Runtime(Protocol):
         """Layer groups that learn from losses of their own, from the input up; empty where all learn from one.
 
         Where there are some, they have what learns, and neither `theta` nor `exact` is there.
+        """
+        ...
+
+    @property
+    def groups_pass(self) -> GroupsPass | None:
+        """One clean pass through all groups, a micro-batch after the other; finished, every group has its gradients.
+
+        None where a group learns from probes, and where batches are not divided.
         """
         ...
 

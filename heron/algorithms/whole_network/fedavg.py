@@ -21,7 +21,7 @@ class FedAvgClient(Learner):
         yield None
         assert self._exact is not None  # the algorithm's orders say so
         finished = self._exact.forward(batch, key).finish()
-        self._update_exact(key)
+        self.update_exact(key)
         return StepResult(finished.loss)
 
 

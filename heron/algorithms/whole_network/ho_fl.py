@@ -33,7 +33,7 @@ class HoFlClient(Learner):
             self.probed.learn(lambda: self.runtime.loss(batch, mask_seed), clean_loss, key)
             return StepResult(clean_loss, self.probed.sent())
         finished = self._exact.forward(batch, key).finish()
-        self._update_exact(key)
+        self.update_exact(key)
         if self.probed is None or finished.surrogate is None:
             return StepResult(finished.loss)
         self.probed.learn(finished.surrogate.loss, finished.surrogate.anchor, key)

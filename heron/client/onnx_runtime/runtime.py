@@ -20,7 +20,7 @@ from heron.wire.groups import Client
 from heron.zo.flat import FlatArrays
 
 if TYPE_CHECKING:
-    from heron.client.runtime import ExactPart, LayerGroup
+    from heron.client.runtime import ExactPart, GroupsPass, LayerGroup
 
 
 class GraphParameters(FlatArrays[NDArray[Any]]):
@@ -53,6 +53,7 @@ class OnnxRuntime:
         theta: what learns from probes.
         exact: what learns from gradients.
         groups: always empty; a client of layer groups is not exported.
+        groups_pass: always None.
 
     Raises:
         BundleError: if onnxruntime refuses a graph.
@@ -72,6 +73,7 @@ class OnnxRuntime:
         self._network = GraphNetwork(bundle, parameters, micro_batch=micro_batch, threads=threads)
         self.exact: ExactPart | None = None
         self.groups: tuple[LayerGroup, ...] = ()
+        self.groups_pass: GroupsPass | None = None
         if trained:
             self.exact = GraphExactPart(self._network, trained, client.optimizer, probes=self.theta is not None)
 

@@ -135,7 +135,12 @@ class TorchExactPart:
 
     def forward(self, batch: Batch, key: StepKey) -> "LocalLossPass | CutGradientPass | BoundaryPass | LeanPass":
         """Run a clean pass; running statistics follow it."""
-        tensors = self._local.tensors_of(batch)
+        return self.forward_tensors(self._local.tensors_of(batch), key)
+
+    def forward_tensors(
+        self, tensors: TensorBatch, key: StepKey
+    ) -> "LocalLossPass | CutGradientPass | BoundaryPass | LeanPass":
+        """Run a clean pass on a batch, or on a part of one with its share of the loss."""
         if self._boundary is not None:
             return BoundaryPass(self._local, self._boundary, tensors, key, probes=self._probes)
         if self._lean is not None and self._lean.in_training:

@@ -30,10 +30,12 @@ class TensorBatch:
     Attributes:
         inputs: shape (B, ...).
         labels: shape (B, ...).
+        share: factor on the mean of their loss; below 1 where they are a part of a batch.
     """
 
     inputs: Tensor
     labels: Tensor
+    share: float | Tensor = 1.0
 
     def __len__(self) -> int:
         """Return B."""
@@ -107,7 +109,7 @@ class LocalNetwork:
         """Yield micro-batches as (inputs, labels, weight of their mean in the batch's mean)."""
         inputs, labels, size = batch.inputs, batch.labels, self.micro_batch or len(batch)
         if size >= len(batch):
-            yield inputs, labels, 1.0
+            yield inputs, labels, batch.share
             return
         for start in range(0, len(batch), size):
             piece = labels[start : start + size]

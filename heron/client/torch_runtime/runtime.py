@@ -1,13 +1,15 @@
 """A client's network as PyTorch modules: the runtime for everything that has PyTorch."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from heron.arrays import Array
-from heron.client.runtime import Head, LayerGroup, Orders
+from heron.client.runtime import GroupsPass, Head, LayerGroup, Orders
 from heron.client.torch_runtime.exact import TorchExactPart
+from heron.client.torch_runtime.groups_pass import PassThroughGroups
 from heron.client.torch_runtime.network import LocalNetwork, Parts
 from heron.client.torch_runtime.placement import place_groups, place_orders
 from heron.client.torch_runtime.surrogate import surrogate_loss
@@ -35,6 +37,7 @@ class TorchRuntime:
         theta: what learns from probes.
         exact: what learns by backpropagation.
         groups: the layer groups, where each learns from a loss of its own; then they have all that learns.
+        groups_pass: one clean pass through them in micro-batches, where all learn exactly.
 
     Raises:
         ConfigError: if the order boundary is neither a number nor `all`.
@@ -56,14 +59,19 @@ class TorchRuntime:
         self.theta: FlatParameters | None = None
         self.exact: TorchExactPart | None = None
         self.groups: tuple[LayerGroup, ...] = ()
+        self.groups_pass: GroupsPass | None = None
         if orders.groups is not None:
+            placed_groups = place_groups(self.local.module, orders)
+            runtimes = [
+                TorchRuntime(group.part, criterion, head=head, orders=group.orders, client=client, lean=True)
+                for group in placed_groups
+            ]
             self.groups = tuple(
-                LayerGroup(
-                    TorchRuntime(group.part, criterion, head=head, orders=group.orders, client=client, lean=True),
-                    group.names,
-                )
-                for group in place_groups(self.local.module, orders)
+                LayerGroup(runtime, group.names) for runtime, group in zip(runtimes, placed_groups, strict=True)
             )
+            if micro_batch is not None and not orders.probes:
+                parts = [runtime.exact for runtime in runtimes if runtime.exact is not None]
+                self.groups_pass = partial(PassThroughGroups, self.local, parts)
             return
         placed = place_orders(self.local.module, orders)
         if orders.exact != 0:
