@@ -59,7 +59,7 @@ def _make_client(runtime: Runtime, learning: Learning) -> ClientLearner:
     return _learner(runtime, learning)
 
 
-def _learner(runtime: Runtime, learning: Learning) -> Learner:
+def _learner(runtime: Runtime, learning: Learning) -> HeronClient | LocalLossClient:
     return HeronClient(runtime, learning) if runtime.exact is None else LocalLossClient(runtime, learning)
 
 

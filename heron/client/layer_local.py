@@ -13,14 +13,22 @@ Eickenberg and Oyallon, "Greedy layerwise learning can scale to ImageNet", ICML 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from heron.arrays import Array
-from heron.client.learner import Learner
 from heron.client.round import finish
 from heron.client.runtime import GroupsPass, LayerGroup, Runtime
-from heron.client.step import ClientState, Perturbed, StepGenerator, StepResult
+from heron.client.step import ClientLearner, ClientState, Perturbed, StepGenerator, StepResult
 from heron.data import Batch
 from heron.seeds import StepKey, derive_seed
+
+
+class GroupLearner(ClientLearner, Protocol):
+    """The learner of one group, which learns exactly, from probes, or both."""
+
+    def update_exact(self, key: StepKey) -> None:
+        """Take one step of the exact part's update rule, from the gradients that it has."""
+        ...
 
 
 class LayerLocalClient:
@@ -31,7 +39,7 @@ class LayerLocalClient:
         make_client: makes the learner of one group.
     """
 
-    def __init__(self, runtime: Runtime, make_client: Callable[[Runtime], Learner]) -> None:
+    def __init__(self, runtime: Runtime, make_client: Callable[[Runtime], GroupLearner]) -> None:
         self._groups = [(make_client(group.runtime), group.names) for group in runtime.groups]
         self._order = _order(runtime.groups)
         self._pass = runtime.groups_pass

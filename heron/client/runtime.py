@@ -151,10 +151,7 @@ class Runtime(Protocol):
 
     @property
     def groups_pass(self) -> GroupsPass | None:
-        """One clean pass through all groups, a micro-batch after the other; finished, every group has its gradients.
-
-        None where a group learns from probes, and where batches are not divided.
-        """
+        """Pass through all groups in micro-batches; None where a group probes, and where batches are not divided."""
         ...
 
     @property

@@ -25,7 +25,7 @@ def print_fleet(recipe: str, algorithm: str, rows: Sequence[Mapping[str, Any]]) 
     for heading in ("memory", "exact", "peak", "activations", "compute", "smashed"):
         table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(
+        cells = (
             row["device"],
             _clients_text(row["clients"]),
             bytes_text(row["memory_bytes"]),
@@ -35,6 +35,7 @@ def print_fleet(recipe: str, algorithm: str, rows: Sequence[Mapping[str, Any]]) 
             flops_text(row["flops_per_step"]),
             bytes_text(row["smashed_bytes_per_step"]),
         )
+        table.add_row(*cells)
     console = console_or_pipe()
     console.print(table)
     console.print(
