@@ -87,7 +87,7 @@ def row_of(
     return {
         "algorithm": algorithm,
         "arm": name,
-        "settings": best,
+        "settings": [setting.replace(f"{ROOT}/", "") for setting in best],
         "grid": dict(zip(RATES, scores, strict=True)),
         "test_accuracies": accuracies,
         "test_accuracy": statistics.fmean(accuracies),
