@@ -3,15 +3,18 @@
 `N` counted positions, `D` features, `S` tokens of a slice.
 """
 
-import torch
 from torch import Tensor
 
-from heron.errors import BundleError
-from heron.export.onnx import to_onnx
+from heron.arrays import dtype_name
+from heron.client.onnx_runtime.manifest import OPSET
+from heron.errors import BundleError, MissingExtraError
 from heron.export.passes import ClientPasses
 from heron.lm.layers import TokenEmbedding
 from heron.split import TokenLogits, token_cross_entropy
 from heron.split.criterion import Criterion
+
+_KINDS = {"float32": "float", "bfloat16": "bfloat16", "float16": "float16"}
+"""Element types of tables, and ONNX's names of them."""
 
 
 def unembedding_of(passes: ClientPasses, inputs: Tensor, criterion: Criterion) -> str | None:
@@ -65,34 +68,46 @@ def _embeddings(passes: ClientPasses) -> list[TokenEmbedding]:
 
 
 def slice_graph(unembedding: Tensor) -> bytes:
-    """Export one step of the online log-sum-exp, over a slice of the vocabulary.
+    """Write the graph of one slice of the vocabulary: largest score, sum of exponentials, and the label's own score.
+
+    It is written by hand, because the choice of its operators is its speed: `LogSoftmax` sums exponentials in one pass
+    over the scores, where `Exp` and `ReduceSum` would write and read them once more. Of its outputs the one closest to
+    0, that of the largest score, is minus the logarithm of the sum relative to that score.
 
     Args:
         unembedding: one row per token; widened slice by slice where it is narrow.
+
+    Raises:
+        BundleError: if it has another element type than those of a base.
+        MissingExtraError: if the exporter is not installed.
     """
-    rows_SD = unembedding[:3].detach()
-    inputs = {
-        "hidden": torch.zeros(rows_SD.shape[1], 2),
-        "rows": rows_SD,
-        "labels": torch.zeros(2, dtype=torch.int64),
-        "largest": torch.zeros(2),
-        "total": torch.zeros(2),
-        "own": torch.zeros(2),
-    }
-    outputs = ["next_largest", "next_total", "next_own"]
-    free = dict.fromkeys(inputs, (0,)) | {"hidden": (1,)}
-    return to_onnx(_slice, inputs, outputs, free=free, differentiates=False)
-
-
-def _slice(
-    hidden_DN: Tensor, rows_SD: Tensor, labels_N: Tensor, largest_N: Tensor, total_N: Tensor, own_N: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Carry largest score, sum of exponentials relative to it, and the label's own score on by a slice."""
-    # In this order the larger factor is read as it is; the other way, a product would first copy it.
-    scores_SN = rows_SD.to(hidden_DN.dtype) @ hidden_DN
-    next_N = torch.maximum(largest_N, scores_SN.amax(0))
-    total_N = total_N * (largest_N - next_N).exp() + (scores_SN - next_N).exp().sum(0)
-    size = rows_SD.shape[0]
-    inside_N = (labels_N >= 0) & (labels_N < size)
-    found_N = scores_SN.gather(0, labels_N.clamp(0, size - 1)[None]).squeeze(0)
-    return next_N, total_N, torch.where(inside_N, found_N, own_N)
+    try:
+        from onnx import parser
+    except ImportError as error:
+        raise MissingExtraError("onnx", "export") from error
+    kind = _KINDS.get(dtype_name(unembedding))
+    if kind is None:
+        raise BundleError(
+            f"expected scores from {', '.join(_KINDS)}, found {dtype_name(unembedding)}; convert the table"
+        )
+    num_features, wide = unembedding.shape[1], "rows" if kind == "float" else "wide"
+    model = parser.parse_model(
+        f"""
+        <ir_version: 10, opset_import: ["" : {OPSET}]>
+        slice (float[N,{num_features}] hidden, {kind}[S,{num_features}] rows, int64[N] places)
+            => (float[N] largest, float[N] closest, float[N] own)
+        {{
+            {"" if wide == "rows" else "wide = Cast <to=1> (rows)"}
+            scores = Gemm <transB=1> (hidden, {wide})
+            last = Constant <value_ints=[1]> ()
+            largest = ReduceMax <keepdims=0> (scores, last)
+            logarithms = LogSoftmax <axis=1> (scores)
+            closest = ReduceMax <keepdims=0> (logarithms, last)
+            columns = Unsqueeze (places, last)
+            found = GatherElements <axis=1> (scores, columns)
+            own = Squeeze (found, last)
+        }}
+        """
+    )
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content

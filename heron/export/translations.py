@@ -1,4 +1,4 @@
-"""ONNX for the operations of a client's graphs that torch's exporter does not know: BatchNorm and backward passes.
+"""ONNX for operations that torch's exporter does not know, or not well: BatchNorm, backward passes, attention.
 
 Sizes other than the batch's are fixed in an export, so they are numbers here.
 """
@@ -10,6 +10,7 @@ import torch
 from onnxscript import opset20 as op
 
 from heron.errors import BundleError
+from heron.export.attention import attention
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
@@ -19,6 +20,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
         torch.ops.heron.batch_norm.default: _batch_norm,
         aten.convolution_backward.default: _convolution_backward,
         aten.avg_pool2d_backward.default: _avg_pool2d_backward,
+        aten.scaled_dot_product_attention.default: attention,
     }
 
 

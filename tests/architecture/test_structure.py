@@ -77,6 +77,7 @@ LATE = {
     "heron.deploy.check_keys",
     "heron.deploy.node_keys",
     "heron.deploy.trust",
+    "heron.export.attention",
     "heron.export.translations",
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -21,7 +22,7 @@ from heron.data import IGNORED, Batch
 from heron.data.folder import model_folder
 from heron.engines.in_process import Federation
 from heron.errors import BundleError, ConfigError, DataError
-from heron.export import export_client, scores
+from heron.export import client, export_client
 from heron.lm import CausalLm
 from heron.seeds import StepKey
 from heron.split import token_cross_entropy
@@ -116,7 +117,7 @@ def test_positions_that_do_not_count_are_not_scored(saved: Callable[[str], str],
     batch = texts(3, 8)
     lean.runtime.loss(batch, 0)
     counted = int((batch.labels != IGNORED).sum())
-    assert {feed["hidden"].shape for feed in seen} == {(WIDTH, counted)}
+    assert {feed["hidden"].shape for feed in seen} == {(counted, WIDTH)}
     nothing = Batch(batch.inputs, torch.full_like(batch.labels, IGNORED))
     assert lean.runtime.loss(nothing, 0) == 0
 
@@ -202,13 +203,15 @@ def test_another_criterion_is_refused(saved: Callable[[str], str]) -> None:
 @pytest.mark.slow
 def test_a_wrong_slice_would_be_found(saved: Callable[[str], str], monkeypatch) -> None:
     """The export is compared with torch on the spot."""
-    right = scores._slice
+    right = client.slice_graph
 
-    def wrong(*tensors):
-        largest, total, own = right(*tensors)
-        return largest, total * 1.001, own
+    def wrong(table):
+        model = onnx.load_model_from_string(right(table))
+        product = next(node for node in model.graph.node if node.op_type == "Gemm")
+        product.attribute.append(onnx.helper.make_attribute("alpha", 1.001))
+        return model.SerializeToString()
 
-    monkeypatch.setattr(scores, "_slice", wrong)
+    monkeypatch.setattr(client, "slice_graph", wrong)
     with pytest.raises(BundleError, match=r"loss .*differs by"):
         exported(model(saved("gpt2"), lora_rank=2))
 

@@ -1,8 +1,8 @@
 """The loss of a language model, whose scores of all tokens never exist at once.
 
 The scores of a position are the products of its hidden state with one row per token. They are computed for a slice of
-the vocabulary at a time, and the logarithm of the sum of their exponentials is carried along, relative to the largest
-so far (Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867).
+the vocabulary at a time, and the logarithm of the sum of their exponentials is carried along in float64 (after Milakov
+and Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867).
 
 `b` examples of a micro-batch, `T` positions, `D` features, `V` tokens of the vocabulary, `N` counted positions.
 """
@@ -21,14 +21,15 @@ _NUM_SCORES = 1 << 19
 _MIN_ROWS = 256
 _NUM_POSITIONS = 1 << 10
 """Positions whose hidden states are collected before they are scored: each sweep reads the whole table."""
-_OUTPUTS = ("next_largest", "next_total", "next_own")
+_OUTPUTS = ("largest", "closest", "own")
 
 
 class SlicedCrossEntropy:
     """Cross-entropy of hidden states and labels.
 
     Args:
-        graph: one slice: (hidden, rows, labels, largest, total, own) -> (largest, total, own).
+        graph: one slice: (hidden, rows, places) -> (largest score, minus the logarithm of the sum of exponentials
+            relative to it, score at a place).
         unembedding_VD: one row per token, in the form that the graph takes; it is read where it is.
         ignored: label of a position that does not count.
 
@@ -41,7 +42,7 @@ class SlicedCrossEntropy:
     """
 
     def __init__(self, graph: Graph, unembedding_VD: NDArray[Any], ignored: int) -> None:
-        graph.check({"hidden", "rows", "labels", "largest", "total", "own"}, _OUTPUTS)
+        graph.check({"hidden", "rows", "places"}, _OUTPUTS)
         self._graph = graph
         self._table_VD = unembedding_VD
         self.ignored = ignored
@@ -54,25 +55,19 @@ class SlicedCrossEntropy:
             hidden_ND: hidden states, float32, N >= 1.
             labels_N: the token that follows each, in [0, V).
         """
-        largest_N = np.full(len(labels_N), -np.inf, np.float32)
-        total_N, own_N = np.zeros_like(largest_N), np.zeros_like(largest_N)
+        sums_N, own_N = np.full(len(labels_N), -np.inf), np.zeros(len(labels_N), np.float32)
         # At least two slices, so that the comparison of an export with PyTorch sees how one follows another.
         num_rows = min(max(_MIN_ROWS, _NUM_SCORES // len(labels_N)), -(-self.num_tokens // 2))
-        hidden_DN = np.ascontiguousarray(hidden_ND.T)
         for start in range(0, self.num_tokens, num_rows):
             rows_SD = self._table_VD[start : start + num_rows]
-            feed = {
-                "hidden": hidden_DN,
-                "rows": rows_SD,
-                "labels": labels_N - start,
-                "largest": largest_N,
-                "total": total_N,
-                "own": own_N,
-            }
-            largest_N, total_N, own_N = self._graph.run(feed, _OUTPUTS)
+            places_N = labels_N - start
+            inside_N = (places_N >= 0) & (places_N < len(rows_SD))
+            feed = {"hidden": hidden_ND, "rows": rows_SD, "places": np.where(inside_N, places_N, 0)}
+            largest_N, closest_N, found_N = self._graph.run(feed, _OUTPUTS)
+            np.logaddexp(sums_N, largest_N - closest_N.astype(np.float64), out=sums_N)
+            own_N[inside_N] = found_N[inside_N]
             forget(rows_SD)  # of a mapped table, one slice at a time is in memory
-        losses_N = np.log(total_N, dtype=np.float64) + (largest_N - own_N)
-        return losses_N.sum()
+        return (sums_N - own_N).sum()
 
 
 class TokenLoss:
