@@ -1,12 +1,13 @@
 """Layer-local clients: share of a first-order client's gain that they recover, with their memory and compute.
 
     python benchmarks/layer_local.py digits [--arms NAME;...] [--seeds 0,1,...] [--runs FOLDER] [--workers N]
+    python benchmarks/layer_local.py digits --rounds 40
     python benchmarks/layer_local.py cifar10_narrow
 
 Every arm is tuned over its grid of rates on the validation split of seeds of their own (100 and on), then run at its
 best point on all seeds, paired, and the test split is read once, after the last round. Costs are those of one client
 step, measured. Finished runs are kept below the folder, and benchmarks/results/layer_local_TASK.json is written after
-every arm, so the script can be interrupted.
+every arm (layer_local_TASK_N_rounds.json with `--rounds N`), so the script can be interrupted.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import json
 import multiprocessing
 import statistics
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +93,11 @@ def main() -> None:
     parser.add_argument("--seeds", help="default those of the task")
     parser.add_argument("--runs", type=Path, default=Path("runs/layer_local"), help="default runs/layer_local")
     parser.add_argument("--workers", type=int, help="runs at a time; default one per core")
+    parser.add_argument("--rounds", type=int, help="default those of the task")
     options = parser.parse_args()
-    task = TASKS[options.task]
+    task, name = TASKS[options.task], options.task
+    if options.rounds is not None:
+        task, name = replace(task, settings=(f"rounds={options.rounds}",)), f"{name}_{options.rounds}_rounds"
     names = options.arms.split(";") if options.arms else [arm.name for arm in task.arms]
     seeds = [int(seed) for seed in options.seeds.split(",")] if options.seeds else list(task.seeds)
     rows: list[dict[str, Any]] = []
@@ -102,7 +107,7 @@ def main() -> None:
             _add_measures(rows)
             _print(rows[-1])
             result = {"hardware": describe(), "recipe": task.recipe, "seeds": seeds, "rows": rows}
-            (RESULTS / f"layer_local_{options.task}.json").write_text(json.dumps(result, indent=1) + "\n")
+            (RESULTS / f"layer_local_{name}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 def _row(task: Task, arm: Arm, seeds: list[int], pool: ProcessPoolExecutor, folder: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The recipes that classify images.
 
 Published rates of digits were chosen for every algorithm on the validation split from one grid
-(`benchmarks/tune_digits.py`, `benchmarks/results/tune_digits.json`).
+(`benchmarks/tune_digits.py`, `benchmarks/results/tune_digits.json`), those of `local` by `benchmarks/layer_local.py`.
 """
 
 from collections.abc import Mapping
@@ -35,6 +35,7 @@ _DIGITS = _DIGITS_PUBLISHED | {
         1e-2,
         probes=2,
     ),
+    "local": Choice(Client(learning_rate=1e-2, schedule="cosine", keep_state=False, local_pool=2), 1e-2),
     "cse_fsl": Choice(Client(learning_rate=3e-2, schedule="cosine", keep_state=False), 3e-3),
     "ho_fl": Choice(Client(learning_rate=1e-1, exact=2, exact_learning_rate=1e-2, schedule="cosine"), 1e-2, probes=2),
 }

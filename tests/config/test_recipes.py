@@ -49,13 +49,18 @@ def test_the_other_recipes_have_the_client_that_learns_more(recipe, probes):
     assert (config.estimator.probes, config.estimator.scheme) == (probes, "one_sided")
 
 
+TUNED_ON_DIGITS = {"heron", "local", "cse_fsl", "ho_fl"}
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_algorithms_without_an_order_boundary_have_none(recipe):
     names = [name for name, row in ALGORITHMS.items() if not row.has_boundary]
     assert {recipe_config(recipe, name, []).client.exact for name in names} == {0}
 
 
-@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name not in {"heron", "cse_fsl", "ho_fl"}])
+@pytest.mark.parametrize(
+    "algorithm", [name for name in ALGORITHMS if name not in {"heron", "local", "cse_fsl", "ho_fl"}]
+)
 def test_both_recipes_of_digits_are_one_for_the_other_algorithms(algorithm):
     published = recipe_config("digits-published", algorithm, [])
     assert replace(published, recipe="digits") == recipe_config("digits", algorithm, [])
