@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 _CONFIDENCE = 0.95
 _SURE = 0.999  # of the distance, which is close to the truth: a false alarm would be frequent otherwise
 _THRESHOLDS = 60
-_FALSE = 4.0  # events that did not happen count as so many: the choice shall not fall on luck
+_FALSE = 4.0  # this number is added to events that should not happen: the choice shall not fall on luck
 
 
 def epsilon_bound(there: NDArray[np.float64], absent: NDArray[np.float64], delta: float) -> float:

@@ -81,6 +81,7 @@ def check_claims(view: View) -> Outcome:
     }
     notes = ["canaries break the claimed epsilon"] if found.is_broken else []
     notes += [f"{field} of a reply tells of an example without noise" for field in leaks]
+    notes += ["canaries do not look at the gradient of the exact head"] if trials.has_more else []
     return Outcome(figures, notes=tuple(notes))
 
 
@@ -99,7 +100,7 @@ def canary_bounds(trials: Trials, number: int, seed: int) -> Bounds:
     generator = np.random.default_rng(seed)
     secrets = [Secret(generator.bytes(32)) for _ in range(number)]
     privacy, rate = trials.settings.privacy, trials.rate
-    variance = (privacy.noise * privacy.clip) ** 2
+    variance = (privacy.noise * trials.clip) ** 2
     blind, seeing, drawn = np.zeros((2, number)), np.zeros((2, number)), np.zeros((2, number), bool)
     for world, is_there in enumerate((True, False)):
         for trial, secret in enumerate(secrets):

@@ -21,7 +21,7 @@ from heron.seeds import derive_seed
 _STEPS, _BATCH, _RATE = 1_000, 64, 2e-3
 _PERIOD, _HELD_OUT = 100, 8
 _WIDTH, _CHANNELS = 256, 32
-_LARGEST_VECTOR = 64  # smashed data of so many values are decoded as a vector
+_LARGEST_VECTOR = 64  # smashed data of up to this number of values are decoded as a vector
 PICTURES = 12
 """Number of victims that are shown."""
 

@@ -96,7 +96,8 @@ def gradient_of(federation: Federation, reply: ScalarReply, place: tuple[int, in
     settings, estimator = federation.settings, federation.clients.learning.estimator
     assert estimator is not None  # clients that send scalars have probes
     q = estimator.num_probes
-    scalars = to_host(reply.projected_gradients).astype(np.float64).reshape(-1, q)
+    # Under masks more is added up than scalars, which come first.
+    scalars = to_host(reply.projected_gradients)[: reply.num_steps * q].astype(np.float64).reshape(-1, q)
     schedule = schedule_of(reply.client_id, federation.clients.learning.settings.seed_groups)
     total = np.zeros(place[1] - place[0])
     for step, of_step in enumerate(scalars):

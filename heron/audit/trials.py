@@ -42,6 +42,8 @@ class Trials:
         settings: of the trainings.
         claims: epsilon of one training by the name of the party, as an account has it.
         rate: probability of an example to be in a step.
+        clip: of the vector that is looked at.
+        has_more: whether a step releases the gradient of an exact head, too, which is not looked at.
     """
 
     def __init__(self, view: View, epsilon: float) -> None:
@@ -50,9 +52,15 @@ class Trials:
         self.settings = account.settings
         self.claims = account.figures()
         self.rate = min(1.0, self.settings.client.batch_size / _EXAMPLES)
+        learning, privacy = view.algorithm.learning(self.settings), self.settings.privacy
+        has_head = view.algorithm.has_boundary and learning.client.exact == 1
+        has_probes = view.algorithm.orders(learning).probes
+        self.clip = privacy.exact_clip if has_head and not has_probes else privacy.clip
+        self.has_more = has_head and has_probes
         inputs, labels = view.victims.inputs[:_EXAMPLES], view.victims.labels[:_EXAMPLES].clone()
         differs = (view.victims.labels != labels[0]).reshape(len(view.victims.labels), -1).any(1)
-        labels[0] = view.victims.labels[int(differs.nonzero()[0])]
+        if bool(differs.any()):
+            labels[0] = view.victims.labels[int(differs.nonzero()[0])]
         self._examples = Watched(inputs, labels)
         self._vault = Vault(Secret(bytes(32)))
         self._clients = self._made(view, self.settings)
@@ -181,6 +189,7 @@ def _settings(view: View, epsilon: float) -> Settings:
         local_steps=1,
         optimizer="sgd",
         learning_rate=_STANDSTILL if has_probes else _RATE,
+        exact_learning_rate=0.0,  # the same
         schedule="constant",
         keep_state=False,
         runtime="torch",

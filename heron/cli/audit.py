@@ -7,7 +7,7 @@ from typing import Any
 from heron.algorithms import ALGORITHMS
 from heron.analysis import quality_of
 from heron.audit import ATTACKS, Case, figures_of, rows_of
-from heron.cli.audit_runs import audit_all
+from heron.cli.audit_runs import audit_all, check_auditable
 from heron.cli.grid import expand_grid
 from heron.cli.grid_runs import pending_runs
 from heron.cli.report import warn
@@ -96,6 +96,9 @@ def _trained(
         raise ConfigError("audit takes its seeds from --seeds, found --set seed")
     (recipe,) = sources
     grid = expand_grid(recipe, algorithms, seeds, assignments, vary)
+    for cell in grid.cells:
+        for config in cell.configs.values():
+            check_auditable(config)
     folder = out or free_folder(Path("runs") / f"{recipe}-audit")
     place = folder / "runs"
     runs = [[RunDirectory(place / cell.folder / f"seed{seed}") for seed in cell.configs] for cell in grid.cells]

@@ -10,8 +10,10 @@ from heron.audit import Outcome, make_view, run_attacks
 from heron.cli.export import trained_model
 from heron.cli.progress import total_progress
 from heron.cli.workers import num_workers
-from heron.config import build_federation, load_splits, use_threads_and_device
+from heron.config import RunConfig, build_federation, load_splits, use_threads_and_device
 from heron.config.run_files import read_config
+from heron.engines.fleet import is_fleet
+from heron.errors import ConfigError
 
 
 def audit_all(directories: Sequence[Path], attacks: Sequence[str], examples: int) -> list[dict[str, Outcome]]:
@@ -28,6 +30,8 @@ def audit_all(directories: Sequence[Path], attacks: Sequence[str], examples: int
     Raises:
         HeronError: if a run cannot be audited.
     """
+    for directory in directories:
+        check_auditable(read_config(directory))
     total = len(directories)
     with total_progress("audit", done=0, total=total, unit="run") as show:
         workers = min(total, num_workers(read_config(directories[0])))
@@ -48,6 +52,21 @@ def audit_all(directories: Sequence[Path], attacks: Sequence[str], examples: int
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
             return [future.result() for future in futures]
+
+
+def check_auditable(config: RunConfig) -> None:
+    """Refuse a run whose clients have boundaries of their own.
+
+    Args:
+        config: of the run.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    if is_fleet(ALGORITHMS[config.algorithm], config):
+        raise ConfigError(
+            "expected one client.exact for all clients of an audited run, found device; audit a run with a number"
+        )
 
 
 def audit_run(directory: Path, attacks: Sequence[str], examples: int) -> dict[str, Outcome]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from heron.arrays import Array, to_host
 from heron.client.progress import ClientData
 from heron.data import Batch
+from heron.errors import DataError
 from heron.privacy.secret import Secret
 from heron.privacy.vault import Vault
 from heron.wire.kinds import to_kind_of
@@ -48,15 +49,24 @@ class Obfuscation:
             batch: of the client's examples.
             client_id: from 0.
             positions_B: positions of the examples in the client's data.
+
+        Raises:
+            DataError: if a label is none of the classes.
         """
         if not self._label_epsilon or not len(batch):
             return batch
-        secret, true_B = self._secret(client_id), to_host(batch.labels)
+        secret, given_B = self._secret(client_id), to_host(batch.labels)
+        true_B = given_B.astype(np.int64)  # sums of narrow labels would overflow
+        if not ((true_B >= 0) & (true_B < self._num_classes)).all():
+            raise DataError(
+                f"client {client_id}: expected labels from 0 to {self._num_classes - 1} with privacy.label_epsilon, "
+                f"found others, which cannot be shown in place of one another; leave these examples out"
+            )
         draws = [secret.uniforms(2, _LABELS, int(position)) for position in positions_B]
         keeps_B, others_B = np.array(draws).T
-        steps_B = 1 + np.floor(others_B * (self._num_classes - 1)).astype(true_B.dtype)
+        steps_B = 1 + np.floor(others_B * (self._num_classes - 1)).astype(np.int64)
         shown_B = np.where(keeps_B < self.keeps, true_B, (true_B + steps_B) % self._num_classes)
-        return Batch(batch.inputs, to_kind_of(shown_B.astype(true_B.dtype), batch.labels))
+        return Batch(batch.inputs, to_kind_of(shown_B.astype(given_B.dtype), batch.labels))
 
     @property
     def keeps(self) -> float:

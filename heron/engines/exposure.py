@@ -47,7 +47,7 @@ def uploads_in_round(settings: Settings, size: int, period: int) -> float:
 
 
 def exposure(algorithm: Algorithm, settings: Settings, sizes: Sequence[int]) -> dict[str, Any]:
-    """Describe what an upload shows, for the summary of a run; empty where nothing is uploaded.
+    """Describe what an upload shows, for the summary of a run; empty where all is as it is and nothing is uploaded.
 
     Args:
         algorithm: a row of `ALGORITHMS`.
@@ -55,10 +55,8 @@ def exposure(algorithm: Algorithm, settings: Settings, sizes: Sequence[int]) -> 
         sizes: number of examples of each client.
     """
     number = uploads_per_example(algorithm, settings, sizes)
-    if not number:
-        return {}
     smashed, privacy = settings.smashed, settings.privacy
-    told: dict[str, Any] = {"uploads_per_example": number}
+    told: dict[str, Any] = {"uploads_per_example": number} if number else {}
     if smashed.noise:
         # Two examples are at most 2 clips apart; of one upload, as if there were no other.
         one = seen_epsilon(Releases(1, 1.0, smashed.noise / (2.0 * smashed.clip)), privacy.delta)

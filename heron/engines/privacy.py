@@ -99,7 +99,7 @@ class PrivacyAccount:
         if not self._uploads:
             return covered
         return covered | {
-            "does_not_cover": "smashed data and labels, which the Main Server receives as they are, and what it "
+            "does_not_cover": "smashed data and labels, which the Main Server receives, and what it "
             "trains on them: the server part, and so the joined model, has no guarantee; nor have train_loss and "
             "traffic in a run's files"
         }

@@ -173,7 +173,9 @@ def disclosures(algorithm: Algorithm, settings: Settings) -> list[str]:
     """
     learning = algorithm.learning(settings)
     sends = learning.sends_scalars and algorithm.orders(learning).probes
-    if not sends or learning.settings.seed_groups or settings.clients.total == 1:
+    # Clients of a fleet are sent models.
+    has_fleet = algorithm.has_boundary and "device" in (settings.client.exact, settings.client.memory_budget)
+    if not sends or has_fleet or learning.settings.seed_groups or settings.clients.total == 1:
         return []
     others = "" if "update" in algorithm.fixed else ", or update=dense"
     line = (

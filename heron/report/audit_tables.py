@@ -128,7 +128,7 @@ def _figure(row: Row, key: str, figure: Figure) -> str:
 
 
 def _change(row: Row, figures: Mapping[str, Figure]) -> str:
-    """Write the change of the leak; one within noise, or upwards, is no protection, in so many words."""
+    """Write the change of the leak; one within noise, or upwards, is called no protection."""
     if row["change"] is None:
         return "-"
     figure = figures[row["leak"]]

@@ -70,9 +70,9 @@ def exposure_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """
     rows = []
     for group in groups:
-        cells = next((found for run in group.runs if (found := exposure_cells(run.summary))), None)
-        if cells:
-            rows.append({"label": group.label, "cells": cells, "note": exposure_note(group.runs[0].summary)})
+        summary = next((run.summary for run in group.runs if exposure_cells(run.summary)), None)
+        if summary is not None:
+            rows.append({"label": group.label, "cells": exposure_cells(summary), "note": exposure_note(summary)})
     return rows
 
 

@@ -45,7 +45,6 @@ class ScalarFedServer(FedServer):
     Attributes:
         theta: replayed parameters by name.
 
-
     Raises:
         ConfigError: if an optimizer is set for the mean, and there are no seed groups.
     """

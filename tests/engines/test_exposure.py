@@ -84,6 +84,8 @@ def test_clients_that_are_drawn_count_the_rounds_that_they_are_in() -> None:
     assert uploads_per_example(ALGORITHMS["heron"], chosen, SIZES) in (1.0, 2.0, 3.0)
     assert uploads_per_example(ALGORITHMS["decomfl"], chosen, SIZES) == 0.0
     assert exposure(ALGORITHMS["decomfl"], chosen, SIZES) == {}
+    shown = changed(chosen, privacy={"label_epsilon": 2.0})
+    assert exposure(ALGORITHMS["decomfl"], shown, SIZES) == {"label_epsilon": 2.0}
 
 
 @pytest.mark.parametrize("codec", ["fp32", "fp16"])
@@ -115,6 +117,15 @@ def test_the_client_learns_from_the_labels_that_it_shows() -> None:
         other.run_round()
     for name, tensor in other.fed_server.global_model().items():
         assert torch.equal(parties.fed_server.global_model()[name], tensor)
+
+
+def test_a_label_that_is_no_class_is_refused_when_it_is_used() -> None:
+    labels = torch.arange(48) % 3
+    labels[5] = -100
+    data = TensorDataset(torch.randn(48, 1, 4, 4), labels)
+    parties = federation("heron", data, privacy={"label_epsilon": 1.0})
+    with pytest.raises(DataError, match=r"client 0: expected labels from 0 to 2 with privacy\.label_epsilon"):
+        parties.run_round()
 
 
 def parties_batch(parties: Federation, client_id: int, positions: np.ndarray) -> Any:

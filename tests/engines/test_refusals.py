@@ -12,7 +12,7 @@ from heron.algorithms import ALGORITHMS
 from heron.cli.main import main
 from heron.engines.refusals import disclosures
 from heron.split import SplitModel
-from heron.wire.groups import Clients, Settings
+from heron.wire.groups import Client, Clients, Settings
 
 SCALARS = Settings(update="scalars")
 
@@ -27,6 +27,7 @@ def test_walks_of_single_clients_are_told() -> None:
         Settings(),
         Settings(update="scalars", seed_groups=2),
         Settings(update="scalars", clients=Clients(total=1)),
+        Settings(update="scalars", client=Client(exact="device")),
     ],
 )
 def test_sums_tensors_and_a_client_alone_are_not(settings: Settings) -> None:
