@@ -10,7 +10,7 @@ from pathlib import Path
 from heron.errors import CheckpointError
 
 _SYNC_THREADS = 16
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 # Answers of systems that have no way to flush a folder: Windows refuses to open one, some file systems to flush it.
 _NO_FOLDERS = {errno.EACCES, errno.EPERM, errno.EBADF, errno.EINVAL, errno.ENOTSUP}
 
@@ -33,6 +33,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
         if path.is_dir():
             raise _is_folder(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        aside.unlink(missing_ok=True)  # one that was left behind would keep its mode
         with os.fdopen(os.open(aside, _CREATE, mode), "wb") as file:
             file.write(content)
             file.flush()

@@ -4,7 +4,7 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from heron.data.batch import IGNORED, Batch
 from heron.data.pixels import Pixels
 from heron.errors import DataError
 
+MAX_BYTES = 2**31
+"""Largest file, and largest arrays, of examples that are read."""
 _NAMES = ("inputs", "labels")
 # All that NumPy, zipfile and zlib are known to raise at damaged files; MemoryError at a header that claims too much.
 _DAMAGED = (
@@ -74,8 +76,10 @@ def read_arrays(path: Path) -> ArrayExamples:
         DataError: if it cannot be read, or holds no such arrays.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            inputs, labels = (file[name] for name in _NAMES)
+        with path.open("rb") as stream:
+            _check_size(stream, path)
+            with np.load(stream, allow_pickle=False) as file:
+                inputs, labels = (file[name] for name in _NAMES)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; name a file of numpy.savez") from error
     except _DAMAGED as error:
@@ -83,6 +87,15 @@ def read_arrays(path: Path) -> ArrayExamples:
             f"{path}: expected arrays named {' and '.join(_NAMES)} as numpy.savez writes them, found another file"
         ) from error
     return ArrayExamples(inputs, labels)
+
+
+def _check_size(stream: IO[bytes], path: Path) -> None:
+    """Refuse arrays that unpack to more than is read, before any is unpacked."""
+    with zipfile.ZipFile(stream) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    if size > MAX_BYTES:
+        raise DataError(f"{path}: expected at most {MAX_BYTES:,} bytes of examples, found {size:,}; take a part of it")
+    stream.seek(0)
 
 
 def _length(inputs: NDArray[Any], labels: NDArray[Any]) -> int | None:

@@ -6,8 +6,8 @@ A cell holds one number, or all numbers of an input or a label, with blanks betw
 import csv
 from pathlib import Path
 
-from heron.data.arrays_file import ArrayExamples
-from heron.data.example_rows import MAX_BYTES, ExampleForm, ExampleRows, layout_of
+from heron.data.arrays_file import MAX_BYTES, ArrayExamples
+from heron.data.example_rows import ExampleForm, ExampleRows, layout_of
 from heron.errors import DataError
 
 

@@ -4,22 +4,21 @@ A table has a column `label` or `labels`, and for the inputs `inputs`, or `input
 `pixel`, or `image`. Everything but pixels is as in training; pixels are whole numbers, which are scaled batch by batch.
 """
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heron.arrays import numpy_dtype
-from heron.data.arrays_file import ArrayExamples
+from heron.data.arrays_file import MAX_BYTES, ArrayExamples
 from heron.data.batch import IGNORED
 from heron.data.pixels import Pixels
 from heron.errors import DataError
 
-MAX_BYTES = 2**31
-"""Largest file, and largest arrays, that are read."""
 LABELS = ("labels", "label")
 IMAGES = ("image", "img")
 _NUMBERED = re.compile(r"(input|pixel)([0-9]{1,9})")
@@ -44,6 +43,20 @@ class ExampleForm:
     labels_dtype: str
     is_text: bool = False
     pixels: Pixels | None = None
+
+    def to_json(self) -> str:
+        """Write the form for another process of this package."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "ExampleForm":
+        """Read a result of `to_json`."""
+        fields = json.loads(text)
+        pixels = fields.pop("pixels")
+        if pixels is not None:
+            pixels = Pixels(pixels["largest"], tuple(pixels["means"]), tuple(pixels["deviations"]))
+        lengths = {name: tuple(fields.pop(name)) for name in ("inputs", "labels")}
+        return cls(**lengths, **fields, pixels=pixels)
 
     @property
     def num_inputs(self) -> int:

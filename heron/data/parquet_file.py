@@ -5,7 +5,6 @@ the client's than the client does.
 """
 
 import json
-import pickle
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -16,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heron.arrays import numpy_dtype
-from heron.data.arrays_file import ArrayExamples
-from heron.data.example_rows import MAX_BYTES, ExampleForm
+from heron.data.arrays_file import MAX_BYTES, ArrayExamples
+from heron.data.example_rows import ExampleForm
 from heron.data.parquet_rows import unreadable
 from heron.errors import DataError, MissingExtraError
 
@@ -43,7 +42,7 @@ def read_parquet(path: Path, form: ExampleForm) -> ArrayExamples:
         raise DataError(f"cannot read {path}: {error.strerror or error}; name a file of examples") from error
     if size > MAX_BYTES:
         raise DataError(f"{path}: expected at most {MAX_BYTES:,} bytes, found {size:,}; take a part of it")
-    told, arrays = _answer(_PROGRAM.format(path=sys.path), pickle.dumps((path, form)))
+    told, arrays = _answer(_PROGRAM.format(path=sys.path), json.dumps((str(path), form.to_json())).encode())
     if "missing" in told:
         raise MissingExtraError("pillow", "tables")
     if "error" in told:

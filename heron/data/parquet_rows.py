@@ -5,7 +5,6 @@ Hugging Face hub stores images.
 """
 
 import json
-import pickle
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from heron.data.arrays_file import ArrayExamples
-from heron.data.example_rows import MAX_BYTES, ExampleForm, ExampleRows, layout_of
+from heron.data.arrays_file import MAX_BYTES, ArrayExamples
+from heron.data.example_rows import ExampleForm, ExampleRows, layout_of
 from heron.data.images import ImageReader
 from heron.errors import DataError, MissingExtraError
 
@@ -30,10 +29,10 @@ def main() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    path, form = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
+    path, form = json.loads(sys.stdin.buffer.read())
     arrays: list[Any] = []
     try:
-        examples = read_rows(path, form)
+        examples = read_rows(Path(path), ExampleForm.from_json(form))
         arrays = [examples.inputs, examples.labels]
         told: dict[str, Any] = {"arrays": [(array.dtype.name, array.shape) for array in arrays]}
         told["pixels"] = examples.pixels is not None
