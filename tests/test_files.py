@@ -57,3 +57,13 @@ def test_a_folder_is_no_file(tmp_path, monkeypatch, path):
     with pytest.raises(CheckpointError, match="expected the name of a file to write, found the folder"):
         write_atomically(Path(path), b"")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_a_file_that_was_left_behind_does_not_lend_its_mode(tmp_path):
+    left = tmp_path / "secret.tmp"
+    left.write_bytes(b"old")
+    left.chmod(0o644)
+    write_atomically(tmp_path / "secret", b"new", mode=0o600)
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+    assert not left.exists()

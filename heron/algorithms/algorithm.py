@@ -121,11 +121,12 @@ class Algorithm:
 
     def trial_learning(self, settings: Settings) -> Learning:
         """Return how a client learns that is measured and sends nothing; its noise is from a secret that is lost."""
-        privacy = settings.privacy
-        if not privacy.is_on:
+        if not settings.needs_secret:
             return self.learning(settings)
-        known = replace(settings, privacy=replace(privacy, noise=privacy.noise or 1.0))
-        return replace(self.learning(known), vault=Vault())
+        privacy = settings.privacy
+        if privacy.is_on:
+            settings = replace(settings, privacy=replace(privacy, noise=privacy.noise or 1.0))
+        return replace(self.learning(settings), vault=Vault())
 
     def upload_period(self, settings: Settings) -> int | None:
         """Local steps from one upload of smashed data to the next; None where nothing is uploaded."""

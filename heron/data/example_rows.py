@@ -55,8 +55,8 @@ class ExampleForm:
         pixels = fields.pop("pixels")
         if pixels is not None:
             pixels = Pixels(pixels["largest"], tuple(pixels["means"]), tuple(pixels["deviations"]))
-        lengths = {name: tuple(fields.pop(name)) for name in ("inputs", "labels")}
-        return cls(**lengths, **fields, pixels=pixels)
+        inputs, labels = tuple(fields.pop("inputs")), tuple(fields.pop("labels"))
+        return cls(inputs=inputs, labels=labels, **fields, pixels=pixels)
 
     @property
     def num_inputs(self) -> int:

@@ -124,6 +124,12 @@ def _check_keys(algorithm: Algorithm, settings: Settings) -> None:
             not refreshes,
             "the auxiliary network would depend on smashed data, which are not noised",
         ),
+        (
+            "client.exact=1 next to privacy.exact_clip",
+            client.exact,
+            client.exact == 1 or settings.privacy.exact_clip == Privacy().exact_clip,
+            "no gradient of a head is clipped",
+        ),
         ("clients.weighting=equal", weighting, weighting == "equal", "the number of examples is not noised"),
         ("estimator.probes of at least 1", probes.probes, probes.probes > 0 or not has_probes, "nothing else learns"),
         (

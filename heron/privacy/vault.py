@@ -61,12 +61,12 @@ class Vault:
         """Write the file before anything is drawn; a run that is run again takes the secret that it began with.
 
         Raises:
-            CheckpointError: if it cannot be written.
+            CheckpointError: if it cannot be read or written.
         """
         if self._path is None or self._is_written:
             return
         if not self._is_given and self._path.is_file():
-            content = self._path.read_bytes()
+            content = _read(self._path)
             if len(content) == 2 * NUM_BYTES and content[NUM_BYTES:] == self._run:
                 self.secret, self._is_written = Secret(content[:NUM_BYTES]), True
         self.sync()
@@ -97,9 +97,9 @@ class Vault:
         if self._path is not None and self._path.is_file():
             found = "another one"
             try:
-                content = self._path.read_bytes()
+                content = _read(self._path)
                 secret = Secret(content[:NUM_BYTES])
-            except (OSError, ConfigError):
+            except (CheckpointError, ConfigError):
                 found = "a damaged one"
             else:
                 if secret.digest() == digest:
@@ -109,3 +109,12 @@ class Vault:
             f"expected the secret that this run began with in {self._path or 'memory'}, found {found}: other noise "
             f"would release the same rounds a second time; restore the file, or start a new run"
         )
+
+
+def _read(path: Path) -> bytes:
+    """Read a file of a secret, and no more of it than one can have."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2 * NUM_BYTES + 1)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}; make it readable for its owner") from error

@@ -12,7 +12,10 @@ PARTIES = {
     "epsilon_main_server": "Main Server",
 }
 """Keys of a row of metrics, and whom epsilon is against."""
-COVERED = "Updates of clients, for one example of one client; smashed data and labels have no guarantee."
+COVERED = (
+    "Updates of clients, for one example of one client; smashed data have no guarantee, labels that of "
+    "privacy.label_epsilon alone."
+)
 """The limit that stands next to every figure."""
 _SHARED = "The servers share a process and see which examples a batch has, where smashed data are uploaded."
 
@@ -106,13 +109,11 @@ def privacy_limit(row: Mapping[str, Any]) -> str:
         row: last row of the run's metrics.
     """
     if "delta" not in row:
-        return "Raw data stayed with the clients, but smashed data and updates can reveal them; no noise was added."
+        return "Raw data stayed with the clients, but smashed data and updates can reveal them; updates had no noise."
     guarantee = (
         f"Updates of clients were noised: epsilon {epsilon_text(row, 'epsilon_public')} at delta {row['delta']:g} for "
         f"each example, for the seed and settings of this one run"
     )
     if "epsilon_main_server" in row:
-        return (
-            f"{guarantee}. The server part was trained on smashed data and labels without noise: it has no guarantee."
-        )
+        return f"{guarantee}. The server part was trained on smashed data and labels: it has no guarantee."
     return f"{guarantee}."

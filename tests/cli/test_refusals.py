@@ -118,6 +118,10 @@ def unfinished(finished, tmp_path, capsys):
             "expected privacy.epsilon or privacy.noise above 0 next to privacy.clip",
         ),
         ([*DIGITS, "--set", "privacy.noise=2"], "expected client.exact of 0 or 1 with privacy, found 2"),
+        (
+            [*PRIVATE, "--set", "privacy.exact_clip=2"],
+            "expected client.exact=1 next to privacy.exact_clip",
+        ),
         ([*PRIVATE, "--set", "client.local_steps=0"], "expected client.local_steps of at least 1 with privacy"),
         ([*PRIVATE, "--set", "privacy.delta=0.1"], "expected privacy.delta below 1/n"),
         (

@@ -79,3 +79,12 @@ def test_texts_are_as_long_as_the_longest_of_a_batch(tmp_path) -> None:
         batch = examples.batch(np.array(positions), 0)
         assert batch.inputs.tolist() == inputs[positions, :length].tolist()
         assert batch.labels.tolist() == labels[positions, :length].tolist()
+
+
+def test_arrays_that_unpack_to_too_much_are_refused_before_they_are_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "mine.npz"
+    np.savez_compressed(path, inputs=np.zeros((4000, 8), np.float32), labels=np.zeros(4000, np.int64))
+    monkeypatch.setattr("heron.data.arrays_file.MAX_BYTES", 100_000)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(DataError, match="expected at most 100,000 bytes of examples, found 160,"):
+        read_arrays(path)

@@ -34,7 +34,7 @@ def test_the_page_has_a_row_for_every_private_configuration(tmp_path):
     write_report([tmp_path], page)
     text = page.read_text()
     assert "epsilon against Main Server" in text
-    assert "smashed data and labels have no guarantee" in text
+    assert "smashed data have no guarantee" in text
 
 
 def test_a_page_without_privacy_says_nothing_of_it(tmp_path):
@@ -47,11 +47,11 @@ def test_a_page_without_privacy_says_nothing_of_it(tmp_path):
 def test_a_card_tells_what_is_covered():
     config = RECIPES["digits-published"].build("heron")
     plain = model_card(ExportedModel(config, 10, [ROW], {}))
-    assert "no noise was added" in plain
+    assert "updates had no noise" in plain
     assert "give the same weights" in plain
     private = replace(config, privacy=Privacy(epsilon=3.0))
     card = model_card(ExportedModel(private, 10, [ROW | SPENT], {}))
-    assert "no noise was added" not in card
+    assert "updates had no noise" not in card
     assert "epsilon 3 at delta 1e-05" in card
     assert "it has no guarantee" in card
     assert "give the same weights" not in card
