@@ -81,7 +81,6 @@ def check_claims(view: View) -> Outcome:
     }
     notes = ["canaries break the claimed epsilon"] if found.is_broken else []
     notes += [f"{field} of a reply tells of an example without noise" for field in leaks]
-    notes += ["canaries do not look at the gradient of the exact head"] if trials.has_more else []
     return Outcome(figures, notes=tuple(notes))
 
 

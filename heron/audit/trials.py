@@ -4,6 +4,7 @@
 """
 
 import copy
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +44,6 @@ class Trials:
         claims: epsilon of one training by the name of the party, as an account has it.
         rate: probability of an example to be in a step.
         clip: of the vector that is looked at.
-        has_more: whether a step releases the gradient of an exact head, too, which is not looked at.
     """
 
     def __init__(self, view: View, epsilon: float) -> None:
@@ -55,8 +55,9 @@ class Trials:
         learning, privacy = view.algorithm.learning(self.settings), self.settings.privacy
         has_head = view.algorithm.has_boundary and learning.client.exact == 1
         has_probes = view.algorithm.orders(learning).probes
-        self.clip = privacy.exact_clip if has_head and not has_probes else privacy.clip
-        self.has_more = has_head and has_probes
+        self._clips = (privacy.clip, privacy.exact_clip) if has_head and has_probes else None
+        # Two parts are looked at as one vector, each in units of its clip and with sqrt(2) times the noise.
+        self.clip = 1.0 if self._clips else privacy.exact_clip if has_head else privacy.clip
         inputs, labels = view.victims.inputs[:_EXAMPLES], view.victims.labels[:_EXAMPLES].clone()
         differs = (view.victims.labels != labels[0]).reshape(len(view.victims.labels), -1).any(1)
         if bool(differs.any()):
@@ -129,15 +130,20 @@ class Trials:
 
     def _released(self, reply: Reply) -> NDArray[np.float64]:
         size = self.settings.client.batch_size
+        parts = []
         if isinstance(reply, ScalarReply):
-            return size * to_host(reply.projected_gradients).astype(np.float64)
-        rate = self.settings.client.learning_rate
+            parts.append(size * to_host(reply.projected_gradients).astype(np.float64).ravel())
         moved = [
-            (self._start[name].astype(np.float64) - to_host(array).astype(np.float64)).ravel() / rate
+            (self._start[name].astype(np.float64) - to_host(array).astype(np.float64)).ravel() / _RATE
             for name, array in reply.model.items()
             if name in self._noised
         ]
-        return size * np.concatenate(moved)
+        if moved:
+            parts.append(size * np.concatenate(moved))
+        if self._clips is None:
+            (released,) = parts
+            return released
+        return np.concatenate([part / clip for part, clip in zip(parts, self._clips, strict=True)]) / math.sqrt(2)
 
 
 class Watched:
@@ -189,7 +195,7 @@ def _settings(view: View, epsilon: float) -> Settings:
         local_steps=1,
         optimizer="sgd",
         learning_rate=_STANDSTILL if has_probes else _RATE,
-        exact_learning_rate=0.0,  # the same
+        exact_learning_rate=_RATE,
         schedule="constant",
         keep_state=False,
         runtime="torch",

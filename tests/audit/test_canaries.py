@@ -18,6 +18,7 @@ from heron.client.private import PrivateClient, PrivateProbingClient
 from heron.client.step import StepResult
 from heron.engines.clients import Clients
 from heron.privacy import Secret, VectorMechanism
+from heron.wire.learning import Learning
 from tests.audit.views import digits_view
 
 pytest.importorskip("dp_accounting", reason="claims come from dp-accounting")
@@ -64,6 +65,26 @@ def test_the_shipped_client_keeps_its_claim(epsilon: float, algorithm: str) -> N
     assert not found.is_broken
     # No vacuous test: a third more noise than is claimed is excluded.
     assert 1.0 <= found.noise < 1.33
+
+
+HEAD = ("client.exact=1", "privacy.exact_clip=0.5")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon", [1.0, 3.0])
+def test_the_shipped_client_with_an_exact_head_keeps_its_claim(epsilon: float) -> None:
+    found = canary_bounds(trials(epsilon, "heron", *HEAD), 400, seed=5)
+    assert not found.is_broken
+    assert 1.0 <= found.noise < 1.33
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon", [1.0, 3.0])
+def test_two_parts_with_the_noise_of_one_are_seen(epsilon: float, monkeypatch) -> None:
+    """Scalars and the head's gradient have a norm of up to sqrt(2) clips together."""
+    whole = Learning.mechanism
+    monkeypatch.setattr(Learning, "mechanism", lambda self, **_: whole(self, num_parts=1))
+    assert canary_bounds(trials(epsilon, "heron", *HEAD), 1000, seed=5).is_broken
 
 
 def public_normals(self: Secret, shape: tuple[int, ...], purpose: str, *fields: int) -> np.ndarray:
