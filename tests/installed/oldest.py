@@ -33,7 +33,7 @@ _LOWEST = re.compile(r"^(?P<name>[\w.-]+)(?:\[[\w,]+\])?\s*(?:>=|==)\s*(?P<versi
 
 
 def oldest(project: dict[str, object]) -> dict[str, str]:
-    """Lowest allowed version of each dependency of the base and of `EXTRAS`, by name.
+    """Lowest allowed version of each dependency of the base and of `EXTRAS`, by name; of several, the highest.
 
     Args:
         project: the table `[project]` of `pyproject.toml`.
@@ -52,8 +52,13 @@ def oldest(project: dict[str, object]) -> dict[str, str]:
         lowest = _LOWEST.match(requirement)
         if lowest is None:
             raise ValueError(f"expected a lowest version of {requirement!r}, found none")
-        found[lowest["name"].lower()] = lowest["version"]
+        name = lowest["name"].lower()
+        found[name] = max(found.get(name, "0"), lowest["version"], key=_parts)
     return found
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"[0-9]+", version))
 
 
 def main() -> None:
