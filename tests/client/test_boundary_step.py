@@ -111,7 +111,9 @@ def test_without_probes_and_without_an_exact_part_nothing_would_learn() -> None:
 
 
 def test_an_unknown_boundary_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"client\.exact: expected an integer of at least 0 or 'all', found 'some'"):
+    with pytest.raises(
+        ConfigError, match=r"client\.exact: expected an integer of at least 0 or one of all, device, found 'some'"
+    ):
         learner(split_model(), exact="some")
 
 

@@ -75,6 +75,8 @@ OWN: dict[str, dict[str, Any]] = {
 }
 ROWS = {name: (name, OWN.get(name, {})) for name in ALGORITHMS} | VARIANTS
 EVERY = pytest.mark.parametrize("name", tiers.rows(ROWS, ALGORITHMS))
+ONE_BOUNDARY = pytest.mark.parametrize("name", tiers.rows([name for name in ROWS if "fleet" not in name], ALGORITHMS))
+"""Rows whose clients are all alike."""
 
 
 def split_model(*, deep: bool = False) -> SplitModel:

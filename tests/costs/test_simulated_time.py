@@ -21,8 +21,8 @@ from heron.runs.run_loop import Run
 from heron.wire import encode
 from tests.conformance.test_algorithms import (
     BATCH,
-    EVERY,
     NUM_CLIENTS,
+    ONE_BOUNDARY,
     SIZES,
     comparable,
     examples,
@@ -62,7 +62,7 @@ def events_of(parties: Federation) -> list[list]:
     return kept
 
 
-@EVERY
+@ONE_BOUNDARY
 def test_events_are_the_messages_and_operations_of_the_round(name: str) -> None:
     parties = linked(name, upload_period=2)
     sent: list[int] = []
@@ -105,7 +105,7 @@ def test_one_decoupled_client_by_hand() -> None:
     assert again.simulated_s == pytest.approx(expected, rel=1e-12)
 
 
-@EVERY
+@ONE_BOUNDARY
 def test_training_is_the_same_with_a_link_and_on_the_wire(name: str) -> None:
     plain, reference, wire = run(name), linked_run(name), linked_run(name, wire=True)
     rows = reference.train()
@@ -134,7 +134,7 @@ def test_simulated_time_goes_on_where_it_was(name: str, tmp_path) -> None:
     assert resumed.directory.checkpoint.read_bytes() == whole.directory.checkpoint.read_bytes()
 
 
-@EVERY
+@ONE_BOUNDARY
 def test_a_client_that_drops_out_counts_with_what_it_did(name: str) -> None:
     parties = linked(name, clients={"dropout": 0.9999999})
     fates = [parties.clients.fate(0, client, -(-SIZES[client] // BATCH)) for client in range(3)]

@@ -6,7 +6,7 @@ import pytest
 
 from heron.runs.run_directory import RunDirectory
 from heron.wire.groups import Smashed
-from tests.conformance.test_algorithms import EVERY, SIZES, assert_equal, comparable, federation, run
+from tests.conformance.test_algorithms import ONE_BOUNDARY, SIZES, assert_equal, comparable, federation, run
 from tests.flower.grid import task_identity  # noqa: F401 - a fixture
 from tests.flower.parties import flower_run, grid_of
 from tests.tiers import rows
@@ -23,7 +23,7 @@ def facts_of(found) -> dict:
     return found.federation.state()[1] | {"held": {}}
 
 
-@EVERY
+@ONE_BOUNDARY
 @pytest.mark.parametrize("keep_state", rows([True, False], [True]))
 def test_equals_the_in_process_engine(name: str, keep_state: bool) -> None:
     expected, found = (make(name, keep_state=keep_state, upload_period=2) for make in (run, flower_run))
@@ -43,7 +43,7 @@ def test_equals_it_with_part_of_the_clients_drop_outs_and_stragglers(name: str) 
     assert min(replies) < 2, "someone dropped out"
 
 
-@EVERY
+@ONE_BOUNDARY
 def test_one_message_a_round_where_no_answer_comes_back(name: str) -> None:
     parties = federation(name)
     grid = grid_of(parties)
@@ -81,7 +81,7 @@ def test_order_of_arrival_does_not_matter(name: str) -> None:
     assert_same_run(found, expected)
 
 
-@EVERY
+@ONE_BOUNDARY
 def test_a_run_that_one_engine_began_goes_on_in_the_other(name: str, tmp_path) -> None:
     """Clients keep nothing between rounds here, and the server's checkpoint is the same file."""
     whole = run(name, RunDirectory(tmp_path / "whole"), keep_state=False)

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 pytest.importorskip("transformers", reason="language models come from transformers")
 pytest.importorskip("peft", reason="LoRA comes from peft")
 
-from heron.client.torch_runtime.network import LocalNetwork
-from heron.data import Batch
+from heron.client.torch_runtime.network import LocalNetwork, TensorBatch
 from heron.errors import HeronError
 from heron.lm import Adaptation, causal_lm, load_tokenizer
 from heron.lm.families import FAMILIES
@@ -235,7 +234,7 @@ def test_dropout_is_a_function_of_the_seed(name: str, base: str, saved) -> None:
     assert all(is_stochastic(part) for part in (split.client, split.auxiliary, split.server))
     check_trainable(split, tokens())
     local = LocalNetwork(split, token_cross_entropy, head="auxiliary")
-    batch = Batch(tokens(), tokens().roll(-1, 1))
+    batch = TensorBatch(tokens(), tokens().roll(-1, 1))
     with torch.no_grad():
         first, again, other = (local.clean_pass(batch, seed) for seed in (1, 1, 2))
         assert local.loss_pass(batch, 1) == first[1]

@@ -15,7 +15,7 @@ pytest.importorskip("peft", reason="LoRA comes from peft")
 
 from heron.algorithms import ALGORITHMS
 from heron.client.round import finish
-from heron.client.torch_runtime.network import LocalNetwork
+from heron.client.torch_runtime.network import LocalNetwork, TensorBatch
 from heron.costs.client_step import ExampleShape, StepCost
 from heron.costs.plan import plan_step
 from heron.costs.profile import profile_step
@@ -168,7 +168,12 @@ def batch_of(*positions: int) -> Batch:
     return fetch(examples(), np.array(positions), torch.device("cpu"))
 
 
-def gradients(local: LocalNetwork, batch: Batch, seed: int = 0) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+def tensors_of(*positions: int) -> TensorBatch:
+    batch = batch_of(*positions)
+    return TensorBatch(batch.inputs, batch.labels)
+
+
+def gradients(local: LocalNetwork, batch: TensorBatch, seed: int = 0) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Smashed data, loss and gradients of a first-order client, a piece at a time."""
     with torch.enable_grad():
         smashed, loss = local.clean_pass(batch, seed, lambda piece: piece.backward())
@@ -180,7 +185,7 @@ def gradients(local: LocalNetwork, batch: Batch, seed: int = 0) -> tuple[Tensor,
 @pytest.mark.parametrize("silent", [False, True])
 def test_micro_batches_are_the_batch(size: int, silent: bool, saved) -> None:
     """Each token has the same weight in any piece; a piece may contain no token that counts."""
-    batch = batch_of(0, 1, 2, 3, 4)
+    batch = tensors_of(0, 1, 2, 3, 4)
     counted = (batch.labels >= 0).sum(dim=1)
     assert len(set(counted.tolist())) > 2
     if silent:
@@ -215,7 +220,7 @@ def test_a_round_in_micro_batches_is_a_round(name: str, saved) -> None:
 @pytest.mark.parametrize("base", BASES)
 def test_projected_gradients_are_directional_derivatives(name: str, base: str, saved) -> None:
     local = LocalNetwork(build(saved(name), base=base), token_cross_entropy, head="auxiliary")
-    batch = batch_of(0, 1, 2)
+    batch = tensors_of(0, 1, 2)
     expected = gradients(local, batch)[2]
     local.module.zero_grad(set_to_none=True)
     # Seeds along which no ReLU of OPT bends within the radius; the float32 weights that int8 stands for bend at 12.
