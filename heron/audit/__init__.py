@@ -17,7 +17,7 @@ with extra_named():
     from heron.audit.outcome import Outcome
     from heron.audit.similarity import ssim
     from heron.audit.trials import Trials
-    from heron.audit.view import Seen, View, make_view
+    from heron.audit.view import Seen, View, check_examples, make_view
 
 __all__ = [
     "ATTACKS",
@@ -32,6 +32,7 @@ __all__ = [
     "View",
     "auc",
     "canary_bounds",
+    "check_examples",
     "distance_correlation",
     "epsilon_bound",
     "figures_of",

@@ -1,11 +1,11 @@
 """Outcomes of several runs in one grid: means over seeds, and what each row changes against the first."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from heron.analysis import standard_error
 from heron.audit.attacks import LEAKS
 from heron.audit.outcome import Outcome
 
@@ -62,9 +62,9 @@ def _row(label: str, cases: Sequence[Case], first: Sequence[Case]) -> dict[str, 
         "label": label,
         "seeds": [case.seed for case in cases],
         "quality": statistics.fmean(qualities) if qualities else None,
-        "quality_error": _error(qualities),
+        "quality_error": standard_error(qualities),
         "figures": {key: statistics.fmean(found) for key, found in values.items()},
-        "errors": {key: _error(found) for key, found in values.items()},
+        "errors": {key: standard_error(found) for key, found in values.items()},
         **_change(cases, first),
         "notes": sorted({note for case in cases for outcome in case.outcomes.values() for note in outcome.notes}),
     }
@@ -78,14 +78,10 @@ def _change(cases: Sequence[Case], first: Sequence[Case]) -> dict[str, Any]:
     if leak is None or cases is first:
         return {"leak": leak, "change": None, "change_error": None, "protects": None}
     differences = [own[leak] - other[leak] for own, other in pairs]
-    mean, error = statistics.fmean(differences), _error(differences)
+    mean, error = statistics.fmean(differences), standard_error(differences)
     return {
         "leak": leak,
         "change": mean,
         "change_error": error,
         "protects": mean < -max(_LEAST, _ERRORS * (error or 0.0)),
     }
-
-
-def _error(values: Sequence[float]) -> float | None:
-    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None

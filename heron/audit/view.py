@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from heron.engines.in_process import Federation
 
 _MOST_KNOWN, _MOST_TEXTS = 2_000, 256  # a text has many tokens to learn from
-_LEAST_KNOWN = 16
+_LEAST_KNOWN, _LEAST_VICTIMS = 16, 16
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,20 @@ class View:
         return self.victims.labels.dim() == 1 and not self.victims.labels.is_floating_point()
 
 
+def check_examples(examples: int, name: str = "examples") -> None:
+    """Refuse a number of victims that an attack cannot be judged by.
+
+    Args:
+        examples: most victims.
+        name: of the number, for the message.
+
+    Raises:
+        ConfigError: if there are fewer than 16.
+    """
+    if examples < _LEAST_VICTIMS:
+        raise ConfigError(f"expected {name} of at least {_LEAST_VICTIMS}, found {examples}")
+
+
 def make_view(
     split: SplitModel,
     algorithm: Algorithm,
@@ -124,8 +138,10 @@ def make_view(
         examples: most victims.
 
     Raises:
-        ConfigError: if there are too few examples outside the clients' data.
+        ConfigError: if fewer victims are asked for than an attack can be judged by, or there are too few examples
+            outside the clients' data.
     """
+    check_examples(examples)
     seed = derive_seed("audit", settings.seed) >> 1  # fields are signed
     device, batch_size = torch.device(settings.device), settings.client.batch_size
     victims = _drawn(splits.train, examples, batch_size, seed, device)

@@ -4,26 +4,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from heron.algorithms import ALGORITHMS
 from heron.analysis import quality_of
-from heron.audit import ATTACKS, Case, figures_of, rows_of
+from heron.audit import ATTACKS, Case, check_examples, figures_of, rows_of
 from heron.cli.audit_runs import audit_all, check_auditable
 from heron.cli.grid import expand_grid
-from heron.cli.grid_runs import pending_runs
+from heron.cli.grid_runs import run_directories, trained
 from heron.cli.report import warn
-from heron.cli.workers import run_all
 from heron.config import assigned_keys, check_choice
-from heron.config.run_files import free_folder, write_config
-from heron.engines.refusals import disclosures
+from heron.config.run_files import free_folder
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import plot_audit, print_audit, write_audit_page
 from heron.report.collect import SavedRun, collect_runs
 from heron.report.groups import group_runs
-from heron.runs.lock import locked
-from heron.runs.run_directory import RunDirectory, write_json
+from heron.runs.run_directory import write_json
 
 JSON, PICTURE, PAGE = "audit.json", "audit.png", "audit.html"
-_LEAST_EXAMPLES = 16
 
 
 def audit_command(
@@ -52,8 +47,7 @@ def audit_command(
     names = list(ATTACKS) if attacks is None else attacks
     for name in names:
         check_choice("attack", name, ATTACKS)
-    if examples < _LEAST_EXAMPLES:
-        raise ConfigError(f"expected --examples of at least {_LEAST_EXAMPLES}, found {examples}")
+    check_examples(examples, "--examples")
     given = [Path(source) for source in sources]
     if all(path.is_dir() for path in given):
         if algorithms or seeds or assignments or vary:
@@ -100,18 +94,9 @@ def _trained(
         for config in cell.configs.values():
             check_auditable(config)
     folder = out or free_folder(Path("runs") / f"{recipe}-audit")
-    place = folder / "runs"
-    runs = [[RunDirectory(place / cell.folder / f"seed{seed}") for seed in cell.configs] for cell in grid.cells]
-    pending = pending_runs(grid.cells, runs)
-    warn(list(dict.fromkeys(line for _, made in pending for line in disclosures(ALGORITHMS[made.algorithm], made))))
-    with locked(folder, lambda line: warn([line])):
-        try:
-            for run, config in pending:
-                write_config(run.path, config)
-            run_all([run.path for run, _ in pending], [config for _, config in pending])
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"finished rounds are kept; repeat the command with --out {folder}") from None
-    return folder, [run.path for of_cell in runs for run in of_cell]
+    runs = run_directories(grid.cells, folder / "runs")
+    with trained(grid.cells, runs, folder):
+        return folder, [run.path for of_cell in runs for run in of_cell]
 
 
 def _evaluated(run: SavedRun, key: str) -> dict[str, Any]:

@@ -6,20 +6,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from heron.algorithms import ALGORITHMS, CONTROLS
+from heron.algorithms import CONTROLS
 from heron.analysis import RunGroup, common_target, costs_to_target, quality_of, summarise
 from heron.cli.grid import Cell, expand_grid
-from heron.cli.grid_runs import pending_runs
+from heron.cli.grid_runs import resumable, run_directories, trained
 from heron.cli.report import PAGE, warn
-from heron.cli.workers import run_all
 from heron.config import assigned_keys, profile_cost
 from heron.config.likeness import distance
-from heron.config.run_files import free_folder, write_config
+from heron.config.run_files import free_folder
 from heron.costs.profile import ClientCost
-from heron.engines.refusals import disclosures
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import plot_grid, plot_learning_curves, print_comparison, print_comparison_note, write_report
-from heron.runs.lock import locked
 from heron.runs.run_directory import Metrics, RunDirectory, read_json, write_json
 
 _COST_KEYS = {field.name for field in fields(ClientCost)}
@@ -41,18 +38,10 @@ def compare_command(
         raise ConfigError("compare takes its seeds from --seeds, found --set seed")
     grid = expand_grid(recipe, algorithms, seeds, assignments, vary)
     folder = out or free_folder(Path("runs") / f"{recipe}-compare")
-    runs = [[RunDirectory(folder / cell.folder / f"seed{seed}") for seed in cell.configs] for cell in grid.cells]
-    pending = pending_runs(grid.cells, runs)
-    told = (line for _, config in pending for line in disclosures(ALGORITHMS[config.algorithm], config))
-    warn(list(dict.fromkeys(told)))
-    with locked(folder, lambda line: warn([line])):
-        try:
-            for run, config in pending:
-                write_config(run.path, config)
-            run_all([run.path for run, _ in pending], [config for _, config in pending])
+    runs = run_directories(grid.cells, folder)
+    with trained(grid.cells, runs, folder):
+        with resumable(folder):
             costs = _costs(grid.cells, runs)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"finished rounds are kept; repeat the command with --out {folder}") from None
         facts = {"recipe": recipe, "seeds": seeds, "set": assignments, "vary": grid.vary}
         _show(grid.cells, runs, costs, folder, facts, target)
 

@@ -1,12 +1,59 @@
-"""Runs of a grid that are still to be trained, all checked before the first one begins."""
+"""Runs of a grid: those that are not finished are checked before the first one begins, and trained."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
+from heron.algorithms import ALGORITHMS
 from heron.cli.grid import Cell
+from heron.cli.report import warn
+from heron.cli.workers import run_all
 from heron.config import RunConfig, build_federation, load_splits, use_threads_and_device
-from heron.config.run_files import read_config
+from heron.config.run_files import read_config, write_config
+from heron.engines.refusals import disclosures
 from heron.errors import CheckpointError
+from heron.runs.lock import locked
 from heron.runs.run_directory import RunDirectory
+
+
+def run_directories(cells: Sequence[Cell], folder: Path) -> list[list[RunDirectory]]:
+    """Return the directory of each seed of each cell."""
+    return [[RunDirectory(folder / cell.folder / f"seed{seed}") for seed in cell.configs] for cell in cells]
+
+
+@contextmanager
+def trained(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]], folder: Path) -> Iterator[None]:
+    """Train the unfinished runs of a grid, and hold the folder's lock for what is done with them.
+
+    Args:
+        cells: of the grid.
+        runs: directory of each seed of each cell.
+        folder: of the command's result.
+
+    Raises:
+        HeronError: as of `pending_runs`, or if a run fails.
+    """
+    pending = pending_runs(cells, runs)
+    warn(list(dict.fromkeys(line for _, made in pending for line in disclosures(ALGORITHMS[made.algorithm], made))))
+    with locked(folder, lambda line: warn([line])):
+        with resumable(folder):
+            for run, config in pending:
+                write_config(run.path, config)
+            run_all([run.path for run, _ in pending], [config for _, config in pending])
+        yield
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Say how to go on, where a person interrupts.
+
+    Args:
+        folder: of the command's result.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"finished rounds are kept; repeat the command with --out {folder}") from None
 
 
 def pending_runs(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]]) -> list[tuple[RunDirectory, RunConfig]]:

@@ -90,7 +90,9 @@ class Obfuscation:
         values_BD *= np.minimum(1.0, clip / np.maximum(norms_B1, np.finfo(np.float64).tiny))
         if noise:
             secret = self._secret(client_id)
-            values_BD += noise * np.stack([_normals(secret, values_BD.shape[1], int(one)) for one in positions_B])
+            values_BD += noise * np.stack(
+                [secret.normal_sequence(values_BD.shape[1], _NOISE, int(one)) for one in positions_B]
+            )
         return to_kind_of(values_BD.reshape(plain.shape).astype(plain.dtype), smashed)  # type: ignore[no-any-return]
 
     def _secret(self, client_id: int) -> Secret:
@@ -140,9 +142,3 @@ def keep_probability(epsilon: float, num_classes: int) -> float:
         num_classes: C, >= 2.
     """
     return 1.0 / (1.0 + (num_classes - 1) * math.exp(-epsilon))
-
-
-def _normals(secret: Secret, number: int, position: int) -> NDArray[np.float64]:
-    """Standard normal numbers of an example; those of a shorter sequence are the beginning of a longer one's."""
-    first, second = secret.uniforms(2 * number, _NOISE, position).reshape(number, 2).T
-    return np.sqrt(-2.0 * np.log(1.0 - first)) * np.cos(2.0 * np.pi * second)

@@ -37,7 +37,7 @@ FLOORS = {
     "runs": 9,
     "flower": 10,
     "analysis": 10,
-    "audit": 10,
+    "audit": 11,
     "config": 11,
     "report": 12,
     "cli": 12,

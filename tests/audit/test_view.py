@@ -86,3 +86,9 @@ def test_white_box_inversion_of_a_wide_cut_is_nearly_exact() -> None:
     assert outcome.figures["inversion_ssim"] > 0.9
     assert outcome.pictures is not None
     assert outcome.pictures[0].shape == outcome.pictures[1].shape == (12, 1, 8, 8)
+
+
+def test_too_few_victims_are_refused_as_on_the_command_line() -> None:
+    view = digits_view()
+    with pytest.raises(ConfigError, match="expected examples of at least 16, found 3"):
+        make_view(view.split, view.algorithm, view.settings, view.criterion, view.splits, view.federation, examples=3)
