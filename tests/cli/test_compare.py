@@ -88,7 +88,7 @@ def test_other_settings_for_one_algorithm_are_refused_before_anything_trains(tmp
 
 @pytest.mark.slow
 def test_ctrl_c_names_the_folder_to_give_again(tmp_path, monkeypatch, capsys):
-    honest, out = heron.cli.compare.run_all, tmp_path / "cut"
+    honest, out = heron.cli.grid_runs.run_all, tmp_path / "cut"
 
     def interrupted(directories, configs):
         honest(directories[:1], configs[:1])
@@ -96,7 +96,7 @@ def test_ctrl_c_names_the_folder_to_give_again(tmp_path, monkeypatch, capsys):
 
     arguments = ["compare", "digits", "--algorithms", "heron,cse_fsl", "--set", "rounds=2", "--out", str(out)]
     with monkeypatch.context() as patch:
-        patch.setattr(heron.cli.compare, "run_all", interrupted)
+        patch.setattr(heron.cli.grid_runs, "run_all", interrupted)
         assert main(arguments) == 130
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("heron: interrupted; ")

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 import heron.cli.compare
+import heron.cli.grid_runs
 import heron.cli.workers
 from heron.cli.grid import Cell, expand_grid
 from heron.cli.main import main
@@ -42,7 +43,7 @@ def asked(monkeypatch):
         directories.extend(paths)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(heron.cli.compare, "run_all", interrupted)
+    monkeypatch.setattr(heron.cli.grid_runs, "run_all", interrupted)
     return directories
 
 
