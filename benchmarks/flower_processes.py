@@ -106,7 +106,7 @@ class Deployment:
         folder: where keys, state and logs go.
         num_clients: number of nodes; node i is client i.
         node_configs: further keys of the configuration of some nodes, as `key=value key=value`.
-        node_paths: a folder of Python packages that comes first for some nodes and their apps.
+        node_paths: a folder that comes first for some nodes: packages of Python, and commands in its `bin`.
 
     Attributes:
         parties: the folder that `heron deploy init` made.
@@ -227,6 +227,7 @@ class Deployment:
         variables = environment(self.folder)
         if path is not None:
             variables["PYTHONPATH"] = f"{path}{os.pathsep}{variables['PYTHONPATH']}"
+            variables["PATH"] = f"{path / 'bin'}{os.pathsep}{variables['PATH']}"
         log = (self.folder / f"{name}.log").open("ab")
         self._processes[name] = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, env=variables, start_new_session=True

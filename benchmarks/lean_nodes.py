@@ -13,6 +13,7 @@ from heron.config import RunConfig, build_run, export_clients, load_splits, writ
 from heron.config.build import client_shares
 from heron.data import fetch
 from heron.data.arrays_file import read_arrays
+from heron.deploy.process import write_client_process
 from heron.engines.bundle_clients import bundle_clients
 from heron.engines.clients import ClientConversation, Clients
 
@@ -30,7 +31,7 @@ class LeanNodes:
 
     Attributes:
         configs: further keys of their nodes' configuration.
-        paths: folder of Python packages that comes first for their nodes.
+        paths: folder of Python packages, and in `bin` of commands, that come first for their nodes.
     """
 
     def __init__(self, folder: Path, config: RunConfig, clients: Collection[int]) -> None:
@@ -49,6 +50,7 @@ class LeanNodes:
         poison = folder / "poison"
         (poison / "torch").mkdir(parents=True)
         (poison / "torch" / "__init__.py").write_text(POISON)
+        write_client_process(poison / "bin")
         self.configs = {number: f"bundle='{self._bundle}' data='{file}'" for number, file in self._files.items()}
         self.paths = dict.fromkeys(self._files, poison)
 

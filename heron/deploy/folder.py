@@ -15,6 +15,7 @@ from heron.deploy.files import replace_file, write_file
 from heron.deploy.lean import BUNDLE, bundle_digest, export_bundle, write_lean_files
 from heron.deploy.party import Party, find_parties
 from heron.deploy.plan import DeploymentPlan
+from heron.deploy.process import write_client_process
 from heron.deploy.render import render, script
 from heron.deploy.versions import as_text, installed_versions
 from heron.errors import DeployError, MissingExtraError
@@ -151,6 +152,7 @@ def _make_client(folder: Path, plan: DeploymentPlan, client_id: int) -> None:
         facts |= {"versions": as_text(installed_versions("torch") | installed_versions(plan.runtime))}
         write_file(client / "client.env", render("client.env.j2", **facts))
         write_file(client / f"{name}.sh", script("client.sh"), executable=True)
+        write_client_process(client / "bin")
         write_file(client / "ca.crt", (folder / "server" / "ca.crt").read_bytes())
         write_file(client / "node.key", private, secret=True)
         write_file(client / "node.key.pub", public)

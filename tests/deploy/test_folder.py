@@ -20,6 +20,8 @@ SERVER = {
     *("nodes/client-0.pub", "nodes/client-1.pub", "data/README.md"),
 }
 
+PROCESS = {"bin/flwr-clientapp", "bin/flwr-clientapp.py"}
+
 
 def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -31,7 +33,7 @@ def test_each_folder_holds_what_its_party_needs_and_no_other_secret(made) -> Non
         "server": (SERVER, "server.key"),
         **{
             f"client-{number}": (
-                {"client.env", f"client-{number}.sh", "ca.crt", "node.key", "node.key.pub", "data/README.md"},
+                {"client.env", f"client-{number}.sh", "ca.crt", "node.key", "node.key.pub", "data/README.md"} | PROCESS,
                 "node.key",
             )
             for number in (0, 1)
@@ -65,7 +67,7 @@ def test_keys_are_their_owners_alone_whatever_the_umask(umask, tmp_path) -> None
         elif path.suffix == ".key":
             assert mode == 0o600, path
         else:
-            assert mode == (0o755 if path.suffix == ".sh" else 0o644), path
+            assert mode == (0o755 if path.suffix == ".sh" or path.name == "flwr-clientapp" else 0o644), path
 
 
 def test_a_client_folder_names_no_other_and_no_path_of_the_servers(made) -> None:
@@ -93,7 +95,9 @@ def test_scripts_are_valid_shell_and_env_files_are_what_the_shell_reads(made) ->
 
 def test_scripts_are_package_data() -> None:
     folder = files("heron.deploy") / "templates"
-    assert {"server.sh", "client.sh", "flwr.sh", "register.sh", "train.sh"} <= {each.name for each in folder.iterdir()}
+    assert {"server.sh", "client.sh", "flwr.sh", "register.sh", "train.sh", "flwr-clientapp.sh"} <= {
+        each.name for each in folder.iterdir()
+    }
 
 
 def run_train(made, tmp_path, *words):

@@ -60,7 +60,8 @@ def names(folder: Path) -> set[str]:
 
 def test_a_folder_has_the_bundle_and_what_it_needs(made) -> None:
     bundle = {f"bundle/{name}" for name in FILES}
-    own = {"client.env", "client-1.sh", "ca.crt", "node.key", "node.key.pub", "data/README.md", REQUIREMENTS}
+    process = {"bin/flwr-clientapp", "bin/flwr-clientapp.py"}
+    own = process | {"client.env", "client-1.sh", "ca.crt", "node.key", "node.key.pub", "data/README.md", REQUIREMENTS}
     assert names(made / "client-1") == own | bundle
     assert bundle <= names(made / "server")
     manifest = open_bundle(made / "client-1" / BUNDLE).manifest

@@ -4,6 +4,7 @@ HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 1
 set -a
 . "$HERE/client.env"
 set +a
+PATH="$HERE/bin:$PATH"  # its flwr-clientapp comes before Flower's
 cd "$HERE" || exit 1
 command -v flower-supernode >/dev/null || { echo "client: no flower-supernode; set HERON_BIN in client.env" >&2; exit 127; }
 case $HERON_HOST in
