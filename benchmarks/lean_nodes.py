@@ -1,8 +1,7 @@
 """Nodes without PyTorch for scripts: a bundle, a file of examples for each, and the same clients in one process."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -15,7 +14,6 @@ from heron.data import fetch
 from heron.data.arrays_file import read_arrays
 from heron.deploy.process import write_client_process
 from heron.engines.bundle_clients import bundle_clients
-from heron.engines.clients import ClientConversation, Clients
 
 POISON = "raise ImportError('torch was imported')\n"
 """Content of a package named torch that comes first on the path of a node."""
@@ -64,29 +62,13 @@ class LeanNodes:
         write_config(out, self._config)
         run = build_run(self._config, out)
         federation, lean = run.federation, {}
+        of = federation.residents.of
         for number, file in self._files.items():
             bundle = open_bundle(self._bundle)
             lean[number] = bundle_clients(bundle.terms, bundle, number, read_arrays(file))
         chosen = federation.servers.participants if participants is None else lambda _: sorted(participants)
         with (
-            mock.patch.object(federation, "clients", _Mixed(federation.clients, lean)),
+            mock.patch.object(federation.residents, "of", lambda client_id: lean.get(client_id) or of(client_id)),
             mock.patch.object(federation.servers, "participants", chosen),
         ):
             run.train()
-
-
-class _Mixed:
-    """The clients' side of one process, of which some are in another runtime."""
-
-    def __init__(self, clients: Clients, lean: Mapping[int, Clients]) -> None:
-        self._clients, self._lean = clients, lean
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._clients, name)
-
-    def attend(self, broadcast: Any, *arguments: Any, **facts: Any) -> ClientConversation:
-        """Run the round of a client in its runtime."""
-        lean = self._lean.get(broadcast.client_id)
-        if lean is None:
-            return self._clients.attend(broadcast, *arguments, **facts)
-        return lean.attend(broadcast, *arguments)

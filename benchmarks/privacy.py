@@ -5,7 +5,8 @@
 
 Digits at delta 1e-5, five clients of some 230 examples, 640 steps each, Poisson batches of 32. Every arm is tuned over
 its grid of rates, schedules and clips on the validation split of two further seeds, then run at its best point on all
-seeds; the test split is read once, after the last round. What tuning costs in privacy is in no figure. Finished runs are kept
+seeds; the test split is read once, after the last round. What tuning costs in privacy is in no figure. Finished runs
+are kept
 below the folder, and benchmarks/results/privacy.json is written after every arm. The noise is the device's, so that two
 runs with one seed differ.
 
