@@ -1,7 +1,7 @@
 """Equality of the same run in one process, in Flower's simulation and in a deployment.
 
     python benchmarks/flower_equality.py [--engines simulation,deployment] [--algorithms heron,sflv2] [--local-steps 2]
-        [--rounds 3] [--clients 3] [--set 'KEY=VALUE KEY=VALUE'] [--json FILE]
+        [--recipe digits] [--rounds 3] [--clients 3] [--set 'KEY=VALUE KEY=VALUE'] [--json FILE]
 
 The deployment is a SuperLink and one SuperNode for each client, with TLS and node authentication, on loopback. The
 checkpoint after the last round must be the same file, byte for byte, and the metrics the same but for `elapsed_s`.
@@ -27,10 +27,10 @@ _TIMEOUT_S = 1800
 ENGINES = ("simulation", "deployment")
 
 
-def in_process(out: Path, algorithm: str, rounds: int, settings: str) -> None:
+def in_process(out: Path, recipe: str, algorithm: str, rounds: int, settings: str) -> None:
     """The reference."""
     words = [word for assignment in settings.split() for word in ("--set", assignment)]
-    command = [sys.executable, "-m", "heron.cli.main", "train", "digits", "--algorithm", algorithm, "--out", str(out)]
+    command = [sys.executable, "-m", "heron.cli.main", "train", recipe, "--algorithm", algorithm, "--out", str(out)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     subprocess.run([*command, "--set", f"rounds={rounds}", *words], check=True, capture_output=True, env=environment)
 
@@ -57,8 +57,14 @@ def measure(engine: str, algorithm: str, options: argparse.Namespace, folder: Pa
     """Run one algorithm in one engine and compare it with the reference."""
     settings = f"threads=1 clients.total={options.clients} client.local_steps={options.local_steps} {options.set}"
     expected, found = folder / "reference", folder / "found"
-    in_process(expected, algorithm, options.rounds, settings)
-    config = {"recipe": "digits", "algorithm": algorithm, "rounds": options.rounds, "set": settings, "out": str(found)}
+    in_process(expected, options.recipe, algorithm, options.rounds, settings)
+    config = {
+        "recipe": options.recipe,
+        "algorithm": algorithm,
+        "rounds": options.rounds,
+        "set": settings,
+        "out": str(found),
+    }
     started = time.perf_counter()
     memory: dict[str, float] = {}
     if engine == "simulation":
@@ -90,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engines", default=",".join(ENGINES), help="default: both")
     parser.add_argument("--algorithms", default="heron,sflv2", help="default: one of each round protocol")
+    parser.add_argument("--recipe", default="digits", help="default digits; its data must be at hand in HERON_DATA")
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
     parser.add_argument("--clients", type=int, default=3, help="default 3")
     parser.add_argument("--local-steps", type=int, default=0, help="default 0: one pass over a client's data")

@@ -8,15 +8,15 @@
 none of them is reimplemented.
 """
 
-import copy
 from collections import OrderedDict
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import nn
 
 from heron.errors import SplitError
 from heron.lm.families import Family, family_of
 from heron.lm.layers import Unembedding
+from heron.lm.token_head import TokenHead, copy_trainable
 from heron.split import ClientPart, SplitModel
 
 
@@ -68,7 +68,7 @@ def cut_causal_lm(model: Any, num_client_blocks: int, num_auxiliary_blocks: int)
     client.update((name, layers[name]) for name in names[:num_client_blocks])
     server = OrderedDict({name: layers[name] for name in names[num_client_blocks:]} | head)
     first = names[num_client_blocks : num_client_blocks + num_auxiliary_blocks]
-    auxiliary = _copy_trainable(nn.Sequential(OrderedDict({name: layers[name] for name in first} | head)))
+    auxiliary = copy_trainable(TokenHead(OrderedDict({name: layers[name] for name in first} | head)))
     tied = embedding.tokens.weight
     if cast("Unembedding", head["unembedding"]).weight is tied:
         cast("Unembedding", auxiliary.unembedding).weight = tied
@@ -98,7 +98,7 @@ def client_part(model: Any, num_client_blocks: int, *, with_auxiliary: bool) -> 
     if not with_auxiliary:
         return ClientPart(nn.Sequential(client))
     auxiliary = OrderedDict({name: layers[name] for name in names[num_client_blocks:]} | _head(model, family))
-    return ClientPart(nn.Sequential(client), nn.Sequential(auxiliary))
+    return ClientPart(nn.Sequential(client), TokenHead(auxiliary))
 
 
 def _head(model: Any, family: Family) -> dict[str, nn.Module]:
@@ -108,16 +108,6 @@ def _head(model: Any, family: Family) -> dict[str, nn.Module]:
         raise SplitError("expected an unembedding without a bias, found one with a bias; choose another model")
     norm = family.norm(model)
     return {"norm": norm if norm is not None else nn.Identity(), "unembedding": Unembedding(output.weight)}
-
-
-def _copy_trainable(module: nn.Module) -> nn.Module:
-    """A copy whose frozen parameters are the original's own."""
-    # Copied by hand: `deepcopy` of a fake tensor would copy its mode, too.
-    copies: dict[int, Tensor] = {id(buffer): buffer.clone() for buffer in module.buffers()}
-    for parameter in module.parameters():
-        own = nn.Parameter(parameter.detach().clone()) if parameter.requires_grad else parameter
-        copies[id(parameter)] = own
-    return copy.deepcopy(module, copies)
 
 
 def check_blocks(num_blocks: int, num_client: int, num_auxiliary: int) -> None:

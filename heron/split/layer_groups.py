@@ -9,7 +9,7 @@ Server. Layer-local learning: Noekland and Eidnes (ICML 2019), Belilovsky, Eicke
 `B` examples of a batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
@@ -79,16 +79,18 @@ def with_local_heads(split: Held, inputs: Tensor, *, seed: int, count: int = 0, 
 
     Raises:
         SplitError: if the network has no such groups, an auxiliary network is missing or puts out no row of scores for
-            each example, or a group changes its inputs in place.
+            each example and makes no heads of its own, or a group changes its inputs in place.
     """
     groups = layer_groups(split.client, count=count, above=above)
-    shapes, num_scores = _shapes(split, groups, inputs)
+    shapes, scores = _shapes(split, groups, inputs)
     parameters = list(split.client.parameters())  # those that train may be wider than frozen ones
     first = next((parameter for parameter in parameters if parameter.requires_grad), parameters[0])
 
     def make() -> nn.ModuleList:
+        if not isinstance(scores, Tensor):
+            return nn.ModuleList(scores(first.dtype) for _ in groups[:-1])
         lower = zip(groups[:-1], shapes[:-1], strict=True)
-        return nn.ModuleList(_head(group, shape, num_scores, pool, first.dtype) for group, shape in lower)
+        return nn.ModuleList(_head(group, shape, scores.shape[1], pool, first.dtype) for group, shape in lower)
 
     heads = build_seeded(make, derive_seed("local heads", seed))
     if any(parameter.device != first.device for parameter in heads.parameters()):
@@ -146,8 +148,10 @@ def _is_convolution(group: nn.Module) -> bool:
     return any(isinstance(layer, nn.Conv1d) for layer in group.modules())
 
 
-def _shapes(split: Held, groups: Sequence[nn.Module], inputs: Tensor) -> tuple[list[torch.Size], int]:
-    """Shape of one example's outputs of each group, and the number of scores of the auxiliary network."""
+def _shapes(
+    split: Held, groups: Sequence[nn.Module], inputs: Tensor
+) -> tuple[list[torch.Size], Tensor | Callable[[torch.dtype], nn.Module]]:
+    """Shape of one example's outputs of each group, and the auxiliary network's scores, or how it makes a head."""
     if split.auxiliary is None:
         raise SplitError(
             "expected an auxiliary network, the head of the last layer group, found none; pass one, e.g. "
@@ -168,10 +172,13 @@ def _shapes(split: Held, groups: Sequence[nn.Module], inputs: Tensor) -> tuple[l
                 )
             shapes.append(outputs.shape[1:])
         scores = split.auxiliary(outputs)
+    own: Callable[[torch.dtype], nn.Module] | None = getattr(split.auxiliary, "make_local_head", None)
+    if own is not None:
+        return shapes, own
     if not isinstance(scores, Tensor) or scores.dim() != 2:
         found = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
         raise SplitError(
             f"expected one row of scores for each example from the auxiliary network where layer groups have local "
             f"heads, found {found}; set client.learning=zeroth_order"
         )
-    return shapes, scores.shape[1]
+    return shapes, scores

@@ -12,46 +12,17 @@ from heron.cli.main import main
 pytest.importorskip("transformers", reason="language models come from transformers")
 pytest.importorskip("peft", reason="LoRA comes from peft")
 
-WORDS = ("<none>", "<pad>", *"abcdefghijkl", "good", "bad", "fair")
-TABLE = [(f"{word} {letter}", word) for letter in "abcdefghijkl" for word in ("good", "bad", "fair")]
-SETTINGS = (
-    "data.name=text",
-    "data.train=own/reviews.csv",
-    "data.text_column=review",
-    "data.label_column=stars",
-    "data.max_length=6",
-    "split.pretrained=tiny",
-    "split.num_classes=3",
-    "rounds=1",
-    "threads=1",
-    "client.local_steps=2",
-    "client.batch_size=4",
-)
+from tests.lm.text_world import SETTINGS, make_world
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """A folder `data` with a table and `models/tiny` next to it, with a tokenizer of one word per token."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    from tests.lm.classifiers import save
-
-    root = tmp_path_factory.mktemp("world")
-    save("bert", root / "models" / "tiny")
-    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<none>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<none>").save_pretrained(
-        root / "models" / "tiny"
-    )
-    (root / "data" / "own").mkdir(parents=True)
-    (root / "data" / "own" / "reviews.csv").write_text("review,stars\n" + "".join(f"{a},{b}\n" for a, b in TABLE))
-    return root
+def data(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(autouse=True)
-def data_here(world, monkeypatch):
-    monkeypatch.setenv("HERON_DATA", str(world / "data"))
+def data_here(data, monkeypatch):
+    monkeypatch.setenv("HERON_DATA", str(data))
 
 
 def train(recipe, out, *settings):

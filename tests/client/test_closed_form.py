@@ -40,9 +40,10 @@ def by_autograd(layer: nn.Linear, features: Tensor, labels: Tensor, share: float
     bias=st.booleans(),
     frozen=st.sampled_from(["", "weight", "bias"]),
     spread=st.sampled_from([0.1, 1.0, 30.0]),
+    one_out=st.booleans(),
     seed=st.integers(0, 2**32),
 )
-def test_the_formula_equals_autograd(batch, num_features, num_classes, bias, frozen, spread, seed) -> None:
+def test_the_formula_equals_autograd(batch, num_features, num_classes, bias, frozen, spread, one_out, seed) -> None:
     """Over micro-batches whose shares add up to 1; float64, whose rounding is 1e-16 of logits up to about 1e3."""
     generator = torch.Generator().manual_seed(seed)
     layers = [nn.Linear(num_features, num_classes, bias=bias, dtype=torch.float64) for _ in range(2)]
@@ -55,7 +56,7 @@ def test_the_formula_equals_autograd(batch, num_features, num_classes, bias, fro
         labels = torch.randint(0, num_classes, (size,), generator=generator)
         labels[1::2] = IGNORED
         before = features.clone()
-        loss, backward = linear_cross_entropy(layers[0], features, labels, size / sum(batch))
+        loss, backward = linear_cross_entropy(layers[0], features, labels, size / sum(batch), leaves_one_out=one_out)
         delta = backward()
         expected_loss, expected_delta = by_autograd(layers[1], features, labels, size / sum(batch))
         torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=1e-12)

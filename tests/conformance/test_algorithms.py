@@ -37,6 +37,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, local zeroth order": ("heron", {"learning": "local_zeroth_order"}),
     "heron, local, exact heads": ("heron", {"learning": "local_zeroth_order", "exact": 1}),
     "heron, local, module above": ("heron", {"learning": "local_zeroth_order", "exact": 2, "local_pool": 2}),
+    "local, one group": ("local", {"groups": 1}),
     "heron, fleet": ("heron", {"exact": "device", "link": FLEET}),
     "hosl, scalars": ("hosl", {"update": "scalars", "keep_state": False, "digest_period": 1}),
     "mu_splitfed, joint": (

@@ -5,6 +5,9 @@ one-hot labels e, and for these examples alone:
 
     d l / d a = (p - e) / N,   d l / d W = (d l / d a)^T x,   d l / d b = sum_B d l / d a,   d l / d x = (d l / d a) W
 
+The C entries of a row of d l / d a sum to zero, so that one class can be left out of the products: its row of d l / d W
+is minus the sum of the others, and d l / d x is the other entries times the differences of the rows of W to its own.
+
 `B` examples, `D` features, `C` classes.
 """
 
@@ -32,7 +35,7 @@ def has_closed_form(module: nn.Module, criterion: Callable[[Tensor, Tensor], Ten
 
 @torch.no_grad()
 def linear_cross_entropy(
-    layer: nn.Linear, features_BD: Tensor, labels_B: Tensor, share: float | Tensor
+    layer: nn.Linear, features_BD: Tensor, labels_B: Tensor, share: float | Tensor, *, leaves_one_out: bool = False
 ) -> tuple[Tensor, Callable[[], Tensor]]:
     """Loss of a linear layer, and its backward pass for later.
 
@@ -41,6 +44,8 @@ def linear_cross_entropy(
         features_BD: its inputs.
         labels_B: class of every example, in [0, C), or `IGNORED`.
         share: factor on the mean loss, e.g. a micro-batch's share of its batch.
+        leaves_one_out: whether the backward pass leaves the last class out of its products: a C-th less to compute, and
+            another rounding.
 
     Returns:
         `share` times the mean cross-entropy, shape (), and a function that adds the gradients to `layer.weight.grad`
@@ -61,10 +66,16 @@ def linear_cross_entropy(
 
     @torch.no_grad()
     def backward() -> Tensor:
-        _accumulate(layer.weight, delta_BC.T @ held.pop())
         if layer.bias is not None:
             _accumulate(layer.bias, delta_BC.sum(dim=0))
-        return delta_BC @ layer.weight
+        if not leaves_one_out:
+            _accumulate(layer.weight, delta_BC.T @ held.pop())
+            return delta_BC @ layer.weight
+        others_BC = delta_BC[:, :-1]
+        gradient_CD = others_BC.T @ held.pop()
+        _accumulate(layer.weight, torch.cat([gradient_CD, -gradient_CD.sum(dim=0, keepdim=True)]))
+        del gradient_CD
+        return others_BC @ (layer.weight[:-1] - layer.weight[-1])
 
     return loss, backward
 

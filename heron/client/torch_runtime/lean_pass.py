@@ -64,7 +64,7 @@ class LeanPass:
         flat = _flattened(group)
         if flat is not None and has_closed_form(flat, criterion.criterion) and labels.dim() == 1:
             shape, layer = features.shape, flat
-            loss, head_backward = linear_cross_entropy(layer, features.flatten(1), labels, share)
+            loss, head_backward = linear_cross_entropy(layer, features.flatten(1), labels, share, leaves_one_out=True)
             self._waiting.append(lambda: lean_backward(group, kept, head_backward().view(shape)))
             return loss
         leaf = features.detach().requires_grad_()
