@@ -37,6 +37,10 @@ class TrainingError(HeronError):
     """A run that cannot continue: a loss or an update that is not finite."""
 
 
+class WithheldError(HeronError):
+    """A message that a client holds back, because its own notes of what it has released do not allow it."""
+
+
 class DeployError(HeronError):
     """A deployment's folder that cannot be made, or that will not work in its present state."""
 

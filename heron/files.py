@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from heron.errors import CheckpointError
 
 _SYNC_THREADS = 16
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 # Answers of systems that have no way to flush a folder: Windows refuses to open one, some file systems to flush it.
 _NO_FOLDERS = {errno.EACCES, errno.EPERM, errno.EBADF, errno.EINVAL, errno.ENOTSUP}
 
@@ -44,6 +46,66 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise CheckpointError(f"cannot write {path}: {error.strerror}; choose a writable --out folder") from error
+
+
+def append_line(path: Path, line: bytes, *, mode: int = 0o666) -> None:
+    """Append a line to a file, and flush it to the disk; half a line that a power cut has left there is dropped.
+
+    Args:
+        path: the file; neither it nor its folder need exist.
+        line: the line, without its end.
+        mode: who may read and write a new file, as far as the process's mask allows.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    try:
+        is_new = not path.exists()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, _APPEND, mode), "rb+", buffering=0) as file:
+            content = file.read()
+            if not content.endswith(b"\n"):
+                os.ftruncate(file.fileno(), content.rfind(b"\n") + 1)
+            file.write(line + b"\n")
+            os.fsync(file.fileno())
+        if is_new:
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror}; make it writable for its owner") from error
+
+
+def create_once(path: Path, content: bytes, *, mode: int = 0o666) -> bool:
+    """Write a file that nobody has written before; it is complete or absent at any instant.
+
+    Args:
+        path: the file; its folder exists.
+        content: what it shall contain.
+        mode: who may read and write it, as far as the process's mask allows.
+
+    Returns:
+        Whether it was written; False if it was there already, unchanged.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with os.fdopen(os.open(aside, _CREATE, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(aside, path)  # unlike a renamed file, a link replaces nothing
+        except FileExistsError:
+            return False
+        finally:
+            aside.unlink()
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror}; name a file in a folder that is there and writable"
+        ) from error
+    return True
 
 
 def sync_to_disk(paths: Sequence[Path]) -> None:

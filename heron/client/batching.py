@@ -32,7 +32,7 @@ def step_positions(
     settings, client = terms.settings, terms.settings.client
     if settings.privacy.is_on and settings.privacy.sampling == "poisson":
         assert vault is not None  # whoever makes private clients gives them one
-        secret, rate = vault.secret.of(client_id), min(1.0, client.batch_size / num_examples)
+        secret, rate = vault.releasing(client_id), min(1.0, client.batch_size / num_examples)
         steps = range(client.local_steps)
         return (secret.chosen(num_examples, rate, BATCH, round_index, step) for step in steps)
     seed = derive_seed("batches", settings.seed, client_id, round_index)

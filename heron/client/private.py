@@ -70,7 +70,7 @@ class PrivateClient(Learner):
         self, total_D: NDArray[np.int64], key: StepKey, mechanism: VectorMechanism, purpose: str = NOISE
     ) -> Array:
         """Add the step's noise to a clipped sum."""
-        own = self._vault.secret.of(key.client_id)
+        own = self._vault.releasing(key.client_id)
         normals_D = own.normals(total_D.shape, purpose, key.round_index, key.local_step)
         return self.runtime.receive(mechanism.release(total_D, normals_D))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from heron.arrays import Array, is_tensor, namespace, to_host
 from heron.client.batching import fits_upload, step_positions
+from heron.client.given import given_digest
 from heron.client.obfuscation import ShownData, obfuscation
 from heron.client.opening import Opener
 from heron.client.progress import BEGINNING, ClientData, Progress
@@ -79,6 +80,9 @@ def client_round(
     if model is None:
         yield SnapshotRequest(round_index, client_id)
         return state
+    if vault is not None and settings.privacy.is_on:
+        place = (round_index, client_id)
+        vault.open_round(*place, partial(given_digest, terms, place, model, state, len(data)))
     learner.load(model, state)  # step 1
     start = {name: learner.receive(array) for name, array in progress.start.items()}
     if codec is not None and progress is BEGINNING:

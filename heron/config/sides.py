@@ -21,9 +21,11 @@ from heron.engines.clients import Clients, check_vault
 from heron.engines.exposure import exposure
 from heron.engines.node_settings import own_settings
 from heron.engines.pairs import check_pairs
+from heron.engines.privacy import private_account
 from heron.engines.servers import Servers
 from heron.engines.task import check_task
 from heron.errors import ConfigError, MessageError
+from heron.privacy.vault import Vault
 from heron.split import ClientPart, SplitModel, check_client
 from heron.tensors import as_tensor
 from heron.wire.plain import from_plain, to_plain
@@ -39,17 +41,19 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
         config: the run.
         splits: its data, to see what examples look like.
     """
-    check_vault(config, has_vault=False)
+    check_vault(config, has_vault=not config.secure_sum)
     use_threads_and_device(config)
     algorithm, split = ALGORITHMS[config.algorithm], config.split.build(config.seed).to(config.device)
     criterion = config.split.criterion
     check_task(split, algorithm, criterion, splits, config)
     example = fetch(splits.train, np.arange(min(2, num_examples(splits.train))), torch.device(config.device))
     split = algorithm.equipped(split, config, as_tensor(example.inputs))
+    sizes = [len(share) for share in client_shares(config, splits)]
+    account = private_account(algorithm, settings_with(config, {}), sizes, has_data=False)
     terms = agree(
         split,
         algorithm,
-        settings_with(config, {}),
+        settings_with(config, {}) if account is None else account.settings,
         criterion,
         example,
         num_classes=splits.num_classes,
@@ -57,13 +61,13 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
         network=to_plain(config.split),
     )
     servers = Servers(terms, algorithm, split, criterion)
-    sizes = [len(share) for share in client_shares(config, splits)]
+    servers.account = account
     servers.exposure = exposure(algorithm, config, sizes)
     check_pairs(terms, split, sizes, servers.all_participants())
     return servers
 
 
-def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
+def build_clients(terms: Terms, node_config: Mapping[str, Any], vault: Vault | None = None) -> Clients:
     """Build the clients' side of a run whose servers are elsewhere, and keep nothing of the servers'.
 
     A language model is not built beyond the client's blocks; a small vision network is built whole and cut.
@@ -71,6 +75,7 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
     Args:
         terms: of the run, as they were received.
         node_config: this node's own configuration; `heron.engines.node_settings.NODE_KEYS` are read from it.
+        vault: keeps the secret of this node; None where the run needs none.
 
     Raises:
         HeronError: if the terms, the data or the device are not usable here.
@@ -98,8 +103,9 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
         part = algorithm.equipped(own, settings, as_tensor(inputs))
     runtime = algorithm.torch_runtime(part, family.criterion, settings)
     shares = enumerate(client_shares(settings, splits))
-    examples = {client_id: DatasetExamples(splits.train, indices, device) for client_id, indices in shares}
-    return Clients(terms, algorithm, runtime, examples)
+    apart = settings.privacy.is_on
+    examples = {client_id: DatasetExamples(splits.train, own, device, apart=apart) for client_id, own in shares}
+    return Clients(terms, algorithm, runtime, examples, vault)
 
 
 def _owner(table: Mapping[str, type[Owner]], section: str, key: str, values: Mapping[str, Any]) -> Owner:

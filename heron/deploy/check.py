@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from heron.deploy.check_bundle import check_bundle, check_examples
-from heron.deploy.check_files import check_clients, check_files, check_rights
+from heron.deploy.check_files import check_clients, check_files, check_rights, check_secret
 from heron.deploy.check_host import check_app, check_data, check_programs, check_versions
 from heron.deploy.check_network import check_local_port, check_server_port, check_way_to_server
 from heron.deploy.findings import Finding, Level
@@ -77,4 +77,5 @@ def _checks_of(party: Party, now: dt.datetime) -> Sequence[Check]:
         return check_authority(party, now)
 
     data: tuple[Check, ...] = (check_bundle, check_examples) if party.is_lean else (check_data,)
-    return (*_COMMON, check_certificate, check_node_key, *_HOST, *data, check_local_port, check_way_to_server)
+    own = (check_certificate, check_node_key, check_secret)
+    return (*_COMMON, *own, *_HOST, *data, check_local_port, check_way_to_server)

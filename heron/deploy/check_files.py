@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from heron.deploy.findings import Level
 from heron.deploy.party import Party
 from heron.errors import DeployError
+from heron.privacy.journal import read_notes
+from heron.privacy.secret_file import SecretFile
 
 _OTHERS = 0o077
 _MAX_BYTES = 2**16
@@ -37,6 +40,22 @@ def check_rights(party: Party) -> Iterator[tuple[Level, str]]:
             f"one at its owner"
         )
     yield "ok", f"{party.key} is readable by its owner alone, no other party's key is here"
+
+
+def check_secret(party: Party) -> Iterator[tuple[Level, str]]:
+    """Check that the client's secret and notes are whole once a run has needed them, and that it is its owner's alone."""
+    if not party.settings.get("HERON_SECRET"):
+        advice = "add it, and secret='$HERON_SECRET' to HERON_NODE_CONFIG"
+        yield "warning", f"no HERON_SECRET in client.env: runs with privacy draw from what a restart loses; {advice}"
+        return
+    path = Path(party.settings["HERON_SECRET"])
+    file = SecretFile(path)
+    if not path.exists() and not file.notes.read():
+        yield "ok", f"no secret in {path} yet: a run that needs one draws it"
+        return
+    file.read()
+    runs = {note.run for note in read_notes(file.notes)}
+    yield "ok", f"{path} is readable by its owner alone; notes of {len(runs)} runs"
 
 
 def check_clients(party: Party) -> Iterator[tuple[Level, str]]:

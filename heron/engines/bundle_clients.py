@@ -14,13 +14,16 @@ from heron.data.batch import IGNORED
 from heron.engines.bundle_examples import check_examples
 from heron.engines.clients import Clients
 from heron.errors import BundleError, DataError
+from heron.privacy.vault import Vault
 from heron.wire.learning import with_fixed
 from heron.wire.terms import Terms, UploadTerm
 
 _KERNELS_OF_TENSORS = ("torch", "triton")
 
 
-def bundle_clients(terms: Terms, bundle: Bundle, client_id: int, examples: ArrayExamples) -> Clients:
+def bundle_clients(
+    terms: Terms, bundle: Bundle, client_id: int, examples: ArrayExamples, vault: Vault | None = None
+) -> Clients:
     """Build the clients' side of a run with the one client of a device.
 
     Args:
@@ -28,6 +31,7 @@ def bundle_clients(terms: Terms, bundle: Bundle, client_id: int, examples: Array
         bundle: the exported client.
         client_id: number of the device's client, from 0.
         examples: the device's own; a reply says how many there are.
+        vault: keeps the secret of the device; None where the run needs none.
 
     Raises:
         BundleError: if the run's clients are others than that of the bundle, naming what differs.
@@ -41,7 +45,7 @@ def bundle_clients(terms: Terms, bundle: Bundle, client_id: int, examples: Array
     fixed = {"device": "cpu", "client": {"kernel": "auto" if kernel in _KERNELS_OF_TENSORS else kernel}}
     terms = replace(terms, settings=with_fixed(terms.settings, fixed))
     runtime = OnnxRuntime(bundle, terms.settings.client, threads=terms.settings.threads)
-    return Clients(terms, ALGORITHMS[terms.algorithm], runtime, {client_id: examples})
+    return Clients(terms, ALGORITHMS[terms.algorithm], runtime, {client_id: examples}, vault)
 
 
 def check_run(bundle: Bundle, terms: Terms) -> None:

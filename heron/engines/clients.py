@@ -161,22 +161,30 @@ class Clients:
             except StopIteration as stop:
                 return Attended(stop.value, num_examples)
             if isinstance(parcel[0], Reply):
-                num_examples = self._num_trained(len(data), parcel[0].num_steps, joins=joins)
+                num_examples = num_trained(self.terms, len(data), parcel[0].num_steps)
                 if not fate.replies:
                     return Attended({}, num_examples)
                 parcel = parcel if self.masks is None else [self.masks.covered(parcel[0])]
             answer = yield parcel.pop()
 
-    def _num_trained(self, num_examples: int, num_steps: int, *, joins: bool) -> int:
-        """Number of examples in the steps of a round; the expected one where batches are nobody's business."""
-        settings = self.terms.settings
-        if settings.privacy.is_on:
-            return num_steps * settings.client.batch_size
-        return num_batched(num_examples, settings.client.batch_size, num_steps, joins=joins)
+
+def num_trained(terms: Terms, num_examples: int, num_steps: int) -> int:
+    """Count the examples in the steps of a round; the expected number where batches are nobody's business.
+
+    Args:
+        terms: of the run.
+        num_examples: n of the client.
+        num_steps: number of steps.
+    """
+    settings = terms.settings
+    if settings.privacy.is_on:
+        return num_steps * settings.client.batch_size
+    joins = terms.joins(num_examples)
+    return num_batched(num_examples, settings.client.batch_size, num_steps, joins=joins)
 
 
 def check_vault(settings: Settings, *, has_vault: bool) -> None:
-    """Refuse privacy and masks where no secret outlives a round, or none is agreed on.
+    """Refuse settings that need a secret where there is none, and sums under masks where a round takes one message.
 
     Args:
         settings: of the run.
@@ -187,14 +195,9 @@ def check_vault(settings: Settings, *, has_vault: bool) -> None:
     """
     if has_vault or not settings.needs_secret:
         return
-    asked = (
-        ("secure_sum=false", settings.secure_sum, "secure_sum"),
-        ("privacy.label_epsilon=0", settings.privacy.label_epsilon, "privacy.label_epsilon"),
-        ("smashed.noise=0", settings.smashed.noise, "smashed.noise"),
-        ("privacy.epsilon=0 and privacy.noise=0", settings.privacy.is_on, "privacy"),
-    )
-    allowed, found = next((allowed, name) for allowed, is_set, name in asked if is_set)
-    raise ConfigError(
-        f"expected {allowed} on Flower, whose nodes keep no secret through a round that is rolled back, found {found}; "
-        f"leave it out, or use heron train"
-    )
+    if settings.secure_sum:
+        raise ConfigError(
+            "expected secure_sum=false on Flower, whose clients are not asked about masks, found true; leave it out, "
+            "or use heron train"
+        )
+    raise ConfigError("expected a vault for clients that draw from a secret, found none; give them one")

@@ -32,3 +32,15 @@ def check_participants(chosen: int, num_clients: int) -> None:
     """
     if chosen > num_clients:
         raise ConfigError(f"expected clients.per_round from 1 to clients.total = {num_clients}, found {chosen}")
+
+
+def planned_rounds(settings: Settings, client_id: int) -> int:
+    """Count the rounds of a run that a client is to take part in.
+
+    Args:
+        settings: of the run, with the number of clients.
+        client_id: i, from 0.
+    """
+    if not settings.clients.per_round:
+        return settings.rounds
+    return sum(client_id in drawn_participants(settings, round_index) for round_index in range(settings.rounds))

@@ -32,6 +32,7 @@ class PrivacyAccount:
 
     Attributes:
         settings: those of the run, with the noise in them.
+        sizes: number of examples that it takes each client to have.
         rounds: number of rounds that each client has taken part in.
 
     Raises:
@@ -44,9 +45,10 @@ class PrivacyAccount:
         _check_delta(privacy.delta, max(sizes))
         if privacy.sampling == "poisson":
             check_accountant()
-        self._sizes = list(sizes)
+        self.sizes = list(sizes)
         self._uploads = uploads
         self.rounds = [0] * len(sizes)
+        self._planned = list(planned)
         self.settings = settings
         if privacy.fixes_rounds:
             noise = noise_for(privacy.epsilon, lambda noise: self._spent(planned, noise, sees_batches=False))
@@ -71,6 +73,17 @@ class PrivacyAccount:
                 f"further round exceeds it; stop here, or start a new run with more noise"
             )
         self.rounds = rounds
+
+    def charge_one(self, client_id: int) -> None:
+        """Charge one client for a round that it is asked for, be it once more.
+
+        Raises:
+            TrainingError: if its budget does not allow the round.
+        """
+        if self.rounds[client_id] < self._planned[client_id]:  # the budget allows these
+            self.rounds[client_id] += 1
+        else:
+            self.charge([client_id])
 
     def figures(self) -> dict[str, float]:
         """Return epsilon against each party so far, and delta, as plain numbers for a row of metrics."""
@@ -147,7 +160,7 @@ class PrivacyAccount:
         """Sizes and rounds of the clients that could have spent most: none is smaller and was there as often."""
         worst: set[tuple[int, int]] = set()
         most = -1
-        for size, number in sorted(zip(self._sizes, rounds, strict=True), key=lambda pair: (pair[0], -pair[1])):
+        for size, number in sorted(zip(self.sizes, rounds, strict=True), key=lambda pair: (pair[0], -pair[1])):
             if number > most:
                 worst.add((size, number))
                 most = number
@@ -161,13 +174,16 @@ class PrivacyAccount:
         return Releases(rounds * math.ceil(client.local_steps / per_pass), 1.0, noise)
 
 
-def private_account(algorithm: Algorithm, settings: Settings, sizes: Sequence[int]) -> PrivacyAccount | None:
+def private_account(
+    algorithm: Algorithm, settings: Settings, sizes: Sequence[int], *, has_data: bool = True
+) -> PrivacyAccount | None:
     """Open the account of a run's privacy; None where it is off.
 
     Args:
         algorithm: a row of `ALGORITHMS`.
         settings: of the run.
-        sizes: number of examples of each client.
+        sizes: number of examples of each client; `privacy.least_examples` takes their place if it is set.
+        has_data: whether these are the clients' examples; else the clients themselves refuse if they have fewer.
 
     Raises:
         ConfigError: if there can be no guarantee, or not within the budget.
@@ -176,11 +192,24 @@ def private_account(algorithm: Algorithm, settings: Settings, sizes: Sequence[in
     check_settings(algorithm, settings)
     if not settings.privacy.is_on:
         return None
-    planned = [0] * len(sizes)
+    planned, least = [0] * len(sizes), settings.privacy.least_examples
     for round_index in range(settings.rounds):
         for client_id in drawn_participants(settings, round_index):
             planned[client_id] += 1
-    return PrivacyAccount(settings, sizes, planned, uploads=algorithm.uploads != "never")
+    if has_data:
+        _check_sizes(settings, sizes)
+    taken = [least] * len(sizes) if least else sizes
+    return PrivacyAccount(settings, taken, planned, uploads=algorithm.uploads != "never")
+
+
+def _check_sizes(settings: Settings, sizes: Sequence[int]) -> None:
+    """Refuse clients that are smaller than the account takes them to be, or too large for delta."""
+    _check_delta(settings.privacy.delta, max(sizes))
+    if min(sizes) < settings.privacy.least_examples:
+        raise ConfigError(
+            f"expected privacy.least_examples of at most {min(sizes)}, which the smallest client has, found "
+            f"{settings.privacy.least_examples}; lower it"
+        )
 
 
 def _check_delta(delta: float, largest: int) -> None:

@@ -97,12 +97,13 @@ class Servers:
         """The clients of every planned round."""
         return [self.participants(round_index) for round_index in range(self.settings.rounds)]
 
-    def run_round(self, link: Link, participants: list[int]) -> RoundResult:
+    def run_round(self, link: Link, participants: list[int], *, is_charged: bool = False) -> RoundResult:
         """Run the next round.
 
         Args:
             link: reaches the clients.
             participants: the clients S_t, ascending, or those of them that can be reached.
+            is_charged: whether the clients have been charged for their privacy, as they were asked.
 
         Returns:
             Outcome of the round.
@@ -111,7 +112,7 @@ class Servers:
             TrainingError: if a loss or an update is not finite; the servers cannot be used afterwards.
         """
         round_index = self.next_round
-        if self.account is not None:
+        if self.account is not None and not is_charged:
             self.account.charge(participants)
         self.split.train()
         self.fed_server.prepare(link, round_index, participants)

@@ -12,6 +12,7 @@ from heron.engines.clients import Clients
 from heron.engines.node_settings import own_settings
 from heron.errors import ConfigError
 from heron.flower.client_app import own_client_id
+from heron.privacy.vault import Vault
 from heron.wire.terms import Terms
 
 BUNDLE_KEY = "bundle"
@@ -20,7 +21,7 @@ DATA_KEY = "data"
 """Key of a node's configuration: file of the client's examples."""
 
 
-def build_bundle_clients(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
+def build_bundle_clients(terms: Terms, node_config: Mapping[str, Any], vault: Vault | None = None) -> Clients:
     """Build the clients' side of a run on a node without PyTorch.
 
     The client has the node's own examples and no share of the server's data set. Its number is the node's
@@ -30,6 +31,7 @@ def build_bundle_clients(terms: Terms, node_config: Mapping[str, Any]) -> Client
         terms: of the run, as they were received.
         node_config: this node's own configuration: `bundle`, `data`, `partition-id`, and `threads` if it differs from
             the server's.
+        vault: keeps the secret of this node; None where the run needs none.
 
     Raises:
         HeronError: if bundle or examples cannot be used, or are not those of this run.
@@ -41,7 +43,7 @@ def build_bundle_clients(terms: Terms, node_config: Mapping[str, Any]) -> Client
     own = {key: value for key, value in node_config.items() if key == "threads"}
     terms = replace(terms, settings=own_settings(terms.settings, own))
     bundle = open_bundle(folder)
-    return bundle_clients(terms, bundle, client_id, read_examples(file, bundle.manifest))
+    return bundle_clients(terms, bundle, client_id, read_examples(file, bundle.manifest), vault)
 
 
 def _path(node_config: Mapping[str, Any], key: str) -> Path:

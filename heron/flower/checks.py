@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterator
 from itertools import count
 
-from heron.data import num_batched, num_local_steps
+from heron.data import num_local_steps
+from heron.engines.clients import num_trained
 from heron.engines.servers import Servers
 from heron.errors import MessageError, TrainingError
 from heron.flower.expected import Expected
@@ -41,6 +42,8 @@ class RoundCheck:
         self._num_uploads = 0
         self._reply: Reply | None = None
         self._may_ask = may_ask
+        privacy = servers.settings.privacy
+        self._draws = privacy.is_on and privacy.sampling == "poisson"
         self.asks = False
 
     def take(self, message: Message) -> None:
@@ -83,8 +86,7 @@ class RoundCheck:
             if not settings.clients.dropout:
                 raise RefusedError("malformed", "expected a reply at the end of the round, found none")
             return
-        held, joins = self._reply.num_examples, self._servers.terms.joins(self._reply.num_examples)
-        num_examples = num_batched(held, settings.client.batch_size, self._reply.num_steps, joins=joins)
+        num_examples = num_trained(self._servers.terms, self._reply.num_examples, self._reply.num_steps)
         if not facts.finished or facts.num_examples != num_examples:
             raise RefusedError("malformed", f"expected the end of a round of {num_examples} examples, found another")
 
@@ -97,6 +99,8 @@ class RoundCheck:
 
     def _take_upload(self, upload: Upload) -> None:
         step, probe = next(self._steps, (None, None))
+        while self._draws and step is not None and step < upload.local_step:  # a batch may be empty
+            step, probe = next(self._steps, (None, None))
         found = (upload.local_step, upload.probe if isinstance(upload, ProbeData) else None)
         if step is None or found != (step, probe):
             raise RefusedError("malformed", f"expected the upload of step and probe {(step, probe)}, found {found}")
@@ -113,6 +117,9 @@ class RoundCheck:
 
     def _take_reply(self, reply: Reply) -> None:
         settings, algorithm = self._servers.settings, self._servers.algorithm
+        is_private = settings.privacy.is_on
+        if is_private and reply.num_examples != 1:
+            raise RefusedError("malformed", "expected a private reply, which tells no number of examples, found one")
         if reply.num_examples < 1 or reply.num_steps < 1:
             raise RefusedError("malformed", "expected at least one example and step, found none")
         num_steps = num_local_steps(
@@ -126,10 +133,10 @@ class RoundCheck:
             raise RefusedError("malformed", f"expected {num_steps} local steps, found {reply.num_steps}")
         period = self._servers.terms.upload_period
         num_uploads = 0 if period is None else -(-reply.num_steps // period) * self._per_step()
-        if self._num_uploads != num_uploads:
+        if self._num_uploads != num_uploads and not (self._draws and self._num_uploads < num_uploads):
             raise RefusedError("malformed", f"expected {num_uploads} uploads, found {self._num_uploads}")
         knows_loss = algorithm.head is not None or algorithm.answers == "loss"
-        if knows_loss and not math.isfinite(float(reply.train_loss)):
+        if knows_loss and not is_private and not math.isfinite(float(reply.train_loss)):
             raise RefusedError("not_finite", "expected a finite local loss, found NaN or infinity")
         try:
             self._servers.fed_server.check(reply)
@@ -141,6 +148,8 @@ class RoundCheck:
     def _largest_batch(self) -> int:
         """Number of examples of the largest batch; how many a client has is not known before its reply."""
         terms = self._servers.terms
+        if self._draws:  # more than that have a probability below 1e-20
+            return 2 * terms.settings.client.batch_size + 64
         return terms.settings.client.batch_size + (terms.pairs != "none")
 
     def _uploads(self) -> Iterator[tuple[int, int | None]]:
@@ -150,7 +159,8 @@ class RoundCheck:
             return
         probes = list(range(self._per_step() - 1))
         of_step = [None, *probes] if self._servers.algorithm.clean_first else [*probes, None]
-        for step in count(0, period):
+        steps = range(0, self._servers.settings.client.local_steps, period) if self._draws else count(0, period)
+        for step in steps:
             yield from ((step, probe) for probe in of_step)
 
     def _per_step(self) -> int:

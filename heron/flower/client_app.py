@@ -4,19 +4,21 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from heron.engines.clients import Clients
-from heron.errors import ConfigError, HeronError
+from heron.errors import ConfigError, HeronError, WithheldError
 from heron.flower.client_store import ClientStore
 from heron.flower.client_work import ClientWork, further_part
 from heron.flower.log import say
+from heron.flower.node_secret import SECRET_KEY, check_examples, node_vault
 from heron.flower.records import Identity, PartRequest, Refusal, RoundRequest, read_record, write_record
+from heron.privacy.vault import Vault
 from heron.wire.terms import Terms, decode_terms
 
 if TYPE_CHECKING:
     from flwr.app import Context, Message
     from flwr.clientapp import ClientApp
 
-ClientBuilder = Callable[[Terms, Mapping[str, Any]], Clients]
-"""Function that makes the clients' side of a run from its terms and this node's own settings."""
+ClientBuilder = Callable[[Terms, Mapping[str, Any], Vault | None], Clients]
+"""Function that makes the clients' side of a run from its terms, this node's own settings and its secret."""
 PARTITION_KEY = "partition-id"
 _MAX_REASON = 500
 
@@ -36,7 +38,8 @@ def make_client_app(build: ClientBuilder) -> "ClientApp":
 
     @app.query("identity")
     def identity(message: "Message", context: "Context") -> "Message":
-        return _replied(message, lambda: Identity(own_client_id(context.node_config)))
+        config = context.node_config
+        return _replied(message, lambda: Identity(own_client_id(config), keeps_secret=SECRET_KEY in config))
 
     @app.train("round")
     def round_(message: "Message", context: "Context") -> "Message":
@@ -76,7 +79,9 @@ def _work(message: "Message", context: "Context", build: ClientBuilder) -> objec
     total = terms.settings.clients.total
     if client_id >= total:
         raise ConfigError(f"expected {PARTITION_KEY} below clients.total = {total}, found {client_id}")
-    clients = build(terms, context.node_config)
+    vault = node_vault(request, terms, context.node_config, context.state) if terms.settings.needs_secret else None
+    clients = build(terms, context.node_config, vault)
+    check_examples(request, terms, len(clients.data(client_id)))
     say("at work", run=context.run_id, round=request.round_index, client=client_id, step=request.step)
     return ClientWork(clients, ClientStore(context.state)).reply(request)
 
@@ -88,5 +93,6 @@ def _replied(message: "Message", work: Callable[[], object]) -> "Message":
     try:
         record = work()
     except HeronError as error:
-        record = Refusal(lost=False, reason=" ".join(str(error).split())[:_MAX_REASON])
+        fault = "withheld" if isinstance(error, WithheldError) else "declined"
+        record = Refusal(fault, reason=" ".join(str(error).split())[:_MAX_REASON])
     return Message(write_record(record), reply_to=message)

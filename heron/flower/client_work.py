@@ -52,7 +52,10 @@ class ClientWork:
             try:
                 parcel = [next(conversation)]
             except StopIteration as stop:
-                return self._finished(request, stream.close(), stop.value, lost_state=lost)
+                answer = stream.close()
+                if self._clients.vault is not None:
+                    self._clients.vault.close_round(request.round_index, request.client_id, answer)
+                return self._finished(request, answer, stop.value, lost_state=lost)
             if isinstance(parcel[0], SnapshotRequest):
                 return self._asking(request, parcel[0], lost_state=lost)
             stream.add(parcel.pop())
@@ -70,7 +73,7 @@ class ClientWork:
         else:
             kept = self._store.place((*place[:2], request.step - 1))
             if kept is None:
-                return Refusal(lost=True, reason="it has lost its place in the round")
+                return Refusal(fault="lost", reason="it has lost its place in the round")
             model, state, progress = kept
             broadcast, lost, opener = ModelBroadcast(*place[:2], model), False, None
             results = [self._received(result) for result in progress.results]
@@ -148,6 +151,7 @@ class ClientWork:
             keeps_state=keeps_state,
             lost_state=lost_state,
             num_examples=0 if ended is None else ended.num_examples,
+            secret="" if self._clients.vault is None else self._clients.vault.secret.digest(),
             content=stream,
         )
         if whole.num_parts == 1:
@@ -158,7 +162,7 @@ class ClientWork:
 
 def further_part(store: ClientStore, request: PartRequest) -> Parcel | Refusal:
     """Return a further piece of a reply that was too long for one."""
-    return store.part(request) or Refusal(lost=True, reason="it has lost the rest of its reply")
+    return store.part(request) or Refusal(fault="lost", reason="it has lost the rest of its reply")
 
 
 class _StepAtHand:

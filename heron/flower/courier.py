@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
 _POLL_S = 0.1
+_MAX_DIGEST = 64
 # Errors that a malformed compressed message from a stranger can cause in Flower's reader.
 _UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
 
@@ -83,6 +84,10 @@ class Courier:
         path.write_bytes(b"")
         self._errands[request.client_id] = _Errand(request, self._push(request.client_id, request), path)
 
+    def keeps_secret(self, client_id: int) -> bool:
+        """Return whether the secret of a client's node outlives a restart of it."""
+        return self._nodes.keeps_secret(client_id)
+
     def collect(self) -> Iterator[tuple[int, Delivery | RefusedError]]:
         """Yield clients with their replies, as they arrive, until every request is settled or time is up.
 
@@ -138,8 +143,10 @@ class Courier:
             raise RefusedError("failed", f"error code {message.error.code} of Flower")
         if is_record(message.content, Refusal):
             refusal = read_record(message.content, Refusal)
-            if refusal.lost:
+            if refusal.fault == "lost":
                 raise RefusedError("lost", refusal.reason)
+            if refusal.fault == "withheld":
+                raise RefusedError("withheld", refusal.reason)
             self._nodes.forget(errand.request.client_id)  # the node may serve another client now
             raise RefusedError("declined", refusal.reason)
         parcel = read_record(message.content, Parcel)
@@ -167,6 +174,10 @@ class Courier:
             )
         if not 0 <= parcel.num_examples <= MAX_EXAMPLES:
             raise RefusedError("malformed", f"expected 0 to {MAX_EXAMPLES} examples, found {parcel.num_examples}")
+        if len(parcel.secret) > _MAX_DIGEST:
+            raise RefusedError(
+                "malformed", f"expected a digest of at most {_MAX_DIGEST} characters, found a longer one"
+            )
         size = len(parcel.content)
         if size > limit or parcel.num_parts > self._settings.max_parts:
             raise RefusedError(

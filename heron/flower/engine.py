@@ -24,6 +24,7 @@ from heron.flower.gather import Gatherer
 from heron.flower.link import Requests, SpooledLink, StepwiseLink
 from heron.flower.log import say
 from heron.flower.nodes import Nodes
+from heron.flower.run_notes import RunNotes
 from heron.flower.settings import DeploymentSettings
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class FlowerFederation:
         self._courier = Courier(grid, self._nodes, settings, clock=clock, sleep=sleep)
         # For each client that keeps state, the round of that state.
         self._state_round_of: dict[int, int] = {}
-        self._requests = Requests(servers, self._state_round_of, settings.max_reply_bytes)
+        self._notes = RunNotes(servers)
+        self._requests = Requests(servers, self._state_round_of, settings.max_reply_bytes, self._notes)
         self._gatherer = Gatherer(servers, self._courier, self._requests, self._expected, retries=settings.retries)
         self._everyone_had_time = False
 
@@ -77,6 +79,7 @@ class FlowerFederation:
             TrainingError: if too few participants succeeded in all attempts; the servers are then as they were before
                 the round.
         """
+        self._notes.begin()
         round_index = self.servers.next_round
         participants = self.servers.participants(round_index)
         enough = min(self._settings.min_clients or len(participants), len(participants))
@@ -95,12 +98,13 @@ class FlowerFederation:
         )
 
     def keep_states_in(self, folder: Path, run: str = "") -> None:
-        """Ignore the folder: clients keep their state themselves.
+        """Keep notes of what was asked of clients with secrets in a folder; clients keep their state themselves.
 
         Args:
-            folder: as of other engines.
-            run: likewise.
+            folder: the folder.
+            run: text by which this run is recognised, whatever number of rounds it has.
         """
+        self._notes.keep_in(folder, run)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """State that the servers' next round depends on, and the round of each client's kept state.
@@ -109,7 +113,7 @@ class FlowerFederation:
         """
         tensors, facts = self.servers.state()
         index = {str(client_id): self._state_round_of[client_id] for client_id in sorted(self._state_round_of)}
-        return tensors, facts | {"client_states": index, "held": {}}
+        return tensors, facts | {"client_states": index, "held": {}} | self._notes.state()
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Continue from a result of `state`, of this or of the in-process engine.
@@ -119,6 +123,7 @@ class FlowerFederation:
             facts: its other values.
         """
         self.servers.load_state(tensors, facts)
+        self._notes.load_state(facts)
         self._state_round_of.clear()
         self._state_round_of |= {int(client_id): int(number) for client_id, number in facts["client_states"].items()}
 
@@ -153,7 +158,7 @@ class FlowerFederation:
             return None
         undo = servers.save_point()
         try:
-            result = servers.run_round(link, members)
+            result = servers.run_round(link, members, is_charged=True)
         except TrainingError:
             undo()
             raise
@@ -165,6 +170,8 @@ class FlowerFederation:
         for client_id, facts in link.completed.items():
             servers.client_examples += facts.num_examples
             self._state_round_of.pop(client_id, None)
+            if facts.secret:
+                self._notes.secrets[client_id] = facts.secret
             if facts.keeps_state:
                 self._state_round_of[client_id] = result.round_index
         return result

@@ -11,6 +11,7 @@ Fault = Literal[
     "late",
     "failed",
     "declined",
+    "withheld",
     "lost",
     "lost_state",
     "undecodable",
@@ -26,6 +27,8 @@ Fault = Literal[
 - `late`: no reply by the deadline.
 - `failed`: its node or app ended.
 - `declined`: it reported that it cannot.
+- `withheld`: its private releases are spent, by its own notes or the servers' account, or its round would be answered
+  with something else than before.
 - `lost`: it lost state that it needs to continue, and begins its round again.
 - `lost_state`: it began with an empty optimiser state instead of the one it had kept; its round counts.
 - `undecodable`: its bytes are not in heron's format.

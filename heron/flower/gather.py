@@ -43,7 +43,7 @@ class Gatherer:
         """
         restarts = dict.fromkeys(clients, 0)
         for client_id in clients:
-            self._open(self._servers.fed_server.broadcast(self._servers.next_round, client_id))
+            self._open(self._servers.fed_server.broadcast(self._servers.next_round, client_id), faults)
         for client_id, delivery in self._courier.collect():
             try:
                 if isinstance(delivery, RefusedError):
@@ -53,25 +53,29 @@ class Gatherer:
                 faults.add(client_id, refused.fault, str(refused))
                 if refused.fault == "lost" and restarts[client_id] < self._retries:
                     restarts[client_id] += 1
-                    self._open_anew(client_id)
+                    self._open_anew(client_id, faults)
                 continue
             if asks:
                 say("snapshot asked for", round=self._servers.next_round, client=client_id)
-                self._open_anew(client_id)
+                self._open_anew(client_id, faults)
                 continue
             deliveries[client_id] = delivery
             if delivery.facts.lost_state:
                 faults.add(client_id, "lost_state")
 
-    def _open(self, broadcast: Broadcast) -> None:
-        self._may_ask.discard(broadcast.client_id)
+    def _open(self, broadcast: Broadcast, faults: FaultLog) -> None:
+        client_id = broadcast.client_id
+        self._may_ask.discard(client_id)
         if isinstance(broadcast, ScalarBroadcast):
-            self._may_ask.add(broadcast.client_id)
-        self._courier.send(self._requests.carrying(broadcast, step=0))
+            self._may_ask.add(client_id)
+        try:
+            self._courier.send(self._requests.opening(broadcast, repeats=self._courier.keeps_secret(client_id)))
+        except RefusedError as refused:  # its budget is spent
+            faults.add(client_id, refused.fault, str(refused))
 
-    def _open_anew(self, client_id: int) -> None:
+    def _open_anew(self, client_id: int, faults: FaultLog) -> None:
         """Open a client's round again with a snapshot, which contains everything that the client needs."""
-        self._open(self._servers.fed_server.snapshot(self._servers.next_round, client_id))
+        self._open(self._servers.fed_server.snapshot(self._servers.next_round, client_id), faults)
 
     def _take(self, client_id: int, delivery: Delivery) -> bool:
         """Check a client's whole round, then count its bytes; returns whether it asks for a snapshot instead.

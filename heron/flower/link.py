@@ -5,6 +5,7 @@ its reply is handed over, and its effect on the server is undone.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from heron.engines.servers import Servers
@@ -14,6 +15,7 @@ from heron.flower.courier import Courier, Delivery
 from heron.flower.expected import Expected
 from heron.flower.faults import FaultLog, RefusedError
 from heron.flower.records import Parcel, RoundRequest
+from heron.flower.run_notes import RunNotes
 from heron.flower.stream import read_stream, write_single
 from heron.wire import (
     Answer,
@@ -37,16 +39,35 @@ class Requests:
         servers: the servers of the round.
         state_round_of: for each client, the round of the kept state that it begins with.
         max_reply_bytes: largest piece of a reply.
+        notes: name of the run, and what clients were charged.
     """
 
-    def __init__(self, servers: Servers, state_round_of: Mapping[int, int], max_reply_bytes: int) -> None:
+    def __init__(
+        self, servers: Servers, state_round_of: Mapping[int, int], max_reply_bytes: int, notes: RunNotes
+    ) -> None:
         self._servers = servers
+        self._notes = notes
         self._terms = encode_terms(servers.terms).decode()
         self._state_round_of = state_round_of
         self._max_reply_bytes = max_reply_bytes
 
+    def opening(self, broadcast: Broadcast, *, repeats: bool) -> RoundRequest:
+        """The request that opens a client's round, for which the client is charged.
+
+        Args:
+            broadcast: what it carries.
+            repeats: whether the client repeats a release that it is asked for again.
+
+        Raises:
+            RefusedError: if the client's budget does not allow the round.
+        """
+        client_id = broadcast.client_id
+        charged = self._notes.charge(client_id, self._state_round_of.get(client_id, -1), repeats=repeats)
+        return replace(self.carrying(broadcast, step=0), charged=charged)
+
     def carrying(self, message: Broadcast | Answer, step: int) -> RoundRequest:
         """The request that carries a broadcast or the answer to an upload."""
+        account = self._servers.account
         content, sizes = write_single(message, bundle=self._servers.settings.link.bundle)
         self._servers.ledger.record("downlink", sizes)
         return RoundRequest(
@@ -56,6 +77,10 @@ class Requests:
             step=step,
             state_round=self._state_round_of.get(message.client_id, -1),
             max_reply_bytes=self._max_reply_bytes,
+            run=self._notes.run,
+            secret=self._notes.secrets.get(message.client_id, ""),
+            charged=0,
+            least_examples=0 if account is None else account.sizes[message.client_id],
             content=content,
         )
 

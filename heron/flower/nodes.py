@@ -42,10 +42,15 @@ class Nodes:
         self._node_of: dict[int, int] = {}
         self._asked: dict[int, str] = {}
         self._useless: set[int] = set()
+        self._keepers: set[int] = set()
 
     def node_of(self, client_id: int) -> int | None:
         """The node that serves a client, as of the latest `refresh`."""
         return self._node_of.get(client_id)
+
+    def keeps_secret(self, client_id: int) -> bool:
+        """Return whether the secret of a client's node is in a file."""
+        return self._node_of.get(client_id) in self._keepers
 
     def forget(self, client_id: int) -> None:
         """Forget the node of a client, so that it is asked again."""
@@ -92,16 +97,18 @@ class Nodes:
             warn("node did not say who it is", node=node, code=message.error.code)  # it is asked again
             return
         try:
-            client_id = read_record(message.content, Identity).client_id
+            identity = read_record(message.content, Identity)
         except MessageError as error:
             self._leave_alone(node, str(error))
             return
+        client_id = identity.client_id
         if not 0 <= client_id < self._num_clients:
             self._leave_alone(node, f"there is no client {client_id}, clients.total is {self._num_clients}")
         elif client_id in self._node_of:
             self._leave_alone(node, f"another node is client {client_id} already")
         else:
             self._node_of[client_id] = node
+            self._keepers = self._keepers | {node} if identity.keeps_secret else self._keepers - {node}
             say("client joined", client=client_id, node=node)
 
     def _leave_alone(self, node: int, reason: str) -> None:

@@ -30,6 +30,10 @@ class RoundRequest:
         step: 0 with the broadcast that opens the round, n with the n-th answer.
         state_round: round of the kept state that the client begins with; -1 for none.
         max_reply_bytes: largest piece of the reply.
+        run: name of the run, for clients with a secret.
+        secret: digest of the secret that this client was last seen with in this run; empty before.
+        charged: number of private releases that the servers' account has charged to the client, with this round's.
+        least_examples: number of examples that the account takes the client to have; 0 where there is none.
         content: the encoded broadcast or answer.
     """
 
@@ -39,6 +43,10 @@ class RoundRequest:
     step: int
     state_round: int
     max_reply_bytes: int
+    run: str
+    secret: str
+    charged: int
+    least_examples: int
     content: bytes
 
 
@@ -74,6 +82,7 @@ class Parcel:
         keeps_state: whether the client then keeps state of this round.
         lost_state: whether the client lacks the state that it should have begun with.
         num_examples: examples trained on in the round, once it is over.
+        secret: digest of the client's secret for this run; empty where it needs none.
         content: the piece.
     """
 
@@ -87,6 +96,7 @@ class Parcel:
     keeps_state: bool
     lost_state: bool
     num_examples: int
+    secret: str
     content: bytes
 
 
@@ -95,11 +105,12 @@ class Refusal:
     """Client to server: the request cannot be fulfilled.
 
     Attributes:
-        lost: whether the client has lost state that it needs to continue; the server lets it begin its round again.
+        fault: `lost` if the client has lost state that it needs to continue, and the server lets it begin its round
+            again; `withheld` if its own notes of what it has released do not allow it; else `declined`.
         reason: one line.
     """
 
-    lost: bool
+    fault: str
     reason: str
 
 
@@ -109,9 +120,11 @@ class Identity:
 
     Attributes:
         client_id: number of the client, from 0.
+        keeps_secret: whether its secret and its notes are in files, and outlive a restart.
     """
 
     client_id: int
+    keeps_secret: bool
 
 
 Record = TypeVar("Record", RoundRequest, PartRequest, Parcel, Refusal, Identity)

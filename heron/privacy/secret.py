@@ -20,6 +20,7 @@ from heron.errors import ConfigError
 NUM_BYTES = 32
 """Length of a secret."""
 _PERSON = b"heron/privacy/v1"
+_BOUND = b"heron/bound/v1"
 _UNIT = 2.0**-53
 
 
@@ -46,6 +47,17 @@ class Secret:
     def of(self, client_id: int) -> "Secret":
         """Return the secret of one of the clients that this device simulates."""
         return Secret(self._seed("client", client_id))
+
+    def bound(self, purpose: str, content: bytes) -> "Secret":
+        """Return a secret of its own for a content, e.g. for a run or for what a round begins with.
+
+        Args:
+            purpose: as of `normals`.
+            content: any bytes; two of them give secrets that have nothing in common.
+        """
+        name = purpose.encode("ascii")
+        content = len(name).to_bytes(1) + name + content
+        return Secret(hashlib.blake2b(content, digest_size=NUM_BYTES, key=self._key, person=_BOUND).digest())
 
     def digest(self) -> str:
         """Return a short text by which the secret is recognised, and from which it cannot be found."""

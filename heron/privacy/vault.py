@@ -6,6 +6,7 @@ anything is drawn. It also says which run it is for: another run in the same fol
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from heron.errors import CheckpointError, ConfigError
@@ -46,6 +47,28 @@ class Vault:
                 "would be without noise; give each a Vault()"
             )
         self._is_claimed = True
+
+    def open_round(self, round_index: int, client_id: int, given: Callable[[], bytes]) -> None:
+        """Begin the releases of a client's round. Here no round is repeated with another model, so nothing is noted.
+
+        Args:
+            round_index: t, from 0.
+            client_id: i, from 0.
+            given: returns a digest of everything that the releases depend on and that servers determine.
+        """
+
+    def releasing(self, client_id: int) -> Secret:
+        """Return the secret that noise and batches of the client's round at hand are drawn from."""
+        return self.secret.of(client_id)
+
+    def close_round(self, round_index: int, client_id: int, answer: bytes) -> None:
+        """Note what a client's round is answered with, before it leaves; here nothing is asked twice.
+
+        Args:
+            round_index: t, from 0.
+            client_id: i, from 0.
+            answer: all that is sent.
+        """
 
     def keep_in(self, path: Path, run: str = "") -> None:
         """Set the file; it is written by `begin` or `sync`.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Gt, Lt
 
 from heron.checked import Checked
-from heron.ranges import NonNegativeFloat, PositiveFloat
+from heron.ranges import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 Sampling = Literal["poisson", "passes"]
 
@@ -30,6 +30,8 @@ class Privacy(Checked, section="privacy"):
             the batch and the noise counts for more; `passes` takes shuffled passes, which anybody can draw again.
         label_epsilon: epsilon of the label of each example, by itself and against everybody: the client learns from and
             sends labels of randomised response, drawn once for each example; 0 for the labels themselves.
+        least_examples: number of examples that the account takes every client to have; one with fewer is refused. For
+            devices whose data the server does not know; 0 for the numbers of the partition.
     """
 
     epsilon: NonNegativeFloat = 0.0
@@ -39,6 +41,7 @@ class Privacy(Checked, section="privacy"):
     exact_clip: PositiveFloat = 1.0
     sampling: Sampling = "poisson"
     label_epsilon: NonNegativeFloat = 0.0
+    least_examples: NonNegativeInt = 0
 
     @property
     def is_on(self) -> bool:

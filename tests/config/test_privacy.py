@@ -1,14 +1,14 @@
-"""Privacy in configurations: more rounds than the noise was found for, and Flower."""
-
-from dataclasses import replace
+"""Privacy in configurations: more rounds than the noise was found for, and the sides of a run on nodes."""
 
 import pytest
 
 from heron.config import load_splits, recipe_config
+from heron.config.build import build_federation
 from heron.config.overrides import fingerprint
 from heron.config.run_files import with_rounds
 from heron.config.sides import build_clients, build_servers
 from heron.errors import ConfigError
+from heron.privacy.vault import Vault
 
 SETTINGS = ["rounds=4", "client.local_steps=2"]
 
@@ -32,12 +32,30 @@ def test_a_run_of_given_noise_takes_more(settings: list[str]) -> None:
     assert fingerprint(found) == fingerprint(config(*settings, "rounds=5"))
 
 
-def test_flower_is_refused_on_both_sides() -> None:
-    private, plain = config("privacy.noise=2"), config()
-    splits = load_splits(private)
-    with pytest.raises(ConfigError, match=r"expected privacy\.epsilon=0 and privacy\.noise=0 on Flower"):
-        build_servers(private, splits)
-    terms = build_servers(plain, splits).terms
-    terms = replace(terms, settings=replace(terms.settings, privacy=private.privacy))
-    with pytest.raises(ConfigError, match="on Flower"):
+def test_a_node_without_a_vault_draws_nothing() -> None:
+    private = config("privacy.noise=2")
+    terms = build_servers(private, load_splits(private)).terms
+    with pytest.raises(ConfigError, match="expected a vault for clients that draw from a secret, found none"):
         build_clients(terms, {"partition-id": 0})
+    build_clients(terms, {"partition-id": 0}, Vault())
+
+
+def test_servers_of_nodes_have_the_account_and_the_noise_of_one_process() -> None:
+    for changes in (["privacy.epsilon=3"], ["privacy.noise=2", "privacy.least_examples=100"]):
+        private = config(*changes)
+        splits = load_splits(private)
+        servers, parties = build_servers(private, splits), build_federation(private, splits)
+        assert servers.account is not None
+        assert servers.account.sizes == parties.servers.account.sizes
+        assert servers.settings.privacy.noise == parties.settings.privacy.noise > 0
+        assert servers.terms.settings.privacy == parties.clients.terms.settings.privacy
+
+
+def test_least_examples_are_a_bound_that_the_data_here_have_to_keep() -> None:
+    private = config("privacy.noise=2", "privacy.least_examples=1000")
+    splits = load_splits(private)
+    with pytest.raises(
+        ConfigError, match=r"expected privacy\.least_examples of at most \d+, which the smallest client"
+    ):
+        build_federation(private, splits)
+    assert set(build_servers(private, splits).account.sizes) == {1000}, "data of nodes are theirs"

@@ -12,12 +12,22 @@ from heron.data import Batch, Splits
 from heron.engines.agreement import agree
 from heron.engines.clients import Clients
 from heron.engines.in_process import Federation
+from heron.engines.privacy import private_account
 from heron.engines.servers import Servers
 from heron.flower import DeploymentSettings, FlowerFederation, make_client_app
+from heron.privacy.vault import Vault
 from heron.runs.run_directory import RunDirectory
 from heron.runs.run_loop import Run
 from heron.wire.terms import Terms
-from tests.conformance.test_algorithms import CLASSES, NUM_CLIENTS, equipped_split, examples, federation, partition
+from tests.conformance.test_algorithms import (
+    CLASSES,
+    NUM_CLIENTS,
+    SIZES,
+    equipped_split,
+    examples,
+    federation,
+    partition,
+)
 from tests.flower.grid import Clock, FakeGrid, Node
 
 CPU = torch.device("cpu")
@@ -26,12 +36,13 @@ CPU = torch.device("cpu")
 def grid_of(parties: Federation, num_clients: int = NUM_CLIENTS) -> FakeGrid:
     """One node for each client; node ids do not identify the client."""
 
-    def build(terms: Terms, node_config: Mapping[str, Any]) -> Clients:
+    def build(terms: Terms, node_config: Mapping[str, Any], vault: Vault | None) -> Clients:
         """A process of its own for the same federation, built from the terms that have travelled."""
         algorithm = parties.algorithm
         runtime = algorithm.torch_runtime(equipped_split(parties), cross_entropy, terms.settings)
-        data = {number: DatasetExamples(examples(), own, CPU) for number, own in enumerate(partition())}
-        return Clients(terms, algorithm, runtime, data)
+        apart = terms.settings.privacy.is_on
+        data = {number: DatasetExamples(examples(), own, CPU, apart=apart) for number, own in enumerate(partition())}
+        return Clients(terms, algorithm, runtime, data, vault)
 
     def node(client_id: int) -> Node:
         node_id = 100 + 7 * client_id
@@ -47,6 +58,8 @@ def flower(parties: Federation, grid: FakeGrid, **settings: Any) -> FlowerFedera
     split, example = equipped_split(parties), Batch(*(tensor[:2] for tensor in examples().tensors))
     terms = agree(split, parties.algorithm, parties.settings, cross_entropy, example, num_classes=CLASSES)
     servers = Servers(terms, parties.algorithm, split, cross_entropy)
+    if parties.servers.account is not None:
+        servers.account = private_account(parties.algorithm, parties.settings, SIZES)
     return FlowerFederation(servers, grid, 1, chosen, clock=grid.clock, sleep=grid.clock.sleep)
 
 

@@ -53,8 +53,8 @@ def test_the_fed_server_holds_the_bits_of_a_lean_client(made, optimizer: str, mo
     seen = []
     monkeypatch.setattr(client, "build", None)
 
-    def watched(terms, node_config):
-        seen.append(build_bundle_clients(terms, node_config))
+    def watched(terms, node_config, vault):
+        seen.append(build_bundle_clients(terms, node_config, vault))
         return seen[-1]
 
     from heron.flower import make_client_app

@@ -137,7 +137,7 @@ def test_a_client_that_loses_its_place_again_and_again_is_given_up(name: str) ->
     engine = flower(parties, grid, min_clients=2, retries=3)
     node = node_of(grid, 1)
     node.tamper = lambda request, reply: (
-        Message(write_record(Refusal(lost=True, reason="x")), reply_to=request)
+        Message(write_record(Refusal(fault="lost", reason="x")), reply_to=request)
         if request.metadata.message_type == "train.round"
         else reply
     )

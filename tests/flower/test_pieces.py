@@ -33,13 +33,13 @@ from tests.conformance.test_algorithms import federation
 from tests.flower.grid import Node, task_identity  # noqa: F401 - a fixture
 from tests.flower.parties import grid_of, node_of
 
-PARCEL = Parcel(1, 2, 3, 0, 1, 5, True, False, True, 60, b"12345")
+PARCEL = Parcel(1, 2, 3, 0, 1, 5, True, False, True, 60, "", b"12345")
 RECORDS = (
     PARCEL,
-    RoundRequest("toml", 1, 2, 3, -1, 1024, b"x"),
+    RoundRequest("toml", 1, 2, 3, -1, 1024, "run", "", 0, 0, b"x"),
     PartRequest(1, 2, 3, 4),
-    Refusal(True, "y"),
-    Identity(7),
+    Refusal("lost", "y"),
+    Identity(7, True),
 )
 
 
@@ -75,7 +75,7 @@ def test_a_record_with_anything_else_in_it_is_refused(record: Any, data: st.Data
 
 def test_texts_are_bounded_and_content_must_be_there() -> None:
     with pytest.raises(MessageError, match="at most 65536 characters"):
-        read_record(write_record(Refusal(False, "x" * 65537)), Refusal)
+        read_record(write_record(Refusal("declined", "x" * 65537)), Refusal)
     records = write_record(PARCEL)
     del records["content"]
     with pytest.raises(MessageError, match="expected content, found none"):
@@ -202,7 +202,8 @@ def request_of(name: str, client_id: int = 0, **changes: Any) -> RoundRequest:
     parties = federation(name)
     content = encode(parties.fed_server.broadcast(0, client_id))
     return replace(
-        RoundRequest(encode_terms(parties.servers.terms).decode(), 0, client_id, 0, -1, 2**20, content), **changes
+        RoundRequest(encode_terms(parties.servers.terms).decode(), 0, client_id, 0, -1, 2**20, "", "", 0, 0, content),
+        **changes,
     )
 
 
@@ -221,7 +222,7 @@ def test_a_client_says_what_is_wrong_with_a_request(name: str, changes: dict[str
     node = node_of(grid_of(federation(name)), 0)
     refusal = read_record(asked(node, request_of(name, **changes)), Refusal)
     assert reason in refusal.reason
-    assert refusal.lost == ("lost" in reason)
+    assert (refusal.fault == "lost") == ("lost" in reason)
 
 
 def test_a_coupled_round_goes_on_with_answers_only() -> None:
@@ -245,7 +246,7 @@ def test_a_rest_that_is_gone_is_told_as_lost() -> None:
     second = read_record(asked(node, PartRequest(0, 0, 0, 1), "train.part"), Parcel)
     assert (second.part, len(second.content)) == (1, 1024)
     node.forget()
-    assert read_record(asked(node, PartRequest(0, 0, 0, 2), "train.part"), Refusal).lost
+    assert read_record(asked(node, PartRequest(0, 0, 0, 2), "train.part"), Refusal).fault == "lost"
 
 
 @pytest.mark.parametrize("config", [{}, {"partition-id": -1}, {"partition-id": "0"}, {"partition-id": True}])
