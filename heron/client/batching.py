@@ -30,7 +30,7 @@ def step_positions(
         Iterator over positions in [0, n), shape (B,); B varies and may be 0 where privacy.sampling is `poisson`.
     """
     settings, client = terms.settings, terms.settings.client
-    if settings.privacy.is_on and settings.privacy.sampling == "poisson":
+    if settings.privacy.draws_batches:
         assert vault is not None  # whoever makes private clients gives them one
         secret, rate = vault.releasing(client_id), min(1.0, client.batch_size / num_examples)
         steps = range(client.local_steps)

@@ -43,7 +43,7 @@ def check_rights(party: Party) -> Iterator[tuple[Level, str]]:
 
 
 def check_secret(party: Party) -> Iterator[tuple[Level, str]]:
-    """Check that the client's secret and notes are whole once a run has needed them, and that it is its owner's alone."""
+    """Check that the client's secret and notes, once a run has needed them, are whole, and the secret its owner's."""
     if not party.settings.get("HERON_SECRET"):
         advice = "add it, and secret='$HERON_SECRET' to HERON_NODE_CONFIG"
         yield "warning", f"no HERON_SECRET in client.env: runs with privacy draw from what a restart loses; {advice}"

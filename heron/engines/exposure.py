@@ -39,7 +39,7 @@ def uploads_in_round(settings: Settings, size: int, period: int) -> float:
     """
     client = settings.client
     per_pass = num_local_steps(size, client.batch_size, None)
-    is_drawn = settings.privacy.is_on and settings.privacy.sampling == "poisson"
+    is_drawn = settings.privacy.draws_batches
     last = client.batch_size if is_drawn else size - client.batch_size * (per_pass - 1)
     steps = range(0, client.local_steps or per_pass, period)
     numbers = (min(client.batch_size, size) if (step + 1) % per_pass else min(last, size) for step in steps)

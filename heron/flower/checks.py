@@ -42,8 +42,6 @@ class RoundCheck:
         self._num_uploads = 0
         self._reply: Reply | None = None
         self._may_ask = may_ask
-        privacy = servers.settings.privacy
-        self._draws = privacy.is_on and privacy.sampling == "poisson"
         self.asks = False
 
     def take(self, message: Message) -> None:
@@ -144,6 +142,10 @@ class RoundCheck:
             raise RefusedError("not_finite", str(error)) from error
         except MessageError as error:
             raise RefusedError("malformed", str(error)) from error
+
+    @property
+    def _draws(self) -> bool:
+        return self._servers.settings.privacy.draws_batches
 
     def _largest_batch(self) -> int:
         """Number of examples of the largest batch; how many a client has is not known before its reply."""

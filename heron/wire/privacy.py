@@ -49,6 +49,11 @@ class Privacy(Checked, section="privacy"):
         return bool(self.epsilon or self.noise)
 
     @property
+    def draws_batches(self) -> bool:
+        """True if batches are drawn from clients' secrets; they differ in size, and may be empty."""
+        return self.is_on and self.sampling == "poisson"
+
+    @property
     def fixes_rounds(self) -> bool:
         """True if the noise was found for the number of rounds, so that a run cannot be continued with more."""
         return bool(self.epsilon and not self.noise)

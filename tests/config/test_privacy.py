@@ -54,8 +54,6 @@ def test_servers_of_nodes_have_the_account_and_the_noise_of_one_process() -> Non
 def test_least_examples_are_a_bound_that_the_data_here_have_to_keep() -> None:
     private = config("privacy.noise=2", "privacy.least_examples=1000")
     splits = load_splits(private)
-    with pytest.raises(
-        ConfigError, match=r"expected privacy\.least_examples of at most \d+, which the smallest client"
-    ):
+    with pytest.raises(ConfigError, match=r"expected privacy\.least_examples of at most \d+, which the small"):
         build_federation(private, splits)
     assert set(build_servers(private, splits).account.sizes) == {1000}, "data of nodes are theirs"
