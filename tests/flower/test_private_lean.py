@@ -18,6 +18,7 @@ from tests.flower.lean_parties import federation, grid_of
 from tests.flower.lean_process import LeanProcess
 
 pytest.importorskip("dp_accounting")
+pytestmark = pytest.mark.slow
 KNOWN = Secret(bytes(32))
 PRIVATE = [
     *("clients.total=3", "threads=1", "rounds=2", "client.exact=0", "client.local_steps=2", "client.optimizer=sgd"),

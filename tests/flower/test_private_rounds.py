@@ -30,7 +30,7 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", rows(ROWS, {"plain", "scalars", "labels and uploads", "answered"}))
+@pytest.mark.parametrize("name", rows(ROWS, {"labels and uploads"}))
 def test_with_the_same_secret_it_is_the_run_of_one_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nodes' secrets replaced by a known one, tensors, traffic and figures are equal to the last bit."""
     monkeypatch.setattr(NodeVault, "releasing", lambda _, client_id: KNOWN.of(client_id))

@@ -16,6 +16,7 @@ from heron.runs.run_loop import Run
 from tests.engines.test_privacy import federation
 from tests.flower.grid import FakeGrid, task_identity  # noqa: F401 - a fixture
 from tests.flower.private_parties import flower, flower_run, grid_of
+from tests.tiers import rows
 
 pytest.importorskip("dp_accounting")
 FORGETFUL: dict[str, Any] = {"client": {"keep_state": False}}
@@ -47,7 +48,7 @@ def killed_in_a_round(run: Run, *, rounds: int) -> None:
 
 
 @pytest.mark.parametrize("in_file", [True, False])
-@pytest.mark.parametrize("rounds", [0, 2])
+@pytest.mark.parametrize("rounds", rows([0, 2], []))
 def test_a_killed_run_charges_again_what_its_clients_cannot_repeat(
     rounds: int, in_file: bool, secrets: Path, tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def streams(run: Run) -> list[tuple[int, Path]]:
     return [(client_id, folder / f"{client_id}.stream") for client_id in range(3)]
 
 
+@pytest.mark.slow
 def test_the_account_is_in_metrics_summary_and_checkpoint_and_a_resumed_run_continues_it(
     secrets: Path, tmp_path: Path
 ) -> None:
@@ -100,6 +102,7 @@ def test_the_account_is_in_metrics_summary_and_checkpoint_and_a_resumed_run_cont
     assert (subjects.count("charge/1"), subjects.count("secret/1")) == (4, 1)
 
 
+@pytest.mark.slow
 def test_nothing_that_the_servers_hold_has_a_secret_of_a_device(secrets: Path, tmp_path: Path) -> None:
     """Neither the devices' keys nor those of the run that follow from them."""
     run = flower_run(tmp_path / "run", grid_of(federation(), secrets))
@@ -130,6 +133,7 @@ def test_a_run_whose_notes_are_not_there_is_not_continued(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_private_run_is_not_continued_by_the_other_engine(secrets: Path, tmp_path: Path) -> None:
     """Its clients' secrets are elsewhere: noise and labels would be drawn anew."""
     here = flower_run(tmp_path / "a", grid_of(federation(), secrets))
@@ -186,6 +190,7 @@ def drop_next_reply(grid: FakeGrid, client_id: int) -> None:
     node.tamper = dropped
 
 
+@pytest.mark.slow
 def test_a_client_whose_budget_is_spent_is_absent_and_named(caplog: pytest.LogCaptureFixture) -> None:
     """Noise for two rounds: the smallest client, which was asked for one of them twice, has no second one left."""
     budget = {"rounds": 2, "privacy": {"noise": 0.0, "epsilon": 3.0}}
@@ -202,6 +207,7 @@ def test_a_client_whose_budget_is_spent_is_absent_and_named(caplog: pytest.LogCa
     assert engine.servers.account.figures()["epsilon_public"] <= 3.0
 
 
+@pytest.mark.slow
 def test_a_state_that_a_node_has_lost_makes_another_release_which_it_does_not_give_for_one(secrets: Path) -> None:
     """Momentum that is lost between two requests for one round: other noise, and an account that does not know."""
     grid = grid_of(federation(), secrets)
@@ -222,7 +228,7 @@ def test_a_state_that_a_node_has_lost_makes_another_release_which_it_does_not_gi
     assert engine.servers.account.rounds == [2, 2, 2]
 
 
-@pytest.mark.parametrize("rounds", [0, 1])
+@pytest.mark.parametrize("rounds", rows([0, 1], []))
 @pytest.mark.parametrize("in_file", [True, False])
 def test_labels_of_a_resumed_run_are_those_that_it_began_with(
     in_file: bool, rounds: int, secrets: Path, tmp_path: Path
