@@ -72,7 +72,12 @@ def dtype_name(x: Array) -> str:
         >>> dtype_name(np.zeros(3, np.float16))
         'float16'
     """
-    return str(x.dtype).removeprefix("torch.")
+    return name_of_dtype(x.dtype)
+
+
+def name_of_dtype(dtype: Any) -> str:
+    """Name of an element type of either kind, see `dtype_name`."""
+    return str(dtype).removeprefix("torch.")
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
@@ -97,7 +102,10 @@ def arithmetic_dtype(x: Array) -> Any:
 
 def is_floating(x: Array) -> bool:
     """Return whether the elements are floating-point numbers, bfloat16 included."""
-    return "float" in dtype_name(x)
+    if is_tensor(x):
+        return x.is_floating_point()
+    kind = np.asarray(x).dtype.kind
+    return kind == "f" or (kind == "V" and "float" in dtype_name(x))  # names of types take long
 
 
 def is_fake(x: Array) -> bool:

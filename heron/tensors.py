@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heron.arrays import Array, dtype_name, is_tensor
+from heron.arrays import Array, dtype_name
 
 
 def as_tensor(array: Array, device: torch.device | str | None = None) -> Tensor:
@@ -22,14 +22,14 @@ def as_tensor(array: Array, device: torch.device | str | None = None) -> Tensor:
         >>> as_tensor(np.array([1.0, 2.0]))
         tensor([1., 2.], dtype=torch.float64)
     """
-    if is_tensor(array):
+    if isinstance(array, Tensor):
         tensor = array
     else:
         values = np.asarray(array)
         if not (values.flags.writeable and values.flags.aligned and min(values.strides, default=0) >= 0):
             values = values.copy()
-        if dtype_name(values) == "bfloat16":
+        if values.dtype.isbuiltin != 1 and dtype_name(values) == "bfloat16":  # names of types take long
             tensor = torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
         else:
             tensor = torch.from_numpy(values)
-    return tensor if device is None else tensor.to(device)
+    return tensor if device is None or tensor.device == device else tensor.to(device)

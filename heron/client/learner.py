@@ -46,7 +46,7 @@ class Learner:
             state: what the client kept; empty before its first round.
         """
         own = {name: self.receive(array) for name, array in state.items()}
-        names = () if self.probed is None else self.probed.model().keys()
+        names = () if self.probed is None else self.probed.theta.names
         if self._exact is None and self.probed is not None:
             buffers = self.runtime.buffers()
             self.probed.load({name: array for name, array in model.items() if name not in buffers}, own)

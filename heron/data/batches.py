@@ -50,10 +50,11 @@ def fetch(
     # The exact type: a subclass may augment or otherwise change what it returns.
     if type(dataset) is Subset:
         positions = np.array([dataset.indices[int(i)] for i in indices], dtype=np.int64)
+        positions[positions < 0] += num_examples(dataset.dataset)
         return fetch(dataset.dataset, positions, device, seed=seed)
     if (tensors := _pair_of_tensors(dataset)) is not None:
         index = torch.from_numpy(indices)
-        inputs, labels = (tensor[index.to(tensor.device)] for tensor in tensors)
+        inputs, labels = (_rows(tensor, as_tensor(index, tensor.device)) for tensor in tensors)
     elif type(dataset) is TokenSequences:
         inputs, labels = dataset.batch(indices)
     else:
@@ -64,7 +65,7 @@ def fetch(
         labels = stacked([label for _, label in pairs], "labels")
     if not (labels.dtype.is_floating_point or labels.dtype.is_complex):
         labels = labels.long()
-    return Batch(inputs, labels) if device is None else Batch(inputs.to(device), labels.to(device))
+    return Batch(as_tensor(inputs, device), as_tensor(labels, device))
 
 
 def labels_of(dataset: Examples) -> np.ndarray:
@@ -142,6 +143,11 @@ def _seed_at(positions: "Sequence[int] | np.ndarray") -> int:
 
 def _pair_of_tensors(dataset: Examples) -> tuple[Tensor, ...] | None:
     return dataset.tensors if type(dataset) is TensorDataset and len(dataset.tensors) == 2 else None
+
+
+def _rows(tensor: Tensor, index: Tensor) -> Tensor:
+    """Return the examples at some positions, in the tensor's own layout."""
+    return tensor.index_select(0, index) if tensor.is_contiguous() else tensor[index]
 
 
 def host_labels(labels: Tensor) -> np.ndarray:

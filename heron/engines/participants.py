@@ -14,9 +14,11 @@ def drawn_participants(settings: Settings, round_index: int) -> list[int]:
         settings: of the run, with the number of clients.
         round_index: t, from 0.
     """
-    total = settings.clients.total
+    total, number = settings.clients.total, settings.clients.per_round
+    if number in (0, total):
+        return list(range(total))
     generator = np.random.default_rng(derive_seed("participants", settings.seed, round_index))
-    chosen = generator.choice(total, size=settings.clients.per_round or total, replace=False)
+    chosen = generator.choice(total, size=number, replace=False)
     return sorted(int(client_id) for client_id in chosen)
 
 

@@ -32,7 +32,7 @@ class TracedChannel:
     def __init__(
         self, ledger: Ledger, settings: Settings, trace: RoundTrace | None, listeners: Sequence[Listener]
     ) -> None:
-        watch = (lambda *_: None) if trace is None else trace.message
+        watch = None if trace is None else trace.message
         self._trace = trace
         self._phase: type[Message] | None = None
         self._channel = Channel(

@@ -38,7 +38,7 @@ def converse(
 
 
 def _check_sender(message: FromClient, broadcast: Broadcast) -> None:
-    if _place(message) != _place(broadcast):
+    if (message.client_id, message.round_index) != (broadcast.client_id, broadcast.round_index):
         raise MessageError(f"{_place(broadcast)}: expected its messages, found {_place(message)}")
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -127,7 +128,7 @@ class FedServer:
             MessageError: if its tensors are not those of the model.
             TrainingError: if its loss or a tensor is not finite, or so large that a mean could be infinite.
         """
-        received = {name: tensor.to(self.model[name].device) for name, tensor in self._checked(reply).items()}
+        received = {name: as_tensor(tensor, self.model[name].device) for name, tensor in self._checked(reply).items()}
         trained = {name: tensor for name, tensor in received.items() if name not in self._buffers}
         bounded, was_bounded = self.aggregation.bounded(trained, self.model)
         if was_bounded:
@@ -188,8 +189,8 @@ class FedServer:
         loss = float(reply.train_loss)
         model = reply.model if codec is None else codec.unpack_update(reply.model, start)
         tensors = {name: as_tensor(array) for name, array in model.items()}
-        expected, found = _signature(start), _signature(tensors)
-        if expected != found:
+        if _forms(start) != _forms(tensors):
+            expected, found = _signature(start), _signature(tensors)
             odd = min(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             raise MessageError(
                 f"reply of client {reply.client_id} in round {reply.round_index}: {odd!r} should be "
@@ -223,6 +224,10 @@ def _optimizer(averaging: Averaging) -> FedAdam | FedStep | None:
     if averaging.optimizer == "step":
         return FedStep(averaging.learning_rate)
     return FedAdam(averaging.learning_rate, averaging.beta1, averaging.beta2, averaging.epsilon)
+
+
+def _forms(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, torch.Size]]:
+    return {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
 
 
 def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:

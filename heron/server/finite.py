@@ -1,5 +1,6 @@
 """Limits of the values that a federation can continue with."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -15,12 +16,17 @@ LARGEST_FP16 = torch.finfo(torch.float16).max
 
 def is_within(tensor: Tensor, largest: float) -> bool:
     """Return whether no value is NaN or larger than that; counters may have any value."""
-    return not tensor.dtype.is_floating_point or bool((tensor.abs() <= largest).all())
+    return not tensor.dtype.is_floating_point or _size(tensor) <= largest
 
 
 def is_finite(tensor: Tensor) -> bool:
     """Return whether no value is NaN or infinite."""
-    return bool(torch.isfinite(tensor).all())
+    return math.isfinite(_size(tensor)) if tensor.dtype.is_floating_point else bool(torch.isfinite(tensor).all())
+
+
+def _size(tensor: Tensor) -> float:
+    """Return the largest absolute value, NaN if one is NaN; one number instead of one for each value."""
+    return tensor.abs().max().item() if tensor.numel() else 0.0
 
 
 def require_finite(tensors: Mapping[str, Tensor]) -> None:

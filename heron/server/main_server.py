@@ -16,6 +16,7 @@ from heron.errors import TrainingError
 from heron.randomness import seeded_randomness
 from heron.seeds import derive_seed
 from heron.server.fed_server import FedServer
+from heron.server.finite import is_finite
 from heron.server.setup import ServerSetup
 from heron.server.uploads import UploadBuffer, clean_upload
 from heron.split import is_stochastic, persistent_buffers
@@ -122,8 +123,8 @@ class MainServer:
 
     def is_finite(self) -> bool:
         """Return whether every loss since the last `take_mean_loss`, and every parameter, is finite."""
-        tensors = [*self._losses, *self.module.parameters()]
-        return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+        losses = [torch.stack(self._losses)] if self._losses else []
+        return all(map(is_finite, [*losses, *self.module.parameters()]))
 
     def take_mean_loss(self) -> float:
         """Mean training loss since the last call, over new uploads only; NaN if there were none.

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,7 @@ class UploadBuffer:
 
 
 def clean_upload(upload: Upload) -> SmashedData:
-    """Unpack an upload that can be trained on, into tensors.
+    """Unpack an upload that can be trained on.
 
     Raises:
         MessageError: if the upload is a probe's, or damaged.
@@ -83,4 +82,4 @@ def clean_upload(upload: Upload) -> SmashedData:
             f"client {upload.client_id} in round {upload.round_index}: expected SmashedData, found "
             f"{type(upload).__name__}; both sides need the same algorithm"
         )
-    return replace(upload, smashed=as_tensor(upload.smashed), labels=as_tensor(upload.labels))
+    return upload

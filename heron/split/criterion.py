@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heron.arrays import arithmetic_dtype
 from heron.data.batch import IGNORED
 from heron.errors import ConfigError
 from heron.split.fakes import has_values
@@ -62,7 +61,7 @@ class MeanLoss:
             return True
         if labels.device.type != "cpu" or not has_values(labels):
             return False
-        return not bool((labels.numpy() == self.ignored).any())  # a third of the time that torch takes
+        return not len((labels.numpy() == self.ignored).nonzero()[0])  # the fastest of many ways, asked in every step
 
     def counted(self, labels: Tensor) -> Tensor | None:
         """Return which labels count, of their shape; None where all do, whatever they are."""
@@ -125,7 +124,9 @@ def _summed(values: Tensor) -> Tensor:
 
 
 def scaled(loss: Tensor, share: float | Tensor) -> Tensor:
-    """Multiply a loss by its share of a batch; it keeps its type."""
+    """Multiply a loss by its share of a batch; it keeps its type, and is the same one if the share is the whole."""
+    if isinstance(share, float) and share == 1.0:
+        return loss
     return loss * (share.to(loss.dtype) if isinstance(share, Tensor) else share)
 
 
@@ -153,7 +154,7 @@ def name_of(criterion: Criterion) -> str:
 
 
 def _is_narrow(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and arithmetic_dtype(value) != value.dtype
+    return isinstance(value, Tensor) and value.is_floating_point() and value.dtype.itemsize < 4
 
 
 def _tensors_of(criterion: Criterion) -> list[Any]:

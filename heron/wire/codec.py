@@ -5,23 +5,20 @@ that the size of a message is a function of its type and shapes alone (docs/deci
 """
 
 import json
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heron.arrays import dtype_name
 from heron.errors import MessageError
 from heron.wire.blob import excerpt, load_arrays, save_arrays
-from heron.wire.framing import LENGTH_PREFIX_BYTES, METADATA_KEY, VERSION, framing_bytes, metadata_text
+from heron.wire.framing import LENGTH_PREFIX_BYTES, METADATA_KEY, VERSION, message_bytes, metadata_text
 from heron.wire.layout import (
     INTEGERS,
     LAYOUTS,
     Layout,
     check_scalars,
     integer_array,
-    kind_of,
     layout_of,
     named_arrays,
 )
@@ -73,15 +70,8 @@ def encoded_sizes(message: Message) -> dict[str, int]:
         MessageError: if an array's element type or name does not travel.
     """
     layout = layout_of(message)
-    sizes: dict[str, int] = {}
-    signature: list[tuple[str, str, tuple[int, ...]]] = []
-    for name, array in named_arrays(layout, message).items():
-        kind = kind_of(layout, name)
-        shape = tuple(array.shape)
-        sizes[kind] = sizes.get(kind, 0) + array.dtype.itemsize * math.prod(shape)
-        signature.append((name, dtype_name(array), shape))
-    sizes["framing"] = framing_bytes(layout, tuple(signature))
-    return sizes
+    signature = [(name, array.dtype, array.shape) for name, array in named_arrays(layout, message).items()]
+    return dict(message_bytes(layout, tuple(signature)))
 
 
 def _read_layout(data: bytes) -> Layout:

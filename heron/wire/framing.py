@@ -1,15 +1,17 @@
-"""Number of a message's bytes that are no array's data: the public safetensors format, counted without writing it."""
+"""Number of bytes of a message: the public safetensors format, counted without writing it."""
 
 import json
 import math
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
-from heron.arrays import numpy_dtype
+from heron.arrays import name_of_dtype, numpy_dtype
 from heron.errors import MessageError
 from heron.wire.blob import DTYPES, check_dtype
-from heron.wire.layout import INTEGERS, Layout
+from heron.wire.layout import INTEGERS, Layout, kind_of
 
-Signature = tuple[tuple[str, str, tuple[int, ...]], ...]
+Signature = tuple[tuple[str, Any, tuple[int, ...]], ...]
 """Name, element type and shape of every array of a message but its integers."""
 
 LENGTH_PREFIX_BYTES = 8
@@ -26,17 +28,30 @@ def metadata_text(layout: Layout) -> str:
 
 
 @lru_cache(maxsize=256)
-def framing_bytes(layout: Layout, signature: Signature) -> int:
-    """Length prefix, JSON header with its padding, and the integers of a message.
+def message_bytes(layout: Layout, signature: Signature) -> Mapping[str, int]:
+    """Bytes of a message by kind; counted once for all messages with such arrays, of which a run has a few.
 
     Args:
         layout: its type.
         signature: its arrays.
 
+    Returns:
+        Bytes of each kind of array, and `framing` for length prefix, JSON header with its padding, and integers. It is
+        shared: not to be changed.
+
     Raises:
         MessageError: if an element type does not travel or a name is not Unicode text.
     """
-    entries = [*signature, (INTEGERS, "int64", (len(layout.integers),))]
+    sizes: dict[str, int] = {}
+    for name, dtype, shape in signature:
+        kind = kind_of(layout, name)
+        sizes[kind] = sizes.get(kind, 0) + dtype.itemsize * math.prod(shape)
+    named = [(name, name_of_dtype(dtype), shape) for name, dtype, shape in signature]
+    return {**sizes, "framing": _framing_bytes(layout, named)}
+
+
+def _framing_bytes(layout: Layout, named: list[tuple[str, str, tuple[int, ...]]]) -> int:
+    entries = [*named, (INTEGERS, "int64", (len(layout.integers),))]
     for name, dtype, _ in entries:
         check_dtype(name, dtype)
     # Offsets are written with as many digits as they need, so the order of the arrays decides the header's length.

@@ -67,7 +67,7 @@ class Channel:
         *,
         wire: bool,
         bundle: bool = False,
-        watch: Callable[[Direction, int], None] = lambda *_: None,
+        watch: Callable[[Direction, int], None] | None = None,
         listeners: Sequence[Listener] = (),
     ) -> None:
         self._ledger = ledger
@@ -122,4 +122,5 @@ class Channel:
 
     def _count(self, direction: Direction, sizes: Mapping[str, int]) -> None:
         self._ledger.record(direction, sizes)
-        self._watch(direction, sum(sizes.values()))
+        if self._watch is not None:
+            self._watch(direction, sum(sizes.values()))

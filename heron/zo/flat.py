@@ -7,7 +7,7 @@ when a loss raises.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import accumulate, pairwise
 from typing import Any, Generic
@@ -65,6 +65,11 @@ class FlatArrays(Generic[A]):
     def __len__(self) -> int:
         """Trainable dimension d."""
         return self.theta.shape[0]
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the parameters, in the order of the flat buffer."""
+        return self._shapes.keys()
 
     def named_tensors(self) -> dict[str, A]:
         """Views of `theta` by parameter name, in the order of the flat buffer."""

@@ -58,6 +58,19 @@ def test_a_subset_of_a_subset():
     assert labels_of(dataset).tolist() == [60, 40]
 
 
+def test_a_subset_may_count_from_the_end():
+    dataset = Subset(pairs(), [-1, 0])
+    assert fetch(dataset, np.array([1, 0])).labels.tolist() == [int(dataset[position][1]) for position in (1, 0)]
+
+
+def test_rows_have_the_layout_of_their_tensor():
+    """Convolutions in another layout round in another way."""
+    inputs = torch.randn(5, 3, 2, 2).to(memory_format=torch.channels_last)
+    batch = fetch(TensorDataset(inputs, torch.arange(5)), np.array([4, 1]))
+    assert torch.equal(batch.inputs, inputs[[4, 1]])
+    assert batch.inputs.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_what_a_subclass_returns_is_respected():
     """Reading the tensors of such a data set would silently skip its augmentation."""
     dataset = Negated(*pairs(3).tensors)

@@ -18,7 +18,7 @@ from heron.wire import (
     encode,
     encoded_sizes,
 )
-from heron.wire.framing import framing_bytes
+from heron.wire.framing import message_bytes
 from tests.wire.drawing import DTYPES, MAX_INTEGER, MESSAGES
 
 
@@ -81,9 +81,9 @@ def test_header_is_counted_once_per_shape() -> None:
         return ModelBroadcast(int(value), 0, {"only in this test": torch.full((3, 1), value)})
 
     encoded_sizes(message(0.0))
-    before = framing_bytes.cache_info()
+    before = message_bytes.cache_info()
     encoded_sizes(message(1.0))
-    after = framing_bytes.cache_info()
+    after = message_bytes.cache_info()
     assert (after.hits, after.misses) == (before.hits + 1, before.misses)
 
 

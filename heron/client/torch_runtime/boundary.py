@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from heron.arrays import Array
 from heron.client.runtime import Finished, Surrogate
 from heron.client.torch_runtime.closed_form import has_closed_form, linear_cross_entropy
-from heron.client.torch_runtime.network import Collector, LocalNetwork, TensorBatch
+from heron.client.torch_runtime.collector import Collector
+from heron.client.torch_runtime.network import LocalNetwork, TensorBatch
 from heron.client.torch_runtime.surrogate import surrogate_loss
 from heron.seeds import StepKey
 from heron.split import OrderBoundary
@@ -41,18 +42,17 @@ class BoundaryPass:
         self._boundary = boundary
         self._probes = probes
         self._batch = batch
-        self._seeds: list[int] = []
+        self._key = key
         self._has_formula = not len(boundary.above) and has_closed_form(boundary.head_above, local.criterion.criterion)
         self._losses: list[Tensor] = []
         self._anchors: list[Tensor] = []
         self._deltas: list[Tensor] = []
         self._waiting: list[tuple[Tensor, Callable[[], Tensor]]] = []
-        self._smashed = Collector(batch)
+        self._smashed = Collector(len(batch))
         for index, (inputs, labels, share) in enumerate(local.pieces(batch)):
             if self._waiting:
                 self._finish_piece(*self._waiting.pop())
-            self._seeds.append(key.seed("dropout", index))
-            with torch.no_grad(), local.randomness(self._seeds[index]):
+            with torch.no_grad(), local.randomness_at(key, index):
                 edge, loss, backward = self._clean_pass(inputs, labels, share)
             self._losses.append(loss)
             self._waiting.append((edge, backward))
@@ -79,18 +79,18 @@ class BoundaryPass:
             self._deltas.append(delta)
 
     def _surrogate_pieces(self) -> Iterator[Tensor]:
-        pieces = zip(self._local.pieces(self._batch), self._deltas, self._seeds, strict=True)
-        for (inputs, _, _), delta, seed in pieces:
-            with self._local.randomness(seed):
+        pieces = zip(self._local.pieces(self._batch), self._deltas, strict=True)
+        for index, ((inputs, _, _), delta) in enumerate(pieces):
+            with self._local.randomness_at(self._key, index):
                 yield surrogate_loss(delta, self._boundary.head_below(self._boundary.below(inputs)))
 
     def _clean_pass(
         self, inputs: Tensor, labels: Tensor, share: float | Tensor
     ) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
         """Return activations r at the boundary, the share of the loss, and the backward pass that returns delta."""
-        parts = self._boundary
+        parts, is_cut_above = self._boundary, len(self._boundary.above) > 0
         outputs: Tensor = parts.below(inputs)
-        if not len(parts.above):
+        if not is_cut_above:
             if self._local.uploads:
                 self._smashed.add(outputs)
             outputs = parts.head_below(outputs)
@@ -100,10 +100,10 @@ class BoundaryPass:
             return outputs, *linear_cross_entropy(layer, outputs, labels, share)
         boundary = outputs.detach().requires_grad_()
         with torch.enable_grad():
-            outputs = self._local.run(parts.above, boundary)
-            if len(parts.above) and self._local.uploads:
-                self._smashed.add(outputs)
-            loss = scaled(self._local.criterion(self._local.run(parts.head_above, outputs), labels), share)
+            above = self._local.run(parts.above, boundary) if is_cut_above else boundary
+            if is_cut_above and self._local.uploads:
+                self._smashed.add(above)
+            loss = scaled(self._local.criterion(self._local.run(parts.head_above, above), labels), share)
 
         def backward() -> Tensor:
             with self._local.backward_randomness():
@@ -111,7 +111,7 @@ class BoundaryPass:
             assert boundary.grad is not None  # the loss depends on it
             return boundary.grad
 
-        return boundary.detach(), loss.detach(), backward
+        return outputs, loss.detach(), backward
 
 
 def _sum(values: list[Tensor]) -> Tensor:

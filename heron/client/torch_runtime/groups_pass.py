@@ -16,7 +16,8 @@ from torch import Tensor
 
 from heron.arrays import Array
 from heron.client.runtime import ExactPass, Finished
-from heron.client.torch_runtime.network import Collector, LocalNetwork, TensorBatch
+from heron.client.torch_runtime.collector import Collector
+from heron.client.torch_runtime.network import LocalNetwork, TensorBatch
 from heron.data import Batch
 from heron.seeds import StepKey, derive_seed
 from heron.tensors import as_tensor
@@ -46,7 +47,7 @@ class PassThroughGroups:
         self._losses: list[Tensor] = []
         self._waiting: list[ExactPass] = []
         tensors = local.tensors_of(batch)
-        self._smashed = Collector(tensors)
+        self._smashed = Collector(len(tensors))
         for index, (inputs, labels, share) in enumerate(local.pieces(tensors)):
             if self._waiting:
                 self._finish_piece()

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from heron.arrays import Array
 from heron.client.runtime import Finished
 from heron.client.torch_runtime.closed_form import has_closed_form, linear_cross_entropy
+from heron.client.torch_runtime.collector import Collector
 from heron.client.torch_runtime.lean_group import LeanGroup, lean_backward, lean_forward
-from heron.client.torch_runtime.network import Collector, LocalNetwork, TensorBatch
+from heron.client.torch_runtime.network import LocalNetwork, TensorBatch
 from heron.seeds import StepKey
 from heron.split.criterion import scaled
 
@@ -35,7 +36,7 @@ class LeanPass:
         self._group = group
         self._losses: list[Tensor] = []
         self._waiting: list[Callable[[], None]] = []
-        self._outputs = Collector(batch)
+        self._outputs = Collector(len(batch))
         with local.randomness(key.seed("dropout")):
             for inputs, labels, share in local.pieces(batch):
                 if self._waiting:

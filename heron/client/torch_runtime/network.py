@@ -15,9 +15,11 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from heron.arrays import Array
 from heron.client.runtime import Head
 from heron.client.torch_runtime.checkpointing import checkpointed
+from heron.client.torch_runtime.collector import Collector
 from heron.data import Batch
 from heron.errors import MessageError
 from heron.randomness import one_thread_at_a_time, seeded_randomness
+from heron.seeds import StepKey
 from heron.split import is_stochastic, persistent_buffers
 from heron.split.criterion import Criterion, MeanLoss, scaled
 from heron.tensors import as_tensor
@@ -129,7 +131,7 @@ class LocalNetwork:
         Returns:
             Smashed data, detached, shape (B, ...), and the local loss, shape ().
         """
-        smashed = Collector(batch)
+        smashed = Collector(len(batch))
         with self.randomness(seed):
             loss = self._loss(batch, smashed.add, each_loss)
         return smashed.take(), loss
@@ -153,7 +155,7 @@ class LocalNetwork:
 
     def smash_pass(self, batch: TensorBatch, seed: int) -> Tensor:
         """Compute the smashed data of a batch, detached, without a loss."""
-        smashed = Collector(batch)
+        smashed = Collector(len(batch))
         with self.randomness(seed):
             for inputs, _, _ in self.pieces(batch):
                 smashed.add(self.smash(inputs))
@@ -171,6 +173,10 @@ class LocalNetwork:
     def randomness(self, seed: int) -> AbstractContextManager[None]:
         """Return a context whose Dropout masks are a function of the seed: every pass of a step draws the same."""
         return seeded_randomness(seed, self.device) if self._stochastic else nullcontext()
+
+    def randomness_at(self, key: StepKey, piece: int) -> AbstractContextManager[None]:
+        """Return the same for a micro-batch of a step, by the step's place."""
+        return self.randomness(key.seed("dropout", piece)) if self._stochastic else nullcontext()
 
     def buffers(self) -> dict[str, Tensor]:
         """Return the buffers that the state dict holds, by name; they travel and are averaged."""
@@ -216,33 +222,3 @@ class LocalNetwork:
             total = loss if total is None else total + loss
         assert total is not None  # a batch holds at least one example
         return total
-
-
-class Collector:
-    """Joins the smashed data of micro-batches in a buffer made once, so that it is never held twice.
-
-    Args:
-        batch: the whole batch.
-    """
-
-    def __init__(self, batch: TensorBatch) -> None:
-        self._num_examples = len(batch)
-        self._filled = 0
-        self._smashed: Tensor | None = None
-
-    def add(self, piece: Tensor) -> None:
-        """Take the smashed data of the next b examples."""
-        piece = piece.detach()
-        if len(piece) == self._num_examples:
-            self._smashed = piece
-            return
-        if self._smashed is None:
-            self._smashed = piece.new_empty((self._num_examples, *piece.shape[1:]))
-        self._smashed[self._filled : self._filled + len(piece)] = piece
-        self._filled += len(piece)
-
-    def take(self) -> Tensor:
-        """Hand over the smashed data of all B examples; they are not held here any longer."""
-        assert self._smashed is not None  # every batch has been through add
-        smashed, self._smashed = self._smashed, None
-        return smashed
