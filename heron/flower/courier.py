@@ -1,5 +1,6 @@
 """Transport of requests to clients and of their replies, which go into files; bounded in time and bytes."""
 
+import re
 import shutil
 import tempfile
 import time
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
 _POLL_S = 0.1
-_MAX_DIGEST = 64
+_DIGEST = re.compile("(?:[0-9a-f]{16})?")
 # Errors that a malformed compressed message from a stranger can cause in Flower's reader.
 _UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
 
@@ -174,10 +175,8 @@ class Courier:
             )
         if not 0 <= parcel.num_examples <= MAX_EXAMPLES:
             raise RefusedError("malformed", f"expected 0 to {MAX_EXAMPLES} examples, found {parcel.num_examples}")
-        if len(parcel.secret) > _MAX_DIGEST:
-            raise RefusedError(
-                "malformed", f"expected a digest of at most {_MAX_DIGEST} characters, found a longer one"
-            )
+        if _DIGEST.fullmatch(parcel.secret) is None:
+            raise RefusedError("malformed", "expected the digest of a secret or nothing, found another text")
         size = len(parcel.content)
         if size > limit or parcel.num_parts > self._settings.max_parts:
             raise RefusedError(

@@ -79,7 +79,7 @@ class FlowerFederation:
             TrainingError: if too few participants succeeded in all attempts; the servers are then as they were before
                 the round.
         """
-        self._notes.begin()
+        self._notes.begin_round()
         round_index = self.servers.next_round
         participants = self.servers.participants(round_index)
         enough = min(self._settings.min_clients or len(participants), len(participants))
@@ -170,8 +170,6 @@ class FlowerFederation:
         for client_id, facts in link.completed.items():
             servers.client_examples += facts.num_examples
             self._state_round_of.pop(client_id, None)
-            if facts.secret:
-                self._notes.secrets[client_id] = facts.secret
             if facts.keeps_state:
                 self._state_round_of[client_id] = result.round_index
         return result

@@ -60,6 +60,7 @@ class Gatherer:
                 self._open_anew(client_id, faults)
                 continue
             deliveries[client_id] = delivery
+            self._requests.notes.saw(client_id, delivery.facts.secret)
             if delivery.facts.lost_state:
                 faults.add(client_id, "lost_state")
 

@@ -40,13 +40,16 @@ class Requests:
         state_round_of: for each client, the round of the kept state that it begins with.
         max_reply_bytes: largest piece of a reply.
         notes: name of the run, and what clients were charged.
+
+    Attributes:
+        notes: likewise.
     """
 
     def __init__(
         self, servers: Servers, state_round_of: Mapping[int, int], max_reply_bytes: int, notes: RunNotes
     ) -> None:
         self._servers = servers
-        self._notes = notes
+        self.notes = notes
         self._terms = encode_terms(servers.terms).decode()
         self._state_round_of = state_round_of
         self._max_reply_bytes = max_reply_bytes
@@ -62,12 +65,11 @@ class Requests:
             RefusedError: if the client's budget does not allow the round.
         """
         client_id = broadcast.client_id
-        charged = self._notes.charge(client_id, self._state_round_of.get(client_id, -1), repeats=repeats)
+        charged = self.notes.charge(client_id, self._state_round_of.get(client_id, -1), repeats=repeats)
         return replace(self.carrying(broadcast, step=0), charged=charged)
 
     def carrying(self, message: Broadcast | Answer, step: int) -> RoundRequest:
         """The request that carries a broadcast or the answer to an upload."""
-        account = self._servers.account
         content, sizes = write_single(message, bundle=self._servers.settings.link.bundle)
         self._servers.ledger.record("downlink", sizes)
         return RoundRequest(
@@ -77,10 +79,10 @@ class Requests:
             step=step,
             state_round=self._state_round_of.get(message.client_id, -1),
             max_reply_bytes=self._max_reply_bytes,
-            run=self._notes.run,
-            secret=self._notes.secrets.get(message.client_id, ""),
+            run=self.notes.run,
+            secret=self.notes.secrets.get(message.client_id, ""),
             charged=0,
-            least_examples=0 if account is None else account.sizes[message.client_id],
+            least_examples=self.notes.least_examples(message.client_id),
             content=content,
         )
 
@@ -199,6 +201,7 @@ class StepwiseLink(_Unasked):
             raise RefusedError("not_finite", "its uploads make the Main Server's loss NaN or infinite")
         if lost_state:
             self._faults.add(client_id, "lost_state")
+        self._requests.notes.saw(client_id, delivery.facts.secret)
         self.completed[client_id] = delivery.facts
         if parcel[0] is not None:
             yield _sent(parcel.pop())

@@ -49,7 +49,7 @@ def node_vault(request: RoundRequest, terms: Terms, node_config: Mapping[str, An
     allowance = Allowance(planned_rounds(terms.settings, request.client_id), request.charged)
     vault = NodeVault(place.secret(), place.notes, request.run, allowance)
     _check_same(request, terms, vault, keeps=SECRET_KEY in node_config)
-    vault.journal.settle(0, f"secret/{request.client_id}", vault.secret.digest().encode())
+    _check_agreed(request, terms, vault)
     return vault
 
 
@@ -129,6 +129,25 @@ def _check_same(request: RoundRequest, terms: Terms, vault: NodeVault, *, keeps:
             f"client {request.client_id}: expected the secret that it had in this run before, found another: what is "
             f"drawn from both tells what one hides; restore its file, or start a new run"
         )
+    vault.journal.settle(0, f"secret/{request.client_id}", found.encode())
+
+
+def _check_agreed(request: RoundRequest, terms: Terms, vault: NodeVault) -> None:
+    """Refuse weaker noise, or a larger budget, than the run began with: servers send the settings with each request."""
+    settings, subject = terms.settings, f"agreed/{request.client_id}"
+    probes, smashed, client = settings.estimator.probes, settings.smashed, settings.client
+    agreed = [
+        *(settings.privacy, probes, smashed.clip, smashed.noise, client.batch_size, client.local_steps, client.exact),
+        settings.rounds if settings.privacy.epsilon else "any number of rounds",
+    ]
+    content = " ".join(map(repr, agreed)).encode()
+    noted = [note.digest for note in vault.journal.notes(subject)]
+    if noted and noted[0] != mark(content):
+        raise WithheldError(
+            f"client {request.client_id}: expected the privacy that this run began with (its settings and, with a "
+            f"budget, its rounds), found another; its releases are held back: start a new run"
+        )
+    vault.journal.settle(0, subject, content)
 
 
 def _path(node_config: Mapping[str, Any]) -> Path:

@@ -18,7 +18,7 @@ from heron.wire.digests import digest_of
 from heron.wire.terms import encode_terms
 
 _FILE = "releases.notes"
-_BEGUN, _CHARGE = "begun", "charge/"
+_BEGUN, _CHARGE, _SECRET = "begun", "charge/", "secret/"
 
 
 class RunNotes:
@@ -40,6 +40,7 @@ class RunNotes:
         self._store: NoteStore = MemoryNotes()
         self._identity = mark(b"")
         self._is_begun = False
+        self._model = 0
         self._charges: dict[int, list[Note]] = {}
 
     def keep_in(self, folder: Path, identity: str) -> None:
@@ -60,16 +61,18 @@ class RunNotes:
         if begun:
             self._take_up(begun[-1].run)
 
-    def begin(self) -> None:
-        """Note the name of the run, before anything is sent.
+    def begin_round(self) -> None:
+        """Look at the model of the next round, and note the name of a run that begins, before anything is sent.
 
         Raises:
             CheckpointError: if it cannot be written.
         """
-        if not self.run or self._is_begun:
+        if not self.run:
             return
-        self._journal.add(0, _BEGUN, self._identity)
-        self._is_begun = True
+        self._model = digest_of(self._servers.fed_server.global_model())
+        if not self._is_begun:
+            self._journal.add(0, _BEGUN, self._identity)
+            self._is_begun = True
 
     def charge(self, client_id: int, state_round: int, *, repeats: bool) -> int:
         """Charge a client for the next round, before the request that opens it is sent.
@@ -90,8 +93,7 @@ class RunNotes:
         if account is None:
             return 0
         charges = self._charges.setdefault(client_id, [])
-        model = digest_of(self._servers.fed_server.global_model())
-        digest = mark(self._terms + f" {model} {state_round}".encode())
+        digest = mark(self._terms + f" {self._model} {state_round}".encode())
         earlier = [note.digest for note in charges if note.round_index == round_index]
         if digest not in [each.partition(".")[0] for each in earlier] or not repeats:
             note = Note(self.run, round_index, f"{_CHARGE}{client_id}", f"{digest}.{len(earlier)}")
@@ -103,11 +105,24 @@ class RunNotes:
             charges.append(note)
         return account.rounds[client_id]
 
+    def least_examples(self, client_id: int) -> int:
+        """Return the number of examples that the account takes a client to have; 0 where there is none."""
+        account = self._servers.account
+        return 0 if account is None else account.sizes[client_id]
+
+    def saw(self, client_id: int, digest: str) -> None:
+        """Note whose secret a client has answered with, if it is another one than before.
+
+        Raises:
+            CheckpointError: if the note cannot be written.
+        """
+        if digest and self.secrets.get(client_id) != digest:
+            self._journal.add(self._servers.next_round, f"{_SECRET}{client_id}", digest)
+            self.secrets[client_id] = digest
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint has to name; empty where clients need no secrets."""
-        if not self.run:
-            return {}
-        return {"run": self.run, "secrets": {str(client_id): own for client_id, own in sorted(self.secrets.items())}}
+        return {"run": self.run} if self.run else {}
 
     def load_state(self, facts: Mapping[str, Any]) -> None:
         """Continue from a result of `state`, after the account has.
@@ -132,20 +147,22 @@ class RunNotes:
                 f"expected the notes of this run in {self._store}, found {'older ones' if self._is_begun else 'none'}: "
                 f"what clients have released since could not be charged; restore the file, or start a new run"
             )
-        self.secrets = {int(client_id): str(own) for client_id, own in facts["secrets"].items()}
 
     @property
     def _journal(self) -> Journal:
         return Journal(self._store, self.run)
 
     def _take_up(self, run: str) -> None:
-        """Take the name and the charges of a run, and tell the account."""
+        """Take the name, the charges and the clients' secrets of a run, and tell the account."""
         self.run = run
         self._is_begun = bool(self._journal.notes(_BEGUN))
-        self._charges = {}
+        self._charges, self.secrets = {}, {}
         for note in read_notes(self._store):
-            if note.run == run and note.subject.startswith(_CHARGE):
-                self._charges.setdefault(int(note.subject.removeprefix(_CHARGE)), []).append(note)
+            kind, _, number = note.subject.partition("/")
+            if note.run == run and f"{kind}/" == _CHARGE:
+                self._charges.setdefault(int(number), []).append(note)
+            elif note.run == run and f"{kind}/" == _SECRET:
+                self.secrets[int(number)] = note.digest
         if self._servers.account is not None:
             numbers = [len(self._charges.get(client_id, [])) for client_id in range(self._servers.num_clients)]
             self._servers.account.rounds = numbers

@@ -75,6 +75,29 @@ def test_a_client_counts_what_it_releases_and_holds_back_what_was_not_planned(tm
     assert isinstance(answer(asked, request(planned=2, model_of_seed=1)), Parcel), "repeated: it says nothing more"
 
 
+@pytest.mark.parametrize(
+    ("begun", "then", "holds"),
+    [
+        ({}, {"privacy": {"noise": 0.1}}, False),
+        ({}, {"privacy": {"clip": 100.0}}, False),
+        ({}, {"client": {"local_steps": 4}}, False),
+        ({"privacy": {"epsilon": 9.0}}, {"privacy": {"epsilon": 9.0}, "planned": 5}, False),
+        ({}, {"planned": 5}, True),
+        ({}, {"client": {"learning_rate": 1e-3}}, True),
+    ],
+    ids=["noise", "clip", "steps", "rounds of a budget", "rounds", "rate"],
+)
+def test_the_privacy_of_a_run_is_agreed_on_once(begun: Any, then: Any, holds: bool, tmp_path: Path) -> None:
+    """Settings come with each request, so a server could ask for less noise in the middle of a run."""
+    asked = node(tmp_path)
+    assert isinstance(answer(asked, request(**begun)), Parcel)
+    found = answer(asked, request(**then))
+    assert isinstance(found, Parcel) == holds
+    if isinstance(found, Refusal):
+        assert (found.fault, "expected the privacy that this run began with" in found.reason) == ("withheld", True)
+    assert isinstance(answer(node(tmp_path), request(**then, run="b2")), Parcel), "another run is another agreement"
+
+
 def test_a_server_that_charges_less_than_was_released_is_held_back(tmp_path: Path) -> None:
     asked = node(tmp_path)
     assert isinstance(answer(asked, request(charged=1)), Parcel)
