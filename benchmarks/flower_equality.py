@@ -4,7 +4,8 @@
         [--recipe digits] [--rounds 3] [--clients 3] [--set 'KEY=VALUE KEY=VALUE'] [--json FILE]
 
 The deployment is a SuperLink and one SuperNode for each client, with TLS and node authentication, on loopback. The
-checkpoint after the last round must be the same file, byte for byte, and the metrics the same but for `elapsed_s`.
+checkpoint after the last round must be the same file, byte for byte (with masks: but for keys), and the metrics the
+same but for `elapsed_s`.
 A coupled round takes a message for every local step, which in a deployment is about ten seconds: `--local-steps 2`
 keeps it short. Also shown are seconds per round and memory: for a deployment the largest resident memory by kind of
 process, for a simulation that of all processes together. Needs Linux with `unshare`.
@@ -20,8 +21,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from flower_processes import ROOT, deployment, enter_namespace, simulate
 from hardware import describe
+
+from heron.runs.checkpoint import load_checkpoint
 
 _TIMEOUT_S = 1800
 ENGINES = ("simulation", "deployment")
@@ -49,8 +53,19 @@ def difference(found: Path, expected: Path) -> str:
     if compared[0] != compared[1]:
         return f"metrics differ: {compared[0][-1:]} and {compared[1][-1:]}"
     name = Path("checkpoint") / "state.safetensors"
-    same = (found / name).read_bytes() == (expected / name).read_bytes()
-    return "" if same else "checkpoints differ"
+    if (found / name).read_bytes() == (expected / name).read_bytes():
+        return ""
+    tensors, facts = zip(*(_without_secrets(*load_checkpoint(out / name)) for out in (found, expected)), strict=True)
+    same = tensors[0].keys() == tensors[1].keys() and all(map(torch.equal, tensors[0].values(), tensors[1].values()))
+    return "" if same and facts[0] == facts[1] else "checkpoints differ"
+
+
+def _without_secrets(tensors: dict[str, Any], facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of a checkpoint does not depend on whose secrets were used: with masks, all but keys and names."""
+    if not facts.keys() & {"run", "secret"}:
+        return tensors, facts
+    kept = {name: tensor for name, tensor in sorted(tensors.items()) if not name.startswith("mask_keys")}
+    return kept, {key: value for key, value in facts.items() if key not in ("run", "secret", "secrets", "held")}
 
 
 def measure(engine: str, algorithm: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:

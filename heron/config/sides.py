@@ -17,8 +17,9 @@ from heron.config.problems import check_choice
 from heron.config.schema import RunConfig
 from heron.data import DATA_SETS, Splits, fetch, num_examples
 from heron.engines.agreement import agree
-from heron.engines.clients import Clients, check_vault
+from heron.engines.clients import Clients
 from heron.engines.exposure import exposure
+from heron.engines.mask_refusals import check_mask_members
 from heron.engines.node_settings import own_settings
 from heron.engines.pairs import check_pairs
 from heron.engines.privacy import private_account
@@ -41,7 +42,6 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
         config: the run.
         splits: its data, to see what examples look like.
     """
-    check_vault(config, has_vault=not config.secure_sum)
     use_threads_and_device(config)
     algorithm, split = ALGORITHMS[config.algorithm], config.split.build(config.seed).to(config.device)
     criterion = config.split.criterion
@@ -64,6 +64,7 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
     servers.account = account
     servers.exposure = exposure(algorithm, config, sizes)
     check_pairs(terms, split, sizes, servers.all_participants())
+    check_mask_members(servers.learning.settings, servers.all_participants())
     return servers
 
 

@@ -7,6 +7,7 @@ from heron.algorithms import Algorithm
 from heron.arrays import Array
 from heron.client.attendance import Attendance, attendance
 from heron.client.candidate_opening import CandidateOpener
+from heron.client.mask_keeper import LocalMemory, MaskKeeper
 from heron.client.masks import Masks
 from heron.client.opening import Opener, TensorStore
 from heron.client.progress import BEGINNING, ClientData, Progress
@@ -15,6 +16,7 @@ from heron.client.runtime import Runtime
 from heron.client.step import ClientLearner, ClientState
 from heron.data import num_batched, num_local_steps
 from heron.errors import ConfigError
+from heron.privacy.secret import Secret
 from heron.privacy.vault import Vault
 from heron.wire import Answer, Broadcast, FromClient, Reply
 from heron.wire.groups import Settings
@@ -76,12 +78,18 @@ class Clients:
         self.vault = vault
         self.learning = replace(algorithm.learning(terms.settings), vault=vault)
         self.learner = algorithm.client(runtime, self.learning)
-        self.masks = Masks(terms, self.learning, vault) if terms.settings.secure_sum and vault is not None else None
+        self.masks: Masks | None = None
+        if terms.settings.secure_sum and vault is not None:
+            self.masks = Masks(terms, self.learning, MaskKeeper(self._secret_of, LocalMemory()))
         self._data = data
 
     def data(self, client_id: int) -> ClientData:
         """Return a client's examples."""
         return self._data[client_id]
+
+    def _secret_of(self, client_id: int) -> Secret:
+        assert self.vault is not None  # its secret may be replaced before the first round
+        return self.vault.secret.of(client_id)
 
     def opener(self, store: TensorStore) -> Opener | None:
         """Make the opener of broadcasts, for clients whose replies hold scalars.
@@ -177,14 +185,14 @@ def num_trained(terms: Terms, num_examples: int, num_steps: int) -> int:
         num_steps: number of steps.
     """
     settings = terms.settings
-    if settings.privacy.is_on:
+    if settings.hides_numbers:
         return num_steps * settings.client.batch_size
     joins = terms.joins(num_examples)
     return num_batched(num_examples, settings.client.batch_size, num_steps, joins=joins)
 
 
 def check_vault(settings: Settings, *, has_vault: bool) -> None:
-    """Refuse settings that need a secret where there is none, and sums under masks where a round takes one message.
+    """Refuse settings that need a secret where there is none.
 
     Args:
         settings: of the run.
@@ -195,9 +203,4 @@ def check_vault(settings: Settings, *, has_vault: bool) -> None:
     """
     if has_vault or not settings.needs_secret:
         return
-    if settings.secure_sum:
-        raise ConfigError(
-            "expected secure_sum=false on Flower, whose clients are not asked about masks, found true; leave it out, "
-            "or use heron train"
-        )
     raise ConfigError("expected a vault for clients that draw from a secret, found none; give them one")

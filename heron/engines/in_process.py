@@ -179,10 +179,10 @@ class Federation:
             # Popped in the expression: no variable holds smashed data, so it dies with its consumer's.
             answer = yield parcel.pop()
 
-    def ask(self, request: MaskRequest) -> MaskAnswer | None:
-        """Ask a client about its masks (`heron.wire.Link`)."""
+    def ask(self, requests: Sequence[MaskRequest]) -> dict[int, MaskAnswer]:
+        """Ask clients about their masks (`heron.wire.Link`)."""
         assert self.clients.masks is not None  # the servers ask with secure_sum alone
-        return self._channel.answer(self.clients.masks.answer(self._channel.question(request)))
+        return self._channel.ask(requests, self.clients.masks.keeper.answer)
 
     def load_global_model(self) -> SplitModel:
         """Load the global parameters into the network, {theta_c, theta_s} and the auxiliary network, and return it."""

@@ -1,6 +1,6 @@
 """The channel of one process: every message is counted, on request encoded, and recorded for simulated time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from heron.costs.trace import RoundTrace
 from heron.wire import (
@@ -60,17 +60,26 @@ class TracedChannel:
         """Carry all that a client sends in its round as one message."""
         return map(self._noted, self._channel.collect(client))
 
-    def question(self, request: MaskRequest) -> MaskRequest:
-        """Carry a question about masks."""
-        self._begin(type(request), request.client_id)
-        received = self._channel.pass_through(request, "downlink")
-        assert isinstance(received, KeyRequest | Unmasking)  # the channel keeps a message's type
-        return received
+    def ask(
+        self, requests: Sequence[MaskRequest], answer: Callable[[MaskRequest], MaskAnswer]
+    ) -> dict[int, MaskAnswer]:
+        """Carry questions about masks, and the answers to them.
 
-    def answer(self, answer: MaskAnswer) -> MaskAnswer:
-        """Carry the answer to it."""
-        received = self._channel.pass_through(answer, "uplink")
-        assert isinstance(received, PublicKey | Unmasked)  # the channel keeps a message's type
+        Args:
+            requests: at most one to each client.
+            answer: answers as the client does.
+
+        Returns:
+            The answers by client.
+        """
+        return {request.client_id: self._answered(request, answer) for request in requests}
+
+    def _answered(self, request: MaskRequest, answer: Callable[[MaskRequest], MaskAnswer]) -> MaskAnswer:
+        self._begin(type(request), request.client_id)
+        asked = self._channel.pass_through(request, "downlink")
+        assert isinstance(asked, KeyRequest | Unmasking)  # the channel keeps a message's type
+        received = self._channel.pass_through(answer(asked), "uplink")
+        assert isinstance(received, PublicKey | Unmasked)  # likewise
         return received
 
     def _begin(self, phase: type[Message], client_id: int) -> None:

@@ -115,7 +115,7 @@ class RoundCheck:
 
     def _take_reply(self, reply: Reply) -> None:
         settings, algorithm = self._servers.settings, self._servers.algorithm
-        is_private = settings.privacy.is_on
+        is_private = settings.hides_numbers
         if is_private and reply.num_examples != 1:
             raise RefusedError("malformed", "expected a private reply, which tells no number of examples, found one")
         if reply.num_examples < 1 or reply.num_steps < 1:

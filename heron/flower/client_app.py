@@ -8,8 +8,18 @@ from heron.errors import ConfigError, HeronError, WithheldError
 from heron.flower.client_store import ClientStore
 from heron.flower.client_work import ClientWork, further_part
 from heron.flower.log import say
-from heron.flower.node_secret import SECRET_KEY, check_examples, node_vault
-from heron.flower.records import Identity, PartRequest, Refusal, RoundRequest, read_record, write_record
+from heron.flower.mask_answers import keeper_of, mask_answer
+from heron.flower.node_secret import SECRET_KEY, check_examples, node_vault, run_vault
+from heron.flower.records import (
+    Identity,
+    MaskQuestion,
+    PartRequest,
+    Refusal,
+    RoundRequest,
+    read_record,
+    write_record,
+)
+from heron.privacy.node_vault import NOTHING, NodeVault
 from heron.privacy.vault import Vault
 from heron.wire.terms import Terms, decode_terms
 
@@ -52,6 +62,10 @@ def make_client_app(build: ClientBuilder) -> "ClientApp":
 
         return _replied(message, next_part)
 
+    @app.train("masks")
+    def masks(message: "Message", context: "Context") -> "Message":
+        return _replied(message, lambda: _about_masks(message, context))
+
     return app
 
 
@@ -72,9 +86,7 @@ def own_client_id(node_config: Mapping[str, Any]) -> int:
 
 def _work(message: "Message", context: "Context", build: ClientBuilder) -> object:
     request = read_record(message.content, RoundRequest)
-    client_id = own_client_id(context.node_config)
-    if request.client_id != client_id:
-        raise ConfigError(f"expected a request for client {client_id}, which this node is, found {request.client_id}")
+    client_id = _own(request, context)
     terms = decode_terms(request.terms.encode())
     total = terms.settings.clients.total
     if client_id >= total:
@@ -82,8 +94,25 @@ def _work(message: "Message", context: "Context", build: ClientBuilder) -> objec
     vault = node_vault(request, terms, context.node_config, context.state) if terms.settings.needs_secret else None
     clients = build(terms, context.node_config, vault)
     check_examples(request, terms, len(clients.data(client_id)))
+    if clients.masks is not None and isinstance(vault, NodeVault):
+        clients.masks.keeper = keeper_of(vault, context.run_id, context.state)
     say("at work", run=context.run_id, round=request.round_index, client=client_id, step=request.step)
     return ClientWork(clients, ClientStore(context.state)).reply(request)
+
+
+def _about_masks(message: "Message", context: "Context") -> object:
+    """Answer a question about masks, for which no network is built and no example is read."""
+    question = read_record(message.content, MaskQuestion)
+    _own(question, context)
+    vault = run_vault(question.run, NOTHING, context.node_config, context.state)
+    return mask_answer(keeper_of(vault, context.run_id, context.state), ClientStore(context.state), question)
+
+
+def _own(request: RoundRequest | MaskQuestion, context: "Context") -> int:
+    client_id = own_client_id(context.node_config)
+    if request.client_id != client_id:
+        raise ConfigError(f"expected a request for client {client_id}, which this node is, found {request.client_id}")
+    return client_id
 
 
 def _replied(message: "Message", work: Callable[[], object]) -> "Message":

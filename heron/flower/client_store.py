@@ -87,6 +87,18 @@ class ClientStore:
         facts = {field.name: getattr(whole, field.name) for field in fields(whole) if field.name != CONTENT}
         self._write(_UNSENT, whole.content, piece_bytes=piece_bytes, **facts)
 
+    def first_piece(self, whole: Parcel, piece_bytes: int) -> Parcel:
+        """Return the first piece of a reply, and keep the rest.
+
+        Args:
+            whole: as of `keep_unsent`.
+            piece_bytes: size of a piece.
+        """
+        if whole.num_parts == 1:
+            return whole
+        self.keep_unsent(whole, piece_bytes)
+        return replace(whole, content=piece(whole.content, 0, piece_bytes))
+
     def part(self, request: PartRequest) -> Parcel | None:
         """A piece of the reply that is sent in pieces; None if there is no such reply."""
         stream = self._read(_UNSENT)

@@ -14,7 +14,7 @@ from heron.engines.clients import Attended, Clients
 from heron.errors import MessageError
 from heron.flower.client_store import ClientStore
 from heron.flower.records import Parcel, PartRequest, Refusal, RoundRequest
-from heron.flower.stream import Stream, frame, num_pieces, piece, read_single
+from heron.flower.stream import Stream, frame, num_pieces, read_single
 from heron.wire import Answer, Broadcast, ModelBroadcast, Reply, SnapshotRequest, decode
 from heron.wire.learning import with_fixed
 
@@ -53,12 +53,17 @@ class ClientWork:
                 parcel = [next(conversation)]
             except StopIteration as stop:
                 answer = stream.close()
-                if self._clients.vault is not None:
-                    self._clients.vault.close_round(request.round_index, request.client_id, answer)
+                self._close(request, answer)
                 return self._finished(request, answer, stop.value, lost_state=lost)
             if isinstance(parcel[0], SnapshotRequest):
                 return self._asking(request, parcel[0], lost_state=lost)
             stream.add(parcel.pop())
+
+    def _close(self, request: RoundRequest, answer: bytes) -> None:
+        """Note what the round is answered with; under masks what they cover: a resumed run has others."""
+        clients, place = self._clients, (request.round_index, request.client_id)
+        if clients.vault is not None:
+            clients.vault.close_round(*place, answer if clients.masks is None else clients.masks.keeper.covered(*place))
 
     def _next_upload(self, request: RoundRequest) -> Parcel | Refusal:
         clients = self._clients
@@ -154,10 +159,7 @@ class ClientWork:
             secret="" if self._clients.vault is None else self._clients.vault.secret.digest(),
             content=stream,
         )
-        if whole.num_parts == 1:
-            return whole
-        self._store.keep_unsent(whole, request.max_reply_bytes)
-        return dataclasses.replace(whole, content=piece(stream, 0, request.max_reply_bytes))
+        return self._store.first_piece(whole, request.max_reply_bytes)
 
 
 def further_part(store: ClientStore, request: PartRequest) -> Parcel | Refusal:

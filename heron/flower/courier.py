@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 from heron.errors import MessageError
 from heron.flower.faults import RefusedError
 from heron.flower.nodes import Nodes
-from heron.flower.records import Parcel, PartRequest, Refusal, RoundRequest, is_record, read_record, write_record
+from heron.flower.records import (
+    MaskQuestion,
+    Parcel,
+    PartRequest,
+    Refusal,
+    RoundRequest,
+    is_record,
+    read_record,
+    write_record,
+)
 from heron.flower.settings import DeploymentSettings
 from heron.flower.stream import num_pieces
 from heron.wire.messages import MAX_EXAMPLES
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.1
 _DIGEST = re.compile("(?:[0-9a-f]{16})?")
+_KINDS = {RoundRequest: "train.round", PartRequest: "train.part", MaskQuestion: "train.masks"}
 # Errors that a malformed compressed message from a stranger can cause in Flower's reader.
 _UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
 
@@ -43,7 +53,7 @@ class Delivery:
 
 @dataclass
 class _Errand:
-    request: RoundRequest
+    request: RoundRequest | MaskQuestion
     message_id: str
     path: Path
     facts: Parcel | None = None
@@ -79,9 +89,10 @@ class Courier:
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._errands: dict[int, _Errand] = {}
 
-    def send(self, request: RoundRequest) -> None:
+    def send(self, request: RoundRequest | MaskQuestion) -> None:
         """Send a request to the client that it names; `collect` returns the reply."""
-        path = self._folder / f"{request.client_id}.stream"
+        kind = "masks" if isinstance(request, MaskQuestion) else "stream"  # questions come while replies are needed
+        path = self._folder / f"{request.client_id}.{kind}"
         path.write_bytes(b"")
         self._errands[request.client_id] = _Errand(request, self._push(request.client_id, request), path)
 
@@ -199,8 +210,7 @@ class Courier:
         node = self._nodes.node_of(client_id)
         if node is None:
             return ""
-        kind = "train.part" if isinstance(record, PartRequest) else "train.round"
-        message = Message(write_record(record), node, kind, ttl=2 * self._settings.round_timeout_s)
+        message = Message(write_record(record), node, _KINDS[type(record)], ttl=2 * self._settings.round_timeout_s)
         return next(iter(self._grid.push_messages([message])), "") or ""
 
 

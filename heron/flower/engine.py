@@ -19,11 +19,13 @@ from heron.engines.servers import Servers
 from heron.errors import TrainingError
 from heron.flower.courier import Courier, Delivery
 from heron.flower.expected import Expected
-from heron.flower.faults import FaultLog
+from heron.flower.faults import FaultLog, TooFewError
 from heron.flower.gather import Gatherer
-from heron.flower.link import Requests, SpooledLink, StepwiseLink
-from heron.flower.log import say
+from heron.flower.link import SpooledLink, StepwiseLink
+from heron.flower.log import say, warn
+from heron.flower.mask_exchange import MaskExchange
 from heron.flower.nodes import Nodes
+from heron.flower.requests import Requests
 from heron.flower.run_notes import RunNotes
 from heron.flower.settings import DeploymentSettings
 
@@ -67,6 +69,7 @@ class FlowerFederation:
         self._notes = RunNotes(servers)
         self._requests = Requests(servers, self._state_round_of, settings.max_reply_bytes, self._notes)
         self._gatherer = Gatherer(servers, self._courier, self._requests, self._expected, retries=settings.retries)
+        self._masks = MaskExchange(servers, self._courier, settings.max_reply_bytes, self._notes)
         self._everyone_had_time = False
 
     def run_round(self) -> RoundResult:
@@ -90,7 +93,10 @@ class FlowerFederation:
             result = self._attempt(participants, enough, deliveries, faults)
             if result is not None:
                 say("round is over", run=self._run_id, round=round_index, replies=result.num_replies)
-                return replace(result, participants=participants, faults=dict(sorted(faults.counts.items())))
+                if result.faults:
+                    warn("no update", run=self._run_id, round=round_index, reason=self._masks.no_update)
+                counts = sorted([*result.faults.items(), *faults.counts.items()])
+                return replace(result, participants=participants, faults=dict(counts))
         raise TrainingError(
             f"expected the rounds of at least {enough} of {len(participants)} clients in round {round_index}, found "
             f"fewer in {self._settings.retries + 1} attempts: {faults.summary()}; see the log, lower min_clients or "
@@ -124,6 +130,7 @@ class FlowerFederation:
         """
         self.servers.load_state(tensors, facts)
         self._notes.load_state(facts)
+        self.servers.fed_server.forget_keys()  # in another run of Flower's clients have others
         self._state_round_of.clear()
         self._state_round_of |= {int(client_id): int(number) for client_id, number in facts["client_states"].items()}
 
@@ -142,29 +149,33 @@ class FlowerFederation:
             faults: log of clients at fault.
         """
         servers, is_coupled = self.servers, self.servers.algorithm.answers is not None
-        missing = [client_id for client_id in participants if client_id not in deliveries]
+        called = self._masks.seated() or participants
+        missing = [client_id for client_id in called if client_id not in deliveries]
         present = self._present(missing, enough - len(deliveries), faults)
         link: SpooledLink | StepwiseLink
         if is_coupled:
-            members = present
+            members = completing = present
             link = StepwiseLink(
                 servers, self._courier, self._requests, self._expected, faults, retries=self._settings.retries
             )
         else:
-            self._gatherer.gather(present, deliveries, faults)
-            members = sorted(deliveries)
-            link = SpooledLink(servers, deliveries, faults)
-        if len(members) < enough:
+            self._gatherer.gather(self._masks.seat(present, enough, faults), deliveries, faults)
+            completing = sorted(deliveries)
+            members = self._masks.seated() or completing
+            link = SpooledLink(servers, deliveries, faults, self._masks, enough)
+        if len(completing) < enough:
             return None
         undo = servers.save_point()
         try:
-            result = servers.run_round(link, members, is_charged=True)
+            result: RoundResult | None = servers.run_round(link, members, is_charged=True)
+        except TooFewError:
+            result = None
         except TrainingError:
             undo()
             raise
         for client_id in deliveries.keys() - link.completed.keys():
             del deliveries[client_id]
-        if len(link.completed) < enough:
+        if result is None or len(link.completed) < enough:
             undo()
             return None
         for client_id, facts in link.completed.items():

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Literal
 
-from heron.errors import MessageError
+from heron.errors import HeronError, MessageError
 from heron.flower.log import warn
 
 Fault = Literal[
@@ -20,6 +20,7 @@ Fault = Literal[
     "too_large",
     "malformed",
     "not_finite",
+    "alone",
 ]
 """Kinds of faults.
 
@@ -37,6 +38,7 @@ Fault = Literal[
 - `too_large`: more bytes than allowed.
 - `malformed`: not a message of its algorithm, in type, shape, number, order or label.
 - `not_finite`: NaN or infinity, in the message or in the Main Server's loss because of it.
+- `alone`: with `secure_sum`, fewer than three clients of its seed group are there, so that no sum hides it.
 """
 
 
@@ -51,6 +53,10 @@ class RefusedError(MessageError):
     def __init__(self, fault: Fault, reason: str) -> None:
         super().__init__(reason)
         self.fault: Fault = fault
+
+
+class TooFewError(HeronError):
+    """Fewer clients of a round succeeded than suffice, and nothing has been told about their masks."""
 
 
 class FaultLog:

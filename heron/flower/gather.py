@@ -5,8 +5,9 @@ from heron.flower.checks import RoundCheck
 from heron.flower.courier import Courier, Delivery
 from heron.flower.expected import Expected
 from heron.flower.faults import FaultLog, RefusedError
-from heron.flower.link import Requests, read_checked
+from heron.flower.link import read_checked
 from heron.flower.log import say
+from heron.flower.requests import Requests
 from heron.flower.stream import counted
 from heron.wire import Broadcast, ScalarBroadcast, encoded_sizes
 

@@ -4,8 +4,7 @@ If a client's uploads leave the Main Server with a loss or parameter that is not
 its reply is handed over, and its effect on the server is undone.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from heron.engines.servers import Servers
@@ -13,12 +12,12 @@ from heron.errors import MessageError
 from heron.flower.checks import RoundCheck
 from heron.flower.courier import Courier, Delivery
 from heron.flower.expected import Expected
-from heron.flower.faults import FaultLog, RefusedError
+from heron.flower.faults import FaultLog, RefusedError, TooFewError
+from heron.flower.mask_exchange import MaskExchange
 from heron.flower.records import Parcel, RoundRequest
-from heron.flower.run_notes import RunNotes
-from heron.flower.stream import read_stream, write_single
+from heron.flower.requests import Requests
+from heron.flower.stream import read_stream
 from heron.wire import (
-    Answer,
     Broadcast,
     Conversation,
     FromClient,
@@ -28,88 +27,36 @@ from heron.wire import (
     SnapshotRequest,
     encoded_sizes,
 )
-from heron.wire.mask_messages import MaskRequest
-from heron.wire.terms import encode_terms
+from heron.wire.mask_messages import MaskAnswer, MaskRequest
 
 
-class Requests:
-    """Maker of a round's requests, which also counts their content.
-
-    Args:
-        servers: the servers of the round.
-        state_round_of: for each client, the round of the kept state that it begins with.
-        max_reply_bytes: largest piece of a reply.
-        notes: name of the run, and what clients were charged.
-
-    Attributes:
-        notes: likewise.
-    """
-
-    def __init__(
-        self, servers: Servers, state_round_of: Mapping[int, int], max_reply_bytes: int, notes: RunNotes
-    ) -> None:
-        self._servers = servers
-        self.notes = notes
-        self._terms = encode_terms(servers.terms).decode()
-        self._state_round_of = state_round_of
-        self._max_reply_bytes = max_reply_bytes
-
-    def opening(self, broadcast: Broadcast, *, repeats: bool) -> RoundRequest:
-        """The request that opens a client's round, for which the client is charged.
-
-        Args:
-            broadcast: what it carries.
-            repeats: whether the client repeats a release that it is asked for again.
-
-        Raises:
-            RefusedError: if the client's budget does not allow the round.
-        """
-        client_id = broadcast.client_id
-        charged = self.notes.charge(client_id, self._state_round_of.get(client_id, -1), repeats=repeats)
-        return replace(self.carrying(broadcast, step=0), charged=charged)
-
-    def carrying(self, message: Broadcast | Answer, step: int) -> RoundRequest:
-        """The request that carries a broadcast or the answer to an upload."""
-        content, sizes = write_single(message, bundle=self._servers.settings.link.bundle)
-        self._servers.ledger.record("downlink", sizes)
-        return RoundRequest(
-            terms=self._terms,
-            round_index=message.round_index,
-            client_id=message.client_id,
-            step=step,
-            state_round=self._state_round_of.get(message.client_id, -1),
-            max_reply_bytes=self._max_reply_bytes,
-            run=self.notes.run,
-            secret=self.notes.secrets.get(message.client_id, ""),
-            charged=0,
-            least_examples=self.notes.least_examples(message.client_id),
-            content=content,
-        )
-
-
-class _Unasked:
-    """Links that ask nothing about masks: `secure_sum` is refused before."""
-
-    def ask(self, request: MaskRequest) -> None:
-        """Ask nothing."""
-
-
-class SpooledLink(_Unasked):
+class SpooledLink:
     """Link of decoupled rounds: hands over the clients' messages from files, checked before.
 
     Args:
         servers: the servers of the round.
-        deliveries: reply of each client.
+        deliveries: reply of each client; one without has none.
         faults: log of clients that are refused.
+        masks: asks about masks.
+        enough: number of clients that suffice; if fewer succeed, nothing is asked.
 
     Attributes:
         completed: statements of the clients whose round counts.
     """
 
-    def __init__(self, servers: Servers, deliveries: Mapping[int, Delivery], faults: FaultLog) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        deliveries: Mapping[int, Delivery],
+        faults: FaultLog,
+        masks: MaskExchange,
+        enough: int,
+    ) -> None:
         self._servers = servers
         self._deliveries = deliveries
         self._faults = faults
+        self._masks = masks
+        self._enough = enough
         self.completed: dict[int, Parcel] = {}
 
     def exchange(self, broadcast: Broadcast) -> Conversation:
@@ -118,6 +65,8 @@ class SpooledLink(_Unasked):
         Its request carried this broadcast, or a snapshot that it asked for, so nothing is sent or counted here.
         """
         client_id, main_server = broadcast.client_id, self._servers.main_server
+        if client_id not in self._deliveries:
+            return
         undo = main_server.save_point()
         path, bundle = self._deliveries[client_id].path, self._servers.settings.link.bundle
         messages = read_stream(path, bundle=bundle)
@@ -134,8 +83,18 @@ class SpooledLink(_Unasked):
         if parcel[0] is not None:
             yield _sent(parcel.pop())
 
+    def ask(self, requests: Sequence[MaskRequest]) -> dict[int, MaskAnswer]:
+        """Ask clients about their masks.
 
-class StepwiseLink(_Unasked):
+        Raises:
+            TooFewError: if the round will be repeated, so that nothing may be told.
+        """
+        if len(self.completed) < self._enough:
+            raise TooFewError(f"expected {self._enough} clients, found {len(self.completed)}")
+        return self._masks.ask(requests, self._faults)
+
+
+class StepwiseLink:
     """Link of coupled rounds: a request for every answer, with the next upload or the reply in return.
 
     Args:
@@ -177,6 +136,10 @@ class StepwiseLink(_Unasked):
                     broadcast = self._servers.fed_server.snapshot(broadcast.round_index, broadcast.client_id)
                     continue
             return
+
+    def ask(self, requests: Sequence[MaskRequest]) -> dict[int, MaskAnswer]:
+        """Ask nothing: no algorithm of coupled rounds has sums."""
+        raise AssertionError(requests)
 
     def _conversation(self, broadcast: Broadcast) -> Conversation:
         client_id, main_server = broadcast.client_id, self._servers.main_server

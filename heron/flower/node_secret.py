@@ -39,18 +39,32 @@ def node_vault(request: RoundRequest, terms: Terms, node_config: Mapping[str, An
         CheckpointError: if the secret or its notes are damaged, or others may read it.
         WithheldError: if the secret is not that with which the node was seen before, and it has to be.
     """
-    if not request.run or not request.run.isascii() or not request.run.isalnum():
-        raise ConfigError(
-            f"expected the name of a run that needs secrets, found {request.run[:40]!r}; update the server"
-        )
-    place: SecretFile | ContextSecret = ContextSecret(state)
-    if SECRET_KEY in node_config:
-        place = SecretFile(_path(node_config))
     allowance = Allowance(planned_rounds(terms.settings, request.client_id), request.charged)
-    vault = NodeVault(place.secret(), place.notes, request.run, allowance)
+    vault = run_vault(request.run, allowance, node_config, state)
     _check_same(request, terms, vault, keeps=SECRET_KEY in node_config)
     _check_agreed(request, terms, vault)
     return vault
+
+
+def run_vault(run: str, allowance: Allowance, node_config: Mapping[str, Any], state: "RecordDict") -> NodeVault:
+    """Make the vault of a node for a run, whatever its secret was before.
+
+    Args:
+        run: name of the run.
+        allowance: bounds on the releases of the client.
+        node_config: as of `node_vault`.
+        state: likewise.
+
+    Raises:
+        ConfigError: if the configuration names no file, or there is no name of a run.
+        CheckpointError: if the secret is damaged, or others may read it.
+    """
+    if not run or not run.isascii() or not run.isalnum():
+        raise ConfigError(f"expected the name of a run that needs secrets, found {run[:40]!r}; update the server")
+    place: SecretFile | ContextSecret = ContextSecret(state)
+    if SECRET_KEY in node_config:
+        place = SecretFile(_path(node_config))
+    return NodeVault(place.secret(), place.notes, run, allowance)
 
 
 class ContextSecret:

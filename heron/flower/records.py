@@ -5,7 +5,7 @@ unpickled. Everything read here may come from a stranger: types are checked here
 """
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from heron.errors import MessageError
 from heron.wire.terms import MAX_BYTES
@@ -68,6 +68,29 @@ class PartRequest:
 
 
 @dataclass(frozen=True)
+class MaskQuestion:
+    """Server to client: a question about masks, before a round or after its replies; a parcel is the answer.
+
+    Attributes:
+        step: of the answer: no step of a round.
+        round_index: t, from 0.
+        client_id: receiver, from 0.
+        max_reply_bytes: largest piece of the answer.
+        run: name of the run, as of `RoundRequest`.
+        bundle: whether question and answer are bundles of one message.
+        content: the encoded question.
+    """
+
+    step: ClassVar[int] = -1
+    round_index: int
+    client_id: int
+    max_reply_bytes: int
+    run: str
+    bundle: bool
+    content: bytes
+
+
+@dataclass(frozen=True)
 class Parcel:
     """Client to server: a piece of a reply, which is a stream of encoded messages.
 
@@ -127,7 +150,7 @@ class Identity:
     keeps_secret: bool
 
 
-Record = TypeVar("Record", RoundRequest, PartRequest, Parcel, Refusal, Identity)
+Record = TypeVar("Record", RoundRequest, PartRequest, MaskQuestion, Parcel, Refusal, Identity)
 """One of the classes above."""
 
 

@@ -30,6 +30,10 @@ class Allowance:
     charged: int
 
 
+NOTHING = Allowance(0, 0)
+"""No release."""
+
+
 class NodeVault(Vault):
     """Keeper of a device's secret for one message of a run.
 

@@ -19,14 +19,15 @@ from heron.errors import MessageError
 from heron.privacy.masks import Circle, Covered, unmasked_sum
 from heron.privacy.masks.keys import MARK_BYTES, NUM_BYTES, SEALED_BYTES
 from heron.privacy.masks.recovery import check_pairs
+from heron.server.mask_seats import MaskSeats
 from heron.server.scalar_server import ScalarFedServer
 from heron.tensors import as_tensor
 from heron.wire import Broadcast, Link, ModelBroadcast, Reply, ScalarReply
 from heron.wire.learning import Learning
-from heron.wire.mask_messages import MARKS, ROSTER, SEALED, KeyRequest, PublicKey, Unmasked, Unmasking
+from heron.wire.mask_messages import MARKS, ROSTER, SEALED, Unmasked, Unmasking
 from heron.wire.masked_sums import Addends, SumForm, rows_of, to_rows
 from heron.wire.terms import Terms
-from heron.wire.walks import Walk, schedule_of
+from heron.wire.walks import Walk
 
 _KEYS = "mask_keys"
 
@@ -38,44 +39,43 @@ class MaskedFedServer(ScalarFedServer):
         terms: names and roles of the tensors that travel, and the settings of the mean.
         tensors: their initial values by name; copied.
         learning: settings of the clients' learning, whose steps are replayed.
+
+    Attributes:
+        seats: the clients' keys, and who sits with whom.
+        no_update: why the latest round ended without an update; empty if it did not.
     """
 
     def __init__(self, terms: Terms, tensors: Mapping[str, Tensor], learning: Learning) -> None:
         super().__init__(terms, tensors, learning)
         self._form = SumForm.of(terms, learning)
-        self._run_seed = terms.settings.seed
+        self.no_update = ""
         self._tells_loss = not terms.settings.privacy.is_on
-        self._keys: dict[int, bytes] = {}
-        self._circles: dict[int, Circle] = {}
+        self.seats = MaskSeats(terms.settings.seed, learning.settings.seed_groups)
         self._covered: dict[int, Covered] = {}
         self._sums: dict[int, Addends] = {}
 
     def prepare(self, link: Link, round_index: int, participants: list[int]) -> None:
         """Ask clients that are new for their keys, and seat the participants in circles, one for each seed group."""
         super().prepare(link, round_index, participants)
-        self._covered, self._sums = {}, {}
-        for client_id in participants:
-            if client_id not in self._keys:
-                answer = link.ask(KeyRequest(round_index, client_id))
-                if not isinstance(answer, PublicKey):
-                    raise MessageError(
-                        f"client {client_id} in round {round_index}: expected its public key, found none"
-                    )
-                self._keys[client_id] = _key(answer)
-        groups: dict[int, list[int]] = {}
-        for client_id in participants:
-            groups.setdefault(schedule_of(client_id, self._seed_groups), []).append(client_id)
-        self._circles = {group: Circle(members, self._run_seed) for group, members in groups.items()}
+        self._covered, self._sums, self.no_update = {}, {}, ""
+        known = self.seats.acquaint(link.ask, round_index, participants)
+        for client_id in sorted(set(participants) - set(known)):
+            raise MessageError(f"client {client_id} in round {round_index}: expected its public key, found none")
+        self.seats.seat(participants)
+
+    def forget_keys(self) -> None:
+        """Forget public keys, so that everybody is asked again."""
+        self.seats.keys = {}
 
     def broadcast(self, round_index: int, client_id: int) -> Broadcast:
         """A broadcast as without masks, and the keys of the client's neighbours."""
         message = super().broadcast(round_index, client_id)
-        return replace(message, model={**message.model, ROSTER: self._roster(client_id)})
+        return replace(message, model={**message.model, ROSTER: self.seats.roster(client_id)})
 
     def snapshot(self, round_index: int, client_id: int) -> ModelBroadcast:
         """A broadcast for a client of unknown state, and the keys of its neighbours."""
         message = super().snapshot(round_index, client_id)
-        return replace(message, model={**message.model, ROSTER: self._roster(client_id)})
+        return replace(message, model={**message.model, ROSTER: self.seats.roster(client_id)})
 
     def check(self, reply: Reply) -> None:
         """Refuse what `accept` would refuse, without changing anything."""
@@ -92,14 +92,21 @@ class MaskedFedServer(ScalarFedServer):
 
     def settle(self, link: Link) -> None:
         """Ask the clients that replied for what takes their masks away, and add up; warn if a sum cannot be told."""
+        arrived = {
+            group: {one: self._covered[one] for one in circle.members if one in self._covered}
+            for group, circle in self.seats.circles.items()
+        }
+        arrived = {group: covered for group, covered in arrived.items() if covered}
         try:
-            for group, circle in self._circles.items():
-                covered = {one: self._covered[one] for one in circle.members if one in self._covered}
-                if covered:
-                    self._sums[group] = self._form.unpacked(self._sum(link, circle, covered))
+            self._check_pairs(arrived)  # before anything is told
+            revealed = self._revealed(link, arrived)
+            self._sums = {
+                group: self._form.unpacked(unmasked_sum(self.seats.circles[group], covered, revealed))
+                for group, covered in arrived.items()
+            }
         except MessageError as error:
             self._sums = {}
-            self.faults = {"secure_sum": 1}
+            self.faults, self.no_update = {"secure_sum": 1}, str(error)
             warnings.warn(f"round {self._round_index}: no update: {error}", stacklevel=2)
 
     def average(self) -> tuple[float, int]:
@@ -124,36 +131,31 @@ class MaskedFedServer(ScalarFedServer):
 
     def save_point(self) -> Callable[[], None]:
         """Return a function that undoes all later changes."""
-        undo_rest, keys = super().save_point(), dict(self._keys)
+        undo_rest, keys = super().save_point(), dict(self.seats.keys)
 
         def undo() -> None:
             undo_rest()
-            self._keys, self._covered, self._sums = keys, {}, {}
+            self.seats.keys, self._covered, self._sums = keys, {}, {}
 
         return undo
 
     def state(self) -> dict[str, dict[str, Tensor]]:
         """State that the next round depends on: groups of tensors by name."""
-        keys = {str(client_id): as_tensor(np.frombuffer(key, np.uint8).copy()) for client_id, key in self._keys.items()}
-        return super().state() | {_KEYS: keys}
+        keys = {client_id: np.frombuffer(key, np.uint8).copy() for client_id, key in self.seats.keys.items()}
+        return super().state() | {_KEYS: {str(client_id): as_tensor(key) for client_id, key in keys.items()}}
 
     def load_state(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Continue from a result of `state`."""
         super().load_state(groups)
-        self._keys = {int(name): to_host(key).tobytes() for name, key in groups.get(_KEYS, {}).items()}
+        self.seats.keys = {int(name): to_host(key).tobytes() for name, key in groups.get(_KEYS, {}).items()}
 
     def _merged(self, walks: list[Walk]) -> list[Walk]:
         return walks  # sums of groups, divided by the weight of all
 
-    def _roster(self, client_id: int) -> np.ndarray:
-        circle = self._circles[schedule_of(client_id, self._seed_groups)]
-        rows = [peer.to_bytes(8, "little") + self._keys[peer] for peer in circle.neighbours(client_id)]
-        return to_rows(rows, 8 + NUM_BYTES)
-
     def _read(self, reply: Reply) -> Covered:
         who = f"reply of client {reply.client_id} in round {reply.round_index}"
-        circle = self._circles.get(schedule_of(reply.client_id, self._seed_groups))
-        if circle is None or reply.client_id not in circle.members:
+        circle = self.seats.circle_of(reply.client_id)
+        if circle is None:
             raise MessageError(f"{who}: expected one of a participant, found another one")
         if not isinstance(reply, ScalarReply) or reply.model.keys() != {SEALED, MARKS}:
             raise MessageError(f"{who}: expected sums under masks, found something else; both sides need secure_sum")
@@ -165,27 +167,42 @@ class MaskedFedServer(ScalarFedServer):
             )
         sealed = rows_of(reply.model[SEALED], (k, SEALED_BYTES), who)
         marks = rows_of(reply.model[MARKS], (2 * k + 1, MARK_BYTES), who)
+        if reply.num_examples != 1 or not np.isnan(float(reply.train_loss)):
+            raise MessageError(f"{who}: expected neither a number of examples nor a loss next to a sum, found one")
         return Covered(masked_D.view(np.uint64), tuple(sealed), tuple(marks[:k]), tuple(marks[k : 2 * k]), marks[-1])
 
-    def _sum(self, link: Link, circle: Circle, covered: Mapping[int, Covered]) -> np.ndarray:
-        check_pairs(circle, covered)  # before anything is told
-        revealed = {}
-        for client_id in covered:
-            peers = circle.neighbours(client_id)
-            sealed = [
-                covered[peer].sealed[circle.neighbours(peer).index(client_id)]
-                if peer in covered
-                else bytes(SEALED_BYTES)
-                for peer in peers
-            ]
-            arrived = np.array([peer in covered for peer in peers])
-            answer = link.ask(Unmasking(self._round_index, client_id, arrived, to_rows(sealed, SEALED_BYTES)))
-            if isinstance(answer, Unmasked):
-                what = f"answer of client {client_id} in round {self._round_index}"
-                revealed[client_id] = rows_of(answer.revealed, (len(peers), NUM_BYTES), what)
-        return unmasked_sum(circle, covered, revealed)
+    def _check_pairs(self, arrived: Mapping[int, Mapping[int, Covered]]) -> None:
+        """Refuse masks that will not cancel; a client whose secret is another one now is asked for its key again."""
+        try:
+            for group, covered in arrived.items():
+                check_pairs(self.seats.circles[group], covered)
+        except MessageError:
+            self.forget_keys()
+            raise
 
+    def _revealed(self, link: Link, arrived: Mapping[int, Mapping[int, Covered]]) -> dict[int, list[bytes]]:
+        """Ask all clients whose values have arrived what takes the masks away."""
+        requests = [
+            self._unmasking(self.seats.circles[group], covered, client_id)
+            for group, covered in arrived.items()
+            for client_id in covered
+        ]
+        answers = link.ask(requests) if requests else {}
+        return {
+            client_id: rows_of(
+                answer.revealed,
+                (len(self.seats.neighbours(client_id)), NUM_BYTES),
+                f"answer of client {client_id} in round {self._round_index}",
+            )
+            for client_id, answer in answers.items()
+            if isinstance(answer, Unmasked)
+        }
 
-def _key(answer: PublicKey) -> bytes:
-    who = f"public key of client {answer.client_id}"
-    return rows_of(to_host(answer.key).reshape(1, -1), (1, NUM_BYTES), who)[0]
+    def _unmasking(self, circle: Circle, covered: Mapping[int, Covered], client_id: int) -> Unmasking:
+        peers = circle.neighbours(client_id)
+        sealed = [
+            covered[peer].sealed[circle.neighbours(peer).index(client_id)] if peer in covered else bytes(SEALED_BYTES)
+            for peer in peers
+        ]
+        arrived = np.array([peer in covered for peer in peers])
+        return Unmasking(self._round_index, client_id, arrived, to_rows(sealed, SEALED_BYTES))

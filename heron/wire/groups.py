@@ -223,6 +223,11 @@ class Settings(Checked):
     link: Network = field(default_factory=Network)
 
     @property
+    def hides_numbers(self) -> bool:
+        """True if nobody is told how many examples a client has: noise or masks are for what it learned of them."""
+        return self.privacy.is_on or self.secure_sum
+
+    @property
     def needs_secret(self) -> bool:
         """True if clients draw what nobody else may draw again: noise, batches, labels or masks."""
         return bool(self.privacy.is_on or self.privacy.label_epsilon or self.smashed.noise or self.secure_sum)

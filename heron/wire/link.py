@@ -37,14 +37,17 @@ class Link(Protocol):
         """
         ...
 
-    def ask(self, request: MaskRequest) -> MaskAnswer | None:
-        """Ask a client about its masks, outside its conversation; with `secure_sum` alone.
+    def ask(self, requests: Sequence[MaskRequest]) -> dict[int, MaskAnswer]:
+        """Ask clients about their masks, all at once and outside their conversations; with `secure_sum` alone.
 
         Args:
-            request: the message to the client it names.
+            requests: of one kind and round, each to the client it names, at most one to each.
 
         Returns:
-            Its answer; None if it is lost.
+            The answers by client; one that is lost or refused is not there.
+
+        Raises:
+            MessageError: if a client refuses to answer, and the engine cannot go on without it.
         """
         ...
 

@@ -13,6 +13,7 @@ from tests.flower.grid import FakeGrid, Node
 
 SMALL = ["clients.total=3", "threads=1", "client.local_steps=2", "client.optimizer=sgd", "rounds=2"]
 SCALARS = [*SMALL, "client.exact=0", "update=scalars", "digest_period=1"]
+MASKED = [*SCALARS, "seed_groups=1", "secure_sum=true", "client.keep_state=false"]
 # Algorithm and changes of the runs, by the name of their bundle.
 RUNS: dict[str, tuple[str, list[str]]] = {
     "heron": ("heron", []),

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
+MASKS = "update=scalars seed_groups=1 secure_sum=true client.exact=0 client.optimizer=sgd client.keep_state=false"
 
 
 def can_have_namespace() -> bool:
@@ -53,6 +54,8 @@ def test_two_rounds_of_two_clients_over_tls() -> None:
         ("deployment", "heron", ["--clients", "3"]),
         ("deployment", "sflv2", ["--clients", "2", "--local-steps", "2"]),
         ("deployment", "heron", ["--clients", "3", "--set", "update=scalars smashed.codec=int4 link.bundle=true"]),
+        ("simulation", "heron", ["--clients", "4", "--local-steps", "4", "--set", MASKS]),
+        ("deployment", "heron", ["--clients", "3", "--local-steps", "4", "--set", MASKS]),
     ],
 )
 def test_it_computes_what_one_process_computes(engine: str, algorithm: str, words: list[str]) -> None:

@@ -46,13 +46,20 @@ class Member:
         secret: the client's.
         keys: its key pair.
         peers: public keys of its neighbours, by their numbers.
+        told: what it has answered in this round before: whose values had arrived; None if it has not.
 
     Raises:
         MessageError: if there are too few neighbours, it is one of them, or a key is none.
     """
 
     def __init__(
-        self, client_id: int, round_index: int, secret: Secret, keys: KeyPair, peers: Mapping[int, bytes]
+        self,
+        client_id: int,
+        round_index: int,
+        secret: Secret,
+        keys: KeyPair,
+        peers: Mapping[int, bytes],
+        told: Sequence[bool] | None = None,
     ) -> None:
         if len(peers) < 2 or client_id in peers:
             raise MessageError(
@@ -63,7 +70,7 @@ class Member:
         self._round_index = round_index
         self._secret = secret
         self._pairs = {peer: keys.agreed(peers[peer], round_index) for peer in sorted(peers)}
-        self._told: tuple[bool, ...] | None = None
+        self._told = None if told is None else tuple(told)
 
     @property
     def neighbours(self) -> tuple[int, ...]:

@@ -1,0 +1,118 @@
+"""A node's part of sums under masks: keys of this run of Flower's, what is kept between messages, answers.
+
+Keys and masks follow from the node's secret and the number of the Flower run. So a run that is resumed, which may
+repeat a round with another model, has other masks; and within a run a client covers its values once in a round
+(`heron.client.mask_keeper`).
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from heron.client.mask_keeper import MaskKeeper, MaskPlace
+from heron.errors import MessageError
+from heron.flower.client_store import ClientStore
+from heron.flower.records import CONTENT, MaskQuestion, Parcel, Refusal, byte_array
+from heron.flower.stream import num_pieces, read_single, write_single
+from heron.privacy.masks.keys import NUM_BYTES
+from heron.privacy.node_vault import NodeVault
+from heron.wire.blob import load_arrays, save_arrays
+from heron.wire.mask_messages import KeyRequest, Unmasking
+from heron.wire.masked_sums import rows_of, to_rows
+
+if TYPE_CHECKING:
+    from flwr.app import RecordDict
+
+    from heron.arrays import Array
+
+_PLACE = "masks/"
+_PEER_BYTES = 8 + NUM_BYTES
+
+
+class StoredPlaces:
+    """Memory of a client's places in the context of its app.
+
+    Args:
+        records: the state of the context, changed in place.
+    """
+
+    def __init__(self, records: "RecordDict") -> None:
+        self._records = records
+
+    def mask_place(self, client_id: int) -> MaskPlace | None:
+        """Return what a client remembers; None for nothing."""
+        stored = self._records.array_records.get(f"{_PLACE}{client_id}")
+        if stored is None:
+            return None
+        arrays = load_arrays(bytes(stored[CONTENT].data))
+        rows = rows_of(arrays["peers"], (len(arrays["peers"]), _PEER_BYTES), "kept neighbours")
+        told = arrays["told"]
+        return MaskPlace(
+            int(arrays["round"][0]),
+            {int.from_bytes(row[:8], "little"): row[8:] for row in rows},
+            arrays["covered"].tobytes(),
+            tuple(told.astype(bool).tolist()) if len(told) else None,
+        )
+
+    def keep_mask_place(self, client_id: int, place: MaskPlace) -> None:
+        """Remember a place, in place of an earlier one."""
+        from flwr.app import ArrayRecord
+
+        arrays: dict[str, Array] = {
+            "round": np.array([place.round_index], np.int64),
+            "peers": to_rows([peer.to_bytes(8, "little") + key for peer, key in place.peers.items()], _PEER_BYTES),
+            "covered": np.frombuffer(place.covered, np.uint8),
+            "told": np.array(place.told or (), np.uint8),
+        }
+        self._records[f"{_PLACE}{client_id}"] = ArrayRecord({CONTENT: byte_array(save_arrays(arrays))})
+
+
+def keeper_of(vault: NodeVault, run_id: int, records: "RecordDict") -> MaskKeeper:
+    """Return the keeper of a node's masks in one run of Flower's.
+
+    Args:
+        vault: of the node, for the run.
+        run_id: Flower's number of the run; one that is resumed has another.
+        records: the state of the context of its app.
+    """
+
+    def settle(round_index: int, subject: str, content: bytes) -> None:
+        vault.journal.settle(round_index, f"{subject}/{run_id}", content)
+
+    of_run = vault.secret.bound("flower run", str(run_id).encode())
+    return MaskKeeper(of_run.of, StoredPlaces(records), settle)
+
+
+def mask_answer(keeper: MaskKeeper, store: ClientStore, question: MaskQuestion) -> Parcel | Refusal:
+    """Answer a question about masks.
+
+    Args:
+        keeper: the client's keys and places.
+        store: keeps the rest of a long answer.
+        question: the server's.
+
+    Raises:
+        MessageError: if it cannot be decoded, is of another round, or must not be answered.
+    """
+    request = read_single(question.content, bundle=question.bundle)
+    place = (question.round_index, question.client_id)
+    if not isinstance(request, KeyRequest | Unmasking) or (request.round_index, request.client_id) != place:
+        raise MessageError("expected a question about masks of the record's round and client, found another message")
+    if isinstance(request, Unmasking) and not keeper.covered(*place):
+        return Refusal(fault="lost", reason="it has lost the masks of this round, or has had none")
+    content, _ = write_single(keeper.answer(request), bundle=question.bundle)
+    whole = Parcel(
+        round_index=question.round_index,
+        client_id=question.client_id,
+        step=question.step,
+        part=0,
+        num_parts=num_pieces(len(content), question.max_reply_bytes),
+        num_bytes=len(content),
+        finished=False,
+        keeps_state=False,
+        lost_state=False,
+        num_examples=0,
+        secret="",
+        content=content,
+    )
+    return store.first_piece(whole, question.max_reply_bytes)
