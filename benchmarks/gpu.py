@@ -1,4 +1,4 @@
-"""What one GPU shows in a few minutes, by itself: saved after every part, and after every step of the long ones.
+"""Measure heron on one GPU in a few minutes, and save after every part, and after every step of the long ones.
 
     python benchmarks/gpu.py --minutes 8 [--out FILE] [--only PART,...]
     python benchmarks/gpu.py --toy
@@ -6,11 +6,11 @@
 Parts, in this order: the first four take seconds each and answer a question whole, the last one takes what time is left
 and is worth something at any epoch.
 
-    kernels       every kernel of the device beside NumPy's on the processor: the same bits, and its bandwidth
+    kernels       every kernel of the device against NumPy's on the processor: the same bits, and its bandwidth
     theta         a client's steps on the device, replayed on the processor from their scalars: the same bits
     digits        the recipe `digits` on the device, reference and encoded messages: the same bits, and its accuracy
     step_time     a zeroth-order step over two forwards, of the clients of ResNet-18 and GPT2-Medium
-    gpt2_medium   client memory of GPT2-Medium from the allocator's own peak, beside the plan, and the time of a step
+    gpt2_medium   client memory of GPT2-Medium from the allocator's own peak, against the plan, and the time of a step
     resnet18      ResNet-18 on CIFAR-10 at full size, batch 256, every algorithm: test accuracy by epoch
 
 Without CUDA every part is skipped with the reason, unless `--toy` runs them on the processor with small networks and

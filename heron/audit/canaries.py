@@ -29,15 +29,15 @@ _LEAST_NOISE = 0.01  # of what is claimed: below it every figure is infinite
 
 @dataclass(frozen=True)
 class Bounds:
-    """What canaries prove of a step, beside what is claimed.
+    """Empirical lower bounds on epsilon of a step, with the claims that they are compared with.
 
     Attributes:
-        claimed: epsilon of the step for who does not see which examples a batch has, by the account.
+        claimed: epsilon of the step against an attacker who does not see which examples a batch has, by the account.
         proven: lower bound on it.
-        claimed_seen: epsilon for who sees the batch.
+        claimed_seen: epsilon against an attacker who sees the batch.
         proven_seen: lower bound on it.
         noise: largest noise that the canaries allow, over the noise that is claimed, if what is released is Gaussian; 1
-            or more where nothing is wrong, infinite where they were not told apart.
+            or more where nothing is wrong, infinite where both worlds look alike.
     """
 
     claimed: float
@@ -53,7 +53,7 @@ class Bounds:
 
 
 def check_claims(view: View) -> Outcome:
-    """Bound epsilon from below, beside what the run claims.
+    """Bound epsilon from below, to compare it with what the run claims.
 
     Args:
         view: of the attacker.
@@ -80,7 +80,7 @@ def check_claims(view: View) -> Outcome:
         "unnoised": float(len(leaks)),
     }
     notes = ["canaries break the claimed epsilon"] if found.is_broken else []
-    notes += [f"{field} of a reply tells of an example without noise" for field in leaks]
+    notes += [f"{field} of a reply depends on an example without noise" for field in leaks]
     return Outcome(figures, notes=tuple(notes))
 
 
@@ -93,7 +93,7 @@ def canary_bounds(trials: Trials, number: int, seed: int) -> Bounds:
         seed: of the secrets, which are the same in both: so the batches are, too.
 
     Returns:
-        What is proven, beside what is claimed.
+        The bounds, with the claims.
     """
     canary_D, other_D = trials.contributions()
     generator = np.random.default_rng(seed)

@@ -33,7 +33,7 @@ def decode(view: View) -> Outcome:
         view: of the attacker.
 
     Returns:
-        `decoder_ssim`; beside it `mean_ssim`, that of the mean image, which knows nothing of a victim.
+        `decoder_ssim`; and `mean_ssim`, to compare it with, that of the mean image, which knows nothing of a victim.
     """
     if not view.are_images or view.victims.smashed is None or view.known.smashed is None:
         return Outcome()

@@ -1,7 +1,7 @@
-"""Sight of an attacker: smashed data as clients upload them, and data of the attacker's own.
+"""View of an attacker: smashed data as clients upload them, and data of the attacker's own.
 
-The attacker is whoever receives uploads and knows the client's part of the network, as the Main Server does if it talks
-to the Fed Server. Its own data are of the same kind as the clients', and no client trained on them.
+The attacker is any party that receives uploads and knows the client's part of the network, as the Main Server does if
+it talks to the Fed Server. Its own data are of the same kind as the clients', and no client trained on them.
 
 `n` examples, `B` of a batch.
 """
@@ -42,7 +42,7 @@ _LEAST_KNOWN, _LEAST_VICTIMS = 16, 16
 
 @dataclass(frozen=True)
 class Seen:
-    """Examples, and what an attacker sees of them.
+    """Examples with their uploads, as an attacker receives these.
 
     Attributes:
         inputs: shape (n, ...).
@@ -59,7 +59,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class View:
-    """What an attack works with.
+    """Inputs of an attack: the run, its clients' examples, and examples of the attacker's own.
 
     Attributes:
         split: the trained network; attacks leave it as it is.

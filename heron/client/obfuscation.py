@@ -5,7 +5,7 @@ e^eps / (e^eps + C - 1), and else is one of the others. The client learns from t
 made of them: epsilon holds for the label of an example against everybody, however often the example is used.
 
 Smashed data are scaled down to a norm, and noise is added that is drawn once for each example. That is no guarantee:
-noise that is small enough to learn from hides little, and each upload of an example from another client part tells
+noise that is small enough to learn from hides little, and each upload of an example from another client part reveals
 more. But it does not average out, as noise would that is drawn anew for each upload.
 
 `B` examples of a batch, `D` values of an example.
@@ -29,7 +29,7 @@ _LABELS, _NOISE = "labels", "smashed noise"
 
 
 class Obfuscation:
-    """What a client changes before it learns and uploads.
+    """Changes of labels before a client learns and uploads, and of smashed data before it uploads.
 
     Args:
         terms: of the run.

@@ -13,7 +13,7 @@ from onnxscript import opset20 as op
 
 _NUM_BLOCKS = 4
 _HIDDEN = -3.4e38
-"""What is added to the score of a key that a row must not see."""
+"""Addend to the score of a key that a row must not attend to."""
 
 
 def attention(

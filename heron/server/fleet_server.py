@@ -59,7 +59,7 @@ class FleetServer(FedServer):
 
 
 class _Lane:
-    """How clients with one boundary are served."""
+    """Codec and replay of the clients with one boundary."""
 
     def __init__(self, member: Member) -> None:
         self.codec = UpdateCodec.of(member.terms)

@@ -21,11 +21,11 @@ _SENT_BACK: tuple[Role, ...] = ("replayed", "trained")
 
 @dataclass(frozen=True)
 class Member:
-    """What clients with one boundary have in common.
+    """Terms and learning that the clients with one boundary share.
 
     Attributes:
-        terms: theirs.
-        learning: how they learn.
+        terms: of these clients.
+        learning: settings of their learning.
     """
 
     terms: Terms

@@ -24,12 +24,12 @@ _FACTS = 2
 
 @dataclass(frozen=True)
 class Addends:
-    """What one client adds, or the sum of what several did.
+    """Addends of one client, or the sum of several clients' addends.
 
     Attributes:
         scalars_P: weighted projected gradients, step after step.
         tensors: weighted tensors by name.
-        loss: the local loss; 0 where none is told.
+        loss: the local loss; 0 where none is sent.
         weight: of the client in the mean.
     """
 
@@ -81,7 +81,7 @@ class SumForm:
         Args:
             scalars: projected gradients of the steps that it made, at most P.
             tensors: by name.
-            loss: mean local loss; NaN where none is told.
+            loss: mean local loss; NaN where none is sent.
             weight: of the client in the mean, >= 1.
 
         Raises:
