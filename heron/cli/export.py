@@ -107,6 +107,7 @@ def _exported(run: Path, config: RunConfig, split: SplitModel, num_rounds: int) 
         cost=read_json(directory.cost) if directory.cost.exists() else {},
         base_model=source,
         base_is_on_hub=source is not None and not located(source).is_dir(),
+        summary=read_json(directory.summary) if directory.summary.exists() else {},
     )
 
 

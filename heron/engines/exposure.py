@@ -1,4 +1,4 @@
-"""What leaves clients besides updates: how often an example is uploaded, and what noise on it does and does not do."""
+"""Exposure of examples by uploads: their number, and the effect of noise on smashed data and of changed labels."""
 
 import math
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def uploads_in_round(settings: Settings, size: int, period: int) -> float:
 
 
 def exposure(algorithm: Algorithm, settings: Settings, sizes: Sequence[int]) -> dict[str, Any]:
-    """Describe what an upload shows, for the summary of a run; empty where all is as it is and nothing is uploaded.
+    """Describe the uploads of a run, for its summary; empty where nothing is uploaded or changed.
 
     Args:
         algorithm: a row of `ALGORITHMS`.
@@ -56,19 +56,19 @@ def exposure(algorithm: Algorithm, settings: Settings, sizes: Sequence[int]) -> 
     """
     number = uploads_per_example(algorithm, settings, sizes)
     smashed, privacy = settings.smashed, settings.privacy
-    told: dict[str, Any] = {"uploads_per_example": number} if number else {}
+    shown: dict[str, Any] = {"uploads_per_example": number} if number else {}
     if smashed.noise:
         # Two examples are at most 2 clips apart; of one upload, as if there were no other.
         one = seen_epsilon(Releases(1, 1.0, smashed.noise / (2.0 * smashed.clip)), privacy.delta)
-        told["smashed_noise"] = {
+        shown["smashed_noise"] = {
             "clip": smashed.clip,
             "noise": smashed.noise,
             "noise_if_it_were_drawn_for_each_upload_and_averaged": smashed.noise / math.sqrt(max(1.0, number)),
             "epsilon_of_one_upload": one,
             "delta": privacy.delta,
             "claim": "none: noise is drawn once for each example, so that averaging its uploads takes none away, but "
-            "uploads from a client part that has changed tell more than one",
+            "uploads from a client part that has changed reveal more than one",
         }
     if privacy.label_epsilon:
-        told["label_epsilon"] = privacy.label_epsilon
-    return told
+        shown["label_epsilon"] = privacy.label_epsilon
+    return shown

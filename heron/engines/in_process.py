@@ -23,6 +23,7 @@ from heron.data import Examples, fetch
 from heron.engines.arguments import check_parts, checked_shares
 from heron.engines.exposure import exposure
 from heron.engines.fleet import Residents, agree_all
+from heron.engines.label_classes import check_shown_labels
 from heron.engines.mask_refusals import check_mask_members
 from heron.engines.pairs import check_pairs
 from heron.engines.participants import check_participants
@@ -100,6 +101,7 @@ class Federation:
         example, split = fetch(dataset, np.concatenate(partition)[:2], device), split.to(settings.device)
         split = algorithm.equipped(split, settings, as_tensor(example.inputs))
         agreed = agree_all(split, algorithm, settings, criterion, example)
+        check_shown_labels(agreed.terms, dataset, partition)
         few = fetch(dataset, np.resize(partition[0], 4), device)
         data = {i: DatasetExamples(dataset, own, device, apart=bool(account)) for i, own in enumerate(partition)}
         self.residents = Residents(agreed, algorithm, split, criterion, few, data, self.vault)
@@ -110,8 +112,7 @@ class Federation:
         self.servers.exposure = exposure(algorithm, settings, sizes)
         check_pairs(agreed.terms, split, sizes, self.servers.all_participants())
         check_mask_members(self.servers.learning.settings, self.servers.all_participants())
-        self.states = ClientStates()
-        self.held = ClientStates()
+        self.states, self.held = ClientStates(), ClientStates()
         self.simulated_s = None if link is None else 0.0
         self._trace = None if link is None else RoundTrace(link)
         self.split = split
@@ -121,8 +122,7 @@ class Federation:
         self.partition = partition
         self.runtime = self.clients.runtime
         self.learner = self.clients.learner
-        self.fed_server = self.servers.fed_server
-        self.main_server = self.servers.main_server
+        self.fed_server, self.main_server = self.servers.fed_server, self.servers.main_server
         self.listeners: list[Listener] = []
         self._channel = self._make_channel()
 

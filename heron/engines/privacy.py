@@ -29,6 +29,7 @@ class PrivacyAccount:
         sizes: number of examples of each client.
         planned: number of rounds that each client will take part in.
         uploads: whether a Main Server receives smashed data, which show which examples a batch has.
+        clips: names of the clips of `[privacy]` that count: one for each vector that a step releases.
 
     Attributes:
         settings: those of the run, with the noise in them.
@@ -40,13 +41,22 @@ class PrivacyAccount:
         MissingExtraError: if the accountant is not installed.
     """
 
-    def __init__(self, settings: Settings, sizes: Sequence[int], planned: Sequence[int], *, uploads: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sizes: Sequence[int],
+        planned: Sequence[int],
+        *,
+        uploads: bool,
+        clips: Sequence[str] = ("clip",),
+    ) -> None:
         privacy = settings.privacy
         _check_delta(privacy.delta, max(sizes))
         if privacy.sampling == "poisson":
             check_accountant()
         self.sizes = list(sizes)
         self._uploads = uploads
+        self._clips = tuple(clips)
         self.rounds = [0] * len(sizes)
         self._planned = list(planned)
         self.settings = settings
@@ -105,7 +115,8 @@ class PrivacyAccount:
             "unit": "one example of one client, in whose place nothing would contribute; their number is not hidden",
             "covers": "updates: what clients learn and send to the Fed Server, and all that is made of it",
             "noise": self._noise,
-            "clip": privacy.clip,
+            "noise_over_each_clip": self._noise * math.sqrt(len(self._clips)),
+            **{name: getattr(privacy, name) for name in self._clips},
             "sampling": privacy.sampling,
             "client_rounds": max(self.rounds),
         }
@@ -199,7 +210,8 @@ def private_account(
     if has_data:
         _check_sizes(settings, sizes)
     taken = [least] * len(sizes) if least else sizes
-    return PrivacyAccount(settings, taken, planned, uploads=algorithm.uploads != "never")
+    uploads = algorithm.uploads != "never"
+    return PrivacyAccount(settings, taken, planned, uploads=uploads, clips=_clips(algorithm, settings))
 
 
 def _check_sizes(settings: Settings, sizes: Sequence[int]) -> None:
@@ -210,6 +222,13 @@ def _check_sizes(settings: Settings, sizes: Sequence[int]) -> None:
             f"expected privacy.least_examples of at most {min(sizes)}, which the smallest client has, found "
             f"{settings.privacy.least_examples}; lower it"
         )
+
+
+def _clips(algorithm: Algorithm, settings: Settings) -> list[str]:
+    """Names of the clips that count: of a head that learns exactly, and of everything else that learns."""
+    learning = algorithm.learning(settings)
+    has_head, has_probes = learning.client.exact == 1, algorithm.orders(learning).probes
+    return ["clip"] * (has_probes or not has_head) + ["exact_clip"] * has_head
 
 
 def _check_delta(delta: float, largest: int) -> None:

@@ -6,7 +6,7 @@ front matter are JSON, which is YAML, too.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import heron
 from heron.algorithms import ALGORITHMS
 from heron.analysis import Quality, quality_of
 from heron.config import RunConfig
-from heron.report.privacy import privacy_limit
+from heron.report.privacy import exposure_limits, privacy_limit, statement_text
 from heron.report.units import bytes_text, flops_text
 
 _LOAD_LANGUAGE = """from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -58,6 +58,7 @@ class ExportedModel:
         cost: content of the run's `cost.json`; empty if there is none.
         base_model: name of the pre-trained model; None where all weights were drawn.
         base_is_on_hub: whether that is a name on the hub, and not a folder.
+        summary: content of the run's `summary.json`; empty if it is not complete.
     """
 
     config: RunConfig
@@ -66,6 +67,7 @@ class ExportedModel:
     cost: Mapping[str, Any]
     base_model: str | None = None
     base_is_on_hub: bool = False
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
 
 def model_card(exported: ExportedModel) -> str:
@@ -201,6 +203,8 @@ def _limits(exported: ExportedModel) -> list[str]:
         f"Its clients were {config.clients.total} shares of one data set.",
         f"Evaluated on {data} alone, on no other data and on no other task.",
         privacy_limit(exported.metrics[-1]),
+        *filter(None, [statement_text(exported.summary)]),
+        *exposure_limits(exported.summary),
     ]
     if done < config.rounds:
         limits.insert(0, f"The run was exported after {done} of {config.rounds} rounds.")

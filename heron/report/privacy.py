@@ -38,12 +38,32 @@ def privacy_rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """
     rows = []
     for group in groups:
-        spent = [run.metrics[-1] for run in group.runs if "delta" in run.metrics[-1]]
+        spent = [run for run in group.runs if "delta" in run.metrics[-1]]
         if spent:
-            most = max(spent, key=lambda row: float(row["epsilon_public"]))
-            cells = [epsilon_text(most, key) for key in PARTIES]
-            rows.append({"label": group.label, "delta": f"{most['delta']:g}", "cells": cells})
+            most = max(spent, key=lambda run: float(run.metrics[-1]["epsilon_public"]))
+            row = most.metrics[-1]
+            cells = [epsilon_text(row, key) for key in PARTIES]
+            statement = statement_text(most.summary)
+            rows.append({"label": group.label, "delta": f"{row['delta']:g}", "cells": cells, "statement": statement})
     return rows
+
+
+def statement_text(summary: Mapping[str, Any]) -> str:
+    """Write how a guarantee was given, and for what; nothing where there is none.
+
+    Args:
+        summary: of a complete run, with what `PrivacyAccount.statement` returned.
+    """
+    said = summary.get("privacy")
+    if said is None:
+        return ""
+    clips = ", ".join(f"{name} {said[name]:g}" for name in ("clip", "exact_clip") if name in said)
+    rest = f" It does not cover {said['does_not_cover']}." if "does_not_cover" in said else ""
+    return (
+        f"Noise of {said['noise_over_each_clip']:.4g} times the norm that examples are clipped to ({clips}), sampling="
+        f"{said['sampling']}; rounds of the client with most: {said['client_rounds']}. It is for {said['unit']}, and "
+        f"covers {said['covers']}.{rest}"
+    )
 
 
 def exposure_cells(summary: Mapping[str, Any]) -> dict[str, str]:
@@ -52,16 +72,16 @@ def exposure_cells(summary: Mapping[str, Any]) -> dict[str, str]:
     Args:
         summary: of a run.
     """
-    told = summary.get("exposure", {})
+    shown = summary.get("exposure", {})
     cells = {}
-    if "uploads_per_example" in told:
-        cells["uploads of an example"] = f"{told['uploads_per_example']:.4g}"
-    if "smashed_noise" in told:
-        noise = told["smashed_noise"]
+    if "uploads_per_example" in shown:
+        cells["uploads of an example"] = f"{shown['uploads_per_example']:.4g}"
+    if "smashed_noise" in shown:
+        noise = shown["smashed_noise"]
         cells["noise on smashed data"] = f"{noise['noise']:g} at norm {noise['clip']:g}"
         cells["epsilon of one upload, no claim"] = f"{noise['epsilon_of_one_upload']:.3g}"
-    if "label_epsilon" in told:
-        cells["epsilon of a label"] = f"{told['label_epsilon']:g}"
+    if "label_epsilon" in shown:
+        cells["epsilon of a label"] = f"{shown['label_epsilon']:g}"
     return cells
 
 
@@ -85,16 +105,28 @@ def exposure_note(summary: Mapping[str, Any]) -> str:
     Args:
         summary: of a run.
     """
-    told = summary.get("exposure", {}).get("smashed_noise")
-    if told is None:
+    noise = summary.get("exposure", {}).get("smashed_noise")
+    if noise is None:
         return ""
-    averaged = told["noise_if_it_were_drawn_for_each_upload_and_averaged"]
+    averaged = noise["noise_if_it_were_drawn_for_each_upload_and_averaged"]
     return (
         f"Noise on smashed data obscures and guarantees nothing: epsilon of one upload is "
-        f"{told['epsilon_of_one_upload']:.3g}, and an example has several, from a client part that changes. It "
+        f"{noise['epsilon_of_one_upload']:.3g}, and an example has several, from a client part that changes. It "
         f"is drawn once for each example; drawn for each upload, averaging would leave {averaged:.2g} of "
-        f"{told['noise']:g}."
+        f"{noise['noise']:g}."
     )
+
+
+def exposure_limits(summary: Mapping[str, Any]) -> list[str]:
+    """Write what uploads of a run show, as limits of a model card.
+
+    Args:
+        summary: of a complete run.
+    """
+    cells, note = exposure_cells(summary), exposure_note(summary)
+    shown = "; ".join(f"{heading}: {text}" for heading, text in cells.items())
+    lines = [f"What the Main Server received of the clients' examples: {shown}."] if cells else []
+    return lines + [note] * bool(note)
 
 
 def privacy_note() -> str:

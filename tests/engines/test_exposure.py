@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 
 from heron.algorithms import ALGORITHMS
 from heron.cli.main import main
+from heron.data import Batch
 from heron.engines.exposure import exposure, uploads_per_example
 from heron.engines.in_process import Federation
 from heron.errors import ConfigError, DataError, HeronError
@@ -28,7 +29,9 @@ PLAIN = Settings(
 )
 
 
-def federation(name: str = "frozen", data: Any = None, vault: Vault | None = None, **changes: Any) -> Federation:
+def federation(
+    name: str = "frozen", data: Any = None, vault: Vault | None = None, shares: Any = None, **changes: Any
+) -> Federation:
     torch.manual_seed(0)
     split = SplitModel(
         nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU()),
@@ -36,7 +39,7 @@ def federation(name: str = "frozen", data: Any = None, vault: Vault | None = Non
         linear_head((2, 4, 4), 3),
     )
     data = data or TensorDataset(torch.randn(48, 1, 4, 4), torch.arange(48) % 3)
-    shares = np.split(np.arange(48), np.cumsum(SIZES)[:-1])
+    shares = shares or np.split(np.arange(48), np.cumsum(SIZES)[:-1])
     return Federation(split, ALGORITHMS[name], data, shares, changed(PLAIN, **changes), vault=vault)
 
 
@@ -119,13 +122,28 @@ def test_the_client_learns_from_the_labels_that_it_shows() -> None:
         assert torch.equal(parties.fed_server.global_model()[name], tensor)
 
 
-def test_a_label_that_is_no_class_is_refused_when_it_is_used() -> None:
+@pytest.mark.parametrize(
+    ("label", "found"), [(-100, "found -100 and 1 such labels in all"), (3, "found 3 and 1 such labels in all")]
+)
+def test_a_label_that_is_no_class_is_refused_before_anything_starts(label: int, found: str) -> None:
+    """Wherever in the data it is; what no client holds may have any."""
     labels = torch.arange(48) % 3
-    labels[5] = -100
+    labels[37] = label
     data = TensorDataset(torch.randn(48, 1, 4, 4), labels)
-    parties = federation("heron", data, privacy={"label_epsilon": 1.0})
-    with pytest.raises(DataError, match=r"client 0: expected labels from 0 to 2 with privacy\.label_epsilon"):
-        parties.run_round()
+    with pytest.raises(DataError, match=rf"expected integer labels from 0 to 2 .*{found}.*leave these examples out"):
+        federation("heron", data, privacy={"label_epsilon": 1.0})
+    federation("heron", data, privacy={"label_epsilon": 1.0}, shares=[np.arange(12), np.arange(12, 36)])
+    federation("heron", data)
+
+
+def test_a_device_refuses_a_label_that_is_no_class_when_it_is_used() -> None:
+    """It may have data that no server has seen."""
+    from heron.client.obfuscation import Obfuscation
+
+    parties = federation("heron", privacy={"label_epsilon": 1.0})
+    veil = Obfuscation(parties.clients.terms, parties.vault)
+    with pytest.raises(DataError, match=r"client 4: expected labels from 0 to 2 with privacy\.label_epsilon"):
+        veil.batch(Batch(torch.zeros(2, 1), torch.tensor([0, -100])), 4, np.arange(2))
 
 
 def parties_batch(parties: Federation, client_id: int, positions: np.ndarray) -> Any:

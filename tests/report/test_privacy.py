@@ -9,7 +9,7 @@ from heron.config import RECIPES
 from heron.report import ExportedModel, model_card, print_run, write_report
 from heron.report.collect import collect_runs
 from heron.report.groups import group_runs
-from heron.report.privacy import COVERED, privacy_rows
+from heron.report.privacy import COVERED, privacy_rows, statement_text
 from heron.wire.privacy import Privacy
 from tests.report.saved_runs import save_run
 
@@ -59,6 +59,42 @@ def test_a_card_tells_what_is_covered():
     assert "it has no guarantee" not in model_card(ExportedModel(private, 10, [ROW | without_uploads], {}))
 
 
+SUMMARY = {
+    "privacy": {
+        "unit": "one example of one client",
+        "covers": "updates",
+        "noise": 3.5442,
+        "noise_over_each_clip": 5.0123,
+        "clip": 1.0,
+        "exact_clip": 0.5,
+        "sampling": "poisson",
+        "client_rounds": 80,
+        "does_not_cover": "smashed data",
+    },
+    "exposure": {"uploads_per_example": 20.0, "label_epsilon": 4.0},
+}
+STATEMENT = (
+    "Noise of 5.012 times the norm that examples are clipped to (clip 1, exact_clip 0.5), sampling=poisson; rounds of "
+    "the client with most: 80. It is for one example of one client, and covers updates. It does not cover smashed data."
+)
+
+
+def test_the_statement_is_in_words():
+    assert statement_text(SUMMARY) == STATEMENT
+    assert statement_text({}) == ""
+    whole = {key: value for key, value in SUMMARY["privacy"].items() if key not in ("does_not_cover", "exact_clip")}
+    assert "(clip 1)" in statement_text({"privacy": whole})
+    assert statement_text({"privacy": whole}).endswith("covers updates.")
+
+
+def test_the_card_has_the_statement_and_what_uploads_show():
+    config = RECIPES["digits-published"].build("heron")
+    card = model_card(ExportedModel(config, 10, [ROW | SPENT], {}, summary=SUMMARY))
+    assert f"- {STATEMENT}" in card
+    assert "examples: uploads of an example: 20; epsilon of a label: 4." in card
+    assert "uploads of an example" not in model_card(ExportedModel(config, 10, [ROW], {}))
+
+
 def test_the_table_after_a_run(tmp_path, capsys):
     summary = ROW | SPENT | {"elapsed_s": 1.0, "algorithm": "heron"}
     print_run("digits", summary | {"uplink_bytes_by_kind": {}, "downlink_bytes_by_kind": {}}, tmp_path)
@@ -75,4 +111,12 @@ def test_a_private_run_from_the_command_line_to_the_report(tmp_path, capsys):
     assert main(["train", "digits-published", *arguments, "--tensorboard", "--out", str(folder)]) == 0
     assert main(["report", str(folder)]) == 0
     assert "epsilon against other clients" in capsys.readouterr().out
-    assert "<h2>Privacy</h2>" in (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert "<h2>Privacy</h2>" in page
+    assert "(clip 1), sampling=poisson; rounds of the client with most: 1" in page
+    assert "<h2>Uploads</h2>" in page
+    card_folder = tmp_path / "model"
+    assert main(["export", str(folder), "--out", str(card_folder)]) == 0
+    card = (card_folder / "README.md").read_text()
+    assert "Noise of 20 times the norm" in card
+    assert "uploads of an example: " in card
