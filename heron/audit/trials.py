@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from heron.arrays import to_host
+from heron.audit.group_scalars import group_scalars
 from heron.audit.view import View
 from heron.client.states import ClientStates
 from heron.data import Batch
@@ -21,6 +22,7 @@ from heron.engines.clients import Clients
 from heron.engines.privacy import PrivacyAccount
 from heron.privacy.secret import Secret
 from heron.privacy.vault import Vault
+from heron.seeds import StepKey
 from heron.server.fed_servers import make_fed_server
 from heron.wire.groups import Averaging, Settings, Smashed
 from heron.wire.messages import Reply, ScalarReply
@@ -116,6 +118,7 @@ class Trials:
         runtime = view.algorithm.torch_runtime(split, view.criterion, settings)
         clients = Clients(terms, view.algorithm, runtime, {0: self._examples}, self._vault)
         server = make_fed_server(terms, travelling(terms, split), clients.learning)
+        self._groups = runtime.groups
         self._noised = {term.name for term in terms.tensors if term.role in ("replayed", "trained")}
         self._broadcast = server.broadcast(0, 0)
         self._start = {name: to_host(array).copy() for name, array in server.global_model().items()}
@@ -133,13 +136,16 @@ class Trials:
         parts = []
         if isinstance(reply, ScalarReply):
             parts.append(size * to_host(reply.projected_gradients).astype(np.float64).ravel())
-        moved = [
-            (self._start[name].astype(np.float64) - to_host(array).astype(np.float64)).ravel() / _RATE
+        moved = {
+            name: (self._start[name].astype(np.float64) - to_host(array).astype(np.float64)).ravel() / _RATE
             for name, array in reply.model.items()
             if name in self._noised
-        ]
+        }
+        if self._groups:
+            key = StepKey(self.settings.seed, 0, 0, 0)
+            return size * group_scalars(self._groups, self._clients.learning, key, moved)
         if moved:
-            parts.append(size * np.concatenate(moved))
+            parts.append(size * np.concatenate(list(moved.values())))
         if self._clips is None:
             (released,) = parts
             return released
@@ -187,14 +193,15 @@ class Watched:
 def _settings(view: View, epsilon: float) -> Settings:
     """Settings of a run for one step on two examples, with a budget in place of its noise."""
     own = view.algorithm.learning(view.settings).settings
-    has_probes = view.algorithm.orders(view.algorithm.learning(view.settings)).probes
+    orders = view.algorithm.orders(view.algorithm.learning(view.settings))
+    sends_scalars = orders.probes and orders.groups is None
     client = replace(
         own.client,
         batch_size=1,
         micro_batch=0,
         local_steps=1,
         optimizer="sgd",
-        learning_rate=_STANDSTILL if has_probes else _RATE,
+        learning_rate=_STANDSTILL if sends_scalars else _RATE,
         exact_learning_rate=_RATE,
         schedule="constant",
         keep_state=False,
@@ -202,7 +209,7 @@ def _settings(view: View, epsilon: float) -> Settings:
     )
     facts: dict[str, Any] = {
         "rounds": 1,
-        "update": "scalars" if has_probes else "dense",
+        "update": "scalars" if sends_scalars else "dense",
         "wire": False,
         "secure_sum": False,
         "client": client,

@@ -13,7 +13,7 @@ Eickenberg and Oyallon, "Greedy layerwise learning can scale to ImageNet", ICML 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from heron.arrays import Array
 from heron.client.round import finish
@@ -31,7 +31,10 @@ class GroupLearner(ClientLearner, Protocol):
         ...
 
 
-class LayerLocalClient:
+Own = TypeVar("Own", bound=GroupLearner)
+
+
+class LayerLocalClient(Generic[Own]):
     """A client of layer groups.
 
     Args:
@@ -39,7 +42,7 @@ class LayerLocalClient:
         make_client: makes the learner of one group.
     """
 
-    def __init__(self, runtime: Runtime, make_client: Callable[[Runtime], GroupLearner]) -> None:
+    def __init__(self, runtime: Runtime, make_client: Callable[[Runtime], Own]) -> None:
         self._groups = [(make_client(group.runtime), group.names) for group in runtime.groups]
         self._order = _order(runtime.groups)
         self._pass = runtime.groups_pass
@@ -63,18 +66,18 @@ class LayerLocalClient:
             return result
         *lower, (last, _) = self._groups
         for number, (learner, _) in enumerate(lower):
-            step = learner.step(batch, _key_of(number, key))
+            step = learner.step(batch, group_key(number, key))
             outputs = next(step)
             assert outputs is not None
             assert not isinstance(outputs, Perturbed)
             finish(step)
             batch = Batch(outputs, batch.labels)
             del step, outputs
-        result = yield from last.step(batch, _key_of(len(lower), key))
+        result = yield from last.step(batch, group_key(len(lower), key))
         return result
 
     def _step_by_pieces(self, start: GroupsPass, batch: Batch, key: StepKey) -> StepGenerator:
-        clean = start(batch, [_key_of(number, key) for number in range(len(self._groups))])
+        clean = start(batch, [group_key(number, key) for number in range(len(self._groups))])
         yield clean.take_smashed()
         finished = clean.finish()
         for learner, _ in self._groups:
@@ -129,6 +132,11 @@ def _prefix(number: int) -> str:
     return f"group{number}/"
 
 
-def _key_of(number: int, key: StepKey) -> StepKey:
-    """Give a group randomness of its own: directions and masks of two groups have nothing in common."""
+def group_key(number: int, key: StepKey) -> StepKey:
+    """Give a group randomness of its own: directions and masks of two groups have nothing in common.
+
+    Args:
+        number: of the group, from 0 at the input.
+        key: the client's place in the run.
+    """
     return replace(key, run_seed=derive_seed("layer group", key.run_seed, number) >> 1)

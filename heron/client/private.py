@@ -31,6 +31,7 @@ from heron.client.zeroth_order import ZerothOrderPart
 from heron.data import Batch
 from heron.errors import ConfigError
 from heron.privacy.mechanism import VectorMechanism
+from heron.privacy.vault import Vault
 from heron.seeds import StepKey
 from heron.wire.learning import Learning
 
@@ -68,11 +69,9 @@ class PrivateClient(Learner):
 
     def _release(
         self, total_D: NDArray[np.int64], key: StepKey, mechanism: VectorMechanism, purpose: str = NOISE
-    ) -> Array:
+    ) -> NDArray[np.float64]:
         """Add the step's noise to a clipped sum."""
-        own = self._vault.releasing(key.client_id)
-        normals_D = own.normals(total_D.shape, purpose, key.round_index, key.local_step)
-        return self.runtime.receive(mechanism.release(total_D, normals_D))
+        return noised(total_D, key, mechanism, self._vault, purpose)
 
     def _clipped_gradients(self, batch: Batch, mechanism: VectorMechanism) -> NDArray[np.int64]:
         """Add up the clipped gradients of the exact part, example by example."""
@@ -81,13 +80,13 @@ class PrivateClient(Learner):
         total_D = np.zeros(sum(math.prod(array.shape) for array in exact.parameters().values()), np.int64)
         assert isinstance(exact, ExampleGradients)  # other runtimes are refused before
         for gradients_BD in exact.example_gradients(batch) if len(batch) else ():
-            total_D += mechanism.clipped_sum(_read(gradients_BD))
+            total_D += mechanism.clipped_sum(read_vectors(gradients_BD))
         return total_D
 
-    def _step_exact(self, gradient_D: Array, key: StepKey) -> None:
+    def _step_exact(self, gradient_D: NDArray[np.float64], key: StepKey) -> None:
         """Take the exact part's step along a released gradient."""
         assert isinstance(self._exact, ExampleGradients)  # as above
-        self._exact.set_gradient(gradient_D)
+        self._exact.set_gradient(self.runtime.receive(gradient_D))
         self.update_exact(key)
 
 
@@ -106,19 +105,21 @@ class PrivateProbingClient(PrivateClient):
                 "client: its gradients are not clipped; set both, or leave [privacy] out"
             )
 
-    def _learn(self, batch: Batch, key: StepKey) -> StepResult:
-        assert self.probed is not None  # the algorithm's orders say so
-        seeds = self.probed.directions(key)
-        total_P = self._mechanism.clipped_sum(self._vectors(self.probed, batch, key.seed("dropout"), seeds))
-        self.probed.update(key, seeds, self._release(total_P, key, self._mechanism))
-        return StepResult(None, self.probed.sent())
+    def vectors(self, batch: Batch, key: StepKey) -> NDArray[np.floating]:
+        """Compute the projected gradients of every example, and leave the parameters at the last probe.
 
-    def _vectors(
-        self, probed: ZerothOrderPart, batch: Batch, mask_seed: int, seeds: tuple[int, ...]
-    ) -> NDArray[np.floating]:
-        """Compute the projected gradients of every example, shape (B, P)."""
+        Args:
+            batch: B examples; there may be none.
+            key: the step's place.
+
+        Returns:
+            Shape (B, P), neither clipped nor noised: nothing that may leave.
+        """
+        probed = self._probing()
+        seeds = probed.directions(key)
         if not len(batch):
             return np.zeros((0, len(seeds)))
+        mask_seed = key.seed("dropout")
 
         def losses() -> Array:
             return self.runtime.losses(batch, mask_seed)
@@ -126,14 +127,44 @@ class PrivateProbingClient(PrivateClient):
         estimator = probed.estimator
         clean = losses() if estimator.scheme == "one_sided" else None
         vectors_PB = estimator.projected_gradients_(probed.theta, losses, seeds, clean)
-        return _read(vectors_PB).T
+        return read_vectors(vectors_PB).T.astype(np.float64)  # a copy: nothing of the device's memory is kept
+
+    def descend(self, released_P: NDArray[np.float64], key: StepKey) -> StepResult:
+        """Take the step that released numbers make.
+
+        Args:
+            released_P: in place of the projected gradients.
+            key: the step's place.
+        """
+        probed = self._probing()
+        probed.update(key, probed.directions(key), self.runtime.receive(released_P))
+        return StepResult(None, probed.sent())
+
+    def _learn(self, batch: Batch, key: StepKey) -> StepResult:
+        total_P = self._mechanism.clipped_sum(self.vectors(batch, key))
+        return self.descend(self._release(total_P, key, self._mechanism), key)
+
+    def _probing(self) -> ZerothOrderPart:
+        assert self.probed is not None  # the algorithm's orders say so
+        return self.probed
 
 
 class PrivateHeadClient(PrivateProbingClient):
-    """A client with an exactly trained head: q + 1 forwards, and one more for the head's gradients."""
+    """A client with an exactly trained head: q + 1 forwards, and one more for the head's gradients.
+
+    Raises:
+        ConfigError: if the runtime has no gradients of single examples of this head.
+    """
 
     def __init__(self, runtime: Runtime, learning: Learning, *, upload_period: int | None) -> None:
         super().__init__(runtime, learning, upload_period=upload_period)
+        exact: object = runtime.exact
+        if not isinstance(exact, ExampleGradients):
+            raise ConfigError(
+                "expected a head of one linear layer under cross-entropy with client.exact=1 and privacy in an export, "
+                "found another: its graph has no gradients of single examples; set client.runtime=torch or "
+                "client.exact=0"
+            )
         self._mechanism = learning.mechanism(num_parts=1 if self.probed is None else 2)
         self._head_mechanism = replace(self._mechanism, clip=learning.settings.privacy.exact_clip)
 
@@ -153,6 +184,22 @@ class PrivateGradientClient(PrivateClient):
         return StepResult(None)
 
 
-def _read(vectors_BD: Array) -> NDArray[np.floating]:
-    """Vectors on the host; zeros of their shape in a step that is planned, whose numbers do not exist."""
+def noised(
+    total_D: NDArray[np.int64], key: StepKey, mechanism: VectorMechanism, vault: Vault, purpose: str = NOISE
+) -> NDArray[np.float64]:
+    """Add the noise of a step to a clipped sum, from the client's own secret.
+
+    Args:
+        total_D: a result of `mechanism.clipped_sum`, or a sum of some.
+        key: the step's place.
+        mechanism: clip, noise and expected size of a batch.
+        vault: keeps the device's secret.
+        purpose: one for each release of a step.
+    """
+    own = vault.releasing(key.client_id)
+    return mechanism.release(total_D, own.normals(total_D.shape, purpose, key.round_index, key.local_step))
+
+
+def read_vectors(vectors_BD: Array) -> NDArray[np.floating]:
+    """Return vectors on the host; zeros of their shape in a step that is planned, whose numbers do not exist."""
     return np.zeros(tuple(vectors_BD.shape)) if is_fake(vectors_BD) else to_host(vectors_BD)

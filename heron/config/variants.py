@@ -50,7 +50,8 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
             continue
         possible = possible_exact(other, ALGORITHMS[config.algorithm], config)
         yield from (_with_client(moved, exact=exact) for exact in possible)
-    yield from (replace(config, algorithm=name) for name in CONTROLS.values())
+    names = [name for name in CONTROLS.values() if not config.privacy.is_on or ALGORITHMS[name].make_private]
+    yield from (replace(config, algorithm=name) for name in names)
 
 
 def _layer_local(config: RunConfig) -> Iterator[RunConfig]:
@@ -60,7 +61,8 @@ def _layer_local(config: RunConfig) -> Iterator[RunConfig]:
         ("local_zeroth_order", 1),
         ("local_exact", 0),
     ]
-    for learning, exact in learnings:
+    # With privacy groups have probes alone: their gradients are not clipped.
+    for learning, exact in learnings[:1] if config.privacy.is_on else learnings:
         local = _with_client(config, learning=learning, exact=exact)
         try:
             plan_cost(local)

@@ -64,13 +64,16 @@ def plan_step(
 def possible_exact(split: SplitModel, algorithm: Algorithm, settings: Settings) -> range:
     """Values of `exact` that a client can have; without probes at least one module is trained exactly.
 
+    With privacy it is the head at most, because gradients of other modules are not clipped.
+
     Args:
         split: the cut network.
         algorithm: one with an order boundary.
         settings: settings of the run.
     """
     rest = split.server if algorithm.head == "server" else None
-    return range(0 if settings.estimator.probes else 1, num_client_modules(split.client, rest) + 1)
+    most = 1 if settings.privacy.is_on else num_client_modules(split.client, rest)
+    return range(0 if settings.estimator.probes else 1, most + 1)
 
 
 def largest_exact(
@@ -104,7 +107,7 @@ def largest_exact(
 
 
 def _from_largest(build: BuildSplit, algorithm: Algorithm, settings: Settings) -> Iterator[Exact]:
-    """Yield the boundaries to try; of clients of layer groups all exact, exact heads, and none."""
+    """Yield the boundaries to try; of clients of layer groups all exact, exact heads, and none; with privacy none."""
     if algorithm.orders(algorithm.learning(settings)).groups is None:
         yield from reversed(possible_exact(fake_split(build), algorithm, settings))
         return
@@ -114,7 +117,8 @@ def _from_largest(build: BuildSplit, algorithm: Algorithm, settings: Settings) -
             f"{settings.client.memory_budget}: it leaves a budget nothing to choose; leave it out, or set "
             f"client.learning=local_zeroth_order, which goes up to local_exact"
         )
-    yield from ("all", 1)
+    if not settings.privacy.is_on:
+        yield from ("all", 1)
     if settings.estimator.probes:
         yield 0
 

@@ -11,7 +11,7 @@ from heron.client.torch_runtime.network import LocalNetwork, TensorBatch
 from heron.errors import ConfigError, SplitError
 from heron.split import is_stochastic
 from heron.split.untouched import untouched
-from heron.wire.groups import Settings
+from heron.wire.groups import Client, Settings
 from heron.wire.privacy import Privacy
 from heron.wire.terms import TensorTerm
 
@@ -106,18 +106,7 @@ def _check_keys(algorithm: Algorithm, settings: Settings) -> None:
     client, probes, has_probes = learning.client, settings.estimator, algorithm.orders(learning).probes
     refreshes, weighting = settings.server.refresh_auxiliary, settings.clients.weighting
     expected = (
-        (
-            "client.exact of 0 or 1",
-            client.exact,
-            client.exact in (0, 1),
-            "gradients of layers below the head are not clipped",
-        ),
-        (
-            "client.learning=zeroth_order",
-            client.learning,
-            client.learning == "zeroth_order",
-            "each layer group would release numbers of its own",
-        ),
+        *_learning_rows(client),
         (
             "server.refresh_auxiliary=false",
             refreshes,
@@ -141,7 +130,7 @@ def _check_keys(algorithm: Algorithm, settings: Settings) -> None:
         (
             "client.runtime=torch",
             client.runtime,
-            client.runtime == "torch" or (has_probes and client.exact == 0),
+            client.runtime == "torch" or client.exact == 1 or (has_probes and client.exact == 0),
             "an export has no gradients of single examples",
         ),
     )
@@ -150,6 +139,30 @@ def _check_keys(algorithm: Algorithm, settings: Settings) -> None:
             raise ConfigError(
                 f"expected {allowed} with privacy, found {str(found).lower()}: {reason}; set it, or leave [privacy] out"
             )
+
+
+def _learning_rows(client: Client) -> tuple[tuple[str, object, bool, str], ...]:
+    """Ways to learn whose releases are clipped: what is expected, what is found, whether it holds, and why."""
+    return (
+        (
+            "client.exact of 0 or 1",
+            client.exact,
+            client.exact in (0, 1),
+            "gradients of layers below the head are not clipped",
+        ),
+        (
+            "client.learning=zeroth_order or local_zeroth_order",
+            client.learning,
+            client.learning != "local_exact",
+            "gradients of layer groups are not clipped",
+        ),
+        (
+            "client.exact=0 with client.learning=local_zeroth_order",
+            client.exact,
+            client.learning != "local_zeroth_order" or client.exact == 0,
+            "gradients of local heads are not clipped",
+        ),
+    )
 
 
 def _first_stochastic(module: nn.Module) -> str:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from heron.algorithms import ALGORITHMS
 from heron.arrays import Array, to_host
+from heron.client.example_gradients import ExampleGradients
 from heron.client.onnx_runtime.bundle import Bundle
+from heron.client.onnx_runtime.manifest import Manifest
 from heron.client.onnx_runtime.runtime import OnnxRuntime
 from heron.client.runtime import Runtime
 from heron.client.torch_runtime.network import Parts
@@ -32,8 +34,9 @@ _SURROGATE_TOLERANCE = 0.1
 def check_export(bundle: Bundle, split: Parts, terms: Terms, example: Batch, criterion: Criterion) -> None:
     """Refuse an export that computes something else than PyTorch.
 
-    Compared are smashed data, loss, running statistics and gradients of the exact part, on two sizes of a batch, of
-    sequences of two lengths, at moved parameters and running statistics that are not a new network's.
+    Compared are smashed data, loss, running statistics and gradients of the exact part, of a linear head those of
+    single examples, too, on two sizes of a batch, of sequences of two lengths, at moved parameters and running
+    statistics that are not a new network's.
 
     Args:
         bundle: the export.
@@ -54,7 +57,7 @@ def check_export(bundle: Bundle, split: Parts, terms: Terms, example: Batch, cri
         exported = OnnxRuntime(bundle, client)
         model = {name: to_host(array).copy() for name, array in runtime.tensors().items()}
         _load(exported, model)
-        expected, found = (dict(_values(each, batch, bundle.manifest.has_loss)) for each in (runtime, exported))
+        expected, found = (dict(_values(each, batch, bundle.manifest)) for each in (runtime, exported))
         _compare(expected, found, len(batch))
 
 
@@ -103,8 +106,12 @@ def _load(exported: OnnxRuntime, model: Mapping[str, NDArray[Any]]) -> None:
     exported.load_buffers_(model)
 
 
-def _values(runtime: Runtime, batch: Batch, has_loss: bool) -> Iterator[tuple[str, Array]]:
+def _values(runtime: Runtime, batch: Batch, manifest: Manifest) -> Iterator[tuple[str, Array]]:
     """Values of a step, by what they are."""
+    if manifest.linear_head:
+        assert isinstance(runtime.exact, ExampleGradients)  # in both runtimes
+        yield "losses of single examples", runtime.losses(batch, 0)
+        yield "gradients of single examples", np.concatenate([*map(to_host, runtime.exact.example_gradients(batch))])
     if runtime.exact is not None:
         clean = runtime.exact.forward(batch, _KEY)
         yield "smashed data", clean.take_smashed()
@@ -120,7 +127,7 @@ def _values(runtime: Runtime, batch: Batch, has_loss: bool) -> Iterator[tuple[st
         runtime.exact.update(1.0)
         for name, array in runtime.exact.parameters().items():
             yield f"step of {name}", to_host(array) - before[name]
-    elif runtime.theta is not None and has_loss:
+    elif runtime.theta is not None and manifest.has_loss:
         smashed, loss = runtime.clean(batch, 0)
         yield "smashed data", smashed
         yield "loss", loss

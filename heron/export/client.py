@@ -97,21 +97,20 @@ def make_bundle(
     """
     algorithm = ALGORITHMS[terms.algorithm]
     learning = algorithm.learning(terms.settings)
-    orders = algorithm.orders(learning)
     parts = nn.ModuleDict({"client": split.client} | _head(split, algorithm.head))
     _check(parts, terms)
-    passes = ClientPasses(split, criterion, algorithm.head, orders)
+    passes = ClientPasses(split, criterion, algorithm.head, algorithm.orders(learning))
     batch = Batch(as_tensor(example.inputs).cpu(), as_tensor(example.labels).cpu())
     arrays = passes.arrays()
     _check_weights(criterion, as_tensor(batch.labels))
     longest, unembedding = longest_of(passes), unembedding_of(passes, as_tensor(batch.inputs), criterion)
+    is_linear = not _statistics(parts) and passes.has_linear_head(as_tensor(batch.inputs), as_tensor(batch.labels))
     has_head, is_text = algorithm.head is not None, longest is not None
     contents = _graphs(passes, batch, arrays, unembedding, has_head=has_head, is_text=is_text)
-    embedding = _table(passes, contents)
+    contents[TERMS], embedding = encode_terms(terms), _table(passes, contents)
     buffers = persistent_buffers(parts)
     learns = {*passes.probed, *passes.trained, *buffers}
     frozen = {name: to_host(tensor) for name, tensor in arrays.items() if name not in learns}
-    contents[TERMS] = encode_terms(terms)
     decode_terms(contents[TERMS])  # a device will
     if frozen:
         contents[FROZEN] = save_arrays(frozen)
@@ -129,6 +128,7 @@ def make_bundle(
         inputs=_term("inputs", as_tensor(batch.inputs)[0]),
         upload=terms.upload,
         has_loss=has_head,
+        linear_head=is_linear,
         ignored=MeanLoss(criterion).ignored,
         unembedding=unembedding,
         embedding=embedding,

@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn.modules.dropout import _DropoutNd
 
 from heron.client.runtime import Head, Orders
+from heron.client.torch_runtime.closed_form import has_closed_form
 from heron.client.torch_runtime.network import Parts
 from heron.client.torch_runtime.placement import place_orders
 from heron.errors import ConfigError
@@ -59,8 +60,11 @@ class ClientPasses(nn.Module):
         self.has_boundary = boundary is not None
         # The parts are registered, so that a pass on other arrays reaches them; names of parameters stay as they are.
         self._parts = nn.ModuleList()
+        self._has_formula = False
         if boundary is not None:
             self._parts.extend([boundary.below, boundary.above, boundary.head_below, boundary.head_above])
+            is_formula = not len(boundary.above) and has_closed_form(boundary.head_above, criterion)
+            self._has_formula = is_formula and all(own.requires_grad for own in boundary.head_above.parameters())
 
     def arrays(self) -> dict[str, Tensor]:
         """Return parameters and persistent buffers by name; running statistics are not among them.
@@ -72,6 +76,19 @@ class ClientPasses(nn.Module):
     def name_of(self, array: Tensor) -> str | None:
         """Return the name of one of `arrays`, as the module holds it; None where it is not among them."""
         return next((name for name, tensor in self._once().items() if tensor is array), None)
+
+    def has_linear_head(self, inputs: Tensor, labels: Tensor) -> bool:
+        """Return whether one linear layer under cross-entropy, trained whole, is above the boundary.
+
+        Asked before the passes are exported, which may leave this module without values.
+
+        Args:
+            inputs: a few examples, of which each has one row of features there.
+            labels: of these, one class each.
+        """
+        if not self._has_formula or labels.dim() != 1 or labels.is_floating_point():
+            return False
+        return self.probe(inputs, self.arrays())["edge"].dim() == 2
 
     @torch.no_grad()
     def outputs(self, inputs: Tensor) -> Any:

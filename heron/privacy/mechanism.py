@@ -27,6 +27,7 @@ from heron.errors import ConfigError
 _STEPS = 2.0**30  # grid points from 0 to the clip: a sum over 2^31 examples fits 64 bits
 _BELOW = 1.0 - 2.0**-50  # so that a scaled vector is not longer than the clip by rounding
 _MOST_NOISE = 1e6  # 30 + 20 + 4 bits of the largest draw are exact in float64
+_LEAST_CLIP, _MOST_CLIP = 1e-100, 1e100  # squares of what is near the clip neither vanish nor overflow
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class VectorMechanism:
     """The mechanism of one step.
 
     Attributes:
-        clip: largest L2 norm of an example's vector, C, > 0.
+        clip: largest L2 norm of an example's vector, C, in [1e-100, 1e100].
         noise: standard deviation of the noise over C, > 0.
         batch_size: expected number of examples of a batch, B, >= 1.
 
@@ -48,10 +49,11 @@ class VectorMechanism:
 
     def __post_init__(self) -> None:
         """Refuse a mechanism that would protect nothing."""
-        if not (0.0 < self.clip < np.inf and 0.0 < self.noise <= _MOST_NOISE and self.batch_size >= 1):
+        if not (_LEAST_CLIP <= self.clip <= _MOST_CLIP and 0.0 < self.noise <= _MOST_NOISE and self.batch_size >= 1):
             raise ConfigError(
-                f"expected a clip above 0, noise in (0, {_MOST_NOISE:g}] and an expected batch of at least 1, found "
-                f"{self.clip:g}, {self.noise:g} and {self.batch_size}; set privacy.clip and privacy.noise"
+                f"expected a clip from {_LEAST_CLIP:g} to {_MOST_CLIP:g}, noise in (0, {_MOST_NOISE:g}] and an "
+                f"expected batch of at least 1, found {self.clip:g}, {self.noise:g} and {self.batch_size}; set "
+                f"privacy.clip and privacy.noise"
             )
 
     def clipped_sum(self, vectors_BD: NDArray[np.floating]) -> NDArray[np.int64]:

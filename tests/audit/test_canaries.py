@@ -87,6 +87,45 @@ def test_two_parts_with_the_noise_of_one_are_seen(epsilon: float, monkeypatch) -
     assert canary_bounds(trials(epsilon, "heron", *HEAD), 1000, seed=5).is_broken
 
 
+GROUPS = ("client.learning=local_zeroth_order",)
+
+
+@pytest.mark.slow
+def test_a_step_of_layer_groups_is_read_from_what_moved() -> None:
+    """Least squares find the released numbers of all groups, which are what the examples contribute, and noise."""
+    made = trials(3.0, "heron", *GROUPS)
+    canary, other = made.contributions()
+    assert canary.shape == (12,)  # three groups of four probes
+    assert np.linalg.norm(canary) == pytest.approx(1.0, abs=1e-2)
+    assert np.linalg.norm(other) <= 1.0 + 1e-2
+    assert made.unnoised(SECRET) == []
+    for number in range(8):
+        released, has_canary, _ = made.run(SECRET.of(number), is_there=True)
+        absent, *_ = made.run(SECRET.of(number), is_there=False)
+        np.testing.assert_allclose(released - absent, has_canary * canary, atol=3e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon", [1.0, 3.0])
+def test_the_shipped_client_of_layer_groups_keeps_its_claim(epsilon: float) -> None:
+    found = canary_bounds(trials(epsilon, "heron", *GROUPS), 200, seed=5)
+    assert not found.is_broken
+    assert 1.0 <= found.noise < 1.4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon", [1.0, 3.0])
+def test_layer_groups_that_are_clipped_one_by_one_are_seen(epsilon: float, monkeypatch) -> None:
+    """Three groups have a joint norm of up to sqrt(3) clips."""
+    whole = VectorMechanism.clipped_sum
+
+    def each(self: VectorMechanism, vectors_BD: np.ndarray) -> np.ndarray:
+        return np.concatenate([whole(self, group) for group in np.split(vectors_BD, 3, axis=1)])
+
+    monkeypatch.setattr(VectorMechanism, "clipped_sum", each)
+    assert canary_bounds(trials(epsilon, "heron", *GROUPS), 100, seed=5).noise < 1.0
+
+
 def public_normals(self: Secret, shape: tuple[int, ...], purpose: str, *fields: int) -> np.ndarray:
     return np.random.default_rng(fields).normal(size=shape)
 

@@ -95,6 +95,23 @@ def test_the_other_clients_cost_what_they_are_equal_to(plan):
 
 
 @pytest.mark.slow
+def test_with_privacy_a_plan_has_what_can_be_private(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("heron.config.variants._NEIGHBOURS", 0)
+    monkeypatch.setattr("heron.config.variants._HALVINGS", 0)
+    path = tmp_path / "plan.json"
+    private = ["--set", "privacy.noise=2", "--set", "client.local_steps=4"]
+    assert main(["plan", "digits", "--memory", "1MiB", *private, "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["algorithm"], row["exact"], row["learning"]) for row in rows] == [
+        ("heron", 0, "zeroth_order"),
+        ("heron", 1, "zeroth_order"),
+        ("heron", 0, "local_zeroth_order"),
+        ("cse_fsl", None, None),
+    ]
+    assert "chosen: client.exact=1" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_batch_norm_leaves_no_micro_batches(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("heron.config.variants._NEIGHBOURS", 1)
     path = tmp_path / "plan.json"

@@ -129,12 +129,12 @@ def unfinished(finished, tmp_path, capsys):
             "expected rounds within privacy.epsilon=3, found that 2 of a client",
         ),
         (
-            [*PRIVATE[:-2], "--set", "privacy.noise=2", "--set", "client.memory_budget=1GiB"],
-            "expected client.exact of 0 or 1",
+            [*PRIVATE, "--set", "client.exact=1", "--set", "client.learning=local_zeroth_order"],
+            "expected client.exact=0 with client.learning=local_zeroth_order with privacy, found 1",
         ),
         (
-            ["plan", "digits-published", "--memory", "1MiB", "--set", "privacy.noise=2"],
-            "expected client.exact of 0 or 1 and",
+            [*PRIVATE, "--set", "client.learning=local_exact"],
+            "expected client.learning=zeroth_order or local_zeroth_order",
         ),
         ([*PRIVATE, "--algorithm", "frozen"], "expected privacy off with frozen, found privacy"),
         ([*PRIVATE, "--algorithm", "sflv2"], "expected privacy off with sflv2, found privacy"),

@@ -1,6 +1,7 @@
 """One table of all algorithms and their variants, one set of tests over every row."""
 
 from collections import Counter
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch.utils.data import TensorDataset
 from heron.algorithms import ALGORITHMS
 from heron.data import Splits
 from heron.engines.in_process import Federation
+from heron.privacy import Secret
+from heron.privacy.vault import Vault
 from heron.runs.checkpoint import load_checkpoint
 from heron.runs.run_directory import RunDirectory
 from heron.runs.run_loop import Run
@@ -25,6 +28,8 @@ from tests.settings import changed
 NUM_CLIENTS, BATCH, CLASSES, CHANNELS = 3, 8, 4, 3
 SIZES = (20, 16, 24)
 FLEET = {"devices": tuple(DeviceProfile(f"d{i}", 1.0, 1.0, 1.0, 1.0, 0.0, (i,), 0, i) for i in range(NUM_CLIENTS))}
+# Little noise, in passes whose length is known: what costs and resumption depend on is the same with more.
+PRIVATE = {"local_steps": 3, "privacy": {"noise": 1e-3, "sampling": "passes", "delta": 1e-3}}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, exact head": ("heron", {"exact": 1}),
     "heron, exact head and norm": ("heron", {"exact": 2, "exact_learning_rate": 2e-2}),
@@ -38,6 +43,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "heron, local, exact heads": ("heron", {"learning": "local_zeroth_order", "exact": 1}),
     "heron, local, module above": ("heron", {"learning": "local_zeroth_order", "exact": 2, "local_pool": 2}),
     "local, one group": ("local", {"groups": 1}),
+    "heron, exact head, private": ("heron", {"exact": 1} | PRIVATE),
+    "heron, local, private": ("heron", {"learning": "local_zeroth_order"} | PRIVATE),
     "heron, fleet": ("heron", {"exact": "device", "link": FLEET}),
     "hosl, scalars": ("hosl", {"update": "scalars", "keep_state": False, "digest_period": 1}),
     "mu_splitfed, joint": (
@@ -76,16 +83,21 @@ OWN: dict[str, dict[str, Any]] = {
 }
 ROWS = {name: (name, OWN.get(name, {})) for name in ALGORITHMS} | VARIANTS
 EVERY = pytest.mark.parametrize("name", tiers.rows(ROWS, ALGORITHMS))
-ONE_BOUNDARY = pytest.mark.parametrize("name", tiers.rows([name for name in ROWS if "fleet" not in name], ALGORITHMS))
-"""Rows whose clients are all alike."""
+ALIKE = [name for name in ROWS if not {"fleet", "private"} & {*name.split(", ")}]
+ONE_BOUNDARY = pytest.mark.parametrize("name", tiers.rows(ALIKE, ALGORITHMS))
+"""Rows whose clients are all alike, and which every engine runs."""
 
 
-def split_model(*, deep: bool = False) -> SplitModel:
-    """A client of one layer group, or of two; the same shape of smashed data."""
+def split_model(*, deep: bool = False, private: bool = False) -> SplitModel:
+    """A client of one layer group, or of two; the same shape of smashed data. A private one mixes no examples."""
     torch.manual_seed(0)
-    layers = [nn.Conv2d(1, CHANNELS, 3, padding=1), nn.BatchNorm2d(CHANNELS), nn.ReLU(), nn.Dropout(0.1)]
+
+    def norm() -> nn.Module:
+        return nn.GroupNorm(1, CHANNELS) if private else nn.BatchNorm2d(CHANNELS)
+
+    layers = [nn.Conv2d(1, CHANNELS, 3, padding=1), norm(), nn.ReLU(), nn.Dropout(0.0 if private else 0.1)]
     if deep:
-        layers += [nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), nn.BatchNorm2d(CHANNELS), nn.ReLU()]
+        layers += [nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), norm(), nn.ReLU()]
     client = nn.Sequential(*layers)
     server = nn.Sequential(nn.Flatten(), nn.Linear(16 * CHANNELS, CLASSES))
     return SplitModel(client, server, linear_head((CHANNELS, 4, 4), CLASSES))
@@ -93,7 +105,8 @@ def split_model(*, deep: bool = False) -> SplitModel:
 
 def equipped_split(parties: Federation) -> SplitModel:
     """The network of these parties, built anew."""
-    split = split_model(deep=parties.split.local_heads is not None)
+    deep, private = parties.split.local_heads is not None, parties.settings.privacy.is_on
+    split = split_model(deep=deep, private=private)
     return parties.algorithm.equipped(split, parties.settings, examples().tensors[0][:2])
 
 
@@ -116,8 +129,9 @@ def federation(name: str, **changes) -> Federation:
     settings = Settings(client=Client(batch_size=BATCH, learning_rate=1e-2), server=Server(learning_rate=1e-2))
     algorithm, own = ROWS[name]
     settings = changed(changed(settings, **changes), **own)
-    split = split_model(deep="local" in name)
-    return Federation(split, ALGORITHMS[algorithm], examples(), partition(), settings)
+    split = split_model(deep="local" in name, private=settings.privacy.is_on)
+    vault = Vault(Secret(bytes(32))) if settings.privacy.is_on else None
+    return Federation(split, ALGORITHMS[algorithm], examples(), partition(), settings, vault=vault)
 
 
 def run(name: str, directory: RunDirectory | None = None, rounds: int = 4, **changes) -> Run:
@@ -138,6 +152,12 @@ def sum_of_groups(groups: int, estimator: Any) -> int:
     """Bytes of a round's summed walks: as many steps as the client of a group with most makes; clients of any size."""
     steps = [max(-(-size // BATCH) for size in SIZES[group::groups]) for group in range(groups)]
     return sum(16 + count * estimator.num_probes * 4 for count in steps)
+
+
+def batches_of(size: int, local_steps: int) -> list[int]:
+    """Sizes of a client's batches in a round: of one pass over its data, or of so many steps."""
+    one_pass = [min(BATCH, size - start) for start in range(0, size, BATCH)]
+    return list(islice(cycle(one_pass), local_steps or len(one_pass)))
 
 
 def num_bytes(tensors: dict[str, torch.Tensor]) -> int:
@@ -205,7 +225,7 @@ def test_ledger_equals_the_closed_form_to_the_byte(name: str) -> None:
     every = {"periodic": period, "every_step": 1, "never": 10**9}[uploads]
     uploaded = 0
     for size in SIZES:
-        batches = [min(BATCH, size - start) for start in range(0, size, BATCH)]
+        batches = batches_of(size, parties.settings.client.local_steps)
         uploaded += sum(batches[::every]) if uploads != "never" else 0
     # Where the server evaluates probes, each of them goes up like the clean pass.
     passes = 1 + estimator.num_probe_forwards if answers == "loss" else 1

@@ -18,6 +18,7 @@ from heron.errors import ConfigError, SplitError
 from heron.split import SplitModel, build_seeded, digits_cnn, num_client_modules, resnet18
 from heron.wire import CODECS, packed_bytes
 from heron.wire.groups import Client, Probes, Settings, Smashed
+from heron.wire.privacy import Privacy
 from tests.settings import changed
 from tests.tiers import rows
 
@@ -115,6 +116,14 @@ def test_group_norm_in_micro_batches(exact):
 @pytest.mark.parametrize("exact", rows([0, 1, 2, "all"], {1, "all"}))
 def test_dropout(exact):
     planned, measured = both(with_dropout, exact=exact)
+    assert planned == measured
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("micro_batch", [0, 5])
+@pytest.mark.parametrize("client", [{}, {"exact": 1}, {"learning": "local_zeroth_order"}])
+def test_private_clients(client, micro_batch):
+    planned, measured = both(digits, privacy=Privacy(noise=1.0), local_steps=1, micro_batch=micro_batch, **client)
     assert planned == measured
 
 

@@ -59,9 +59,10 @@ def shares() -> list[np.ndarray]:
 
 
 def federation(
-    name: str = "heron", split: SplitModel | None = None, vault: Vault | None = None, data: Any = None, **changes
+    name: str = "heron", split: Any = None, vault: Vault | None = None, data: Any = None, **changes
 ) -> Federation:
     settings = changed(PRIVATE, **changes)
+    split = split_model(extra=nn.Conv2d(2, 2, 3, padding=1)) if split == "deep" else split
     return Federation(split or split_model(), ALGORITHMS[name], data or examples(), shares(), settings, vault=vault)
 
 
@@ -211,8 +212,9 @@ def test_passes_are_those_of_every_run() -> None:
         {"clients": {"dropout": 0.4, "stragglers": 0.4}, "client": {"keep_state": False}},
         {"estimator": {"scheme": "central"}, "wire": True, "update_codec": "int8"},
         {"link": {"uplink_mbps": 1.0, "bundle": True}},
+        {"client": {"learning": "local_zeroth_order"}, "split": "deep"},
     ],
-    ids=["plain", "seed groups", "drop-out, no state kept", "central, coded", "bundles"],
+    ids=["plain", "seed groups", "drop-out, no state kept", "central, coded", "bundles", "layer groups"],
 )
 def test_a_run_continues_with_its_noise_and_its_account(tmp_path: Path, changes: dict[str, Any]) -> None:
     """The round after a resumption has the bits of the round that would have been: no second release of it."""
@@ -340,7 +342,14 @@ class Mixing(nn.Module):
     [
         ({"privacy": {"noise": 0.0}}, r"expected privacy\.epsilon or privacy\.noise above 0 next to privacy\.delta"),
         ({"client": {"exact": 2}}, r"expected client\.exact of 0 or 1 with privacy, found 2"),
-        ({"client": {"learning": "local_exact"}}, r"expected client\.learning=zeroth_order with privacy"),
+        (
+            {"client": {"learning": "local_exact"}},
+            r"expected client\.learning=zeroth_order or local_zeroth_order with",
+        ),
+        (
+            {"client": {"learning": "local_zeroth_order", "exact": 1}},
+            r"expected client\.exact=0 with client\.learning=local_zeroth_order with privacy, found 1: gradients of",
+        ),
         ({"client": {"local_steps": 0}}, r"expected client\.local_steps of at least 1 with privacy"),
         ({"clients": {"weighting": "examples"}}, r"expected clients\.weighting=equal with privacy"),
         ({"server": {"refresh_auxiliary": True}}, r"expected server\.refresh_auxiliary=false with privacy"),
@@ -427,15 +436,45 @@ def test_decomfl_spends_nothing_on_uploads() -> None:
     assert "epsilon_main_server" not in figures
 
 
+@pytest.mark.parametrize(
+    ("name", "client", "clips"),
+    [
+        ("heron", {}, {"clip"}),
+        ("heron", {"exact": 1}, {"clip", "exact_clip"}),
+        ("cse_fsl", {"exact": 1}, {"clip"}),  # it has no such boundary
+        ("decomfl", {"optimizer": "sgd"}, {"clip"}),
+    ],
+)
+def test_the_statement_names_the_clips_that_count(name: str, client: dict[str, Any], clips: set[str]) -> None:
+    changes = {"update": "scalars", "seed_groups": 1} if name == "decomfl" else {}
+    said = federation(name, client=client, **changes).servers.account.statement()
+    assert {key for key in said if key in ("clip", "exact_clip")} == clips
+    assert said["noise_over_each_clip"] == pytest.approx(said["noise"] * len(clips) ** 0.5)
+
+
+def test_layer_groups_learn_under_noise_and_cost_the_same_epsilon() -> None:
+    parties = federation(split="deep", client={"learning": "local_zeroth_order"})
+    start = {name: tensor.clone() for name, tensor in parties.fed_server.global_model().items()}
+    plain = federation()
+    assert messages_of(parties)
+    assert messages_of(plain)
+    assert parties.servers.account.figures() == plain.servers.account.figures()
+    assert parties.servers.account.statement() == plain.servers.account.statement()
+    assert any(name.startswith("local_heads.") for name in start)
+    moved = {name for name, tensor in parties.fed_server.global_model().items() if not torch.equal(tensor, start[name])}
+    assert moved == start.keys()
+
+
 @pytest.mark.slow
-def test_a_client_without_pytorch_releases_the_same() -> None:
+@pytest.mark.parametrize("exact", [0, 1])
+def test_a_client_without_pytorch_releases_the_same(exact: int) -> None:
     """Same secret, same batches, same noise; losses differ by rounding, which a probe magnifies by 1 / mu."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     found = []
     for runtime in ("torch", "onnx"):
         vault = Vault(Secret(bytes(32)))
-        client = {"runtime": runtime, "optimizer": "sgd"}
+        client = {"runtime": runtime, "optimizer": "sgd", "exact": exact}
         parties = federation(vault=vault, split=split_model(nn.Identity()), client=client)
         parties.run_round()
         found.append(parties.fed_server.model["client.0.weight"])

@@ -25,7 +25,7 @@ def squared_norm(points: np.ndarray) -> int:
     return sum(int(point) ** 2 for point in points)
 
 
-@given(batches, st.floats(1e-6, 1e6), st.integers(0, 8), st.integers(1, 9))
+@given(batches, st.floats(1e-100, 1e100), st.integers(0, 8), st.integers(1, 9))
 @settings(max_examples=300, deadline=None)
 def test_neighbouring_batches_differ_by_at_most_the_clip(
     vectors: np.ndarray, clip: float, dropped: int, size: int
@@ -72,7 +72,10 @@ def test_the_divisor_is_the_expected_size_whatever_the_true_one_is() -> None:
         np.testing.assert_allclose(released, number * 0.05, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("clip", "noise", "size"), [(0, 1, 1), (1, 0, 1), (-1, 1, 1), (1, 1e7, 1), (1, 1, 0)])
+@pytest.mark.parametrize(
+    ("clip", "noise", "size"),
+    [(0, 1, 1), (1, 0, 1), (-1, 1, 1), (1, 1e7, 1), (1, 1, 0), (1e-200, 1, 1), (math.nan, 1, 1)],
+)
 def test_a_mechanism_without_protection_is_refused(clip: float, noise: float, size: int) -> None:
-    with pytest.raises(ConfigError, match=r"expected a clip above 0, noise in .*; set privacy\.clip"):
+    with pytest.raises(ConfigError, match=r"expected a clip from 1e-100 to 1e\+100, noise in .*; set privacy\.clip"):
         VectorMechanism(clip, noise, size)

@@ -159,6 +159,24 @@ def test_dividing_by_the_true_size_breaks_the_claim(epsilon: float) -> None:
     assert lower_bound(divided_by_the_true_size, noise_of(epsilon), width=64, runs=8_000) > epsilon
 
 
+@pytest.mark.parametrize("epsilon", [1.0, 3.0])
+def test_layer_groups_that_are_clipped_one_by_one_break_the_claim(epsilon: float) -> None:
+    """Four groups of four probes have a joint norm of up to sqrt(4) C, and the noise of C."""
+    vector = np.full((1, 16), 100.0)
+
+    def each_group_clipped_alone(mechanism: VectorMechanism, noise: np.ndarray, canary: bool) -> np.ndarray:
+        groups = np.split(vector if canary else np.zeros((0, 16)), 4, axis=1)
+        total = np.concatenate([mechanism.clipped_sum(group) for group in groups])
+        return mechanism.release(total, noise).sum(1)
+
+    def all_clipped_together(mechanism: VectorMechanism, noise: np.ndarray, canary: bool) -> np.ndarray:
+        return mechanism.release(mechanism.clipped_sum(vector if canary else np.zeros((0, 16))), noise).sum(1)
+
+    shape = {"width": 16, "runs": 100_000}
+    assert lower_bound(each_group_clipped_alone, noise_of(epsilon), **shape) > epsilon
+    assert lower_bound(all_clipped_together, noise_of(epsilon), **shape) <= epsilon
+
+
 def test_a_batch_that_is_known_is_not_amplified() -> None:
     """The claim for hidden batches, against an attacker who sees whether the canary was drawn."""
     pytest.importorskip("dp_accounting")

@@ -17,7 +17,7 @@ from heron.wire.blob import DTYPES
 from heron.wire.plain import from_plain, to_plain
 from heron.wire.terms import Size, UploadTerm
 
-VERSION = 1
+VERSION = 2
 """Version of the bundle's format."""
 OPSET = 20
 """Version of the standard operators that the graphs use."""
@@ -98,6 +98,8 @@ class Manifest:
         inputs: one example's input, without the batch.
         upload: the form of smashed data and labels.
         has_loss: whether the clean graph computes a local loss.
+        linear_head: whether exactly one linear layer under cross-entropy is trained, on the activations at the order
+            boundary, and nothing mixes examples.
         ignored: label that does not count in it; None where all do.
         unembedding: array of one row per token, shape (V, D), whose products with hidden states are the scores of a
             language model, computed slice by slice; None where the clean graph computes the loss.
@@ -122,6 +124,7 @@ class Manifest:
     inputs: ArrayTerm
     upload: UploadTerm
     has_loss: bool
+    linear_head: bool
     ignored: int | None
     unembedding: str | None
     embedding: str | None
@@ -189,6 +192,8 @@ def _check(manifest: Manifest) -> None:
             raise BundleError(f"manifest: expected running statistics of {layer.layer[:80]!r} among its buffers")
     if manifest.pixels is not None and not manifest.pixels.fits(manifest.inputs.shape):
         raise BundleError("manifest: expected pixels with one mean and deviation or one a channel; export it again")
+    if manifest.linear_head and [len(array.shape) for array in manifest.trained] not in ([2], [2, 1]):
+        raise BundleError("manifest: expected the weight of a linear head first, then its bias; export it again")
     _check_tokens(manifest)
     _check_files(manifest)
 

@@ -90,6 +90,12 @@ class GraphNetwork:
             self._follow(found)
         return {name: found[name] for name in outputs}
 
+    def edge(self, inputs: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
+        """Compute activations at the order boundary, shape (b, ...), whether or not something below it probes."""
+        if self._probe is not None:
+            return self.probe(inputs)
+        return self.clean(inputs, labels, ["edge"], follow=False)["edge"]
+
     def probe(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Compute activations at the order boundary, shape (b, ...)."""
         assert self._probe is not None  # the manifest was checked
@@ -110,8 +116,9 @@ class GraphNetwork:
         if manifest.has_loss:
             outputs.append(self.loss().output)
         outputs += [f"gradient/{term.name}" for term in manifest.trained]
-        if self._probe is not None:
+        if self._probe is not None or manifest.linear_head:
             outputs += ["edge", "delta"]
+        if self._probe is not None:
             self._probe.check({"inputs", *self._held}, ["edge"])
         self._clean.check({"inputs", "labels", *self._held}, outputs)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from heron.arrays import Array, to_host
 from heron.client.onnx_runtime.bundle import Bundle
 from heron.client.onnx_runtime.exact import GraphExactPart, inner
+from heron.client.onnx_runtime.linear_head import LinearExactPart
 from heron.client.onnx_runtime.network import Arrays, GraphNetwork, zeros
 from heron.data.batch import Batch
 from heron.errors import ConfigError
@@ -75,7 +76,8 @@ class OnnxRuntime:
         self.groups: tuple[LayerGroup, ...] = ()
         self.groups_pass: GroupsPass | None = None
         if trained:
-            self.exact = GraphExactPart(self._network, trained, client.optimizer, probes=self.theta is not None)
+            kind = LinearExactPart if manifest.linear_head else GraphExactPart
+            self.exact = kind(self._network, trained, client.optimizer, probes=self.theta is not None)
 
     def clean(self, batch: Batch, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ARG002
         """Run a clean pass, which running statistics follow.
@@ -118,6 +120,8 @@ class OnnxRuntime:
         Raises:
             ConfigError: if the criterion of the export gave a mean alone.
         """
+        if isinstance(self.exact, LinearExactPart):
+            return self.exact.losses(batch)
         if "losses" not in self._network.outputs:
             raise ConfigError(
                 "expected a bundle with the losses of single examples, found one whose criterion gives a mean alone; "

@@ -1,0 +1,73 @@
+"""Clients of layer groups whose steps leave them clipped, summed and noised: one release for all groups together.
+
+Group g has the number d_igp of example i and probe p, from its own loss on what the group below puts out. All G q
+numbers of an example are ONE vector, which is clipped, summed and noised as a client without groups does it with its q
+numbers; then every group takes its part of what came out. So a step is one release, and the account stays as it is.
+
+With a clip c of its own for each group a step would have the sensitivity sqrt(G) c, hence the noise sqrt(G) s c: that
+of a joint clip C = sqrt(G) c, whose ball holds every vector that the G clips leave alone, and more
+(docs/decisions/0055-private-updates.md).
+
+`G` layer groups, `P` probes of a group, `B` examples of a batch, which may be 0.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from heron.client.layer_local import LayerLocalClient, group_key
+from heron.client.private import PrivateProbingClient, noised
+from heron.client.runtime import Runtime
+from heron.client.step import StepGenerator, StepResult
+from heron.data import Batch
+from heron.errors import ConfigError
+from heron.seeds import StepKey
+from heron.wire.learning import Learning
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class PrivateGroupsClient(LayerLocalClient[PrivateProbingClient]):
+    """A client whose layer groups probe losses of their own, with differential privacy for each example.
+
+    Args:
+        runtime: the client's network, in layer groups.
+        learning: update rule, learning rate, estimator, mechanism and vault.
+        upload_period: local steps from one upload of smashed data to the next.
+
+    Raises:
+        ConfigError: if a group learns exactly, whose gradients are not clipped.
+    """
+
+    def __init__(self, runtime: Runtime, learning: Learning, *, upload_period: int) -> None:
+        if any(group.runtime.exact is not None for group in runtime.groups):
+            raise ConfigError(
+                "expected client.learning=local_zeroth_order and client.exact=0 in layer groups with privacy, found "
+                "exact gradients, which are not clipped; set both, or leave [privacy] out"
+            )
+        super().__init__(runtime, lambda group: PrivateProbingClient(group, learning, upload_period=upload_period))
+        assert learning.vault is not None  # whoever makes private clients gives them one
+        self._vault = learning.vault
+        self._mechanism = learning.mechanism(num_parts=1)
+        self._upload_period = upload_period
+
+    def step(self, batch: Batch, key: StepKey) -> StepGenerator:
+        """Make one noised step: all groups probe at the parameters that they have, and learn when all have probed."""
+        keys = [group_key(number, key) for number in range(len(self._groups))]
+        *lower, (last, _) = self._groups
+        vectors: list[NDArray[np.floating]] = []
+        for (learner, _), own in zip(lower, keys[:-1], strict=True):
+            outputs = learner.runtime.smash(batch, own.seed("dropout")) if len(batch) else None
+            vectors.append(learner.vectors(batch, own))
+            batch = batch if outputs is None else Batch(outputs, batch.labels)
+            del outputs
+        uploads = key.local_step % self._upload_period == 0
+        yield last.runtime.smash(batch, keys[-1].seed("dropout")) if uploads and len(batch) else None
+        vectors.append(last.vectors(batch, keys[-1]))
+        total = self._mechanism.clipped_sum(np.concatenate(vectors, axis=1))
+        released = noised(total, key, self._mechanism, self._vault)
+        parts = np.split(released, len(self._groups))
+        for (learner, _), own, part_P in zip(self._groups, keys, parts, strict=True):
+            learner.descend(part_P, own)
+        return StepResult(None)
