@@ -1,14 +1,15 @@
-"""Several runs at once: one process per core, each with a share of the run directories."""
+"""Several runs at once: one process per core, each of which takes the next run when it has finished one."""
 
 import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,6 +18,9 @@ from heron.config.run_files import read_config
 from heron.errors import HeronError, TrainingError
 from heron.runs.lock import locked
 from heron.runs.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
 
 _POLL_S = 0.2
 _MAX_FAILURE_BYTES = 4096
@@ -35,13 +39,12 @@ def run_all(directories: Sequence[Path], configs: Sequence[RunConfig]) -> None:
     if not directories:
         return
     count = min(len(directories), num_workers(configs[0]))
-    shares = [list(directories[worker::count]) for worker in range(count)]
     # Processes are spawned: forking a process that has used torch's threads can deadlock.
     context = multiprocessing.get_context("spawn")
-    pipes = [context.Pipe(duplex=False) for _ in shares]
+    pipes = [context.Pipe(duplex=False) for _ in range(count)]
+    taken = context.Value("q", 0)
     processes: list[BaseProcess] = [
-        context.Process(target=_work, args=(share, sender), daemon=True)
-        for share, (_, sender) in zip(shares, pipes, strict=True)
+        context.Process(target=_work, args=(list(directories), taken, sender), daemon=True) for _, sender in pipes
     ]
     try:
         for process in processes:
@@ -106,13 +109,13 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(directories: Sequence[Path], failures: Connection) -> None:
-    """Body of a worker process."""
+def _work(directories: Sequence[Path], taken: "Synchronized[int]", failures: Connection) -> None:
+    """Body of a worker process, which takes runs that no other has taken until there are none."""
     # Ctrl-C reaches the whole group. The parent decides, and checkpoints allow a worker to end at any time.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
     try:
-        for directory in directories:
+        for directory in _untaken(directories, taken):
             with locked(directory, lambda _: None):  # `heron compare` tells of its own lock, once
                 run = build_run(read_config(directory), directory)
                 run.restore()
@@ -120,3 +123,13 @@ def _work(directories: Sequence[Path], failures: Connection) -> None:
                 run.finish()
     except HeronError as error:
         failures.send_bytes(f"{directory}: {error}".encode()[:_MAX_FAILURE_BYTES])
+
+
+def _untaken(directories: Sequence[Path], taken: "Synchronized[int]") -> Iterator[Path]:
+    while True:
+        with taken.get_lock():
+            number = taken.value
+            taken.value += 1
+        if number >= len(directories):
+            return
+        yield directories[number]

@@ -1,6 +1,7 @@
 """Workers of a comparison end with their parent, and nobody else trains in their directories."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from heron.cli.main import main
+from heron.cli.workers import _untaken
 from heron.runs.lock import OWNER, locked
 
 ROOT = Path(__file__).parents[2]
@@ -69,3 +71,12 @@ def test_a_folder_in_which_another_process_is_at_work(tmp_path, capsys, words):
         assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     (line,) = capsys.readouterr().err.splitlines()
     assert f"found process {os.getpid()} of host" in line
+
+
+def test_every_run_is_taken_once_by_whoever_is_free():
+    runs = [Path(str(number)) for number in range(5)]
+    taken = multiprocessing.get_context("spawn").Value("q", 0)
+    first, second = (_untaken(runs, taken) for _ in range(2))
+    assert [next(first), next(second), next(second), next(first)] == runs[:4]
+    assert list(second) == runs[4:]
+    assert not list(first)
