@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from heron.deploy.process import write_client_process
 from heron.flower import client_process
 
@@ -37,21 +39,49 @@ def test_neither_a_database_nor_heron_is_imported() -> None:
     assert done.stdout.splitlines() == ["['flwr']", "True"], done.stderr  # and nothing stays of the empty package
 
 
-def test_a_client_folder_has_it_and_flowers_own_command_takes_over_where_there_is_no_flower(tmp_path) -> None:
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A client's commands, next to those of Flower in another folder."""
     write_client_process(tmp_path / "bin")
-    assert (tmp_path / "bin" / "flwr-clientapp.py").read_bytes() == FILE.read_bytes()
-    (tmp_path / "python").mkdir()
-    (tmp_path / "python" / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')  # sees no packages
     (tmp_path / "flower").mkdir()
-    (tmp_path / "flower" / "flwr-clientapp").write_text("#!/bin/sh\necho its own: $*\n")
-    for place in ("python/python3", "flower/flwr-clientapp"):
-        (tmp_path / place).chmod(0o755)
-    path = f"{tmp_path / 'bin'}:{tmp_path / 'flower'}:/usr/bin:/bin"
-    command = [tmp_path / "bin" / "flwr-clientapp", "--token", "a b"]
-    done = run(command, PATH=path, HERON_BIN=str(tmp_path / "python"))
-    assert done.stdout == "its own: --token a b\n", done.stderr
-    (tmp_path / "flower" / "flwr-clientapp").unlink()
-    done = run(command, PATH=path, HERON_BIN=str(tmp_path / "python"))
+    write_script(tmp_path / "flower" / "flower-supernode", "#!/bin/sh\n")
+    return tmp_path
+
+
+def write_script(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def run_in(folder, *words):
+    path = f"{folder / 'bin'}:{folder / 'flower'}:/usr/bin:/bin"
+    return run([folder / "bin" / "flwr-clientapp", *words], PATH=path)
+
+
+def test_a_client_folder_runs_it_in_the_python_of_flowers_own_command(folder) -> None:
+    assert (folder / "bin" / "flwr-clientapp.py").read_bytes() == FILE.read_bytes()
+    write_script(folder / "python3.99", f'#!/bin/sh\necho in its python\nexec {sys.executable} "$@"\n')
+    write_script(folder / "flower" / "flwr-clientapp", f"#!{folder / 'python3.99'}\n")
+    done = run_in(folder, "--help")
+    assert done.stdout.startswith("in its python\nusage: flwr-clientapp"), done.stderr
+
+
+def test_flowers_own_command_takes_over_where_its_python_is_not_known(folder) -> None:
+    write_script(folder / "flower" / "flwr-clientapp", "#!/bin/sh\necho its own: $*\n")
+    assert run_in(folder, "--token", "a b").stdout == "its own: --token a b\n"
+    (folder / "flower" / "flower-supernode").unlink()
+    done = run_in(folder)
+    assert done.returncode == 127
+    assert "set HERON_BIN" in done.stderr
+
+
+def test_a_python_without_flower_leaves_it_to_flowers_own_command(folder) -> None:
+    write_script(folder / "flower" / "flwr-clientapp", "#!/bin/sh\necho its own: $*\n")
+    path = f"{folder / 'bin'}:{folder / 'flower'}:/usr/bin:/bin"
+    words = [sys.executable, "-I", "-S", folder / "bin" / "flwr-clientapp.py", "--token", "a"]  # sees no packages
+    assert run(words, PATH=path).stdout == "its own: --token a\n"
+    (folder / "flower" / "flwr-clientapp").unlink()
+    done = run(words, PATH=str(folder / "bin"))
     assert done.returncode == 1
     assert "expected Flower in" in done.stderr
     assert "Traceback" not in done.stderr
