@@ -25,8 +25,8 @@ RECIPE = "e2e-gpt2-mini"
 RESULTS = Path(__file__).parent / "results" / "e2e_long.json"
 NUM_ROUNDS, NUM_STEPS = 40, 50
 # Batches of 2 in place of 16 and 2 clients in place of 3: the scores of 50,257 tokens, made once by the server and up
-# to four times by a client from 30 positions of each example, are most of the compute (0.1 to 0.2 s a step), and all
-# arms have to end within two hours of one core. One pass over 8,000 of the 42,061 examples.
+# to four times by a client from 30 positions of each example, are most of the compute, 0.1 to 0.2 s a step on one core.
+# One pass over 8,000 of the 42,061 examples.
 SETTINGS = (
     "threads=1",
     "clients.total=2",

@@ -6,15 +6,24 @@ import os
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 
 from heron.errors import CheckpointError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _SYNC_THREADS = 16
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 # Answers of systems that have no way to flush a folder: Windows refuses to open one, some file systems to flush it.
 _NO_FOLDERS = {errno.EACCES, errno.EPERM, errno.EBADF, errno.EINVAL, errno.ENOTSUP}
+# Answers of file systems without locks, and of those without hard links.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
@@ -51,25 +60,27 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o666) -> None:
 def append_line(path: Path, line: bytes, *, mode: int = 0o666) -> None:
     """Append a line to a file, and flush it to the disk; half a line that a power cut has left there is dropped.
 
+    Processes that append at a time wait for one another, where system and file system have locks.
+
     Args:
         path: the file; neither it nor its folder need exist.
         line: the line, without its end.
         mode: who may read and write a new file, as far as the process's mask allows.
 
     Raises:
-        CheckpointError: if it cannot be written.
+        CheckpointError: if it cannot be written as a whole.
     """
     try:
-        is_new = not path.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, _APPEND, mode), "rb+", buffering=0) as file:
+            _lock(file.fileno())
             content = file.read()
-            if not content.endswith(b"\n"):
+            if not content:
+                _sync_folder(path.parent)  # before, so that whoever finds content knows that the name is there for good
+            elif not content.endswith(b"\n"):
                 os.ftruncate(file.fileno(), content.rfind(b"\n") + 1)
-            file.write(line + b"\n")
+            _write_whole(file, line + b"\n")
             os.fsync(file.fileno())
-        if is_new:
-            _sync_folder(path.parent)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}; make it writable for its owner") from error
 
@@ -90,16 +101,15 @@ def create_once(path: Path, content: bytes, *, mode: int = 0o666) -> bool:
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(os.open(aside, _CREATE, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
         try:
-            os.link(aside, path)  # unlike a renamed file, a link replaces nothing
-        except FileExistsError:
-            return False
+            with os.fdopen(os.open(aside, _CREATE, mode), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if not _linked(aside, path):
+                return False
         finally:
-            aside.unlink()
+            aside.unlink(missing_ok=True)
         _sync_folder(path.parent)
     except OSError as error:
         raise CheckpointError(
@@ -127,6 +137,40 @@ def sync_to_disk(paths: Sequence[Path]) -> None:
 
 def _is_folder(path: Path) -> CheckpointError:
     return CheckpointError(f"expected the name of a file to write, found the folder {path}; name a file in it")
+
+
+def _lock(handle: int) -> None:
+    """Wait until no other process has a file locked, and lock it until it is closed, where that is possible."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+def _write_whole(file: FileIO, content: bytes) -> None:
+    """Write to a file without a buffer, which may take a part at a time; a full disk takes none, and raises."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _linked(aside: Path, path: Path) -> bool:
+    """Give a file its name, unless there is another of that name: unlike a renamed file, a link replaces nothing."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror}; its file system has no hard links, without which a file of "
+            f"another process could be replaced: name a file in another file system"
+        ) from error
+    return True
 
 
 def _sync_file(path: Path) -> None:

@@ -19,6 +19,7 @@ from heron.data import DATA_SETS, Splits, fetch, num_examples
 from heron.engines.agreement import agree
 from heron.engines.clients import Clients
 from heron.engines.exposure import exposure
+from heron.engines.label_classes import check_shown_labels
 from heron.engines.mask_refusals import check_mask_members
 from heron.engines.node_settings import own_settings
 from heron.engines.pairs import check_pairs
@@ -48,7 +49,8 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
     check_task(split, algorithm, criterion, splits, config)
     example = fetch(splits.train, np.arange(min(2, num_examples(splits.train))), torch.device(config.device))
     split = algorithm.equipped(split, config, as_tensor(example.inputs))
-    sizes = [len(share) for share in client_shares(config, splits)]
+    shares = client_shares(config, splits)
+    sizes = [len(share) for share in shares]
     account = private_account(algorithm, settings_with(config, {}), sizes, has_data=False)
     terms = agree(
         split,
@@ -60,6 +62,7 @@ def build_servers(config: RunConfig, splits: Splits) -> Servers:
         data=to_plain(config.data),
         network=to_plain(config.split),
     )
+    check_shown_labels(terms, splits.train, shares)
     servers = Servers(terms, algorithm, split, criterion)
     servers.account = account
     servers.exposure = exposure(algorithm, config, sizes)
@@ -103,9 +106,10 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any], vault: Vault | N
         check_client(own, as_tensor(inputs), micro_batch=micro_batch, needs_auxiliary=algorithm.head == "auxiliary")
         part = algorithm.equipped(own, settings, as_tensor(inputs))
     runtime = algorithm.torch_runtime(part, family.criterion, settings)
-    shares = enumerate(client_shares(settings, splits))
+    shares = client_shares(settings, splits)
+    check_shown_labels(terms, splits.train, shares)
     apart = settings.privacy.is_on
-    examples = {client_id: DatasetExamples(splits.train, own, device, apart=apart) for client_id, own in shares}
+    examples = {number: DatasetExamples(splits.train, own, device, apart=apart) for number, own in enumerate(shares)}
     return Clients(terms, algorithm, runtime, examples, vault)
 
 

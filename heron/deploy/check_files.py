@@ -1,6 +1,7 @@
 """Checks that a party's files are complete, have the right permissions and contain no other party's key."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,8 +50,14 @@ def check_secret(party: Party) -> Iterator[tuple[Level, str]]:
         yield "warning", f"no HERON_SECRET in client.env: runs with privacy draw from what a restart loses; {advice}"
         return
     path = Path(party.settings["HERON_SECRET"])
+    named = re.search(r"(?<!\S)secret='([^']*)'", party.settings.get("HERON_NODE_CONFIG", ""))
+    if named is None or Path(named[1]) != path:
+        found = "no secret" if named is None else f"secret='{named[1]}'"
+        advice = f"{'replace it by' if named else 'add'} secret='$HERON_SECRET'"
+        yield "warning", f"{found} in HERON_NODE_CONFIG: runs with privacy do not draw from HERON_SECRET; {advice}"
+        return
     file = SecretFile(path)
-    if not path.exists() and not file.notes.read():
+    if not file.exists() and not file.notes.read():
         yield "ok", f"no secret in {path} yet: a run that needs one draws it"
         return
     file.read()

@@ -16,7 +16,7 @@ from heron.engines.clients import Clients
 from heron.errors import BundleError, DataError
 from heron.privacy.vault import Vault
 from heron.wire.learning import with_fixed
-from heron.wire.terms import Terms, UploadTerm
+from heron.wire.terms import Terms
 
 _KERNELS_OF_TENSORS = ("torch", "triton")
 
@@ -98,19 +98,20 @@ def fitting(bundle: Bundle, terms: Terms, examples: ArrayExamples) -> ArrayExamp
         check_tokens(bundle.manifest, to_host(examples.batch(np.arange(len(examples)), seed=0).inputs))
     if terms.pairs != "none" and len(examples) == 1:
         raise DataError("expected at least 2 examples, because the network does not work with one, found 1; use more")
-    _check_labels(terms.upload, examples)
+    _check_labels(terms, examples)
     labels = examples.labels.astype(terms.upload.labels_dtype, copy=False)
     return ArrayExamples(examples.inputs, labels, pixels=examples.pixels)
 
 
-def _check_labels(upload: UploadTerm, examples: ArrayExamples) -> None:
-    """Refuse integer labels that are no classes, which the server would refuse upload by upload."""
-    labels = examples.labels
-    if not upload.num_classes or labels.dtype.kind not in "iu":
+def _check_labels(terms: Terms, examples: ArrayExamples) -> None:
+    """Refuse integer labels that are no classes: the server would refuse their uploads, or none could be shown."""
+    labels, num_classes = examples.labels, terms.upload.num_classes
+    if not num_classes or labels.dtype.kind not in "iu":
         return
-    counted = labels[labels != IGNORED]
-    odd = counted[(counted < 0) | (counted >= upload.num_classes)]
+    counted = labels if terms.settings.privacy.label_epsilon else labels[labels != IGNORED]
+    odd = counted[(counted < 0) | (counted >= num_classes)]
     if len(odd):
         raise DataError(
-            f"expected labels from 0 to {upload.num_classes - 1}, found {odd[0]}; number the classes from 0"
+            f"expected labels from 0 to {num_classes - 1}, found {odd[0]}; number the classes from 0, or leave these "
+            f"examples out"
         )

@@ -123,9 +123,15 @@ class Journal:
         """Add a note, which is there for good when this returns.
 
         Raises:
-            CheckpointError: if it cannot be written.
+            CheckpointError: if it could not be read again, or cannot be written.
         """
-        self._store.append(f"{self._run} {round_index} {subject} {digest}".encode("ascii"))
+        line = f"{self._run} {round_index} {subject} {digest}"
+        if _LINE.fullmatch(line.encode()) is None:
+            raise CheckpointError(
+                f"expected a note of run, round (0 or more, at most 18 digits), subject and mark without blanks, found "
+                f"{line[:200]!r}; nothing is noted, and nothing released: correct the round or the names"
+            )
+        self._store.append(line.encode())
 
     def settle(self, round_index: int, subject: str, content: bytes) -> None:
         """Note what a subject of a round is, once and for all; the same content may be noted again.

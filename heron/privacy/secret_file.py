@@ -35,7 +35,7 @@ class SecretFile:
         Raises:
             CheckpointError: if it is damaged, others may read it, or it cannot be read or written.
         """
-        if not self._path.exists():
+        if not self.exists():
             if self.notes.read():
                 raise CheckpointError(
                     f"expected the secret in {self._path} whose notes are in {self.notes}, found none; restore the "
@@ -43,6 +43,20 @@ class SecretFile:
                 )
             create_once(self._path, Secret.fresh().reveal(), mode=OWNER_ONLY)
         return self.read()
+
+    def exists(self) -> bool:
+        """Return whether the file is there.
+
+        Raises:
+            CheckpointError: if that cannot be seen, for example in a folder of another user.
+        """
+        try:
+            self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return True
 
     def read(self) -> Secret:
         """Return the secret of a file that is there.
@@ -59,12 +73,13 @@ class SecretFile:
             with self._path.open("rb") as file:
                 key = file.read(NUM_BYTES + 1)
         except OSError as error:
-            raise CheckpointError(
-                f"cannot read {self._path}: {error.strerror}; make it a file that its owner can read"
-            ) from error
+            raise self._unreadable(error) from error
         if len(key) != NUM_BYTES:
             raise CheckpointError(
                 f"expected a secret of {NUM_BYTES} bytes in {self._path}, found a damaged one; restore the file, or "
                 f"move it and its notes away to begin new runs alone"
             )
         return Secret(key)
+
+    def _unreadable(self, error: OSError) -> CheckpointError:
+        return CheckpointError(f"cannot read {self._path}: {error.strerror}; make it a file that its owner can read")

@@ -1,13 +1,18 @@
 """Privacy in configurations: more rounds than the noise was found for, and the sides of a run on nodes."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from torch.utils.data import TensorDataset
 
 from heron.config import load_splits, recipe_config
 from heron.config.build import build_federation
 from heron.config.overrides import fingerprint
 from heron.config.run_files import with_rounds
 from heron.config.sides import build_clients, build_servers
-from heron.errors import ConfigError
+from heron.data import fetch, num_examples
+from heron.errors import ConfigError, DataError
 from heron.privacy.vault import Vault
 
 SETTINGS = ["rounds=4", "client.local_steps=2"]
@@ -57,3 +62,19 @@ def test_least_examples_are_a_bound_that_the_data_here_have_to_keep() -> None:
     with pytest.raises(ConfigError, match=r"expected privacy\.least_examples of at most \d+, which the small"):
         build_federation(private, splits)
     assert set(build_servers(private, splits).account.sizes) == {1000}, "data of nodes are theirs"
+
+
+def test_both_sides_of_a_run_on_nodes_refuse_labels_that_cannot_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    private = config("privacy.label_epsilon=2")
+    splits = load_splits(private)
+    terms = build_servers(private, splits).terms
+    whole = fetch(splits.train, np.arange(num_examples(splits.train)))
+    whole.labels[-1] = -100
+    odd = replace(splits, train=TensorDataset(whole.inputs, whole.labels))
+    refusal = "expected integer labels from 0 to 9 .*found -100 and 1 such labels in all.*leave these examples out"
+    with pytest.raises(DataError, match=refusal):
+        build_servers(private, odd)
+    build_clients(terms, {"partition-id": 0}, Vault())
+    monkeypatch.setattr(type(private.data), "load", lambda *_: odd)
+    with pytest.raises(DataError, match=refusal):
+        build_clients(terms, {"partition-id": 0}, Vault())

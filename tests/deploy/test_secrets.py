@@ -61,3 +61,28 @@ def test_a_folder_of_before_is_told_what_it_lacks(folder) -> None:
     env.write_text(re.sub("^HERON_SECRET=.*\n", "", env.read_text(), flags=re.MULTILINE))
     (line,) = told(folder, "warning")
     assert line.startswith("no HERON_SECRET in client.env")
+
+
+@pytest.mark.parametrize(
+    ("named", "found"), [("threads=4", "no secret in"), ("secret='/elsewhere' threads=4", "secret='/elsewhere' in")]
+)
+def test_a_node_that_does_not_draw_from_the_file_is_told(named: str, found: str, folder) -> None:
+    env = folder / "client-1" / "client.env"
+    env.write_text(re.sub("^HERON_NODE_CONFIG=.*", f'HERON_NODE_CONFIG="{named}"', env.read_text(), flags=re.MULTILINE))
+    (line,) = told(folder, "warning")
+    assert line.startswith(f"{found} HERON_NODE_CONFIG: ")
+    assert "\n" not in line
+    assert told(folder, "ok") == []
+
+
+def test_a_secret_in_a_folder_of_another_user_is_one_line(folder, monkeypatch) -> None:
+    real = Path.stat
+
+    def stat(path: Path, **options: bool) -> object:
+        if path.name == "secret":
+            raise PermissionError(13, "Permission denied")
+        return real(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    (line,) = [each.text for each in check_deployment(folder, client=1) if each.level == "error"]
+    assert re.search("cannot read .*secret: Permission denied", line), line

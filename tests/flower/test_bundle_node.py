@@ -16,6 +16,7 @@ from heron.config import build_run, build_servers, load_splits
 from heron.engines.bundle_clients import bundle_clients, check_run
 from heron.errors import BundleError, ConfigError, DataError
 from heron.flower import build_bundle_clients
+from heron.privacy.vault import Vault
 from tests.flower.grid import FakeGrid, Node, task_identity  # noqa: F401 - a fixture
 from tests.flower.lean_parties import SCALARS, config_of, federation, grid_of, lean
 from tests.flower.lean_process import LeanProcess
@@ -141,6 +142,14 @@ def test_examples_that_do_not_fit_are_refused(made, tmp_path) -> None:
     clients = build(terms, lean(made, 0) | {"data": str(tmp_path / "narrow.npz")})
     assert clients.data(0).batch(np.arange(2), 0).labels.dtype == np.int64
     assert len(clients.data(0)) == 5
+
+
+def test_labels_that_cannot_be_shown_in_place_of_one_another_are_refused(made, tmp_path) -> None:
+    good, node = np.load(made / "0.npz"), lean(made, 0) | {"data": str(tmp_path / "odd.npz")}
+    np.savez(tmp_path / "odd.npz", inputs=good["inputs"], labels=np.where(good["labels"] == 3, -100, good["labels"]))
+    build(terms_of(), node)
+    with pytest.raises(DataError, match=r"expected labels from 0 to 9, found -100; .* leave these examples out"):
+        build(terms_of("privacy.label_epsilon=2"), node, Vault())
 
 
 def test_pairs_and_kernels_of_tensors(made) -> None:

@@ -80,3 +80,17 @@ def test_all_runs_are_read_in_their_order() -> None:
     Journal(store, "a1").add(0, "x", "1")
     Journal(store, "b2").add(5, "y", "2")
     assert read_notes(store) == [Note("a1", 0, "x", "1"), Note("b2", 5, "y", "2")]
+
+
+@pytest.mark.parametrize(
+    ("round_index", "subject", "digest"),
+    [(10**18, "x", "1"), (-1, "x", "1"), (0, "a b", "1"), (0, "\xe9", "1"), (0, "x", "")],
+)
+def test_a_note_that_could_not_be_read_again_is_not_written(round_index: int, subject: str, digest: str) -> None:
+    store = MemoryNotes()
+    journal = Journal(store, "a1")
+    journal.add(10**18 - 1, "x", "1")
+    with pytest.raises(CheckpointError, match=r"expected a note of run, round .*, found .*nothing released") as found:
+        journal.add(round_index, subject, digest)
+    assert "\n" not in str(found.value)
+    assert read_notes(store) == [Note("a1", 10**18 - 1, "x", "1")]

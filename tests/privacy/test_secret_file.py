@@ -67,3 +67,13 @@ def test_a_folder_that_is_not_there_or_a_folder_is_one_line(tmp_path: Path) -> N
     (tmp_path / "folder").mkdir(mode=0o700)
     with pytest.raises(CheckpointError, match=r"cannot read .*folder"):
         SecretFile(tmp_path / "folder").secret()
+
+
+def test_a_folder_that_its_user_cannot_look_into_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refused)
+    for look in (SecretFile(tmp_path / "secret").secret, SecretFile(tmp_path / "secret").exists):
+        with pytest.raises(CheckpointError, match=r"cannot read .*secret: Permission denied; make it a file"):
+            look()
