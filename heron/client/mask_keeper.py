@@ -27,7 +27,7 @@ _PERSON = b"heron/masks/v1"
 
 @dataclass(frozen=True)
 class MaskPlace:
-    """What a client remembers of its sum in a round.
+    """Place of a client in its sum in a round: all that it remembers of it.
 
     Attributes:
         round_index: t, from 0.

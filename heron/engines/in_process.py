@@ -221,7 +221,7 @@ class Federation:
             facts: its other values.
         """
         if self.vault is not None:
-            self.vault.restore(facts.get("secret", ""))
+            self.vault.restore(facts.get("secret", ""), on_nodes="run" in facts)
         self.servers.load_state(tensors, facts)
         self.states.load_index(facts["client_states"])
         self.held.load_index(facts["held"])

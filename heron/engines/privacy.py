@@ -35,6 +35,7 @@ class PrivacyAccount:
         settings: those of the run, with the noise in them.
         sizes: number of examples that it takes each client to have.
         rounds: number of rounds that each client has taken part in.
+        fixes_rounds: whether the noise was found for the planned rounds, so that there can be no further ones.
 
     Raises:
         ConfigError: if delta is too large for a client, or the planned rounds exceed the budget.
@@ -60,7 +61,8 @@ class PrivacyAccount:
         self.rounds = [0] * len(sizes)
         self._planned = list(planned)
         self.settings = settings
-        if privacy.fixes_rounds:
+        self.fixes_rounds = privacy.fixes_rounds
+        if self.fixes_rounds:
             noise = noise_for(privacy.epsilon, lambda noise: self._spent(planned, noise, sees_batches=False))
             self.settings = replace(settings, privacy=replace(privacy, noise=noise))
         elif privacy.epsilon:

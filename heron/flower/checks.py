@@ -117,7 +117,10 @@ class RoundCheck:
         settings, algorithm = self._servers.settings, self._servers.algorithm
         is_private = settings.hides_numbers
         if is_private and reply.num_examples != 1:
-            raise RefusedError("malformed", "expected a private reply, which tells no number of examples, found one")
+            raise RefusedError(
+                "malformed",
+                f"expected num_examples of 1 with privacy or secure_sum, found {reply.num_examples}; update the client",
+            )
         if reply.num_examples < 1 or reply.num_steps < 1:
             raise RefusedError("malformed", "expected at least one example and step, found none")
         num_steps = num_local_steps(

@@ -91,7 +91,7 @@ def _work(message: "Message", context: "Context", build: ClientBuilder) -> objec
     total = terms.settings.clients.total
     if client_id >= total:
         raise ConfigError(f"expected {PARTITION_KEY} below clients.total = {total}, found {client_id}")
-    vault = node_vault(request, terms, context.node_config, context.state) if terms.settings.needs_secret else None
+    vault = node_vault(request, terms, context.node_config, context.state)
     clients = build(terms, context.node_config, vault)
     check_examples(request, terms, len(clients.data(client_id)))
     if clients.masks is not None and isinstance(vault, NodeVault):

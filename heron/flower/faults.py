@@ -56,7 +56,7 @@ class RefusedError(MessageError):
 
 
 class TooFewError(HeronError):
-    """Fewer clients of a round succeeded than suffice, and nothing has been told about their masks."""
+    """Fewer clients of a round succeeded than suffice, and nothing has been revealed about their masks."""
 
 
 class FaultLog:

@@ -49,6 +49,7 @@ class Gatherer:
             try:
                 if isinstance(delivery, RefusedError):
                     raise delivery
+                self._requests.notes.saw(client_id, delivery.facts.secret)
                 asks = self._take(client_id, delivery)
             except RefusedError as refused:
                 faults.add(client_id, refused.fault, str(refused))
@@ -61,7 +62,6 @@ class Gatherer:
                 self._open_anew(client_id, faults)
                 continue
             deliveries[client_id] = delivery
-            self._requests.notes.saw(client_id, delivery.facts.secret)
             if delivery.facts.lost_state:
                 faults.add(client_id, "lost_state")
 

@@ -87,7 +87,7 @@ class SpooledLink:
         """Ask clients about their masks.
 
         Raises:
-            TooFewError: if the round will be repeated, so that nothing may be told.
+            TooFewError: if the round will be repeated, so that nothing may be revealed.
         """
         if len(self.completed) < self._enough:
             raise TooFewError(f"expected {self._enough} clients, found {len(self.completed)}")
@@ -164,13 +164,12 @@ class StepwiseLink:
             raise RefusedError("not_finite", "its uploads make the Main Server's loss NaN or infinite")
         if lost_state:
             self._faults.add(client_id, "lost_state")
-        self._requests.notes.saw(client_id, delivery.facts.secret)
         self.completed[client_id] = delivery.facts
         if parcel[0] is not None:
             yield _sent(parcel.pop())
 
     def _deliver(self, request: RoundRequest) -> Delivery:
-        """Send a request and return the client's reply, counted."""
+        """Send a request and return the client's reply; its secret is noted before anything else of it is looked at."""
         self._courier.send(request)
         (_, delivery), *more = self._courier.collect()
         for client_id, duplicate in more:
@@ -178,6 +177,7 @@ class StepwiseLink:
             self._faults.add(client_id, duplicate.fault, str(duplicate))
         if isinstance(delivery, RefusedError):
             raise delivery
+        self._requests.notes.saw(request.client_id, delivery.facts.secret)
         return delivery
 
     def _only_message(self, delivery: Delivery, check: RoundCheck) -> FromClient | None:

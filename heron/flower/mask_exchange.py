@@ -21,6 +21,9 @@ from heron.wire import encoded_sizes
 from heron.wire.mask_messages import KeyRequest, MaskAnswer, MaskRequest, PublicKey, Unmasked, Unmasking
 from heron.wire.masked_sums import rows_of
 
+_FRAMING = 4096
+"""Bytes of an answer, beside its values, that are more than enough."""
+
 
 class MaskExchange:
     """Seats of the current round, and questions to the clients, all at once and with a round's deadline.
@@ -43,7 +46,7 @@ class MaskExchange:
 
     @property
     def no_update(self) -> str:
-        """Why the latest round ended without an update."""
+        """Reason for the end of the latest round without an update; empty if it has one."""
         return "" if self._fed_server is None else self._fed_server.no_update
 
     def seated(self) -> list[int]:
@@ -110,6 +113,10 @@ class MaskExchange:
         if isinstance(delivery, RefusedError):
             raise delivery
         bundle = self._servers.settings.link.bundle
+        rows = len(to_host(request.arrived)) if isinstance(request, Unmasking) else 1
+        most, found_bytes = rows * NUM_BYTES + _FRAMING, delivery.facts.num_bytes
+        if found_bytes > most:
+            raise RefusedError("too_large", f"expected an answer of at most {most} bytes, found one of {found_bytes}")
         try:
             answer = read_single(delivery.path.read_bytes(), bundle=bundle)
         except MessageError as error:

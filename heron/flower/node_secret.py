@@ -25,8 +25,10 @@ SECRET_KEY = "secret"  # noqa: S105 - the name of a setting
 _RECORD, _KEY, _NOTES = "secret", "key", "notes"
 
 
-def node_vault(request: RoundRequest, terms: Terms, node_config: Mapping[str, Any], state: "RecordDict") -> NodeVault:
-    """Make the vault of a node for one message.
+def node_vault(
+    request: RoundRequest, terms: Terms, node_config: Mapping[str, Any], state: "RecordDict"
+) -> NodeVault | None:
+    """Make the vault of a node for one message; None for a run that needs no secrets.
 
     Args:
         request: the message.
@@ -35,10 +37,21 @@ def node_vault(request: RoundRequest, terms: Terms, node_config: Mapping[str, An
         state: of the app, where there is no such file.
 
     Raises:
-        ConfigError: if the configuration names no file, or the message no run.
+        ConfigError: if what the configuration names is no file, the servers count on one and there is none, or the
+            message names no run.
         CheckpointError: if the secret or its notes are damaged, or others may read it.
-        WithheldError: if the secret is not that with which the node was seen before, and it has to be.
+        WithheldError: if the secret is not that with which the node was seen before, and it has to be; or the privacy
+            is not what the run began with.
     """
+    if not terms.settings.needs_secret:
+        if request.run:  # only runs with secrets have names
+            raise _other_privacy(request)
+        return None
+    if request.repeats and SECRET_KEY not in node_config:
+        raise ConfigError(
+            f"client {request.client_id}: expected the file of its secret in the node's configuration, since servers "
+            f"take it to repeat its releases, found none; it is asked again, and charged for every request"
+        )
     allowance = Allowance(planned_rounds(terms.settings, request.client_id), request.charged)
     vault = run_vault(request.run, allowance, node_config, state)
     _check_same(request, terms, vault, keeps=SECRET_KEY in node_config)
@@ -141,7 +154,7 @@ def _check_same(request: RoundRequest, terms: Terms, vault: NodeVault, *, keeps:
     if is_other or (noted and noted[0] != mark(found.encode())):
         raise WithheldError(
             f"client {request.client_id}: expected the secret that it had in this run before, found another: what is "
-            f"drawn from both tells what one hides; restore its file, or start a new run"
+            f"drawn from both reveals what one hides; restore its file, or start a new run"
         )
     vault.journal.settle(0, f"secret/{request.client_id}", found.encode())
 
@@ -152,16 +165,22 @@ def _check_agreed(request: RoundRequest, terms: Terms, vault: NodeVault) -> None
     probes, smashed, client = settings.estimator.probes, settings.smashed, settings.client
     agreed = [
         *(settings.privacy, probes, smashed.clip, smashed.noise, client.batch_size, client.local_steps, client.exact),
-        settings.rounds if settings.privacy.epsilon else "any number of rounds",
+        *(terms.upload.num_classes, settings.secure_sum, request.least_examples),
+        *(settings.seed, settings.clients.per_round, settings.clients.total),  # the rounds that are this client's
+        settings.rounds if request.fixes_rounds else "any number of rounds",
     ]
     content = " ".join(map(repr, agreed)).encode()
     noted = [note.digest for note in vault.journal.notes(subject)]
     if noted and noted[0] != mark(content):
-        raise WithheldError(
-            f"client {request.client_id}: expected the privacy that this run began with (its settings and, with a "
-            f"budget, its rounds), found another; its releases are held back: start a new run"
-        )
+        raise _other_privacy(request)
     vault.journal.settle(0, subject, content)
+
+
+def _other_privacy(request: RoundRequest) -> WithheldError:
+    return WithheldError(
+        f"client {request.client_id}: expected the privacy that this run began with (its settings, classes, clients "
+        f"and, if the noise was found for them, rounds), found another; its releases are held back: start a new run"
+    )
 
 
 def _path(node_config: Mapping[str, Any]) -> Path:

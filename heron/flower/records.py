@@ -34,6 +34,9 @@ class RoundRequest:
         secret: digest of the secret that this client was last seen with in this run; empty before.
         charged: number of private releases that the servers' account has charged to the client, with this round's.
         least_examples: number of examples that the account takes the client to have; 0 where there is none.
+        repeats: whether the servers take the client to repeat a release that it is asked for again, and so charge it
+            once: its secret is in a file.
+        fixes_rounds: whether the noise was found for the number of rounds, which then stays as it is.
         content: the encoded broadcast or answer.
     """
 
@@ -47,6 +50,8 @@ class RoundRequest:
     secret: str
     charged: int
     least_examples: int
+    repeats: bool
+    fixes_rounds: bool
     content: bytes
 
 

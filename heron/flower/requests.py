@@ -38,14 +38,14 @@ class Requests:
 
         Args:
             broadcast: what it carries.
-            repeats: whether the client repeats a release that it is asked for again.
+            repeats: whether the client repeats a release that it is asked for again, since its secret is in a file.
 
         Raises:
             RefusedError: if the client's budget does not allow the round.
         """
         client_id = broadcast.client_id
         charged = self.notes.charge(client_id, self._state_round_of.get(client_id, -1), repeats=repeats)
-        return replace(self.carrying(broadcast, step=0), charged=charged)
+        return replace(self.carrying(broadcast, step=0), charged=charged, repeats=repeats)
 
     def carrying(self, message: Broadcast | Answer, step: int) -> RoundRequest:
         """The request that carries a broadcast or the answer to an upload."""
@@ -62,5 +62,7 @@ class Requests:
             secret=self.notes.secrets.get(message.client_id, ""),
             charged=0,
             least_examples=self.notes.least_examples(message.client_id),
+            repeats=False,
+            fixes_rounds=self.notes.fixes_rounds,
             content=content,
         )

@@ -1,7 +1,8 @@
 """The servers' notes of a run whose clients have secrets: its name, what clients were charged, whose secrets answered.
 
 A client is charged for a private round before the request that opens it is sent. It is not charged again if it keeps
-its secret in a file and was asked for the same round with the same model before, since it then repeats its release.
+its secret in a file, and kept it there when it was asked for the same round with the same model before, since it then
+repeats its release. Each request states what the servers take it to do; a client without a file declines to repeat.
 Notes are a file in the run's folder: a run that is resumed knows what was asked for after its last checkpoint.
 """
 
@@ -80,7 +81,7 @@ class RunNotes:
         Args:
             client_id: i, from 0.
             state_round: round of the kept state that it begins with; -1 for none.
-            repeats: whether the client repeats a release that it is asked for again.
+            repeats: whether the client repeats a release that it is asked for again, since its secret is in a file.
 
         Returns:
             The number of releases that it has been charged for; 0 where nothing is private.
@@ -93,7 +94,7 @@ class RunNotes:
         if account is None:
             return 0
         charges = self._charges.setdefault(client_id, [])
-        digest = mark(self._terms + f" {self._model} {state_round}".encode())
+        digest = mark(self._terms + f" {self._model} {state_round} {repeats}".encode())
         earlier = [note.digest for note in charges if note.round_index == round_index]
         if digest not in [each.partition(".")[0] for each in earlier] or not repeats:
             note = Note(self.run, round_index, f"{_CHARGE}{client_id}", f"{digest}.{len(earlier)}")
@@ -110,8 +111,13 @@ class RunNotes:
         account = self._servers.account
         return 0 if account is None else account.sizes[client_id]
 
+    @property
+    def fixes_rounds(self) -> bool:
+        """True if the noise was found for the number of rounds."""
+        return self._servers.account is not None and self._servers.account.fixes_rounds
+
     def saw(self, client_id: int, digest: str) -> None:
-        """Note whose secret a client has answered with, if it is another one than before.
+        """Note whose secret a client has answered with, if it is another one than before, whether the answer counts.
 
         Raises:
             CheckpointError: if the note cannot be written.
@@ -153,7 +159,7 @@ class RunNotes:
         return Journal(self._store, self.run)
 
     def _take_up(self, run: str) -> None:
-        """Take the name, the charges and the clients' secrets of a run, and tell the account."""
+        """Take the name, the charges and the clients' secrets of a run, and set the account."""
         self.run = run
         self._is_begun = bool(self._journal.notes(_BEGUN))
         self._charges, self.secrets = {}, {}

@@ -105,17 +105,23 @@ class Vault:
             self._is_written = True
         return self.secret.digest()
 
-    def restore(self, digest: str) -> None:
+    def restore(self, digest: str, *, on_nodes: bool = False) -> None:
         """Take the secret that a checkpoint was written with.
 
         Args:
             digest: what `sync` returned.
+            on_nodes: whether clients of the run have secrets of their own, on nodes of Flower's.
 
         Raises:
             CheckpointError: if it is not there: a run with other noise would release its rounds a second time.
         """
         if self.secret.digest() == digest:
             return
+        if on_nodes:
+            raise CheckpointError(
+                "expected a run whose secret is in its folder, found one whose clients are Flower's nodes, which keep "
+                "their own; continue it on Flower, or start a new run"
+            )
         found = "none"
         if self._path is not None and self._path.is_file():
             found = "another one"

@@ -69,7 +69,7 @@ class FedServer:
         self.faults = {}
 
     def forget_keys(self) -> None:
-        """Forget what clients have told of their secrets; these may be others from now on."""
+        """Forget what clients have sent of their secrets; these may be others from now on."""
 
     def settle(self, link: Link) -> None:
         """Do what has to be done between the last reply and the mean.

@@ -57,7 +57,7 @@ class MaskSeats:
         return [client_id for client_id in clients if client_id in self.keys]
 
     def seatable(self, clients: list[int]) -> list[int]:
-        """Return those whose groups are so large that a sum tells about no single client.
+        """Return those whose groups are so large that a sum reveals nothing of a single client.
 
         Args:
             clients: ascending.

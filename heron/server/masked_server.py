@@ -167,8 +167,13 @@ class MaskedFedServer(ScalarFedServer):
             )
         sealed = rows_of(reply.model[SEALED], (k, SEALED_BYTES), who)
         marks = rows_of(reply.model[MARKS], (2 * k + 1, MARK_BYTES), who)
-        if reply.num_examples != 1 or not np.isnan(float(reply.train_loss)):
-            raise MessageError(f"{who}: expected neither a number of examples nor a loss next to a sum, found one")
+        if reply.num_examples != 1:
+            raise MessageError(
+                f"{who}: expected num_examples of 1 with privacy or secure_sum, found {reply.num_examples}; update the "
+                f"client"
+            )
+        if not np.isnan(float(reply.train_loss)):
+            raise MessageError(f"{who}: expected no local loss with secure_sum, found one; update the client")
         return Covered(masked_D.view(np.uint64), tuple(sealed), tuple(marks[:k]), tuple(marks[k : 2 * k]), marks[-1])
 
     def _check_pairs(self, arrived: Mapping[int, Mapping[int, Covered]]) -> None:

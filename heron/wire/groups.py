@@ -224,7 +224,7 @@ class Settings(Checked):
 
     @property
     def hides_numbers(self) -> bool:
-        """True if nobody is told how many examples a client has: noise or masks are for what it learned of them."""
+        """True if nobody is sent the number of a client's examples: noise or masks are for what it learned of them."""
         return self.privacy.is_on or self.secure_sum
 
     @property

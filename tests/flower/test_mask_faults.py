@@ -103,6 +103,7 @@ def test_a_node_that_has_lost_its_secret_is_asked_for_its_new_key() -> None:
         ("stale", lambda it: replace(it, round_index=5)),
         ("stale", lambda it: replace(it, client_id=2)),
         ("undecodable", lambda it: b"x" * 40),
+        ("too_large", lambda it: b"x" * 8192),
     ],
 )
 def test_an_answer_that_cannot_be_used_is_as_good_as_none(fault: str, edit: Edit) -> None:

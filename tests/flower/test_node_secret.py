@@ -18,20 +18,25 @@ from tests.flower.private_parties import flower, grid_of
 
 pytest.importorskip("dp_accounting")
 LABELS = {"privacy": {"noise": 0.0, "delta": 1e-5, "label_epsilon": 3.0}}
+BUDGET = {"privacy": {"epsilon": 9.0}}
+FOUND = {"fixes_rounds": True}
+TWO = {"clients": {"per_round": 2}}
+OFF = {"noise": 0.0, "delta": 1e-5}
 
 
 def node(folder: Path | None, **changes: Any) -> Node:
     return grid_of(federation(**changes), folder).nodes[10]
 
 
-def request(*, planned: int = 4, model_of_seed: int = 0, **changes: Any) -> RoundRequest:
+def request(*, planned: int = 4, model_of_seed: int = 0, classes: int = 3, **changes: Any) -> RoundRequest:
     """The request of round 0, of servers that have charged as many releases as they like."""
     own = {key: changes.pop(key) for key in list(changes) if key in RoundRequest.__dataclass_fields__}
     servers = flower(federation(rounds=planned, **changes), grid_of(federation())).servers
     for tensor in servers.fed_server.model.values():
         tensor += 1e-3 * model_of_seed
-    terms, content = encode_terms(servers.terms).decode(), encode(servers.fed_server.broadcast(0, 0))
-    made = RoundRequest(terms, 0, 0, 0, -1, 2**20, "a1", "", 9, 24, content)
+    terms = replace(servers.terms, upload=replace(servers.terms.upload, num_classes=classes))
+    content = encode(servers.fed_server.broadcast(0, 0))
+    made = RoundRequest(encode_terms(terms).decode(), 0, 0, 0, -1, 2**20, "a1", "", 9, 24, False, False, content)
     return replace(made, **own)
 
 
@@ -81,11 +86,19 @@ def test_a_client_counts_what_it_releases_and_holds_back_what_was_not_planned(tm
         ({}, {"privacy": {"noise": 0.1}}, False),
         ({}, {"privacy": {"clip": 100.0}}, False),
         ({}, {"client": {"local_steps": 4}}, False),
-        ({"privacy": {"epsilon": 9.0}}, {"privacy": {"epsilon": 9.0}, "planned": 5}, False),
+        (BUDGET | FOUND, BUDGET | FOUND | {"planned": 5}, False),
+        (BUDGET | FOUND, BUDGET | {"planned": 5}, False),
+        (BUDGET, BUDGET | {"planned": 5}, True),
+        (TWO, {}, False),
+        (TWO, TWO | {"seed": 1}, False),
+        ({}, {"least_examples": 40}, False),
         ({}, {"planned": 5}, True),
         ({}, {"client": {"learning_rate": 1e-3}}, True),
     ],
-    ids=["noise", "clip", "steps", "rounds of a budget", "rounds", "rate"],
+    ids=[
+        *("noise", "clip", "steps", "rounds of found noise", "noise found no longer", "rounds within a budget"),
+        *("clients", "drawn clients", "least examples", "rounds", "rate"),
+    ],
 )
 def test_the_privacy_of_a_run_is_agreed_on_once(begun: Any, then: Any, holds: bool, tmp_path: Path) -> None:
     """Settings come with each request, so a server could ask for less noise in the middle of a run."""
@@ -109,7 +122,31 @@ def test_a_client_with_fewer_examples_than_the_account_takes_it_to_have_refuses(
     found = refused(node(tmp_path), request(least_examples=41))
     assert found.fault == "declined"
     assert "expected at least 41 examples, which the account of this run takes it to have, found 40" in found.reason
-    assert "found 40" in refused(node(tmp_path), request(least_examples=0)).reason, "a server that does not say"
+    silent = request(least_examples=0, run="b2")
+    assert "found 40" in refused(node(tmp_path), silent).reason, "a server that does not say"
+
+
+def test_the_number_of_classes_is_agreed_on(tmp_path: Path) -> None:
+    """With the same draws more classes would show every label that was changed."""
+    asked = node(tmp_path)
+    assert isinstance(answer(asked, request(**LABELS)), Parcel)
+    found = refused(asked, request(**LABELS, classes=2**31))
+    assert (found.fault, "expected the privacy that this run began with" in found.reason) == ("withheld", True)
+
+
+def test_a_request_of_a_run_with_secrets_needs_one(tmp_path: Path) -> None:
+    """Else a server could ask for the updates themselves, by settings without privacy."""
+    asked = node(tmp_path)
+    assert isinstance(answer(asked, request()), Parcel)
+    found = refused(asked, request(privacy=OFF))
+    assert (found.fault, "expected the privacy that this run began with" in found.reason) == ("withheld", True)
+    assert isinstance(answer(asked, request(privacy=OFF, run="")), Parcel), "a run without secrets"
+
+
+def test_a_node_that_servers_take_to_repeat_itself_needs_a_file(tmp_path: Path) -> None:
+    assert isinstance(answer(node(tmp_path), request(repeats=True)), Parcel)
+    found = refused(node(None), request(repeats=True))
+    assert (found.fault, "expected the file of its secret" in found.reason) == ("declined", True)
 
 
 def test_delta_is_below_one_over_n_of_the_clients_own_examples(tmp_path: Path) -> None:

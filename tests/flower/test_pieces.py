@@ -36,7 +36,7 @@ from tests.flower.parties import grid_of, node_of
 PARCEL = Parcel(1, 2, 3, 0, 1, 5, True, False, True, 60, "", b"12345")
 RECORDS = (
     PARCEL,
-    RoundRequest("toml", 1, 2, 3, -1, 1024, "run", "", 0, 0, b"x"),
+    RoundRequest("toml", 1, 2, 3, -1, 1024, "run", "", 0, 0, True, False, b"x"),
     PartRequest(1, 2, 3, 4),
     Refusal("lost", "y"),
     Identity(7, True),
@@ -202,7 +202,21 @@ def request_of(name: str, client_id: int = 0, **changes: Any) -> RoundRequest:
     parties = federation(name)
     content = encode(parties.fed_server.broadcast(0, client_id))
     return replace(
-        RoundRequest(encode_terms(parties.servers.terms).decode(), 0, client_id, 0, -1, 2**20, "", "", 0, 0, content),
+        RoundRequest(
+            encode_terms(parties.servers.terms).decode(),
+            0,
+            client_id,
+            0,
+            -1,
+            2**20,
+            "",
+            "",
+            0,
+            0,
+            False,
+            False,
+            content,
+        ),
         **changes,
     )
 

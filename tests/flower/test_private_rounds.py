@@ -4,13 +4,17 @@ from typing import Any
 
 import pytest
 import torch
+from flwr.app import Message
 
+from heron.errors import TrainingError
+from heron.flower.records import Parcel, read_record, write_record
 from heron.privacy import Secret
 from heron.privacy.node_vault import NodeVault
 from heron.privacy.vault import Vault
 from tests.engines.test_privacy import SIZES, federation
 from tests.flower.grid import task_identity  # noqa: F401 - a fixture
 from tests.flower.private_parties import flower, grid_of
+from tests.flower.tampering import with_stream
 from tests.tiers import rows
 
 pytest.importorskip("dp_accounting")
@@ -52,6 +56,31 @@ def test_with_the_same_secret_it_is_the_run_of_one_process(name: str, monkeypatc
     if expected.servers.account is not None:
         assert found.servers.account.figures() == expected.servers.account.figures()
         assert found.servers.account.statement() == expected.servers.account.statement()
+
+
+@pytest.mark.parametrize("name", ["sflv2", "heron"])
+def test_labels_are_not_drawn_again_after_a_first_reply_whatever_becomes_of_it(name: str) -> None:
+    """A node without a file restarts in the first round: in the middle of it, or with a reply that cannot be used."""
+    changes: dict[str, Any] = {"name": name, "privacy": {"noise": 0.0, "delta": 1e-5, "label_epsilon": 3.0}}
+    grid = grid_of(federation(**changes))
+    node = grid.nodes[11]
+    kept = node.tamper
+
+    def restarted(request: Any, reply: Any) -> Any:
+        if request.metadata.message_type != "train.round":
+            return reply
+        node.tamper = kept
+        node.forget()
+        return reply if name == "sflv2" else with_content(request, reply, b"x" * 40)
+
+    node.tamper = restarted
+    engine = flower(federation(**changes), grid, retries=1)
+    with pytest.raises(TrainingError, match=r"withheld [12]"):
+        engine.run_round()
+
+
+def with_content(request: Any, reply: Any, content: bytes) -> Message:
+    return Message(write_record(with_stream(read_record(reply.content, Parcel), content)), reply_to=request)
 
 
 def model_of(engine: Any) -> list[float]:

@@ -140,8 +140,9 @@ def test_a_private_run_is_not_continued_by_the_other_engine(secrets: Path, tmp_p
     here.rounds = 1
     here.train()
     there = Run(federation(), here.splits, rounds=4, directory=RunDirectory(tmp_path / "a"))
-    with pytest.raises(CheckpointError, match="expected the secret that this run began with"):
+    with pytest.raises(CheckpointError, match="found one whose clients are Flower's nodes") as refused:
         there.restore()
+    assert "\n" not in str(refused.value)
     there = Run(federation(), here.splits, rounds=1, directory=RunDirectory(tmp_path / "b"))
     there.train()
     back = flower_run(tmp_path / "b", grid_of(federation(), secrets))
@@ -175,6 +176,31 @@ def test_a_client_that_is_asked_twice_is_charged_once_if_it_repeats_itself(in_fi
     result = engine.run_round()
     assert (result.num_replies, result.faults) == (3, {"late": 1})
     assert engine.servers.account.rounds == [1, 1 if in_file else 2, 1]
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_a_repeated_round_is_charged_if_the_node_had_no_file_then_or_has_none_now(in_file: bool, secrets: Path) -> None:
+    """A restart changes whether a node keeps its secret: what it draws anew is a further release."""
+    grid = grid_of(federation(), secrets if in_file else None)
+    drop_next_reply(grid, 1)
+    node = grid.nodes[11]
+    dropped, engine = node.tamper, flower(federation(), grid, retries=2)
+
+    def restarted(request: Any, reply: Any) -> Any:
+        found = dropped(request, reply)
+        if found is None:
+            node.forget()
+            if in_file:
+                del node.context.node_config["secret"]
+            else:
+                node.context.node_config["secret"] = str(secrets / "secret-1")
+                engine._nodes.forget(1)  # seen to disconnect
+        return found
+
+    node.tamper = restarted
+    result = engine.run_round()
+    assert (result.num_replies, result.faults) == (3, {"late": 1} | ({"declined": 1} if in_file else {}))
+    assert engine.servers.account.rounds == [1, 2, 1]
 
 
 def drop_next_reply(grid: FakeGrid, client_id: int) -> None:

@@ -81,6 +81,6 @@ class LinearExactPart(GraphExactPart):
             return logits_BC if self._bias is None else logits_BC + self._bias
 
     def _classes(self, labels_B: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Which labels count, and their classes; 0 in place of others."""
+        """Return which labels count, and their classes; 0 in place of others."""
         counts_B = np.asarray(labels_B != self._network.manifest.ignored)
         return counts_B, np.where(counts_B, labels_B, 0).astype(np.int64)
