@@ -105,7 +105,8 @@ def build_clients(terms: Terms, node_config: Mapping[str, Any], vault: Vault | N
         micro_batch = settings.client.micro_batch or None
         check_client(own, as_tensor(inputs), micro_batch=micro_batch, needs_auxiliary=algorithm.head == "auxiliary")
         part = algorithm.equipped(own, settings, as_tensor(inputs))
-    runtime = algorithm.torch_runtime(part, family.criterion, settings)
+    # A pre-trained model comes as it is evaluated, without Dropout.
+    runtime = algorithm.torch_runtime(part.train(), family.criterion, settings)
     shares = client_shares(settings, splits)
     check_shown_labels(terms, splits.train, shares)
     apart = settings.privacy.is_on

@@ -28,7 +28,7 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return make_world(tmp_path_factory.mktemp("world"))
+    return make_world(tmp_path_factory.mktemp("world"), dropout=0.1)  # a model is loaded without it
 
 
 @pytest.mark.parametrize("name", rows(CASES, {"local, two groups"}))
