@@ -22,7 +22,7 @@ MARKS = "masks.marks"
 
 @dataclass(frozen=True, slots=True)
 class KeyRequest:
-    """Fed Server to client, before its first round: tell your public key.
+    """Fed Server to client, before its first round: send your public key.
 
     Attributes:
         round_index: t, from 0.
