@@ -21,6 +21,7 @@ from heron.tensors import as_tensor
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Sized
 
+_NOT_SELECTED = (torch.uint16, torch.uint32, torch.uint64)  # torch indexes these, and has no index_select for them
 _READ_AT_ONCE = 256  # examples, between which other threads may have the generators
 
 
@@ -147,7 +148,8 @@ def _pair_of_tensors(dataset: Examples) -> tuple[Tensor, ...] | None:
 
 def _rows(tensor: Tensor, index: Tensor) -> Tensor:
     """Return the examples at some positions, in the tensor's own layout."""
-    return tensor.index_select(0, index) if tensor.is_contiguous() else tensor[index]
+    selects = tensor.is_contiguous() and tensor.dtype not in _NOT_SELECTED
+    return tensor.index_select(0, index) if selects else tensor[index]
 
 
 def host_labels(labels: Tensor) -> np.ndarray:
