@@ -19,7 +19,7 @@ from heron.privacy.masks import Covered, KeyPair, Member
 from heron.privacy.masks.keys import NUM_BYTES, SEALED_BYTES
 from heron.privacy.secret import Secret
 from heron.wire.mask_messages import KeyRequest, MaskAnswer, MaskRequest, PublicKey, Unmasked
-from heron.wire.masked_sums import rows_of, to_rows
+from heron.wire.masked_sums import peer_rows, rows_of, to_rows
 
 _KEY, _COVERED, _TOLD = "mask key", "sum", "unmasking"
 _PERSON = b"heron/masks/v1"
@@ -141,8 +141,7 @@ class MaskKeeper:
                 f"round again"
             )
         # Before anything leaves.
-        peers = b"".join(peer.to_bytes(8, "little") + key for peer, key in place.peers.items())
-        self._settle(round_index, f"{_COVERED}/{client_id}", peers + digest)
+        self._settle(round_index, f"{_COVERED}/{client_id}", peer_rows(place.peers).tobytes() + digest)
         self._memory.keep_mask_place(client_id, replace(place, covered=digest))
         return self._member(client_id, place).cover(values_D)
 

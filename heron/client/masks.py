@@ -6,14 +6,12 @@ import numpy as np
 
 from heron.client.mask_keeper import MaskKeeper
 from heron.errors import MessageError
-from heron.privacy.masks.keys import MARK_BYTES, NUM_BYTES, SEALED_BYTES
+from heron.privacy.masks.keys import MARK_BYTES, SEALED_BYTES
 from heron.wire.learning import Learning
 from heron.wire.mask_messages import MARKS, ROSTER, SEALED
-from heron.wire.masked_sums import SumForm, rows_of, to_rows
+from heron.wire.masked_sums import SumForm, peers_of, to_rows
 from heron.wire.messages import Broadcast, Reply, ScalarReply
 from heron.wire.terms import Terms
-
-_NUMBER_BYTES = 8
 
 
 class Masks:
@@ -44,9 +42,7 @@ class Masks:
         roster = broadcast.model.get(ROSTER)
         if roster is None or len(roster.shape) != 2:
             raise MessageError(f"{who}: expected the clients that it has masks with, found none; set secure_sum=false")
-        rows = rows_of(roster, (roster.shape[0], _NUMBER_BYTES + NUM_BYTES), who)
-        peers = {int.from_bytes(row[:_NUMBER_BYTES], "little"): row[_NUMBER_BYTES:] for row in rows}
-        self.keeper.enter(round_index, client_id, peers)
+        self.keeper.enter(round_index, client_id, peers_of(roster, who))
         rest = {name: array for name, array in broadcast.model.items() if name != ROSTER}
         return replace(broadcast, model=rest)
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from heron.arrays import Array
 from heron.client.progress import Progress
 from heron.client.step import ClientState, StepResult
-from heron.flower.records import CONTENT, Parcel, PartRequest, byte_array
-from heron.flower.stream import piece
+from heron.flower.records import CONTENT, MaskQuestion, Parcel, PartRequest, RoundRequest, byte_array
+from heron.flower.stream import num_pieces, piece
 from heron.wire import Answer, decode, encode
 from heron.wire.blob import load_arrays, save_arrays
 from heron.wire.packing import pack, unpack
@@ -87,17 +87,47 @@ class ClientStore:
         facts = {field.name: getattr(whole, field.name) for field in fields(whole) if field.name != CONTENT}
         self._write(_UNSENT, whole.content, piece_bytes=piece_bytes, **facts)
 
-    def first_piece(self, whole: Parcel, piece_bytes: int) -> Parcel:
+    def first_piece(
+        self,
+        request: RoundRequest | MaskQuestion,
+        content: bytes,
+        *,
+        finished: bool = False,
+        keeps_state: bool = False,
+        lost_state: bool = False,
+        num_examples: int = 0,
+        secret: str = "",
+    ) -> Parcel:
         """Return the first piece of a reply, and keep the rest.
 
         Args:
-            whole: as of `keep_unsent`.
-            piece_bytes: size of a piece.
+            request: replied to.
+            content: the whole reply.
+            finished: as of `Parcel`, like the others.
+            keeps_state: likewise.
+            lost_state: likewise.
+            num_examples: likewise.
+            secret: likewise.
         """
+        piece_bytes = request.max_reply_bytes
+        whole = Parcel(
+            round_index=request.round_index,
+            client_id=request.client_id,
+            step=request.step,
+            part=0,
+            num_parts=num_pieces(len(content), piece_bytes),
+            num_bytes=len(content),
+            finished=finished,
+            keeps_state=keeps_state,
+            lost_state=lost_state,
+            num_examples=num_examples,
+            secret=secret,
+            content=content,
+        )
         if whole.num_parts == 1:
             return whole
         self.keep_unsent(whole, piece_bytes)
-        return replace(whole, content=piece(whole.content, 0, piece_bytes))
+        return replace(whole, content=piece(content, 0, piece_bytes))
 
     def part(self, request: PartRequest) -> Parcel | None:
         """A piece of the reply that is sent in pieces; None if there is no such reply."""

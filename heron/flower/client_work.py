@@ -14,7 +14,7 @@ from heron.engines.clients import Attended, Clients
 from heron.errors import MessageError
 from heron.flower.client_store import ClientStore
 from heron.flower.records import Parcel, PartRequest, Refusal, RoundRequest
-from heron.flower.stream import Stream, frame, num_pieces, read_single
+from heron.flower.stream import Stream, frame, read_single
 from heron.wire import Answer, Broadcast, ModelBroadcast, Reply, SnapshotRequest, decode
 from heron.wire.learning import with_fixed
 
@@ -145,21 +145,15 @@ class ClientWork:
         keeps_state: bool = False,
     ) -> Parcel:
         """Send the first piece of a stream; the rest is kept."""
-        whole = Parcel(
-            round_index=request.round_index,
-            client_id=request.client_id,
-            step=request.step,
-            part=0,
-            num_parts=num_pieces(len(stream), request.max_reply_bytes),
-            num_bytes=len(stream),
+        return self._store.first_piece(
+            request,
+            stream,
             finished=ended is not None,
             keeps_state=keeps_state,
             lost_state=lost_state,
             num_examples=0 if ended is None else ended.num_examples,
             secret="" if self._clients.vault is None else self._clients.vault.secret.digest(),
-            content=stream,
         )
-        return self._store.first_piece(whole, request.max_reply_bytes)
 
 
 def further_part(store: ClientStore, request: PartRequest) -> Parcel | Refusal:

@@ -13,12 +13,11 @@ from heron.client.mask_keeper import MaskKeeper, MaskPlace
 from heron.errors import MessageError
 from heron.flower.client_store import ClientStore
 from heron.flower.records import CONTENT, MaskQuestion, Parcel, Refusal, byte_array
-from heron.flower.stream import num_pieces, read_single, write_single
-from heron.privacy.masks.keys import NUM_BYTES
+from heron.flower.stream import read_single, write_single
 from heron.privacy.node_vault import NodeVault
 from heron.wire.blob import load_arrays, save_arrays
 from heron.wire.mask_messages import KeyRequest, Unmasking
-from heron.wire.masked_sums import rows_of, to_rows
+from heron.wire.masked_sums import peer_rows, peers_of
 
 if TYPE_CHECKING:
     from flwr.app import RecordDict
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from heron.arrays import Array
 
 _PLACE = "masks/"
-_PEER_BYTES = 8 + NUM_BYTES
 
 
 class StoredPlaces:
@@ -45,11 +43,10 @@ class StoredPlaces:
         if stored is None:
             return None
         arrays = load_arrays(bytes(stored[CONTENT].data))
-        rows = rows_of(arrays["peers"], (len(arrays["peers"]), _PEER_BYTES), "kept neighbours")
         told = arrays["told"]
         return MaskPlace(
             int(arrays["round"][0]),
-            {int.from_bytes(row[:8], "little"): row[8:] for row in rows},
+            peers_of(arrays["peers"], "kept neighbours"),
             arrays["covered"].tobytes(),
             tuple(told.astype(bool).tolist()) if len(told) else None,
         )
@@ -60,7 +57,7 @@ class StoredPlaces:
 
         arrays: dict[str, Array] = {
             "round": np.array([place.round_index], np.int64),
-            "peers": to_rows([peer.to_bytes(8, "little") + key for peer, key in place.peers.items()], _PEER_BYTES),
+            "peers": peer_rows(place.peers),
             "covered": np.frombuffer(place.covered, np.uint8),
             "told": np.array(place.told or (), np.uint8),
         }
@@ -101,18 +98,4 @@ def mask_answer(keeper: MaskKeeper, store: ClientStore, question: MaskQuestion) 
     if isinstance(request, Unmasking) and not keeper.covered(*place):
         return Refusal(fault="lost", reason="it has lost the masks of this round, or has had none")
     content, _ = write_single(keeper.answer(request), bundle=question.bundle)
-    whole = Parcel(
-        round_index=question.round_index,
-        client_id=question.client_id,
-        step=question.step,
-        part=0,
-        num_parts=num_pieces(len(content), question.max_reply_bytes),
-        num_bytes=len(content),
-        finished=False,
-        keeps_state=False,
-        lost_state=False,
-        num_examples=0,
-        secret="",
-        content=content,
-    )
-    return store.first_piece(whole, question.max_reply_bytes)
+    return store.first_piece(question, content)

@@ -10,12 +10,11 @@ from heron.errors import MessageError
 from heron.privacy.masks import LEAST_MEMBERS, Circle
 from heron.privacy.masks.keys import NUM_BYTES
 from heron.wire.mask_messages import KeyRequest, MaskAnswer, MaskRequest, PublicKey
-from heron.wire.masked_sums import rows_of, to_rows
+from heron.wire.masked_sums import peer_rows, rows_of
 from heron.wire.walks import schedule_of
 
 Ask = Callable[[Sequence[MaskRequest]], dict[int, MaskAnswer]]
 """Function that asks clients about their masks."""
-_NUMBER_BYTES = 8
 
 
 class MaskSeats:
@@ -86,8 +85,7 @@ class MaskSeats:
 
     def roster(self, client_id: int) -> NDArray[np.uint8]:
         """Write numbers and public keys of a client's neighbours, shape (k, 40)."""
-        rows = [peer.to_bytes(_NUMBER_BYTES, "little") + self.keys[peer] for peer in self.neighbours(client_id)]
-        return to_rows(rows, _NUMBER_BYTES + NUM_BYTES)
+        return peer_rows({peer: self.keys[peer] for peer in self.neighbours(client_id)})
 
     def _by_group(self, clients: list[int]) -> dict[int, list[int]]:
         groups: dict[int, list[int]] = {}

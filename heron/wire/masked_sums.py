@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from heron.arrays import Array, numpy_dtype, to_host
 from heron.errors import MessageError
 from heron.privacy.masks.fixed_point import from_fixed, to_fixed
+from heron.privacy.masks.keys import NUM_BYTES
 from heron.wire.learning import Learning
 from heron.wire.terms import TensorTerm, Terms
 
 _FACTS = 2
+_NUMBER_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -151,3 +153,27 @@ def to_rows(rows: list[bytes], width: int) -> NDArray[np.uint8]:
         width: that length.
     """
     return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, width)
+
+
+def peers_of(array: Array, what: str) -> dict[int, bytes]:
+    """Read numbers and public keys of clients.
+
+    Args:
+        array: a stranger's.
+        what: its name, for messages.
+
+    Raises:
+        MessageError: if it is not what `peer_rows` writes.
+    """
+    rows = rows_of(array, (array.shape[0] if array.shape else 0, _NUMBER_BYTES + NUM_BYTES), what)
+    return {int.from_bytes(row[:_NUMBER_BYTES], "little"): row[_NUMBER_BYTES:] for row in rows}
+
+
+def peer_rows(keys: Mapping[int, bytes]) -> NDArray[np.uint8]:
+    """Write numbers and public keys of clients, shape (k, 40).
+
+    Args:
+        keys: k public keys by number.
+    """
+    rows = [number.to_bytes(_NUMBER_BYTES, "little") + key for number, key in keys.items()]
+    return to_rows(rows, _NUMBER_BYTES + NUM_BYTES)

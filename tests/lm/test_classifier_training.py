@@ -18,6 +18,7 @@ from heron.split import SplitModel, with_local_heads
 from heron.wire.groups import Client, Server, Settings
 from tests import tiers
 from tests.lm.classifiers import CLASSES, NUM_TOKENS, PAD, WIDTH, save
+from tests.lm.rounds import stop_and_continue
 from tests.settings import changed
 
 SIZES, LENGTH = (8, 5, 7), 8
@@ -94,12 +95,7 @@ def test_wire_equals_reference_bit_for_bit(name: str, bert: str) -> None:
 def test_resumes_bit_for_bit(name: str, bert: str, tmp_path) -> None:
     whole, first, resumed = (federation(bert, name) for _ in range(3))
     losses(whole)
-    first.keep_states_in(tmp_path)
-    first.run_round()
-    tensors, facts = first.state()
-    resumed.keep_states_in(tmp_path)
-    resumed.load_state({key: tensor.clone() for key, tensor in tensors.items()}, facts)
-    resumed.run_round()
+    stop_and_continue(first, resumed, tmp_path)
     assert_same(resumed, whole)
 
 

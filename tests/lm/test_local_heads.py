@@ -18,6 +18,7 @@ from heron.seeds import StepKey
 from heron.split import ClientPart, SplitModel, token_cross_entropy
 from heron.wire.groups import Client, Server, Settings
 from tests.lm.models import NUM_TOKENS, WIDTH
+from tests.lm.rounds import stop_and_continue
 from tests.lm.test_training import assert_same, build, examples, partition, two_rounds
 from tests.settings import changed
 from tests.tiers import rows
@@ -125,10 +126,5 @@ def test_learns_travels_and_leaves_the_heads_at_home(name: str, saved) -> None:
 def test_resumes_bit_for_bit(name: str, saved, tmp_path) -> None:
     whole, first, resumed = (federation(saved("gpt2, dropout"), name) for _ in range(3))
     two_rounds(whole)
-    first.keep_states_in(tmp_path)
-    first.run_round()
-    tensors, facts = first.state()
-    resumed.keep_states_in(tmp_path)
-    resumed.load_state({key: tensor.clone() for key, tensor in tensors.items()}, facts)
-    resumed.run_round()
+    stop_and_continue(first, resumed, tmp_path)
     assert_same(resumed, whole)

@@ -29,6 +29,7 @@ from heron.wire import CutGradient, ModelBroadcast, Reply, SmashedData
 from heron.wire.groups import Client, Server, Settings
 from heron.zo import Estimator, FlatParameters
 from tests.lm.models import NUM_BLOCKS, NUM_TOKENS, WIDTH
+from tests.lm.rounds import stop_and_continue
 from tests.settings import changed
 
 SIZES = (8, 5, 7)
@@ -116,12 +117,7 @@ def test_wire_equals_reference_bit_for_bit(name: str, saved) -> None:
 def test_resumes_bit_for_bit(name: str, base: str, saved, tmp_path) -> None:
     whole, first, resumed = (federation(saved("gpt2, dropout"), name, {"base": base}) for _ in range(3))
     two_rounds(whole)
-    first.keep_states_in(tmp_path)
-    first.run_round()
-    tensors, facts = first.state()
-    resumed.keep_states_in(tmp_path)
-    resumed.load_state({key: tensor.clone() for key, tensor in tensors.items()}, facts)
-    resumed.run_round()
+    stop_and_continue(first, resumed, tmp_path)
     assert_same(resumed, whole)
     assert resumed.ledger.to_dict() == whole.ledger.to_dict()
 
