@@ -1,4 +1,4 @@
-"""A client's keys and its place in the sum of a round: all that has to outlive a message, and what it answers with it.
+"""A client's keys and its state in the sum of a round: all that has to outlive a message, and what it answers with it.
 
 Values are covered once in a round: a second time only the same ones, under the same masks, so that a message which was
 lost can be repeated and no two values under one mask can be subtracted. For the same reason no earlier round is
@@ -21,36 +21,36 @@ from heron.privacy.secret import Secret
 from heron.wire.mask_messages import KeyRequest, MaskAnswer, MaskRequest, PublicKey, Unmasked
 from heron.wire.masked_sums import peer_rows, rows_of, to_rows
 
-_KEY, _COVERED, _TOLD = "mask key", "sum", "unmasking"
+_KEY, _COVERED, _UNMASKING = "mask key", "sum", "unmasking"
 _PERSON = b"heron/masks/v1"
 
 
 @dataclass(frozen=True)
-class MaskPlace:
-    """Place of a client in its sum in a round: all that it remembers of it.
+class MaskState:
+    """State of a client in its sum in a round: all that it remembers of it.
 
     Attributes:
         round_index: t, from 0.
         peers: public keys of its neighbours, by their numbers.
         covered: digest of the values that it has covered; empty before.
-        told: for each neighbour whether its values had arrived, as the client has answered; None before.
+        arrived: for each neighbour whether its values had arrived, as the client has answered; None before.
     """
 
     round_index: int
     peers: Mapping[int, bytes]
     covered: bytes = b""
-    told: tuple[bool, ...] | None = None
+    arrived: tuple[bool, ...] | None = None
 
 
 class MaskMemory(Protocol):
-    """Keeper of the place of each client; of one round, the latest."""
+    """Keeper of the state of each client; of one round, the latest."""
 
-    def mask_place(self, client_id: int) -> MaskPlace | None:
+    def mask_state(self, client_id: int) -> MaskState | None:
         """Return what a client remembers; None for nothing."""
         ...
 
-    def keep_mask_place(self, client_id: int, place: MaskPlace) -> None:
-        """Remember a place, in place of an earlier one."""
+    def keep_mask_state(self, client_id: int, state: MaskState) -> None:
+        """Remember a state, in place of an earlier one."""
         ...
 
 
@@ -58,36 +58,36 @@ class MaskMemory(Protocol):
 class LocalMemory:
     """Memory of a process in which whole rounds take place."""
 
-    places: dict[int, MaskPlace] = field(default_factory=dict)
+    states: dict[int, MaskState] = field(default_factory=dict)
 
-    def mask_place(self, client_id: int) -> MaskPlace | None:
+    def mask_state(self, client_id: int) -> MaskState | None:
         """Return what a client remembers; None for nothing."""
-        return self.places.get(client_id)
+        return self.states.get(client_id)
 
-    def keep_mask_place(self, client_id: int, place: MaskPlace) -> None:
-        """Remember a place, in place of an earlier one."""
-        self.places[client_id] = place
+    def keep_mask_state(self, client_id: int, state: MaskState) -> None:
+        """Remember a state, in place of an earlier one."""
+        self.states[client_id] = state
 
 
-Settle = Callable[[int, str, bytes], None]
+Commit = Callable[[int, str, bytes], None]
 """Function that notes what a subject of a round is, once and for all, and refuses another one."""
 
 
 class MaskKeeper:
-    """Keys and places of the clients of this process.
+    """Keys and states of the clients of this process.
 
     Args:
         secret_of: returns the secret that keys and masks of a client are drawn from.
         memory: what outlives a message.
-        settle: writes notes that outlive even the memory.
+        commit: writes notes that outlive even the memory.
     """
 
     def __init__(
-        self, secret_of: Callable[[int], Secret], memory: MaskMemory, settle: Settle = lambda *_: None
+        self, secret_of: Callable[[int], Secret], memory: MaskMemory, commit: Commit = lambda *_: None
     ) -> None:
         self._secret_of = secret_of
         self._memory = memory
-        self._settle = settle
+        self._commit = commit
         self._keys: dict[tuple[str, int], KeyPair] = {}
         self._members: dict[int, tuple[tuple[str, int, Mapping[int, bytes]], Member]] = {}
 
@@ -104,7 +104,7 @@ class MaskKeeper:
                 other neighbours.
             MessageError: if there are too few neighbours, or one has no key.
         """
-        held, who = self._memory.mask_place(client_id), _who(round_index, client_id)
+        held, who = self._memory.mask_state(client_id), _who(round_index, client_id)
         if held is not None and round_index < held.round_index:
             raise WithheldError(
                 f"{who}: expected a round from {held.round_index} on, in which it has had masks, found an earlier one: "
@@ -117,9 +117,9 @@ class MaskKeeper:
                     f"its values for them; start a new run"
                 )
             return
-        place = MaskPlace(round_index, dict(peers))
-        self._member(client_id, place)
-        self._memory.keep_mask_place(client_id, place)
+        state = MaskState(round_index, dict(peers))
+        self._member(client_id, state)
+        self._memory.keep_mask_state(client_id, state)
 
     def cover(self, round_index: int, client_id: int, values_D: NDArray[np.int64]) -> Covered:
         """Put values under the masks of a round.
@@ -132,23 +132,23 @@ class MaskKeeper:
         Raises:
             WithheldError: if the client has covered other ones in this round.
         """
-        place = self._place(round_index, client_id)
+        state = self._state(round_index, client_id)
         digest = hashlib.blake2b(values_D.tobytes(), digest_size=NUM_BYTES, person=_PERSON).digest()
-        if place.covered not in (b"", digest):
+        if state.covered not in (b"", digest):
             raise WithheldError(
                 f"{_who(round_index, client_id)}: expected the values that it has covered in this round, found others, "
                 f"because it has lost what it kept: under the same masks both would be open; it takes part in the next "
                 f"round again"
             )
         # Before anything leaves.
-        self._settle(round_index, f"{_COVERED}/{client_id}", peer_rows(place.peers).tobytes() + digest)
-        self._memory.keep_mask_place(client_id, replace(place, covered=digest))
-        return self._member(client_id, place).cover(values_D)
+        self._commit(round_index, f"{_COVERED}/{client_id}", peer_rows(state.peers).tobytes() + digest)
+        self._memory.keep_mask_state(client_id, replace(state, covered=digest))
+        return self._member(client_id, state).cover(values_D)
 
     def covered(self, round_index: int, client_id: int) -> bytes:
         """Return the digest of the values that a client has covered in a round; empty if it remembers none."""
-        place = self._memory.mask_place(client_id)
-        return place.covered if place is not None and place.round_index == round_index else b""
+        state = self._memory.mask_state(client_id)
+        return state.covered if state is not None and state.round_index == round_index else b""
 
     def answer(self, request: MaskRequest) -> MaskAnswer:
         """Answer a question of the Fed Server.
@@ -160,36 +160,36 @@ class MaskKeeper:
         round_index, client_id = request.round_index, request.client_id
         if isinstance(request, KeyRequest):
             return PublicKey(round_index, client_id, np.frombuffer(self._key_pair(client_id).public, np.uint8))
-        place, who = self._place(round_index, client_id), _who(round_index, client_id)
-        if not place.covered:
+        state, who = self._state(round_index, client_id), _who(round_index, client_id)
+        if not state.covered:
             raise MessageError(f"{who}: expected to be asked after its reply, found a question before it")
-        arrived = to_host(request.arrived)
-        if arrived.dtype != np.bool_ or arrived.ndim != 1:
-            raise MessageError(f"{who}: expected whether each reply has arrived, found {arrived.dtype}")
-        sealed, told = rows_of(request.sealed, (len(arrived), SEALED_BYTES), who), tuple(arrived.tolist())
-        revealed = self._member(client_id, place).reveal(told, sealed)
+        flags = to_host(request.arrived)
+        if flags.dtype != np.bool_ or flags.ndim != 1:
+            raise MessageError(f"{who}: expected whether each reply has arrived, found {flags.dtype}")
+        sealed, arrived = rows_of(request.sealed, (len(flags), SEALED_BYTES), who), tuple(flags.tolist())
+        revealed = self._member(client_id, state).reveal(arrived, sealed)
         # Before anything leaves.
-        self._settle(round_index, f"{_TOLD}/{client_id}", bytes(told))
-        self._memory.keep_mask_place(client_id, replace(place, told=told))
+        self._commit(round_index, f"{_UNMASKING}/{client_id}", bytes(arrived))
+        self._memory.keep_mask_state(client_id, replace(state, arrived=arrived))
         return Unmasked(round_index, client_id, to_rows(revealed, NUM_BYTES))
 
-    def _place(self, round_index: int, client_id: int) -> MaskPlace:
-        place = self._memory.mask_place(client_id)
-        if place is None or place.round_index != round_index:
+    def _state(self, round_index: int, client_id: int) -> MaskState:
+        state = self._memory.mask_state(client_id)
+        if state is None or state.round_index != round_index:
             raise MessageError(
                 f"{_who(round_index, client_id)}: expected to be asked about masks of a round that it takes part in, "
                 f"found another one"
             )
-        return place
+        return state
 
-    def _member(self, client_id: int, place: MaskPlace) -> Member:
+    def _member(self, client_id: int, state: MaskState) -> Member:
         """The client in its sum: agreeing on keys takes time, so it is kept as long as nothing changes."""
         secret = self._secret_of(client_id)
-        known = (secret.digest(), place.round_index, place.peers)
+        known = (secret.digest(), state.round_index, state.peers)
         held = self._members.get(client_id)
         if held is None or held[0] != known:
             keys = self._key_pair(client_id)
-            member = Member(client_id, place.round_index, secret, keys, place.peers, place.told)
+            member = Member(client_id, state.round_index, secret, keys, state.peers, state.arrived)
             self._members[client_id] = held = (known, member)
         return held[1]
 

@@ -47,7 +47,7 @@ class Masks:
         return replace(broadcast, model=rest)
 
     def covered(self, reply: Reply) -> ScalarReply:
-        """Put what a reply tells under masks; it tells neither a loss nor a number of examples any longer.
+        """Put the contents of a reply under masks, its loss and its number of examples with them.
 
         Raises:
             TrainingError: if a value is not finite, or too large to be added up.
@@ -57,9 +57,9 @@ class Masks:
         weight = 1 if self._weighting == "equal" else reply.num_examples
         loss = float(reply.train_loss)
         values_D = self._form.packed(reply.projected_gradients, reply.model, loss=loss, weight=weight)
-        place = (reply.round_index, reply.client_id)
-        covered = self.keeper.cover(*place, values_D)
+        covered = self.keeper.cover(reply.round_index, reply.client_id, values_D)
         marks = [*covered.pair_marks, *covered.share_marks, covered.own_mark]
-        told = {SEALED: to_rows(list(covered.sealed), SEALED_BYTES), MARKS: to_rows(marks, MARK_BYTES)}
+        model = {SEALED: to_rows(list(covered.sealed), SEALED_BYTES), MARKS: to_rows(marks, MARK_BYTES)}
         nothing = np.array(np.nan, np.float32)
-        return ScalarReply(*place, 1, reply.num_steps, nothing, covered.masked_D.view(np.int64), told)
+        values = covered.masked_D.view(np.int64)
+        return ScalarReply(reply.round_index, reply.client_id, 1, reply.num_steps, nothing, values, model)

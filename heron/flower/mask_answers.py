@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from heron.client.mask_keeper import MaskKeeper, MaskPlace
+from heron.client.mask_keeper import MaskKeeper, MaskState
 from heron.errors import MessageError
 from heron.flower.client_store import ClientStore
 from heron.flower.records import CONTENT, MaskQuestion, Parcel, Refusal, byte_array
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from heron.arrays import Array
 
-_PLACE = "masks/"
+_STATE = "masks/"
 
 
-class StoredPlaces:
-    """Memory of a client's places in the context of its app.
+class StoredStates:
+    """Memory of a client's states in the context of its app.
 
     Args:
         records: the state of the context, changed in place.
@@ -37,31 +37,31 @@ class StoredPlaces:
     def __init__(self, records: "RecordDict") -> None:
         self._records = records
 
-    def mask_place(self, client_id: int) -> MaskPlace | None:
+    def mask_state(self, client_id: int) -> MaskState | None:
         """Return what a client remembers; None for nothing."""
-        stored = self._records.array_records.get(f"{_PLACE}{client_id}")
+        stored = self._records.array_records.get(f"{_STATE}{client_id}")
         if stored is None:
             return None
         arrays = load_arrays(bytes(stored[CONTENT].data))
-        told = arrays["told"]
-        return MaskPlace(
+        arrived = arrays["arrived"]
+        return MaskState(
             int(arrays["round"][0]),
             peers_of(arrays["peers"], "kept neighbours"),
             arrays["covered"].tobytes(),
-            tuple(told.astype(bool).tolist()) if len(told) else None,
+            tuple(arrived.astype(bool).tolist()) if len(arrived) else None,
         )
 
-    def keep_mask_place(self, client_id: int, place: MaskPlace) -> None:
-        """Remember a place, in place of an earlier one."""
+    def keep_mask_state(self, client_id: int, state: MaskState) -> None:
+        """Remember a state, in place of an earlier one."""
         from flwr.app import ArrayRecord
 
         arrays: dict[str, Array] = {
-            "round": np.array([place.round_index], np.int64),
-            "peers": peer_rows(place.peers),
-            "covered": np.frombuffer(place.covered, np.uint8),
-            "told": np.array(place.told or (), np.uint8),
+            "round": np.array([state.round_index], np.int64),
+            "peers": peer_rows(state.peers),
+            "covered": np.frombuffer(state.covered, np.uint8),
+            "arrived": np.array(state.arrived or (), np.uint8),
         }
-        self._records[f"{_PLACE}{client_id}"] = ArrayRecord({CONTENT: byte_array(save_arrays(arrays))})
+        self._records[f"{_STATE}{client_id}"] = ArrayRecord({CONTENT: byte_array(save_arrays(arrays))})
 
 
 def keeper_of(vault: NodeVault, run_id: int, records: "RecordDict") -> MaskKeeper:
@@ -73,18 +73,18 @@ def keeper_of(vault: NodeVault, run_id: int, records: "RecordDict") -> MaskKeepe
         records: the state of the context of its app.
     """
 
-    def settle(round_index: int, subject: str, content: bytes) -> None:
-        vault.journal.settle(round_index, f"{subject}/{run_id}", content)
+    def commit(round_index: int, subject: str, content: bytes) -> None:
+        vault.journal.commit(round_index, f"{subject}/{run_id}", content)
 
     of_run = vault.secret.bound("flower run", str(run_id).encode())
-    return MaskKeeper(of_run.of, StoredPlaces(records), settle)
+    return MaskKeeper(of_run.of, StoredStates(records), commit)
 
 
 def mask_answer(keeper: MaskKeeper, store: ClientStore, question: MaskQuestion) -> Parcel | Refusal:
     """Answer a question about masks.
 
     Args:
-        keeper: the client's keys and places.
+        keeper: the client's keys and states.
         store: keeps the rest of a long answer.
         question: the server's.
 
@@ -92,10 +92,10 @@ def mask_answer(keeper: MaskKeeper, store: ClientStore, question: MaskQuestion) 
         MessageError: if it cannot be decoded, is of another round, or must not be answered.
     """
     request = read_single(question.content, bundle=question.bundle)
-    place = (question.round_index, question.client_id)
-    if not isinstance(request, KeyRequest | Unmasking) or (request.round_index, request.client_id) != place:
+    asked = (question.round_index, question.client_id)
+    if not isinstance(request, KeyRequest | Unmasking) or (request.round_index, request.client_id) != asked:
         raise MessageError("expected a question about masks of the record's round and client, found another message")
-    if isinstance(request, Unmasking) and not keeper.covered(*place):
+    if isinstance(request, Unmasking) and not keeper.covered(*asked):
         return Refusal(fault="lost", reason="it has lost the masks of this round, or has had none")
     content, _ = write_single(keeper.answer(request), bundle=question.bundle)
     return store.first_piece(question, content)

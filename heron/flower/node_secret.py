@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from heron.engines.participants import planned_rounds
 from heron.errors import ConfigError, DataError, WithheldError
 from heron.flower.records import RoundRequest
-from heron.privacy.journal import NoteStore, mark
+from heron.privacy.journal import NoteStore, note_digest
 from heron.privacy.node_vault import Allowance, NodeVault
 from heron.privacy.secret import Secret
 from heron.privacy.secret_file import SecretFile
@@ -151,12 +151,12 @@ def _check_same(request: RoundRequest, terms: Terms, vault: NodeVault, *, keeps:
     noted = [note.digest for note in vault.journal.notes(f"secret/{request.client_id}")]
     draws_once = bool(settings.privacy.label_epsilon or settings.smashed.noise)
     is_other = request.secret not in ("", found) and (draws_once or keeps)
-    if is_other or (noted and noted[0] != mark(found.encode())):
+    if is_other or (noted and noted[0] != note_digest(found.encode())):
         raise WithheldError(
             f"client {request.client_id}: expected the secret that it had in this run before, found another: what is "
             f"drawn from both reveals what one hides; restore its file, or start a new run"
         )
-    vault.journal.settle(0, f"secret/{request.client_id}", found.encode())
+    vault.journal.commit(0, f"secret/{request.client_id}", found.encode())
 
 
 def _check_agreed(request: RoundRequest, terms: Terms, vault: NodeVault) -> None:
@@ -171,9 +171,9 @@ def _check_agreed(request: RoundRequest, terms: Terms, vault: NodeVault) -> None
     ]
     content = " ".join(map(repr, agreed)).encode()
     noted = [note.digest for note in vault.journal.notes(subject)]
-    if noted and noted[0] != mark(content):
+    if noted and noted[0] != note_digest(content):
         raise _other_privacy(request)
-    vault.journal.settle(0, subject, content)
+    vault.journal.commit(0, subject, content)
 
 
 def _other_privacy(request: RoundRequest) -> WithheldError:

@@ -14,7 +14,7 @@ from typing import Any
 from heron.engines.servers import Servers
 from heron.errors import CheckpointError, TrainingError
 from heron.flower.faults import RefusedError
-from heron.privacy.journal import FileNotes, Journal, MemoryNotes, Note, NoteStore, mark, read_notes
+from heron.privacy.journal import FileNotes, Journal, MemoryNotes, Note, NoteStore, note_digest, read_notes
 from heron.wire.digests import digest_of
 from heron.wire.terms import encode_terms
 
@@ -39,7 +39,7 @@ class RunNotes:
         self._servers = servers
         self._terms = encode_terms(servers.terms)
         self._store: NoteStore = MemoryNotes()
-        self._identity = mark(b"")
+        self._identity = note_digest(b"")
         self._is_begun = False
         self._model = 0
         self._charges: dict[int, list[Note]] = {}
@@ -57,7 +57,7 @@ class RunNotes:
         if not self.run:
             return
         self._store = FileNotes(folder / _FILE)
-        self._identity = mark(f"{identity} {digest_of(self._servers.fed_server.global_model())}".encode())
+        self._identity = note_digest(f"{identity} {digest_of(self._servers.fed_server.global_model())}".encode())
         begun = [note for note in read_notes(self._store) if (note.subject, note.digest) == (_BEGUN, self._identity)]
         if begun:
             self._take_up(begun[-1].run)
@@ -94,7 +94,7 @@ class RunNotes:
         if account is None:
             return 0
         charges = self._charges.setdefault(client_id, [])
-        digest = mark(self._terms + f" {self._model} {state_round} {repeats}".encode())
+        digest = note_digest(self._terms + f" {self._model} {state_round} {repeats}".encode())
         earlier = [note.digest for note in charges if note.round_index == round_index]
         if digest not in [each.partition(".")[0] for each in earlier] or not repeats:
             note = Note(self.run, round_index, f"{_CHARGE}{client_id}", f"{digest}.{len(earlier)}")

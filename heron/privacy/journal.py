@@ -89,7 +89,7 @@ class Note:
         run: name of the run.
         round_index: t, from 0.
         subject: kind of the note, and whom it concerns, without blanks.
-        digest: mark of what was given out, without blanks.
+        digest: digest of what was given out, without blanks.
     """
 
     run: str
@@ -128,12 +128,12 @@ class Journal:
         line = f"{self._run} {round_index} {subject} {digest}"
         if _LINE.fullmatch(line.encode()) is None:
             raise CheckpointError(
-                f"expected a note of run, round (0 or more, at most 18 digits), subject and mark without blanks, found "
-                f"{line[:200]!r}; nothing is noted, and nothing released: correct the round or the names"
+                f"expected a note of run, round (0 or more, at most 18 digits), subject and digest without blanks, "
+                f"found {line[:200]!r}; nothing is noted, and nothing released: correct the round or the names"
             )
         self._store.append(line.encode())
 
-    def settle(self, round_index: int, subject: str, content: bytes) -> None:
+    def commit(self, round_index: int, subject: str, content: bytes) -> None:
         """Note what a subject of a round is, once and for all; the same content may be noted again.
 
         Raises:
@@ -142,7 +142,7 @@ class Journal:
         """
         for is_noted in (False, True):
             first = next((note.digest for note in self.notes(subject) if note.round_index == round_index), None)
-            if first is not None and first != mark(content):
+            if first is not None and first != note_digest(content):
                 raise WithheldError(
                     f"expected the same {subject.partition('/')[0]} in round {round_index} as before, found another: "
                     f"both together would tell what neither does; it is held back, and the next round goes on"
@@ -150,7 +150,7 @@ class Journal:
             if first is not None:
                 return
             if not is_noted:
-                self.add(round_index, subject, mark(content))
+                self.add(round_index, subject, note_digest(content))
 
 
 def read_notes(store: NoteStore) -> list[Note]:
@@ -172,6 +172,6 @@ def read_notes(store: NoteStore) -> list[Note]:
     return notes
 
 
-def mark(content: bytes) -> str:
+def note_digest(content: bytes) -> str:
     """Return the digest by which a content is recognised in notes."""
     return hashlib.blake2b(content, digest_size=_MARK_BYTES, person=_PERSON).hexdigest()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from heron.errors import WithheldError
-from heron.privacy.journal import Journal, NoteStore, mark
+from heron.privacy.journal import Journal, NoteStore, note_digest
 from heron.privacy.secret import Secret
 from heron.privacy.vault import Vault
 
@@ -62,7 +62,7 @@ class NodeVault(Vault):
             CheckpointError: if notes cannot be read or written.
         """
         self._given = given()
-        subject, found = f"release/{client_id}", mark(self._given)
+        subject, found = f"release/{client_id}", note_digest(self._given)
         for is_noted in (False, True):
             known = [(note.round_index, note.digest) for note in self.journal.notes(subject)]
             place = known.index((round_index, found)) if (round_index, found) in known else len(known)
@@ -86,7 +86,7 @@ class NodeVault(Vault):
             CheckpointError: if notes cannot be read or written.
         """
         if self._given:
-            self.journal.settle(round_index, f"answer/{client_id}/{mark(self._given)}", answer)
+            self.journal.commit(round_index, f"answer/{client_id}/{note_digest(self._given)}", answer)
 
     def _check(self, round_index: int, client_id: int, number: int) -> None:
         planned, charged = self._allowance.planned, self._allowance.charged

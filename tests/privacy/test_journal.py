@@ -24,10 +24,10 @@ def test_notes_are_of_one_run_and_each_is_there_once(tmp_path: Path) -> None:
 def test_what_a_subject_is_is_settled_once(in_file: bool, tmp_path: Path) -> None:
     journal = Journal(FileNotes(tmp_path / "notes") if in_file else MemoryNotes(), "a1")
     for _ in range(2):
-        journal.settle(3, "answer/0", b"one")
-    journal.settle(4, "answer/0", b"another")
+        journal.commit(3, "answer/0", b"one")
+    journal.commit(4, "answer/0", b"another")
     with pytest.raises(WithheldError, match="expected the same answer in round 3 as before, found another") as refused:
-        journal.settle(3, "answer/0", b"another")
+        journal.commit(3, "answer/0", b"another")
     assert "\n" not in str(refused.value)
     assert len(journal.notes("answer/0")) == 2
 
@@ -44,7 +44,7 @@ def test_of_two_processes_the_first_note_counts(tmp_path: Path) -> None:
             super().append(line)
 
     with pytest.raises(WithheldError):
-        Journal(Late(tmp_path / "notes"), "a1").settle(0, "answer/0", b"mine")
+        Journal(Late(tmp_path / "notes"), "a1").commit(0, "answer/0", b"mine")
 
 
 def test_half_a_line_of_a_power_cut_is_no_note_and_ends_with_the_next(tmp_path: Path) -> None:
