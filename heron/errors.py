@@ -41,6 +41,10 @@ class WithheldError(HeronError):
     """A message that a client holds back, because its own notes of what it has released do not allow it."""
 
 
+class UnchargedError(WithheldError):
+    """A release that a client holds back until the servers' account has charged it."""
+
+
 class DeployError(HeronError):
     """A deployment's folder that cannot be made, or that will not work in its present state."""
 

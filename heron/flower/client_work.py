@@ -11,7 +11,7 @@ from heron.arrays import copied
 from heron.client.progress import BEGINNING, Progress
 from heron.client.step import ClientState, StepResult
 from heron.engines.clients import Attended, Clients
-from heron.errors import MessageError
+from heron.errors import MessageError, UnchargedError
 from heron.flower.client_store import ClientStore
 from heron.flower.records import Parcel, PartRequest, Refusal, RoundRequest
 from heron.flower.stream import Stream, frame, read_single
@@ -43,7 +43,7 @@ class ClientWork:
             return self._whole_round(request)
         return self._next_upload(request)
 
-    def _whole_round(self, request: RoundRequest) -> Parcel:
+    def _whole_round(self, request: RoundRequest) -> Parcel | Refusal:
         broadcast, state, lost = self._begin(request)
         conversation = self._clients.attend(broadcast, state, self._clients.opener(self._store))
         del broadcast, state  # the client alone keeps them, and may free them
@@ -55,6 +55,10 @@ class ClientWork:
                 answer = stream.close()
                 self._close(request, answer)
                 return self._finished(request, answer, stop.value, lost_state=lost)
+            except UnchargedError as error:
+                if not lost:
+                    raise
+                return Refusal(fault="lost_state", reason=f"{error}; it has lost its kept state since it last released")
             if isinstance(parcel[0], SnapshotRequest):
                 return self._asking(request, parcel[0], lost_state=lost)
             stream.add(parcel.pop())

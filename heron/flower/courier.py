@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heron.errors import MessageError
-from heron.flower.faults import RefusedError
+from heron.flower.faults import Fault, RefusedError
 from heron.flower.nodes import Nodes
 from heron.flower.records import (
     MaskQuestion,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _POLL_S = 0.1
 _DIGEST = re.compile("(?:[0-9a-f]{16})?")
 _KINDS = {RoundRequest: "train.round", PartRequest: "train.part", MaskQuestion: "train.masks"}
+_REFUSALS: tuple[Fault, ...] = ("lost", "lost_state", "withheld")
+"""Faults that a client may name; every other refusal is `declined`."""
 # Errors that a malformed compressed message from a stranger can cause in Flower's reader.
 _UNREADABLE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
 
@@ -155,10 +157,9 @@ class Courier:
             raise RefusedError("failed", f"error code {message.error.code} of Flower")
         if is_record(message.content, Refusal):
             refusal = read_record(message.content, Refusal)
-            if refusal.fault == "lost":
-                raise RefusedError("lost", refusal.reason)
-            if refusal.fault == "withheld":
-                raise RefusedError("withheld", refusal.reason)
+            for fault in _REFUSALS:
+                if refusal.fault == fault:
+                    raise RefusedError(fault, refusal.reason)
             self._nodes.forget(errand.request.client_id)  # the node may serve another client now
             raise RefusedError("declined", refusal.reason)
         parcel = read_record(message.content, Parcel)

@@ -31,7 +31,8 @@ Fault = Literal[
 - `withheld`: its private releases are spent, by its own notes or the servers' account, or its round would be answered
   with something else than before.
 - `lost`: it lost state that it needs to continue, and begins its round again.
-- `lost_state`: it began with an empty optimiser state instead of the one it had kept; its round counts.
+- `lost_state`: it began with an empty optimiser state instead of the one it had kept; its round counts. In a private
+  round that it has released before, it is charged first and begins its round again.
 - `undecodable`: its bytes are not in heron's format.
 - `stale`: a message of another round, client or step.
 - `duplicate`: a second copy of a message; the first counts.

@@ -56,6 +56,8 @@ class Gatherer:
                 if refused.fault == "lost" and restarts[client_id] < self._retries:
                     restarts[client_id] += 1
                     self._open_anew(client_id, faults)
+                if refused.fault == "lost_state" and self._requests.without_state(client_id):
+                    self._open_anew(client_id, faults)  # and charge what it has yet to release
                 continue
             if asks:
                 say("snapshot asked for", round=self._servers.next_round, client=client_id)

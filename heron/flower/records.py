@@ -134,7 +134,9 @@ class Refusal:
 
     Attributes:
         fault: `lost` if the client has lost state that it needs to continue, and the server lets it begin its round
-            again; `withheld` if its own notes of what it has released do not allow it; else `declined`.
+            again; `lost_state` if it has lost the optimiser state that it had kept, without which this is a further
+            private release, and the server charges it and lets it begin without; `withheld` if its own notes of what
+            it has released do not allow it; else `declined`.
         reason: one line.
     """
 

@@ -1,6 +1,6 @@
 """Requests that carry broadcasts and answers to clients, counted, and charged where a round is private."""
 
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from dataclasses import replace
 
 from heron.engines.servers import Servers
@@ -16,7 +16,7 @@ class Requests:
 
     Args:
         servers: the servers of the round.
-        state_round_of: for each client, the round of the kept state that it begins with.
+        state_round_of: for each client, the round of the kept state that it begins with; changed in place.
         max_reply_bytes: largest piece of a reply.
         notes: name of the run, and what clients were charged.
 
@@ -25,7 +25,7 @@ class Requests:
     """
 
     def __init__(
-        self, servers: Servers, state_round_of: Mapping[int, int], max_reply_bytes: int, notes: RunNotes
+        self, servers: Servers, state_round_of: MutableMapping[int, int], max_reply_bytes: int, notes: RunNotes
     ) -> None:
         self._servers = servers
         self.notes = notes
@@ -46,6 +46,14 @@ class Requests:
         client_id = broadcast.client_id
         charged = self.notes.charge(client_id, self._state_round_of.get(client_id, -1), repeats=repeats)
         return replace(self.carrying(broadcast, step=0), charged=charged, repeats=repeats)
+
+    def without_state(self, client_id: int) -> bool:
+        """Let a client begin with an empty state from now on, since it has lost the one it had kept.
+
+        Returns:
+            Whether it was to begin with another.
+        """
+        return self._state_round_of.pop(client_id, None) is not None
 
     def carrying(self, message: Broadcast | Answer, step: int) -> RoundRequest:
         """The request that carries a broadcast or the answer to an upload."""

@@ -11,7 +11,7 @@ A server cannot ask for more than was agreed on: the device counts its releases 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from heron.errors import WithheldError
+from heron.errors import UnchargedError, WithheldError
 from heron.privacy.journal import Journal, NoteStore, note_digest
 from heron.privacy.secret import Secret
 from heron.privacy.vault import Vault
@@ -58,7 +58,8 @@ class NodeVault(Vault):
         """Begin the releases of a client's round, and note that.
 
         Raises:
-            WithheldError: if it would be a further release, and there were as many as are allowed.
+            WithheldError: if it would be a further release, and there were as many as are planned.
+            UnchargedError: if it would be one, and the account has not charged it.
             CheckpointError: if notes cannot be read or written.
         """
         self._given = given()
@@ -97,7 +98,7 @@ class NodeVault(Vault):
                 f"found that one more is asked for; it is held back"
             )
         if number > charged:
-            raise WithheldError(
+            raise UnchargedError(
                 f"{who}: expected an account that has charged this client for {number} releases, which its own notes "
                 f"count, found one of {charged}; it is held back, and the next round goes on"
             )

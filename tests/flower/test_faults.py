@@ -145,6 +145,22 @@ def test_a_client_that_loses_its_place_again_and_again_is_given_up(name: str) ->
     assert (result.faults, result.num_replies) == ({"lost": 4}, 2)
 
 
+@pytest.mark.parametrize("name", ["heron", "sflv2"])
+def test_a_client_that_says_again_and_again_that_it_must_be_charged_is_given_up(name: str) -> None:
+    """Its round is opened once more without the state that it has lost, and not again."""
+    parties = federation(name)
+    grid = grid_of(parties)
+    engine = flower(parties, grid, min_clients=2, retries=3)
+    engine.run_round()
+    node_of(grid, 1).tamper = lambda request, reply: (
+        Message(write_record(Refusal(fault="lost_state", reason="x")), reply_to=request)
+        if request.metadata.message_type == "train.round"
+        else reply
+    )
+    result = engine.run_round()
+    assert (result.faults, result.num_replies) == ({"lost_state": 2 if name == "heron" else 1}, 2)
+
+
 @KINDS
 def test_a_client_that_lost_its_optimiser_state_begins_with_an_empty_one(name: str) -> None:
     """The client acts like one that joins; the in-process engine, after dropping the same state, computes the same."""

@@ -234,12 +234,22 @@ def test_a_client_whose_budget_is_spent_is_absent_and_named(caplog: pytest.LogCa
 
 
 @pytest.mark.slow
-def test_a_state_that_a_node_has_lost_makes_another_release_which_it_does_not_give_for_one(secrets: Path) -> None:
-    """Momentum that is lost between two requests for one round: other noise, and an account that does not know."""
+def test_a_state_that_a_node_has_lost_makes_another_release_which_is_charged_first(secrets: Path) -> None:
+    """Moments that are lost between two requests for one round: other noise, of which the servers are told."""
     grid = grid_of(federation(), secrets)
     engine = flower(federation(), grid, retries=1)
     engine.run_round()
-    node, kept = grid.nodes[11], grid.nodes[11].tamper
+    lose_state_and_reply(grid, 1)
+    result = engine.run_round()
+    assert (result.num_replies, result.faults) == (3, {"late": 1, "lost_state": 1})
+    assert engine.servers.account.rounds == released(secrets) == [2, 3, 2]
+    assert engine.run_round().faults == {}
+    assert engine.servers.account.rounds == released(secrets) == [3, 4, 3]
+
+
+def lose_state_and_reply(grid: FakeGrid, client_id: int) -> None:
+    node = grid.nodes[10 + client_id]
+    kept = node.tamper
 
     def lost(request: Any, reply: Any) -> Any:
         if request.metadata.message_type != "train.round":
@@ -249,9 +259,46 @@ def test_a_state_that_a_node_has_lost_makes_another_release_which_it_does_not_gi
         return None
 
     node.tamper = lost
+
+
+def released(secrets: Path) -> list[int]:
+    """Number of releases of each client by its own notes."""
+    notes = [read_notes(FileNotes(secrets / f"secret-{client_id}.notes")) for client_id in range(3)]
+    return [len({note for note in each if note.subject.startswith("release/")}) for each in notes]
+
+
+@pytest.mark.slow
+def test_a_client_whose_releases_are_all_made_is_not_asked_for_more_with_a_state_that_it_has_lost(
+    secrets: Path,
+) -> None:
+    """The last planned release is charged, and there is none after it: nothing is charged in vain."""
+    grid = grid_of(federation(rounds=2), secrets)
+    engine = flower(federation(rounds=2), grid, retries=1)
+    engine.run_round()
+    lose_state_and_reply(grid, 1)
     with pytest.raises(TrainingError, match="late 1, withheld 1"):
         engine.run_round()
-    assert engine.servers.account.rounds == [2, 2, 2]
+    assert engine.servers.account.rounds == released(secrets) == [2, 2, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed_again", [False, True])
+def test_a_run_that_is_killed_in_a_round_goes_on_although_its_clients_have_lost_their_states(
+    killed_again: bool, secrets: Path, tmp_path: Path
+) -> None:
+    """A resumed run is another one of Flower's, in which clients have kept nothing: all release the round anew."""
+    killed_in_a_round(flower_run(tmp_path / "run", grid_of(federation(), secrets)), rounds=1)
+    if killed_again:
+        again = flower_run(tmp_path / "run", grid_of(federation(), secrets))
+        assert again.restore() == 1
+        killed_in_a_round(again, rounds=1)
+        assert again.federation.servers.account.rounds == released(secrets) == [3, 3, 3]
+    second = flower_run(tmp_path / "run", grid_of(federation(), secrets))
+    assert second.restore() == 1
+    second.rounds = 3
+    rows = second.train()
+    assert [row.get("faults") for row in rows] == [None, {"lost_state": 3}, None]
+    assert second.federation.servers.account.rounds == released(secrets) == [4, 4, 4]
 
 
 @pytest.mark.parametrize("rounds", rows([0, 1], []))
