@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 from flower_equality import rows_of
-from flower_faults import is_client_app
 from flower_processes import ROOT, AppConfig, Deployment, deployment, enter_namespace
 from hardware import describe
 from lean_nodes import LeanNodes
+from saboteur import is_client_app
 from safetensors.torch import load_file
 
 from heron.config import recipe_config

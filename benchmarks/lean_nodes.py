@@ -10,10 +10,14 @@ from heron.arrays import to_host
 from heron.client.onnx_runtime import open_bundle
 from heron.config import RunConfig, build_run, export_clients, load_splits, write_config
 from heron.config.build import client_shares
+from heron.config.sides import build_clients
 from heron.data import fetch
 from heron.data.arrays_file import read_arrays
 from heron.deploy.process import write_client_process
 from heron.engines.bundle_clients import bundle_clients
+from heron.engines.clients import Clients
+from heron.privacy.vault import Vault
+from heron.wire.terms import Terms
 
 POISON = "raise ImportError('torch was imported')\n"
 """Content of a package named torch that comes first on the path of a node."""
@@ -51,6 +55,23 @@ class LeanNodes:
         write_client_process(poison / "bin")
         self.configs = {number: f"bundle='{self._bundle}' data='{file}'" for number, file in self._files.items()}
         self.paths = dict.fromkeys(self._files, poison)
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration."""
+        return self._config
+
+    def clients(self, number: int, terms: Terms, vault: Vault) -> Clients:
+        """Build the side of one client as its node does, in this process.
+
+        Args:
+            number: of the client.
+            terms: as they reach the node.
+            vault: keeps the secret of the node.
+        """
+        if number not in self._files:
+            return build_clients(terms, {}, vault)
+        return bundle_clients(terms, open_bundle(self._bundle), number, read_arrays(self._files[number]), vault)
 
     def in_one_process(self, out: Path, participants: Collection[int] | None = None) -> None:
         """Train the same federation in this process: these clients from the bundle, the others with PyTorch.

@@ -70,6 +70,14 @@ def test_a_run_survives_what_is_killed(words: list[str]) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("words", [["--private", "--seed=1"], ["--masks", "--clients=4", "--seed=1"]])
+def test_secrets_survive_what_is_killed(words: list[str]) -> None:
+    """Noise, charges and masks, with one client without PyTorch; the script fails if a proof does not hold."""
+    words = [*words, "--lean=1", "--rounds=10", "--faults=5", "--timeout=600"]
+    assert '"nothing_told_in_two_ways": true' in said_by("flower_faults.py", *words, timeout_s=7200)
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize(("drill", "lean"), [("strangers", 0), ("hostile", 0), ("hostile", 1), ("hostile", 3)])
 def test_strangers_and_rubbish_are_refused(drill: str, lean: int) -> None:
     """Nodes of clients 0 to `lean` - 1 have no PyTorch; client 2 is the hostile one."""
