@@ -70,10 +70,17 @@ def test_a_run_survives_what_is_killed(words: list[str]) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("words", [["--private", "--seed=1"], ["--masks", "--clients=4", "--seed=1"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--private", "--rounds=10", "--faults=5", "--seed=1"],
+        ["--masks", "--clients=4", "--rounds=10", "--faults=5", "--seed=1"],
+        ["--private", "--masks", "--between", "--rounds=6", "--faults=3", "--seed=4"],
+    ],
+)
 def test_secrets_survive_what_is_killed(words: list[str]) -> None:
     """Noise, charges and masks, with one client without PyTorch; the script fails if a proof does not hold."""
-    words = [*words, "--lean=1", "--rounds=10", "--faults=5", "--timeout=600"]
+    words = [*words, "--lean=1", "--timeout=600"]
     assert '"nothing_told_in_two_ways": true' in said_by("flower_faults.py", *words, timeout_s=7200)
 
 
