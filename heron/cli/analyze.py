@@ -11,7 +11,14 @@ from heron.algorithms import ALGORITHMS
 from heron.analysis import step_sizes
 from heron.cli.export import trained_model
 from heron.cli.progress import total_progress
-from heron.config import RunConfig, build_run, load_splits, recipe_config, use_threads_and_device
+from heron.config import (
+    RunConfig,
+    build_run,
+    is_folder_of_runs,
+    load_splits,
+    recipe_config,
+    use_threads_and_device,
+)
 from heron.config.run_files import read_config
 from heron.curvature import Analysis, analyse
 from heron.data import Splits, fetch, num_examples
@@ -44,7 +51,7 @@ def analyze_command(
     """
     if count < 1:
         raise ConfigError(f"expected --examples of at least 1, found {count}")
-    is_run = Path(source).is_dir()
+    is_run = is_folder_of_runs(source)
     if is_run and (algorithm is not None or assignments):
         raise ConfigError("a run's directory says everything; drop --algorithm and --set")
     config = read_config(Path(source)) if is_run else recipe_config(source, algorithm or "heron", assignments)

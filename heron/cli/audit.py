@@ -10,7 +10,7 @@ from heron.cli.audit_runs import audit_all, check_auditable
 from heron.cli.grid import expand_grid
 from heron.cli.grid_runs import run_directories, trained
 from heron.cli.report import warn
-from heron.config import assigned_keys, check_choice
+from heron.config import assigned_keys, check_choice, is_folder_of_runs
 from heron.config.run_files import free_folder
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import plot_audit, print_audit, write_audit_page
@@ -48,11 +48,10 @@ def audit_command(
     for name in names:
         check_choice("attack", name, ATTACKS)
     check_examples(examples, "--examples")
-    given = [Path(source) for source in sources]
-    if all(path.is_dir() for path in given):
+    if all(map(is_folder_of_runs, sources)):
         if algorithms or seeds or assignments or vary:
             raise ConfigError("the directories of runs say everything; drop --algorithms, --seeds, --set and --vary")
-        folder, directories = out or free_folder(Path("audit")), given
+        folder, directories = out or free_folder(Path("audit")), [Path(source) for source in sources]
     else:
         folder, directories = _trained(sources, algorithms or ["heron"], seeds or [0], assignments, vary, out)
     runs = collect_runs(directories)
@@ -84,7 +83,7 @@ def _trained(
 ) -> tuple[Path, list[Path]]:
     """Train the runs of a recipe that are not finished; return the folder of the audit and the runs' directories."""
     if len(sources) > 1:
-        missing = next(source for source in sources if not Path(source).is_dir())
+        missing = next(source for source in sources if not is_folder_of_runs(source))
         raise ConfigError(f"expected one recipe, or directories of runs alone, found {missing!r} among {len(sources)}")
     if "seed" in assigned_keys(assignments):
         raise ConfigError("audit takes its seeds from --seeds, found --set seed")

@@ -33,5 +33,5 @@ def _rows(trial: Trial) -> list[tuple[str, str]]:
         ("local step", f"{1e3 * trial.step_s:,.1f} ms"),
         ("upload", f"{trial.upload_bytes:,} bytes of smashed data and labels" if trial.upload_bytes else "nothing"),
         ("reply", f"{trial.reply_bytes:,} bytes a round"),
-        ("loss", "none on this client" if trial.loss is None else f"{trial.loss:.4f} at random parameters"),
+        ("loss", "none that this client sends" if trial.loss is None else f"{trial.loss:.4f} at random parameters"),
     ]

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from heron.config import RunConfig, export_clients, recipe_config
+from heron.config import RunConfig, export_clients, is_folder_of_runs, recipe_config
 from heron.config.run_files import read_config
 from heron.errors import ConfigError
 
@@ -23,7 +23,7 @@ def export_client_command(source: str, algorithm: str | None, assignments: list[
 
 
 def _config(source: str, algorithm: str | None, assignments: list[str]) -> RunConfig:
-    if not Path(source).is_dir():
+    if not is_folder_of_runs(source):
         return recipe_config(source, algorithm or "heron", assignments)
     if algorithm is not None or assignments:
         raise ConfigError("a run's directory says everything; drop --algorithm and --set")

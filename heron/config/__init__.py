@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from heron.config.recipes import PaperCost as PaperCost
     from heron.config.recipes import Recipe as Recipe
     from heron.config.run_files import free_folder as free_folder
+    from heron.config.run_files import is_folder_of_runs as is_folder_of_runs
     from heron.config.run_files import read_config as read_config
     from heron.config.run_files import refuse_occupied as refuse_occupied
     from heron.config.run_files import replace_config as replace_config
@@ -57,6 +58,7 @@ else:
             "free_folder": "heron.config.run_files",
             "from_toml": "heron.config.overrides",
             "hash_of": "heron.config.overrides",
+            "is_folder_of_runs": "heron.config.run_files",
             "load_splits": "heron.config.parts",
             "override": "heron.config.overrides",
             "plan_cost": "heron.config.costs",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from heron.config.costs import resolve_budget
 from heron.config.parts import load_splits, use_threads_and_device
 from heron.config.schema import RunConfig
 from heron.config.sides import build_servers
@@ -22,7 +23,7 @@ def export_clients(config: RunConfig, folder: Path) -> "Manifest":
     """Write the client of a configuration as a bundle, and compare it with PyTorch on the spot.
 
     Args:
-        config: the run; its data are read, because a few examples are needed.
+        config: the run; its data are read, because a few examples are needed. Its budget of memory is resolved.
         folder: of the bundle.
 
     Returns:
@@ -32,6 +33,7 @@ def export_clients(config: RunConfig, folder: Path) -> "Manifest":
         HeronError: if data or network do not work out, or the client cannot be exported.
         MissingExtraError: if the libraries of the export are not installed.
     """
+    config = resolve_budget(config)
     use_threads_and_device(config)
     splits = load_splits(config)
     servers = build_servers(config, splits)

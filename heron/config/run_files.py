@@ -5,6 +5,7 @@ from pathlib import Path
 import tomli_w
 
 from heron.config.overrides import from_toml, override, to_toml
+from heron.config.recipes import RECIPES
 from heron.config.schema import RunConfig
 from heron.errors import CheckpointError, ConfigError
 from heron.files import write_atomically
@@ -17,6 +18,28 @@ OWN_NETWORK = "heron.train"
 """Stands in the place of a recipe's name for a run whose network and data came from Python."""
 
 
+def is_folder_of_runs(source: str) -> bool:
+    """Return whether a command's first word is a folder of runs, and no recipe.
+
+    Args:
+        source: name of a recipe, or a run directory or folder of them.
+
+    Raises:
+        ConfigError: if it is the name of a recipe and a folder with a run.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return False
+    if source not in RECIPES:
+        return True
+    if any(folder.rglob(RunDirectory(folder).config.name)):
+        raise ConfigError(
+            f"expected a recipe or a folder of runs, found {source!r}, which is both; write "
+            f"./{source} for the folder, or give it another name for the recipe"
+        )
+    return False
+
+
 def read_config(directory: Path) -> RunConfig:
     """The configuration a run directory was made with.
 
@@ -27,7 +50,9 @@ def read_config(directory: Path) -> RunConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"nothing to resume in {directory}: expected a readable config.toml in it") from error
+        raise CheckpointError(
+            f"expected a run in {directory}, found no readable config.toml; name the folder of a run"
+        ) from error
     if text.startswith(f'recipe = "{OWN_NETWORK}"\n'):
         raise CheckpointError(
             f"expected the run of a recipe in {directory}, found one of heron.train, whose network and data are not in "

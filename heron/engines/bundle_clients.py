@@ -1,8 +1,10 @@
 """The clients' side of a run on a device without PyTorch: one client in an exported network, with its own examples."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heron.algorithms import ALGORITHMS
 from heron.arrays import to_host
@@ -19,6 +21,8 @@ from heron.wire.learning import with_fixed
 from heron.wire.terms import Terms
 
 _KERNELS_OF_TENSORS = ("torch", "triton")
+_AT_ONCE = 256
+"""Examples that are looked at together, in little memory."""
 
 
 def bundle_clients(
@@ -90,17 +94,31 @@ def fitting(bundle: Bundle, terms: Terms, examples: ArrayExamples) -> ArrayExamp
         examples: a device's own.
 
     Raises:
-        DataError: naming shape, element type, a sequence that is too long, an unknown token, or a label that is no
-            class.
+        DataError: naming shape, element type, a sequence that is too long, an unknown token, an input that is not
+            finite, or a label that is no class.
     """
     check_examples(bundle.manifest, examples.batch(np.arange(1), seed=0))
     if bundle.manifest.longest is not None:
         check_tokens(bundle.manifest, to_host(examples.batch(np.arange(len(examples)), seed=0).inputs))
     if terms.pairs != "none" and len(examples) == 1:
         raise DataError("expected at least 2 examples, because the network does not work with one, found 1; use more")
+    _check_finite(examples.inputs)
     _check_labels(terms, examples)
     labels = examples.labels.astype(terms.upload.labels_dtype, copy=False)
     return ArrayExamples(examples.inputs, labels, pixels=examples.pixels)
+
+
+def _check_finite(inputs: NDArray[Any]) -> None:
+    """Refuse numbers that are none, as tables do: a loss of theirs would be none, either."""
+    if inputs.dtype.kind != "f":
+        return
+    for start in range(0, len(inputs), _AT_ONCE):
+        odd = ~np.isfinite(inputs[start : start + _AT_ONCE]).reshape(-1, inputs[0].size).all(axis=1)
+        if odd.any():
+            raise DataError(
+                f"expected finite inputs, found NaN or infinity in example {start + int(odd.argmax())}; repair it or "
+                f"leave it out"
+            )
 
 
 def _check_labels(terms: Terms, examples: ArrayExamples) -> None:

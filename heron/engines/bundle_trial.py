@@ -12,9 +12,9 @@ from heron.algorithms import ALGORITHMS
 from heron.arrays import to_host
 from heron.client.onnx_runtime.bundle import Bundle
 from heron.client.onnx_runtime.runtime import OnnxRuntime
-from heron.client.progress import ClientData
 from heron.client.round import ClientRound, client_round
-from heron.engines.bundle_examples import check_examples
+from heron.data.arrays_file import ArrayExamples
+from heron.engines.bundle_clients import fitting
 from heron.wire import (
     Answer,
     CutGradient,
@@ -40,7 +40,7 @@ class Trial:
         peak_memory_bytes: largest resident memory of this process so far; None where the system does not tell.
         upload_bytes: encoded size of one upload of smashed data; 0 if there are none.
         reply_bytes: encoded size of a reply.
-        loss: of the first step; None for clients without one.
+        loss: of the first step; None for clients without one, or that keep it to themselves.
     """
 
     num_parameters: int
@@ -52,12 +52,12 @@ class Trial:
     loss: float | None
 
 
-def try_bundle(bundle: Bundle, data: ClientData, *, steps: int = 5) -> Trial:
+def try_bundle(bundle: Bundle, examples: ArrayExamples, *, steps: int = 5) -> Trial:
     """Run one round of a few steps.
 
     Args:
         bundle: the client.
-        data: its examples.
+        examples: of the device, all of which are looked at.
         steps: local steps, >= 1.
 
     Raises:
@@ -65,7 +65,7 @@ def try_bundle(bundle: Bundle, data: ClientData, *, steps: int = 5) -> Trial:
         HeronError: if the client cannot learn.
     """
     terms, manifest = bundle.terms, bundle.manifest
-    check_examples(manifest, data.batch(np.arange(1), seed=0))
+    data = fitting(bundle, terms, examples)
     algorithm = ALGORITHMS[manifest.algorithm]
     runtime = OnnxRuntime(bundle, terms.settings.client, threads=terms.settings.threads)
     learning = algorithm.trial_learning(terms.settings)
@@ -97,7 +97,8 @@ def try_bundle(bundle: Bundle, data: ClientData, *, steps: int = 5) -> Trial:
         peak_memory_bytes=peak_memory(),
         upload_bytes=sum(encoded_sizes(uploads[0]).values()) if uploads else 0,
         reply_bytes=sum(encoded_sizes(reply).values()),
-        loss=None if math.isnan(loss) else loss,
+        # A server's answer is made up here.
+        loss=None if math.isnan(loss) or algorithm.answers is not None else loss,
     )
 
 

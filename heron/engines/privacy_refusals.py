@@ -76,7 +76,8 @@ def check_private_network(
     if is_stochastic(local.module):
         raise SplitError(
             f"expected no Dropout on a client with privacy, found {_first_stochastic(local.module)!r}: the masks of "
-            f"an example would depend on its place in the batch; set its p to 0"
+            f"an example would depend on its place in the batch; set its p to 0, that of a pre-trained model in its "
+            f"config.json"
         )
     _check_independent(local, examples, device)
 

@@ -1,6 +1,7 @@
 """Export of a client: its graphs, its frozen arrays, its manifest, checked against PyTorch before anything is kept."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,15 +31,14 @@ from heron.client.onnx_runtime.manifest import (
 )
 from heron.client.torch_runtime.network import Parts
 from heron.data import Batch, Pixels
-from heron.errors import BundleError
 from heron.export.batch_norm import is_batch_norm
 from heron.export.check import check_export
 from heron.export.onnx import looks_up, to_onnx
 from heron.export.passes import ClientPasses
+from heron.export.refusals import check_exportable, check_weights
 from heron.export.scores import embedding_of, longest_of, slice_graph, unembedding_of
 from heron.files import write_atomically
-from heron.lm.masked import EncoderEmbedding
-from heron.split import is_stochastic, persistent_buffers
+from heron.split import persistent_buffers
 from heron.split.criterion import Criterion, MeanLoss
 from heron.tensors import as_tensor
 from heron.wire.blob import save_arrays
@@ -49,7 +49,7 @@ def export_client(
     split: Parts,
     terms: Terms,
     example: Batch,
-    folder: Path,
+    folder: str | os.PathLike[str],
     *,
     criterion: Criterion = cross_entropy,
     pixels: Pixels | None = None,
@@ -77,8 +77,8 @@ def export_client(
     """
     bundle, contents = make_bundle(split, terms, example, criterion=criterion, pixels=pixels)
     for name, content in contents.items():
-        write_atomically(folder / name, content)
-    write_atomically(folder / MANIFEST, encode_manifest(bundle.manifest))
+        write_atomically(Path(folder) / name, content)
+    write_atomically(Path(folder) / MANIFEST, encode_manifest(bundle.manifest))
     return bundle.manifest
 
 
@@ -98,11 +98,11 @@ def make_bundle(
     algorithm = ALGORITHMS[terms.algorithm]
     learning = algorithm.learning(terms.settings)
     parts = nn.ModuleDict({"client": split.client} | _head(split, algorithm.head))
-    _check(parts, terms)
+    check_exportable(parts, terms)
     passes = ClientPasses(split, criterion, algorithm.head, algorithm.orders(learning))
     batch = Batch(as_tensor(example.inputs).cpu(), as_tensor(example.labels).cpu())
     arrays = passes.arrays()
-    _check_weights(criterion, as_tensor(batch.labels))
+    check_weights(criterion, as_tensor(batch.labels))
     longest, unembedding = longest_of(passes), unembedding_of(passes, as_tensor(batch.inputs), criterion)
     is_linear = not _statistics(parts) and passes.has_linear_head(as_tensor(batch.inputs), as_tensor(batch.labels))
     has_head, is_text = algorithm.head is not None, longest is not None
@@ -194,42 +194,6 @@ def _graphs(
 
 def _head(split: Parts, head: str | None) -> dict[str, nn.Module]:
     return {head: getattr(split, head)} if head else {}
-
-
-def _check(parts: nn.ModuleDict, terms: Terms) -> None:
-    """Refuse by name what no graph can do."""
-    if terms.settings.estimator.scheme == "jvp":
-        raise BundleError("expected estimator.scheme one_sided or central for an exported client, found jvp; set it")
-    if is_stochastic(parts):
-        raise BundleError(
-            "expected a client without randomness, found Dropout or the like: a graph cannot draw the same masks "
-            "again; set its probability to 0"
-        )
-    if any(isinstance(layer, EncoderEmbedding) for layer in parts.modules()):
-        raise BundleError(
-            "expected images or a causal language model, found an encoder of texts, whose tokens an exported client "
-            "would not check; run such clients with PyTorch"
-        )
-    if "server" in parts:
-        raise BundleError(f"{terms.algorithm}: expected clients that hold a part of the network, found the whole of it")
-    algorithm = ALGORITHMS[terms.algorithm]
-    if algorithm.head is None and algorithm.orders(algorithm.learning(terms.settings)).exact != 0:
-        raise BundleError(
-            f"{terms.algorithm}: expected clients that learn from probes or from a loss of their own, found some that "
-            f"backpropagate the Main Server's gradient; choose heron, ho_sfl, hosl, cse_fsl or frozen"
-        )
-    for name, tensor in parts.named_parameters():
-        if tensor.requires_grad and dtype_name(tensor) != "float32":
-            raise BundleError(f"expected trainable parameters in float32, found {dtype_name(tensor)} in {name!r}")
-
-
-def _check_weights(criterion: Criterion, labels: Tensor) -> None:
-    """Refuse weights of classes: a client that takes micro-batches would have to know them."""
-    weight = MeanLoss(criterion).weight(labels)
-    if isinstance(weight, Tensor) and weight.is_floating_point():
-        raise BundleError(
-            "expected a criterion without weights of classes for an exported client, found some; drop them"
-        )
 
 
 def _term(name: str, tensor: Tensor) -> ArrayTerm:

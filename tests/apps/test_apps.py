@@ -93,7 +93,7 @@ def stop_after(grid: FakeGrid, rounds: int) -> None:
         ({"rounds": "3"}, ConfigError, "rounds as an integer"),
         ({"min_clients": -2}, ConfigError, "min_clients of at least 0"),
         ({"set": "link.uplink_mbps=10"}, ConfigError, "where rounds take real time"),
-        ({"resume": "nowhere"}, CheckpointError, "nothing to resume in nowhere"),
+        ({"resume": "nowhere"}, CheckpointError, "expected a run in nowhere, found no readable config.toml"),
     ],
 )
 def test_what_cannot_be_run_is_said_before_anything_is_written(

@@ -42,6 +42,7 @@ FLOORS = {
     "report": 12,
     "cli": 12,
     "training": 12,
+    "__main__": 13,
     "apps": 12,
     "deploy": 12,
 }

@@ -1,5 +1,6 @@
 """Small clients that are exported in tests, and their terms."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -60,3 +61,9 @@ def terms_of(split: SplitModel, algorithm: str, criterion: Any = cross_entropy, 
 def exported(split: SplitModel, algorithm: str = "heron", criterion: Any = cross_entropy, **changes: Any) -> Bundle:
     """A bundle that has passed the comparison with PyTorch."""
     return make_bundle(split, terms_of(split, algorithm, criterion, **changes), batch(), criterion=criterion)[0]
+
+
+def with_classes(bundle: Bundle) -> Bundle:
+    """The bundle of a recipe, whose terms say how many classes there are."""
+    upload = replace(bundle.terms.upload, num_classes=CLASSES)
+    return replace(bundle, terms=replace(bundle.terms, upload=upload), manifest=replace(bundle.manifest, upload=upload))
