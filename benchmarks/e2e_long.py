@@ -3,12 +3,13 @@
     python benchmarks/e2e_long.py [--runs FOLDER] [--arms NAME;...] [--rounds 40] [--out FILE]
     python benchmarks/e2e_long.py --tune
 
-Validation and test loss every few rounds, one seed, for the frozen client, HERON-SFL as published, layer-local learning
-by exact gradients and by probes, HO-SFL and CSE-FSL: equal rounds, data and batches. Runs are run directories below the
-folder with a checkpoint after every round; a killed script goes on where it was. One process, one thread, arm after
-arm; the file is written after every arm, benchmarks/results/e2e_long.json by default. `--rounds` of another number is a
-trial. `--tune` makes short runs on another seed that compare rates by the validation loss, and saves
-benchmarks/results/e2e_long_rates.json. Needs the data and the model next to it (`HERON_DATA`).
+Validation and test loss every few rounds, one seed, for the frozen client, HERON-SFL as published, layer-local
+learning by exact gradients and by probes, HO-SFL, CSE-FSL and SFL-V2: equal rounds, data and batches. Runs are run
+directories below the folder with a checkpoint after every round; a killed script goes on where it was. One process,
+one thread, arm after arm; the file is written after every arm, benchmarks/results/e2e_long.json by default.
+`--rounds` of another number is a trial. `--tune` makes short runs on another seed that compare rates by the
+validation loss, and saves benchmarks/results/e2e_long_rates.json. Needs the data and the model next to it
+(`HERON_DATA`).
 """
 
 import argparse
@@ -50,9 +51,10 @@ TUNE_SEED, TUNE_ROUNDS = 100, 2
 ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "frozen": ("frozen", ()),
     "heron": ("heron", (f"{_OF_CLIENT}=3e-4",)),
-    "local": ("local", (f"{_OF_CLIENT}=5e-4",)),
+    "local": ("local", (f"{_OF_CLIENT}=1e-4",)),
     "ho_sfl": ("ho_sfl", (f"{_OF_CLIENT}=3e-4",)),
     "cse_fsl": ("cse_fsl", (f"{_OF_CLIENT}=5e-4",)),
+    "sflv2": ("sflv2", ()),
     "heron, local zeroth order": ("heron", (f"{_OF_CLIENT}=3e-4", "client.learning=local_zeroth_order")),
 }
 _KEYS = (

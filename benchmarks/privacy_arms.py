@@ -1,0 +1,71 @@
+"""The arms of `privacy.py`: frozen, forward-only and first-order clients without noise and at every epsilon."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from study_arms import Arm, Task, Values
+
+EPSILONS = ("1", "3", "8")
+DELTA = "1e-5"
+NO_PRIVACY = "no privacy"
+KINDS = (*(f"epsilon {epsilon}" for epsilon in EPSILONS), NO_PRIVACY)
+FROZEN = "frozen"
+
+
+@dataclass(frozen=True)
+class PrivateClient:
+    """A kind of client that is trained at every epsilon.
+
+    Attributes:
+        label: its name in tables and the figure.
+        algorithm: key of the registry.
+        rates: client rates to choose from.
+        clips: bounds to choose from, with privacy.
+        settings: what it changes, `key=value`.
+    """
+
+    label: str
+    algorithm: str
+    rates: tuple[str, ...]
+    clips: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+
+    def arms(self, base: tuple[str, ...]) -> Iterator[Arm]:
+        """One arm for each of `KINDS`."""
+        grid: Values = {"client.schedule": ("cosine",), "client.learning_rate": self.rates}
+        for epsilon in EPSILONS:
+            private = (f"privacy.epsilon={epsilon}", f"privacy.delta={DELTA}")
+            settings = (*base, *self.settings, *private)
+            yield Arm(
+                f"{self.label}, epsilon {epsilon}", self.algorithm, settings, {**grid, "privacy.clip": self.clips}
+            )
+        yield Arm(f"{self.label}, {NO_PRIVACY}", self.algorithm, (*base, *self.settings), grid)
+
+
+_COMMON = ("client.exact=0", "client.keep_state=true", "server.learning_rate=3e-3")
+_DIGITS = ("rounds=80", "client.local_steps=8", "client.batch_size=32", *_COMMON)
+_CIFAR10 = ("rounds=12", "client.local_steps=8", "client.batch_size=64", "split.norm=group", *_COMMON)
+_FOUR, _MANY = ("estimator.probes=4",), ("estimator.probes=16",)
+
+CLIENTS: dict[str, tuple[PrivateClient, ...]] = {
+    "digits": (
+        PrivateClient("heron, q=4", "heron", ("1e-2", "3e-2"), ("1", "3"), _FOUR),
+        PrivateClient("DP first order", "cse_fsl", ("1e-2", "3e-2"), ("0.3", "1")),
+        PrivateClient("heron, q=16", "heron", ("3e-2",), ("4",), _MANY),
+    ),
+    "cifar10_narrow": (
+        PrivateClient("heron, q=4", "heron", ("1e-3", "3e-3"), ("3",), _FOUR),
+        PrivateClient("DP first order", "cse_fsl", ("1e-3", "3e-3"), ("1",)),
+    ),
+}
+
+
+def _task(name: str, recipe: str, base: tuple[str, ...], tune_seeds: tuple[int, ...], num_seeds: int) -> Task:
+    arms = (Arm(FROZEN, "frozen", base), *(arm for client in CLIENTS[name] for arm in client.arms(base)))
+    return Task(recipe, (), tune_seeds, tuple(range(num_seeds)), 3, arms)
+
+
+TASKS = {
+    "digits": _task("digits", "digits-published", _DIGITS, (100, 101), 10),
+    "cifar10_narrow": _task("cifar10_narrow", "cifar10-resnet18-small", _CIFAR10, (100,), 5),
+}
