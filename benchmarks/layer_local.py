@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from hardware import describe
-from study import RESULTS, finished_run
+from study import RESULTS, tuned_row
 from study_arms import Arm, Task
 
 from heron.analysis import standard_error
-from heron.config import plan_cost, recipe_config
 
 _OURS = ("client.exact=0", "client.keep_state=false", "client.schedule=cosine", "estimator.probes=1")
 _ZEROTH = ("client.learning=local_zeroth_order",)
@@ -103,32 +102,11 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for arm in (arm for arm in task.arms if arm.name in names):
-            rows.append(_row(task, arm, seeds, pool, options.runs / options.task))
+            rows.append(tuned_row(task, arm, seeds, pool, options.runs / options.task))
             _add_measures(rows)
             _print(rows[-1])
             result = {"hardware": describe(), "recipe": task.recipe, "seeds": seeds, "rows": rows}
             (RESULTS / f"layer_local_{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-
-
-def _row(task: Task, arm: Arm, seeds: list[int], pool: ProcessPoolExecutor, folder: Path) -> dict[str, Any]:
-    """Tune an arm and run it on all seeds."""
-    points = [(*task.settings, *settings) for settings in arm.candidates()]
-    tuned = points if len(points) > 1 else []
-    cases = [(task.recipe, arm.algorithm, point, seed, False, folder) for point in tuned for seed in task.tune_seeds]
-    found = [statistics.fmean(run["validation"][-task.last_rounds :]) for run in pool.map(finished_run, cases)]
-    count = len(task.tune_seeds)
-    scores = [statistics.fmean(found[start : start + count]) for start in range(0, len(found), count)]
-    best = points[max(range(len(scores)), key=scores.__getitem__)] if scores else points[0]
-    runs = list(pool.map(finished_run, [(task.recipe, arm.algorithm, best, seed, True, folder) for seed in seeds]))
-    return {
-        "arm": arm.name,
-        "algorithm": arm.algorithm,
-        "settings": best,
-        "grid": [{"settings": point, "validation": score} for point, score in zip(tuned, scores, strict=True)],
-        "cost": plan_cost(recipe_config(task.recipe, arm.algorithm, list(best))).to_dict(),
-        "test_accuracies": [run["test"] for run in runs],
-        "validation": [statistics.fmean(run["validation"][-task.last_rounds :]) for run in runs],
-    }
 
 
 def _add_measures(rows: list[dict[str, Any]]) -> None:

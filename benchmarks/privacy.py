@@ -25,17 +25,14 @@ import multiprocessing
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from hardware import describe
 from matplotlib import pyplot as plt
 from privacy_arms import CLIENTS, DELTA, FROZEN, KINDS, TASKS, TUNE_SEEDS, VARIANTS
-from study import RESULTS, finished_run
-from study_arms import Arm, Task
+from study import RESULTS, finished_run, last_validation, tuned_row
 
 from heron.analysis import standard_error
-from heron.config import plan_cost, recipe_config
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "privacy.png"
 MARKERS = {"heron, q=4": "o", "DP first order": "s"}
@@ -63,9 +60,10 @@ def main() -> None:
     rows = []
     with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for arm in (arm for arm in task.arms if options.arms in arm.name):
-            rows.append(_row(task, arm, seeds, pool, options.runs))
-            error = rows[-1]["standard_error"] or 0.0
-            print(f"{arm.name:28} {100 * rows[-1]['test_accuracy']:.1f} +- {100 * error:.1f}", flush=True)
+            row = tuned_row(task, arm, seeds, pool, options.runs)
+            mean, error = statistics.fmean(row["test_accuracies"]), standard_error(row["test_accuracies"])
+            rows.append({**row, "test_accuracy": mean, "standard_error": error})
+            print(f"{arm.name:28} {100 * mean:.1f} +- {100 * (error or 0.0):.1f}", flush=True)
             result = {
                 "hardware": describe(),
                 "recipe": task.recipe,
@@ -78,39 +76,16 @@ def main() -> None:
                 (RESULTS / f"privacy_{options.task}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
-def _row(task: Task, arm: Arm, seeds: tuple[int, ...], pool: ProcessPoolExecutor, folder: Path) -> dict[str, Any]:
-    """Tune an arm and run it on all seeds."""
-    points = [tuple(settings) for settings in arm.candidates()]
-    tuned, num_seeds = points if len(points) > 1 else [], len(task.tune_seeds)
-    cases = [(task.recipe, arm.algorithm, point, seed, False, folder) for point in tuned for seed in task.tune_seeds]
-    reached = [statistics.fmean(run["validation"][-task.last_rounds :]) for run in pool.map(finished_run, cases)]
-    scores = [statistics.fmean(reached[start : start + num_seeds]) for start in range(0, len(reached), num_seeds)]
-    best = points[max(range(len(scores)), key=scores.__getitem__)] if scores else points[0]
-    runs = list(pool.map(finished_run, [(task.recipe, arm.algorithm, best, seed, True, folder) for seed in seeds]))
-    accuracies = [run["test"] for run in runs]
-    return {
-        "arm": arm.name,
-        "algorithm": arm.algorithm,
-        "settings": best,
-        "grid": [{"settings": point, "validation": score} for point, score in zip(tuned, scores, strict=True)],
-        "cost": plan_cost(recipe_config(task.recipe, arm.algorithm, list(best))).to_dict(),
-        "test_accuracies": accuracies,
-        "test_accuracy": statistics.fmean(accuracies),
-        "standard_error": standard_error(accuracies),
-    }
-
-
 def compare_variants(workers: int | None, folder: Path) -> None:
     """Train the variants, print and save their validation accuracy."""
     task, rows = TASKS["digits"], []
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for arm in VARIANTS:
-            cases = [(task.recipe, arm.algorithm, arm.settings, seed, False, folder) for seed in TUNE_SEEDS]
-            reached = [
-                statistics.fmean(run["validation"][-task.last_rounds :]) for run in pool.map(finished_run, cases)
-            ]
+            (point,) = map(tuple, arm.candidates())
+            cases = [(task.recipe, arm.algorithm, point, seed, False, folder) for seed in TUNE_SEEDS]
+            reached = [last_validation(task, run) for run in pool.map(finished_run, cases)]
             mean, error = statistics.fmean(reached), standard_error(reached) or 0.0
-            rows.append({"arm": arm.name, "settings": arm.settings, "validation": reached})
+            rows.append({"arm": arm.name, "settings": point, "validation": reached})
             print(f"{arm.name:44} {100 * mean:.1f} +- {100 * error:.1f}", flush=True)
     result = {"hardware": describe(), "recipe": task.recipe, "seeds": TUNE_SEEDS, "rows": rows}
     (RESULTS / "privacy_variants.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -3,7 +3,6 @@
 Variants of the forward-only client on digits are compared on validation data alone.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from study_arms import Arm, Task, Values
@@ -34,16 +33,14 @@ class PrivateClient:
     clips: tuple[str, ...]
     settings: tuple[str, ...] = ()
 
-    def arms(self, base: tuple[str, ...]) -> Iterator[Arm]:
-        """One arm for each of `KINDS`."""
+    def arm(self, base: tuple[str, ...], epsilon: str | None) -> Arm:
+        """The arm of an epsilon; None for no privacy."""
         grid: Values = {"client.schedule": ("cosine",), "client.learning_rate": self.rates}
-        for epsilon in EPSILONS:
-            private = (f"privacy.epsilon={epsilon}", f"privacy.delta={DELTA}")
-            settings = (*base, *self.settings, *private)
-            yield Arm(
-                f"{self.label}, epsilon {epsilon}", self.algorithm, settings, {**grid, "privacy.clip": self.clips}
-            )
-        yield Arm(f"{self.label}, {NO_PRIVACY}", self.algorithm, (*base, *self.settings), grid)
+        settings = (*base, *self.settings)
+        if epsilon is None:
+            return Arm(f"{self.label}, {NO_PRIVACY}", self.algorithm, settings, grid)
+        private = (*settings, f"privacy.epsilon={epsilon}", f"privacy.delta={DELTA}")
+        return Arm(f"{self.label}, epsilon {epsilon}", self.algorithm, private, {**grid, "privacy.clip": self.clips})
 
 
 _COMMON = ("client.exact=0", "client.keep_state=true", "server.learning_rate=3e-3")
@@ -65,7 +62,8 @@ CLIENTS: dict[str, tuple[PrivateClient, ...]] = {
 
 
 def _task(name: str, recipe: str, base: tuple[str, ...], tune_seeds: tuple[int, ...], num_seeds: int) -> Task:
-    arms = (Arm(FROZEN, "frozen", base), *(arm for client in CLIENTS[name] for arm in client.arms(base)))
+    own = (client.arm(base, epsilon) for client in CLIENTS[name] for epsilon in (*EPSILONS, None))
+    arms = (Arm(FROZEN, "frozen", base), *own)
     return Task(recipe, (), tune_seeds, tuple(range(num_seeds)), 3, arms)
 
 
@@ -75,12 +73,8 @@ TASKS = {
 }
 
 
-def _variant(epsilon: str, name: str, algorithm: str, clip: str, *settings: str) -> Arm:
-    private = (f"privacy.epsilon={epsilon}", f"privacy.delta={DELTA}", "client.schedule=cosine")
-    rest = ("client.learning_rate=3e-2", f"privacy.clip={clip}")
-    probes = tuple(setting for setting in settings if setting.startswith("estimator.probes"))
-    others = tuple(setting for setting in settings if setting not in probes)
-    return Arm(f"epsilon {epsilon}: {name}", algorithm, (*_DIGITS, *probes, *private, *rest, *others), is_final=False)
+def _variant(epsilon: str, label: str, algorithm: str, clip: str, *settings: str) -> Arm:
+    return PrivateClient(label, algorithm, ("3e-2",), (clip,), settings).arm(_DIGITS, epsilon)
 
 
 VARIANTS = (

@@ -15,6 +15,7 @@ import hashlib
 import json
 import multiprocessing
 import statistics
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from study_arms import TASKS, Arm, Task
 from study_tables import add_measures, print_rows
 from torch.utils.data import TensorDataset
 
-from heron.config import build_run, recipe_config
+from heron.config import build_run, plan_cost, recipe_config
 from heron.data import Examples
 from heron.engines.in_process import Federation
 from heron.engines.profile import profile_client
@@ -83,6 +84,40 @@ def finished_run(case: Case) -> dict[str, Any]:
     return outcome
 
 
+def tuned_row(task: Task, arm: Arm, seeds: Sequence[int], pool: ProcessPoolExecutor, folder: Path) -> dict[str, Any]:
+    """Tune an arm on the task's seeds for that, and run it at its best point on others.
+
+    Args:
+        task: recipe, seeds of tuning, rounds that count.
+        arm: with its grid; a grid of one point is not tuned.
+        seeds: of the final runs.
+        pool: where runs are computed.
+        folder: where finished ones are kept.
+    """
+    points = [(*task.settings, *settings) for settings in arm.candidates()]
+    tuned = points if len(points) > 1 else []
+    cases = [(task.recipe, arm.algorithm, point, seed, False, folder) for point in tuned for seed in task.tune_seeds]
+    reached = [last_validation(task, run) for run in pool.map(finished_run, cases)]
+    count = len(task.tune_seeds)
+    scores = [statistics.fmean(reached[start : start + count]) for start in range(0, len(reached), count)]
+    best = points[max(range(len(scores)), key=scores.__getitem__)] if scores else points[0]
+    runs = list(pool.map(finished_run, [(task.recipe, arm.algorithm, best, seed, True, folder) for seed in seeds]))
+    return {
+        "arm": arm.name,
+        "algorithm": arm.algorithm,
+        "settings": best,
+        "grid": [{"settings": point, "validation": score} for point, score in zip(tuned, scores, strict=True)],
+        "cost": plan_cost(recipe_config(task.recipe, arm.algorithm, list(best))).to_dict(),
+        "test_accuracies": [run["test"] for run in runs],
+        "validation": [last_validation(task, run) for run in runs],
+    }
+
+
+def last_validation(task: Task, run: dict[str, Any]) -> float:
+    """Mean validation accuracy of the rounds at the end that count."""
+    return statistics.fmean(run["validation"][-task.last_rounds :])
+
+
 class Study:
     """All runs of a task.
 
@@ -110,10 +145,7 @@ class Study:
             for settings in points[arm.name]
             if len(points[arm.name]) > 1
         }
-        scores = {
-            key: [statistics.fmean(run.result()["validation"][-self._task.last_rounds :]) for run in runs]
-            for key, runs in pending.items()
-        }
+        scores = {key: [last_validation(self._task, run.result()) for run in runs] for key, runs in pending.items()}
         best = {}
         for arm in self._task.arms:
             grid: list[dict[str, Any]] = [

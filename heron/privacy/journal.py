@@ -17,7 +17,7 @@ from heron.files import append_line
 _OWNER_ONLY = 0o600
 _LINE = re.compile(rb"([!-~]+) ([0-9]{1,18}) ([!-~]+) ([!-~]+)")
 _PERSON = b"heron/notes/v1"
-_MARK_BYTES = 16
+_DIGEST_BYTES = 16
 
 
 class NoteStore(Protocol):
@@ -174,4 +174,4 @@ def read_notes(store: NoteStore) -> list[Note]:
 
 def note_digest(content: bytes) -> str:
     """Return the digest by which a content is recognised in notes."""
-    return hashlib.blake2b(content, digest_size=_MARK_BYTES, person=_PERSON).hexdigest()
+    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES, person=_PERSON).hexdigest()
