@@ -20,6 +20,7 @@ from heron.client.first_order import LocalLossClient
 from heron.client.layer_local import LayerLocalClient
 from heron.client.learner import Learner
 from heron.client.private import PrivateHeadClient, PrivateProbingClient
+from heron.client.private_exact_groups import PrivateExactGroupsClient
 from heron.client.private_groups import PrivateGroupsClient
 from heron.client.runtime import Orders, Runtime
 from heron.client.step import ClientLearner, StepGenerator, StepResult
@@ -66,7 +67,8 @@ def _learner(runtime: Runtime, learning: Learning) -> HeronClient | LocalLossCli
 
 def _make_private(runtime: Runtime, learning: Learning) -> ClientLearner:
     if runtime.groups:
-        return PrivateGroupsClient(runtime, learning, upload_period=learning.client.upload_period)
+        groups_kind = PrivateGroupsClient if learning.client.learning != "local_exact" else PrivateExactGroupsClient
+        return groups_kind(runtime, learning, upload_period=learning.client.upload_period)
     kind = PrivateProbingClient if runtime.exact is None else PrivateHeadClient
     return kind(runtime, learning, upload_period=learning.client.upload_period)
 

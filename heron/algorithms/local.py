@@ -10,6 +10,7 @@ from heron.algorithms.algorithm import Algorithm
 from heron.algorithms.decoupled import decoupled_round
 from heron.client.first_order import LocalLossClient
 from heron.client.layer_local import LayerLocalClient
+from heron.client.private_exact_groups import PrivateExactGroupsClient
 from heron.client.runtime import Orders
 
 LOCAL = Algorithm(
@@ -22,4 +23,7 @@ LOCAL = Algorithm(
     head="auxiliary",
     main_server="heron.server.alignment:refreshing_server",
     fixed={"client": {"learning": "local_exact"}},
+    make_private=lambda runtime, learning: PrivateExactGroupsClient(
+        runtime, learning, upload_period=learning.client.upload_period
+    ),
 )

@@ -55,7 +55,7 @@ class Trials:
         self.claims = account.figures()
         self.rate = min(1.0, self.settings.client.batch_size / _EXAMPLES)
         learning, privacy = view.algorithm.learning(self.settings), self.settings.privacy
-        has_head = view.algorithm.has_boundary and learning.client.exact == 1
+        has_head = learning.has_exact_head
         has_probes = view.algorithm.orders(learning).probes
         self._clips = (privacy.clip, privacy.exact_clip) if has_head and has_probes else None
         # Two parts are looked at as one vector, each in units of its clip and with sqrt(2) times the noise.
@@ -141,7 +141,7 @@ class Trials:
             for name, array in reply.model.items()
             if name in self._noised
         }
-        if self._groups:
+        if any(group.runtime.theta is not None for group in self._groups):
             key = StepKey(self.settings.seed, 0, 0, 0)
             return size * group_scalars(self._groups, self._clients.learning, key, moved)
         if moved:

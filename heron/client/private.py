@@ -17,6 +17,7 @@ B gradients in place of one: the baseline.
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -75,13 +76,19 @@ class PrivateClient(Learner):
 
     def _clipped_gradients(self, batch: Batch, mechanism: VectorMechanism) -> NDArray[np.int64]:
         """Add up the clipped gradients of the exact part, example by example."""
-        exact = self._exact
-        assert exact is not None  # the algorithm's orders say so
-        total_D = np.zeros(sum(math.prod(array.shape) for array in exact.parameters().values()), np.int64)
-        assert isinstance(exact, ExampleGradients)  # other runtimes are refused before
-        for gradients_BD in exact.example_gradients(batch) if len(batch) else ():
+        total_D = self._exact_zeros()
+        for gradients_BD in self._example_gradients(batch) if len(batch) else ():
             total_D += mechanism.clipped_sum(read_vectors(gradients_BD))
         return total_D
+
+    def _exact_zeros(self) -> NDArray[np.int64]:
+        """Return a sum of no example's gradient."""
+        assert self._exact is not None  # the algorithm's orders say so
+        return np.zeros(sum(math.prod(array.shape) for array in self._exact.parameters().values()), np.int64)
+
+    def _example_gradients(self, batch: Batch) -> Iterator[Array]:
+        assert isinstance(self._exact, ExampleGradients)  # other runtimes are refused before
+        return self._exact.example_gradients(batch)
 
     def _step_exact(self, gradient_D: NDArray[np.float64], key: StepKey) -> None:
         """Take the exact part's step along a released gradient."""
@@ -178,10 +185,27 @@ class PrivateHeadClient(PrivateProbingClient):
 class PrivateGradientClient(PrivateClient):
     """A first-order client whose gradients are clipped example by example: B x D values, or those of a micro-batch."""
 
+    @property
+    def num_values(self) -> int:
+        """Number of trained values, D."""
+        return len(self._exact_zeros())
+
+    def vectors(self, batch: Batch) -> NDArray[np.floating]:
+        """Compute the gradient of every example, shape (B, D), neither clipped nor noised: nothing that may leave.
+
+        Args:
+            batch: B examples, at least 1.
+        """
+        return np.concatenate([read_vectors(gradients_BD) for gradients_BD in self._example_gradients(batch)])
+
+    def descend(self, released_D: NDArray[np.float64], key: StepKey) -> StepResult:
+        """Take the step along a released gradient, shape (D,)."""
+        self._step_exact(released_D, key)
+        return StepResult(None)
+
     def _learn(self, batch: Batch, key: StepKey) -> StepResult:
         total_D = self._clipped_gradients(batch, self._mechanism)
-        self._step_exact(self._release(total_D, key, self._mechanism), key)
-        return StepResult(None)
+        return self.descend(self._release(total_D, key, self._mechanism), key)
 
 
 def noised(

@@ -37,14 +37,14 @@ class PrivateGroupsClient(LayerLocalClient[PrivateProbingClient]):
         upload_period: local steps from one upload of smashed data to the next.
 
     Raises:
-        ConfigError: if a group learns exactly, whose gradients are not clipped.
+        ConfigError: if a head of a group learns exactly, whose gradients are not clipped.
     """
 
     def __init__(self, runtime: Runtime, learning: Learning, *, upload_period: int) -> None:
         if any(group.runtime.exact is not None for group in runtime.groups):
             raise ConfigError(
-                "expected client.learning=local_zeroth_order and client.exact=0 in layer groups with privacy, found "
-                "exact gradients, which are not clipped; set both, or leave [privacy] out"
+                "expected client.exact=0 with client.learning=local_zeroth_order and privacy, found exact heads, whose "
+                "gradients are not clipped; set it, or client.learning=local_exact, or leave [privacy] out"
             )
         super().__init__(runtime, lambda group: PrivateProbingClient(group, learning, upload_period=upload_period))
         assert learning.vault is not None  # whoever makes private clients gives them one

@@ -61,8 +61,9 @@ def _layer_local(config: RunConfig) -> Iterator[RunConfig]:
         ("local_zeroth_order", 1),
         ("local_exact", 0),
     ]
-    # With privacy groups have probes alone: their gradients are not clipped.
-    for learning, exact in learnings[:1] if config.privacy.is_on else learnings:
+    for learning, exact in learnings:
+        if config.privacy.is_on and (learning, exact) == ("local_zeroth_order", 1):
+            continue  # gradients of exact heads are not clipped
         local = _with_client(config, learning=learning, exact=exact)
         try:
             plan_cost(local)

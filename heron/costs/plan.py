@@ -107,7 +107,10 @@ def largest_exact(
 
 
 def _from_largest(build: BuildSplit, algorithm: Algorithm, settings: Settings) -> Iterator[Exact]:
-    """Yield the boundaries to try; of clients of layer groups all exact, exact heads, and none; with privacy none."""
+    """Yield the boundaries to try; of clients of layer groups all exact, exact heads, and none.
+
+    With privacy heads do not learn exactly by themselves.
+    """
     if algorithm.orders(algorithm.learning(settings)).groups is None:
         yield from reversed(possible_exact(fake_split(build), algorithm, settings))
         return
@@ -117,8 +120,9 @@ def _from_largest(build: BuildSplit, algorithm: Algorithm, settings: Settings) -
             f"{settings.client.memory_budget}: it leaves a budget nothing to choose; leave it out, or set "
             f"client.learning=local_zeroth_order, which goes up to local_exact"
         )
+    yield "all"
     if not settings.privacy.is_on:
-        yield from ("all", 1)
+        yield 1
     if settings.estimator.probes:
         yield 0
 

@@ -229,7 +229,7 @@ def _check_sizes(settings: Settings, sizes: Sequence[int]) -> None:
 def _clips(algorithm: Algorithm, settings: Settings) -> list[str]:
     """Names of the clips that count: of a head that learns exactly, and of everything else that learns."""
     learning = algorithm.learning(settings)
-    has_head, has_probes = learning.client.exact == 1, algorithm.orders(learning).probes
+    has_head, has_probes = learning.has_exact_head, algorithm.orders(learning).probes
     return ["clip"] * (has_probes or not has_head) + ["exact_clip"] * has_head
 
 

@@ -117,7 +117,7 @@ def _check_keys(algorithm: Algorithm, settings: Settings) -> None:
         (
             "client.exact=1 next to privacy.exact_clip",
             client.exact,
-            client.exact == 1 or settings.privacy.exact_clip == Privacy().exact_clip,
+            learning.has_exact_head or settings.privacy.exact_clip == Privacy().exact_clip,
             "no gradient of a head is clipped",
         ),
         ("clients.weighting=equal", weighting, weighting == "equal", "the number of examples is not noised"),
@@ -148,14 +148,8 @@ def _learning_rows(client: Client) -> tuple[tuple[str, object, bool, str], ...]:
         (
             "client.exact of 0 or 1",
             client.exact,
-            client.exact in (0, 1),
+            client.exact in (0, 1) or client.learning == "local_exact",
             "gradients of layers below the head are not clipped",
-        ),
-        (
-            "client.learning=zeroth_order or local_zeroth_order",
-            client.learning,
-            client.learning != "local_exact",
-            "gradients of layer groups are not clipped",
         ),
         (
             "client.exact=0 with client.learning=local_zeroth_order",

@@ -139,9 +139,11 @@ class _Counter(_Counting, TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _formulas() -> dict[Any, Callable[..., int]]:
     """FLOPs of operations from their arguments.
 
-    torch's know the GPU kernels of fused attention but not the CPU's, which compute the same products.
+    torch's know the GPU kernels of fused attention but not the CPU's, which compute the same products, and count the
+    gradient of a grouped convolution's weights as if every group saw all channels. Gradients of single examples by
+    `torch.func` are such convolutions, with a group for each example.
     """
-    from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+    from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
     def forward(query_shape: Any, key_shape: Any, value_shape: Any, *_: object, **__: object) -> int:
         return int(sdpa_flop_count(query_shape, key_shape, value_shape))  # type: ignore[no-untyped-call]
@@ -151,9 +153,18 @@ def _formulas() -> dict[Any, Callable[..., int]]:
     ) -> int:
         return int(sdpa_backward_flop_count(output_shape, query_shape, key_shape, value_shape))  # type: ignore[no-untyped-call]
 
+    ungrouped = flop_registry[torch.ops.aten.convolution_backward]
+
+    def convolution_backward(*shapes: Any, out_shape: Any, **_: object) -> int:
+        *given, groups, (inputs, weights, bias) = shapes
+        masks = (inputs, False, False), (False, weights, bias)
+        at_inputs, at_weights = (ungrouped(*given, groups, mask, out_val=out_shape) for mask in masks)
+        return int(at_inputs + at_weights // groups)
+
     fused = "_scaled_dot_product_flash_attention_for_cpu"
     of_cpu = {getattr(torch.ops.aten, fused): forward, getattr(torch.ops.aten, f"{fused}_backward"): backward}
-    return FlopCounterMode(display=False, custom_mapping=of_cpu).flop_registry
+    own = {**of_cpu, torch.ops.aten.convolution_backward: convolution_backward}
+    return FlopCounterMode(display=False, custom_mapping=own).flop_registry
 
 
 def _seconds(step: Callable[[], object]) -> float:

@@ -50,6 +50,11 @@ class Learning:
         return self.settings.client
 
     @property
+    def has_exact_head(self) -> bool:
+        """True if the head alone learns exactly, from the loss that probes see, too."""
+        return self.client.exact == 1 and self.client.learning == "zeroth_order"
+
+    @property
     def estimator(self) -> Estimator | None:
         """The estimator of a zeroth-order client; None for no probes at all."""
         probes = self.settings.estimator

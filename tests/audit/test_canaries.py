@@ -28,7 +28,7 @@ SECRET = Secret(bytes(range(32)))
 
 
 def trials(epsilon: float, algorithm: str = "heron", *changes: str) -> Trials:
-    probes = ("estimator.probes=4",) if algorithm != "cse_fsl" else ()
+    probes = () if algorithm in ("cse_fsl", "local") else ("estimator.probes=4",)
     return Trials(digits_view(*PRIVATE, *probes, *changes, algorithm=algorithm), epsilon)
 
 
@@ -37,7 +37,7 @@ def bounds(epsilon: float, number: int = 100, algorithm: str = "heron") -> Bound
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["heron", "decomfl", "cse_fsl"])
+@pytest.mark.parametrize("algorithm", ["heron", "decomfl", "cse_fsl", "local"])
 def test_a_training_releases_what_the_examples_contribute_and_noise(algorithm: str) -> None:
     made = trials(3.0, algorithm)
     assert 2.99 < made.claims["epsilon_public"] <= 3.0
@@ -59,7 +59,7 @@ def test_a_training_releases_what_the_examples_contribute_and_noise(algorithm: s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [1.0, 3.0])
-@pytest.mark.parametrize("algorithm", ["heron", "cse_fsl"])
+@pytest.mark.parametrize("algorithm", ["heron", "cse_fsl", "local"])
 def test_the_shipped_client_keeps_its_claim(epsilon: float, algorithm: str) -> None:
     found = bounds(epsilon, 400, algorithm)
     assert not found.is_broken
@@ -124,6 +124,26 @@ def test_layer_groups_that_are_clipped_one_by_one_are_seen(epsilon: float, monke
 
     monkeypatch.setattr(VectorMechanism, "clipped_sum", each)
     assert canary_bounds(trials(epsilon, "heron", *GROUPS), 100, seed=5).noise < 1.0
+
+
+@pytest.mark.slow
+def test_exact_layer_groups_have_one_clip_whatever_their_boundary() -> None:
+    made = trials(3.0, "heron", "client.learning=local_exact", "client.exact=1", "privacy.clip=0.5")
+    canary, _ = made.contributions()
+    assert made.clip == 0.5
+    assert np.linalg.norm(canary) == pytest.approx(0.5, abs=1e-2)
+
+
+@pytest.mark.slow
+def test_exact_gradients_of_layer_groups_that_are_clipped_one_by_one_are_seen(monkeypatch) -> None:
+    """Two halves have a joint norm of up to sqrt(2) clips; an example of large inputs has it."""
+    whole = VectorMechanism.clipped_sum
+
+    def each(self: VectorMechanism, vectors_BD: np.ndarray) -> np.ndarray:
+        return np.concatenate([whole(self, half) for half in np.array_split(vectors_BD, 2, axis=1)])
+
+    monkeypatch.setattr(VectorMechanism, "clipped_sum", each)
+    assert canary_bounds(trials(3.0, "local"), 100, seed=5).noise < 1.0
 
 
 def public_normals(self: Secret, shape: tuple[int, ...], purpose: str, *fields: int) -> np.ndarray:

@@ -106,6 +106,7 @@ def test_with_privacy_a_plan_has_what_can_be_private(capsys, tmp_path, monkeypat
         ("heron", 0, "zeroth_order"),
         ("heron", 1, "zeroth_order"),
         ("heron", 0, "local_zeroth_order"),
+        ("heron", 0, "local_exact"),
         ("cse_fsl", None, None),
     ]
     assert "chosen: client.exact=1" in capsys.readouterr().out

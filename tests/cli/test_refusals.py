@@ -133,8 +133,8 @@ def unfinished(finished, tmp_path, capsys):
             "expected client.exact=0 with client.learning=local_zeroth_order with privacy, found 1",
         ),
         (
-            [*PRIVATE, "--set", "client.learning=local_exact"],
-            "expected client.learning=zeroth_order or local_zeroth_order",
+            [*PRIVATE, "--set", "client.learning=local_exact", "--set", "privacy.exact_clip=2"],
+            "expected client.exact=1 next to privacy.exact_clip with privacy, found",
         ),
         ([*PRIVATE, "--algorithm", "frozen"], "expected privacy off with frozen, found privacy"),
         ([*PRIVATE, "--algorithm", "sflv2"], "expected privacy off with sflv2, found privacy"),

@@ -121,7 +121,7 @@ def test_dropout(exact):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("micro_batch", [0, 5])
-@pytest.mark.parametrize("client", [{}, {"exact": 1}, {"learning": "local_zeroth_order"}])
+@pytest.mark.parametrize("client", [{}, {"exact": 1}, {"learning": "local_zeroth_order"}, {"learning": "local_exact"}])
 def test_private_clients(client, micro_batch):
     planned, measured = both(digits, privacy=Privacy(noise=1.0), local_steps=1, micro_batch=micro_batch, **client)
     assert planned == measured

@@ -213,8 +213,9 @@ def test_passes_are_those_of_every_run() -> None:
         {"estimator": {"scheme": "central"}, "wire": True, "update_codec": "int8"},
         {"link": {"uplink_mbps": 1.0, "bundle": True}},
         {"client": {"learning": "local_zeroth_order"}, "split": "deep"},
+        {"name": "local", "split": "deep"},
     ],
-    ids=["plain", "seed groups", "drop-out, no state kept", "central, coded", "bundles", "layer groups"],
+    ids=["plain", "seed groups", "drop-out, no state kept", "central, coded", "bundles", "layer groups", "local"],
 )
 def test_a_run_continues_with_its_noise_and_its_account(tmp_path: Path, changes: dict[str, Any]) -> None:
     """The round after a resumption has the bits of the round that would have been: no second release of it."""
@@ -343,8 +344,8 @@ class Mixing(nn.Module):
         ({"privacy": {"noise": 0.0}}, r"expected privacy\.epsilon or privacy\.noise above 0 next to privacy\.delta"),
         ({"client": {"exact": 2}}, r"expected client\.exact of 0 or 1 with privacy, found 2"),
         (
-            {"client": {"learning": "local_exact"}},
-            r"expected client\.learning=zeroth_order or local_zeroth_order with",
+            {"client": {"learning": "local_exact", "exact": 1}, "privacy": {"exact_clip": 0.5}},
+            r"expected client\.exact=1 next to privacy\.exact_clip with privacy, found 1: no gradient of a head",
         ),
         (
             {"client": {"learning": "local_zeroth_order", "exact": 1}},
@@ -379,7 +380,6 @@ def test_values_out_of_range_are_refused(key: str, value: float) -> None:
         ("sflv1", "what the Main Server makes of their smashed data"),
         ("ho_sfl", "what the Main Server makes of their smashed data"),
         ("hosl", "what the Main Server makes of their smashed data"),
-        ("local", "gradients of which no example's is clipped"),
         ("frozen", "learn nothing"),
     ],
 )

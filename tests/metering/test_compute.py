@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch._subclasses import FakeTensorMode
+from torch.func import functional_call, grad, vmap
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -50,6 +51,40 @@ def test_convolution_is_two_per_multiply_add(
     positions = ((size - kernel) // stride + 1) ** 2
     multiply_adds = batch * positions * channels[0] * channels[1] * kernel**2
     assert measure_flops(lambda: layer(x)) == 2 * multiply_adds
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    batch=DIMENSION,
+    groups=st.integers(1, 4),
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    transposed=st.booleans(),
+    learns=st.booleans(),
+)
+def test_gradients_of_a_grouped_convolution_are_one_product_each(
+    batch: int, groups: int, channels: tuple[int, int], transposed: bool, learns: bool
+) -> None:
+    """As many multiply-adds as the convolution itself, for the weights and for the inputs."""
+    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+    layer = kind(groups * channels[0], groups * channels[1], 3, stride=2, groups=groups)
+    x = torch.zeros(batch, groups * channels[0], 7, 7, requires_grad=learns)
+    positions = 7**2 if transposed else 3**2
+    product = 2 * batch * groups * channels[0] * channels[1] * positions * 3**2
+    assert measure_flops(lambda: layer(x)) == product
+    assert measure_flops(lambda: layer(x).sum().backward()) == (3 if learns else 2) * product
+
+
+def test_gradients_of_single_examples_take_the_products_of_one_gradient() -> None:
+    """By `torch.func`: convolutions with a group for each example, and one matrix product for each."""
+    layer, x = nn.Conv2d(3, 4, 3), torch.zeros(8, 3, 9, 9)
+    values = {name: tensor.detach() for name, tensor in layer.named_parameters()}
+
+    def loss_of_one(values: dict[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+        return functional_call(layer, values, (inputs[None],)).sum()
+
+    each = vmap(grad(loss_of_one), in_dims=(None, 0))
+    product = 2 * 8 * 3 * 4 * 7**2 * 3**2
+    assert measure_flops(lambda: each(values, x)) == measure_flops(lambda: layer(x).sum().backward()) == 2 * product
 
 
 def test_fused_attention_on_a_cpu_is_counted() -> None:

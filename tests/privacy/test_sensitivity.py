@@ -38,6 +38,7 @@ ROWS = {
     "heron": ("heron", {}, cross_entropy),
     "decomfl": ("decomfl", {}, cross_entropy),
     "layer groups": ("heron", {"learning": "local_zeroth_order"}, cross_entropy),
+    "exact layer groups": ("local", {}, cross_entropy),
     "exact head in closed form": ("heron", {"exact": 1}, cross_entropy),
     "exact head by torch.func": ("heron", {"exact": 1}, partial(cross_entropy, label_smoothing=0.25)),
     "cse_fsl": ("cse_fsl", {}, cross_entropy),
@@ -45,7 +46,7 @@ ROWS = {
 }
 """Name -> algorithm, changes of `[client]`, and criterion."""
 EVERY = pytest.mark.parametrize("row", ROWS)
-SLOWLY = pytest.mark.parametrize("row", tiers.rows(ROWS, ["layer groups"]))
+SLOWLY = pytest.mark.parametrize("row", tiers.rows(ROWS, ["layer groups", "exact layer groups"]))
 
 
 def network(dtype: torch.dtype) -> SplitModel:
