@@ -1,6 +1,6 @@
 """The arms of `privacy.py`: frozen, forward-only and first-order clients without noise and at every epsilon.
 
-Variants of the forward-only client on digits are compared on validation data alone.
+Variants of the clients on digits are compared on validation data alone.
 """
 
 from dataclasses import dataclass
@@ -83,8 +83,10 @@ VARIANTS = (
     _variant("1", "heron, q=4, clip 2", "heron", "2", *_FOUR),
     _variant("1", "heron, q=4, clip 2, mu 1e-4", "heron", "2", *_FOUR, "estimator.mu=1e-4"),
     _variant("1", "heron, q=16, clip 4", "heron", "4", "estimator.probes=16"),
+    _variant("1", "local, clip 1", "local", "1", "client.local_pool=2"),
     _variant("8", "DP first order, clip 1", "cse_fsl", "1"),
     _variant("8", "heron, q=4, clip 3", "heron", "3", *_FOUR),
     _variant("8", "heron, q=16, clip 4", "heron", "4", "estimator.probes=16"),
+    _variant("8", "local, clip 1", "local", "1", "client.local_pool=2"),
     _variant("8", "heron, exact head, q=8, clip 3", "heron", "3", "estimator.probes=8", "client.exact=1"),
 )

@@ -23,6 +23,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "plain": {},
     "scalars": {"update": "scalars", "client": {"optimizer": "sgd"}, "seed_groups": 1},
     "exact head": {"client": {"exact": 1}},
+    "layer groups": {"split": "deep", "client": {"learning": "local_zeroth_order"}},
+    "exact layer groups": {"name": "local", "split": "deep"},
     "passes": {"privacy": {"sampling": "passes"}},
     "drop-outs": {"clients": {"dropout": 0.4, "stragglers": 0.4}, "client": {"keep_state": False}},
     "central, coded, bundled": {"estimator": {"scheme": "central"}, "update_codec": "int8", "link": {"bundle": True}},
