@@ -1,11 +1,11 @@
 """`heron audit`: what can be read from what leaves the clients of runs, attack by attack, in one grid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from heron.analysis import quality_of
-from heron.audit import ATTACKS, Case, check_examples, figures_of, rows_of
+from heron.audit import ATTACKS, Case, Outcome, check_examples, figures_of, rows_of
 from heron.cli.audit_runs import audit_all, check_auditable
 from heron.cli.grid import expand_grid
 from heron.cli.grid_runs import run_directories, trained
@@ -60,6 +60,7 @@ def audit_command(
     ordered = [run for group in groups for run in group.runs]
     quality = quality_of(row for run in runs for row in run.metrics)
     outcomes = audit_all([run.path for run in ordered], names, examples)
+    _check_applied(attacks or [], outcomes)
     cases = [
         Case(label_of[run.path], int(run.config["seed"]), quality.of(_evaluated(run, quality.key())), outcome)
         for run, outcome in zip(ordered, outcomes, strict=True)
@@ -96,6 +97,17 @@ def _trained(
     runs = run_directories(grid.cells, folder / "runs")
     with trained(grid.cells, runs, folder):
         return folder, [run.path for of_cell in runs for run in of_cell]
+
+
+def _check_applied(asked: Sequence[str], outcomes: Sequence[Mapping[str, Outcome]]) -> None:
+    """Refuse attacks that were asked for by name and apply to none of the runs; say which, if others do."""
+    idle = [name for name in asked if not any(of_run[name].figures or of_run[name].notes for of_run in outcomes)]
+    if not idle:
+        return
+    found = f"{', '.join(idle)}, found that no run here is open to it; `heron audit --help` says what each one attacks"
+    if len(idle) == len(asked):
+        raise ConfigError(f"expected runs for {found}")
+    warn([f"nothing for {found}"])
 
 
 def _evaluated(run: SavedRun, key: str) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def fitting(bundle: Bundle, terms: Terms, examples: ArrayExamples) -> ArrayExamp
     if terms.pairs != "none" and len(examples) == 1:
         raise DataError("expected at least 2 examples, because the network does not work with one, found 1; use more")
     _check_finite(examples.inputs)
-    _check_labels(terms, examples)
+    _check_labels(terms, examples, bundle.manifest.ignored)
     labels = examples.labels.astype(terms.upload.labels_dtype, copy=False)
     return ArrayExamples(examples.inputs, labels, pixels=examples.pixels)
 
@@ -121,15 +121,19 @@ def _check_finite(inputs: NDArray[Any]) -> None:
             )
 
 
-def _check_labels(terms: Terms, examples: ArrayExamples) -> None:
-    """Refuse integer labels that are no classes: the server would refuse their uploads, or none could be shown."""
+def _check_labels(terms: Terms, examples: ArrayExamples, ignored: int | None) -> None:
+    """Refuse integer labels that are no classes: the server would refuse their uploads, or none could be shown.
+
+    A graph of cross-entropy, which leaves one label out, takes another negative one for a class from the end. Without a
+    number of classes in the terms, it is not known which labels are too large.
+    """
     labels, num_classes = examples.labels, terms.upload.num_classes
-    if not num_classes or labels.dtype.kind not in "iu":
+    if labels.dtype.kind not in "iu" or (not num_classes and ignored is None):
         return
     counted = labels if terms.settings.privacy.label_epsilon else labels[labels != IGNORED]
-    odd = counted[(counted < 0) | (counted >= num_classes)]
+    odd = counted[(counted < 0) | (counted >= num_classes if num_classes else False)]
     if len(odd):
+        allowed = f"from 0 to {num_classes - 1}" if num_classes else "of at least 0"
         raise DataError(
-            f"expected labels from 0 to {num_classes - 1}, found {odd[0]}; number the classes from 0, or leave these "
-            f"examples out"
+            f"expected labels {allowed}, found {odd[0]}; number the classes from 0, or leave these examples out"
         )

@@ -32,6 +32,14 @@ def test_a_label_that_is_no_class_is_refused_wherever_it_is(label: int, bundle: 
         try_bundle(bundle, ArrayExamples(inputs, labels), steps=1)
 
 
+def test_a_negative_label_is_refused_where_the_number_of_classes_is_not_known() -> None:
+    """As in an export from Python that does not say it."""
+    inputs, labels = examples()
+    labels[7] = -1
+    with pytest.raises(DataError, match="expected labels of at least 0, found -1; number the classes from 0"):
+        try_bundle(exported(group_net()), ArrayExamples(inputs, labels), steps=1)
+
+
 def test_a_label_that_is_left_out_is_none_too_many(bundle: Bundle) -> None:
     inputs, labels = examples()
     labels[::2] = -100
