@@ -99,8 +99,7 @@ class FlowerFederation:
                 return replace(result, participants=participants, faults=dict(counts))
         raise TrainingError(
             f"expected the rounds of at least {enough} of {len(participants)} clients in round {round_index}, found "
-            f"fewer in {self._settings.retries + 1} attempts: {faults.summary()}; see the log, lower min_clients or "
-            f"raise round_timeout_s, and resume"
+            f"fewer in {self._settings.retries + 1} attempts: {faults.summary()}; {faults.advice()}"
         )
 
     def keep_states_in(self, folder: Path, run: str = "") -> None:

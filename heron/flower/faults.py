@@ -82,6 +82,12 @@ class FaultLog:
         facts = {"reason": reason} if reason else {}
         warn("client at fault", run=self._run_id, round=self._round_index, client=client_id, fault=fault, **facts)
 
+    def advice(self) -> str:
+        """Text on what to do about a round for which too few clients replied."""
+        if self.counts.keys() == {"withheld"}:
+            return "clients hold back what they may not tell, since a privacy budget is spent for one; see the log"
+        return "see the log, lower min_clients or raise round_timeout_s, and resume"
+
     def summary(self) -> str:
         """Text such as `late 2, malformed 1`."""
         return ", ".join(f"{fault} {number}" for fault, number in sorted(self.counts.items())) or "no faults"

@@ -276,7 +276,7 @@ def test_a_client_whose_releases_are_all_made_is_not_asked_for_more_with_a_state
     engine = flower(federation(rounds=2), grid, retries=1)
     engine.run_round()
     lose_state_and_reply(grid, 1)
-    with pytest.raises(TrainingError, match="late 1, withheld 1"):
+    with pytest.raises(TrainingError, match=r"late 1, withheld 1; see the log, lower min_clients"):
         engine.run_round()
     assert engine.servers.account.rounds == released(secrets) == [2, 2, 2]
 
@@ -315,5 +315,5 @@ def test_labels_of_a_resumed_run_are_those_that_it_began_with(
     if in_file:
         assert len(second.train()) == 4
         return
-    with pytest.raises(TrainingError, match="withheld 3"):
+    with pytest.raises(TrainingError, match="withheld 3; clients hold back what they may not tell"):
         second.train()
