@@ -5,13 +5,13 @@
     python benchmarks/privacy.py --variants
     python benchmarks/privacy.py --draw
 
-digits: five clients of some 230 examples, 640 steps each, Poisson batches of 32, ten seeds. cifar10_narrow:
-cifar10-resnet18-small with GroupNorm, five clients of 900 examples, 96 steps each, batches of 64, ten seeds; needs the
-data (`HERON_DATA`). Delta 1e-5, rates that fall on a cosine. Every arm with a grid of rates and clips
-(`privacy_arms.py`) is tuned on the validation split of further seeds, then run at its best point on all seeds; the
-test split is read once, after the last round. What tuning costs in privacy is in no figure. Finished runs are kept
-below the folder, and benchmarks/results/privacy_TASK.json is written after every arm. The noise is the device's, so
-that two runs with one seed differ. `--arms` leaves out what does not contain the text, and writes no file.
+digits: five clients of some 230 examples, 640 steps each, Poisson batches of 32, thirty seeds. cifar10_narrow:
+cifar10-resnet18-small with GroupNorm, five clients of 900 examples, 96 steps each, batches of 64 in micro-batches of
+16, ten seeds; needs the data (`HERON_DATA`). Delta 1e-5, rates that fall on a cosine. Every arm with a grid of rates
+and clips (`privacy_arms.py`) is tuned on the validation split of further seeds, then run at its best point on all
+seeds; the test split is read once, after the last round. What tuning costs in privacy is in no figure. Finished runs
+are kept below the folder, and benchmarks/results/privacy_TASK.json is written after every arm. The noise is the
+device's, so that two runs with one seed differ. `--arms` leaves out what does not contain the text, and writes no file.
 
 With --variants other clients are trained on digits on the four seeds of tuning, compared on the validation split, and
 saved in benchmarks/results/privacy_variants.json.

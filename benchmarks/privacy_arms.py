@@ -45,7 +45,14 @@ class PrivateClient:
 
 _COMMON = ("client.exact=0", "client.keep_state=true", "server.learning_rate=3e-3")
 _DIGITS = ("rounds=80", "client.local_steps=8", "client.batch_size=32", *_COMMON)
-_CIFAR10 = ("rounds=12", "client.local_steps=8", "client.batch_size=64", "split.norm=group", *_COMMON)
+_CIFAR10 = (
+    "rounds=12",
+    "client.local_steps=8",
+    "client.batch_size=64",
+    "client.micro_batch=16",
+    "split.norm=group",
+    *_COMMON,
+)
 _FOUR = ("estimator.probes=4",)
 
 CLIENTS: dict[str, tuple[PrivateClient, ...]] = {
@@ -68,7 +75,7 @@ def _task(name: str, recipe: str, base: tuple[str, ...], tune_seeds: tuple[int, 
 
 
 TASKS = {
-    "digits": _task("digits", "digits-published", _DIGITS, TUNE_SEEDS, 10),
+    "digits": _task("digits", "digits-published", _DIGITS, TUNE_SEEDS, 30),
     "cifar10_narrow": _task("cifar10_narrow", "cifar10-resnet18-small", _CIFAR10, (100,), 10),
 }
 
