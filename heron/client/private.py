@@ -59,14 +59,22 @@ class PrivateClient(Learner):
         self._upload_period = upload_period
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
-        """Make one noised step, with a forward pass of its own for smashed data where they are uploaded."""
-        uploads = self._upload_period is not None and key.local_step % self._upload_period == 0
-        yield self.runtime.smash(batch, key.seed("dropout")) if uploads and len(batch) else None
-        return self._learn(batch, key)
+        """Make one noised step, with a clean pass first for smashed data where they are uploaded."""
+        if self._upload_period is None or key.local_step % self._upload_period or not len(batch):
+            yield None
+            return self._learn(batch, key, None)
+        smashed, losses_B = self.clean(batch, key)
+        yield smashed
+        del smashed  # handed over: what follows needs its room
+        return self._learn(batch, key, losses_B)
+
+    def clean(self, batch: Batch, key: StepKey) -> tuple[Array, Array | None]:
+        """Run a clean pass: smashed data, shape (B, ...), and the losses of all examples where probes need them."""
+        return self.runtime.smash(batch, key.seed("dropout")), None
 
     @abstractmethod
-    def _learn(self, batch: Batch, key: StepKey) -> StepResult:
-        """Learn from the released numbers of a batch alone, which may be empty."""
+    def _learn(self, batch: Batch, key: StepKey, losses_B: Array | None) -> StepResult:
+        """Learn from the released numbers of a batch alone, which may be empty, and whose losses may be known."""
 
     def _release(
         self, total_D: NDArray[np.int64], key: StepKey, mechanism: VectorMechanism, purpose: str = NOISE
@@ -112,12 +120,19 @@ class PrivateProbingClient(PrivateClient):
                 "client: its gradients are not clipped; set both, or leave [privacy] out"
             )
 
-    def vectors(self, batch: Batch, key: StepKey) -> NDArray[np.floating]:
+    def clean(self, batch: Batch, key: StepKey) -> tuple[Array, Array | None]:
+        """Run a clean pass, whose losses one-sided probes are compared with."""
+        if self.probed is None or self.probed.estimator.scheme != "one_sided":
+            return super().clean(batch, key)
+        return self.runtime.clean_losses(batch, key.seed("dropout"))
+
+    def vectors(self, batch: Batch, key: StepKey, losses_B: Array | None = None) -> NDArray[np.floating]:
         """Compute the projected gradients of every example, and leave the parameters at the last probe.
 
         Args:
             batch: B examples; there may be none.
             key: the step's place.
+            losses_B: of the examples, if `clean` has computed them.
 
         Returns:
             Shape (B, P), neither clipped nor noised: nothing that may leave.
@@ -132,8 +147,9 @@ class PrivateProbingClient(PrivateClient):
             return self.runtime.losses(batch, mask_seed)
 
         estimator = probed.estimator
-        clean = losses() if estimator.scheme == "one_sided" else None
-        vectors_PB = estimator.projected_gradients_(probed.theta, losses, seeds, clean)
+        if losses_B is None and estimator.scheme == "one_sided":
+            losses_B = losses()
+        vectors_PB = estimator.projected_gradients_(probed.theta, losses, seeds, losses_B)
         return read_vectors(vectors_PB).T.astype(np.float64)  # a copy: nothing of the device's memory is kept
 
     def descend(self, released_P: NDArray[np.float64], key: StepKey) -> StepResult:
@@ -147,8 +163,8 @@ class PrivateProbingClient(PrivateClient):
         probed.update(key, probed.directions(key), self.runtime.receive(released_P))
         return StepResult(None, probed.sent())
 
-    def _learn(self, batch: Batch, key: StepKey) -> StepResult:
-        total_P = self._mechanism.clipped_sum(self.vectors(batch, key))
+    def _learn(self, batch: Batch, key: StepKey, losses_B: Array | None) -> StepResult:
+        total_P = self._mechanism.clipped_sum(self.vectors(batch, key, losses_B))
         return self.descend(self._release(total_P, key, self._mechanism), key)
 
     def _probing(self) -> ZerothOrderPart:
@@ -175,9 +191,9 @@ class PrivateHeadClient(PrivateProbingClient):
         self._mechanism = learning.mechanism(num_parts=1 if self.probed is None else 2)
         self._head_mechanism = replace(self._mechanism, clip=learning.settings.privacy.exact_clip)
 
-    def _learn(self, batch: Batch, key: StepKey) -> StepResult:
+    def _learn(self, batch: Batch, key: StepKey, losses_B: Array | None) -> StepResult:
         total_D = self._clipped_gradients(batch, self._head_mechanism)  # before anything moves
-        result = super()._learn(batch, key) if self.probed is not None else StepResult(None)
+        result = super()._learn(batch, key, losses_B) if self.probed is not None else StepResult(None)
         self._step_exact(self._release(total_D, key, self._head_mechanism, HEAD_NOISE), key)
         return result
 
@@ -203,7 +219,7 @@ class PrivateGradientClient(PrivateClient):
         self._step_exact(released_D, key)
         return StepResult(None)
 
-    def _learn(self, batch: Batch, key: StepKey) -> StepResult:
+    def _learn(self, batch: Batch, key: StepKey, losses_B: Array | None) -> StepResult:  # noqa: ARG002
         total_D = self._clipped_gradients(batch, self._mechanism)
         return self.descend(self._release(total_D, key, self._mechanism), key)
 

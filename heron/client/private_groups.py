@@ -58,13 +58,19 @@ class PrivateGroupsClient(LayerLocalClient[PrivateProbingClient]):
         *lower, (last, _) = self._groups
         vectors: list[NDArray[np.floating]] = []
         for (learner, _), own in zip(lower, keys[:-1], strict=True):
-            outputs = learner.runtime.smash(batch, own.seed("dropout")) if len(batch) else None
-            vectors.append(learner.vectors(batch, own))
-            batch = batch if outputs is None else Batch(outputs, batch.labels)
-            del outputs
-        uploads = key.local_step % self._upload_period == 0
-        yield last.runtime.smash(batch, keys[-1].seed("dropout")) if uploads and len(batch) else None
-        vectors.append(last.vectors(batch, keys[-1]))
+            if not len(batch):
+                vectors.append(learner.vectors(batch, own))
+                continue
+            outputs, losses_B = learner.clean(batch, own)
+            vectors.append(learner.vectors(batch, own, losses_B))
+            batch = Batch(outputs, batch.labels)
+            del outputs, losses_B
+        smashed, losses_B = None, None
+        if len(batch) and key.local_step % self._upload_period == 0:
+            smashed, losses_B = last.clean(batch, keys[-1])
+        yield smashed
+        del smashed  # handed over
+        vectors.append(last.vectors(batch, keys[-1], losses_B))
         total = self._mechanism.clipped_sum(np.concatenate(vectors, axis=1))
         released = noised(total, key, self._mechanism, self._vault)
         parts = np.split(released, len(self._groups))

@@ -186,24 +186,19 @@ class Runtime(Protocol):
         ...
 
     def loss(self, batch: Batch, seed: int) -> Array:
-        """Compute the local loss of a probe, shape ().
-
-        Args:
-            batch: B examples.
-            seed: seed of Dropout masks; every pass of a step has the same.
-        """
+        """Compute the local loss of a probe, shape (); arguments as of `clean`."""
         ...
 
     def losses(self, batch: Batch, seed: int) -> Array:
-        """Compute the local loss of every example, shape (B,).
-
-        Args:
-            batch: B examples.
-            seed: seed of Dropout masks; every pass of a step has the same.
+        """Compute the local loss of every example, shape (B,); arguments as of `clean`.
 
         Raises:
             ConfigError: if the criterion gives a mean alone.
         """
+        ...
+
+    def clean_losses(self, batch: Batch, seed: int) -> tuple[Array, Array]:
+        """Run a clean pass for smashed data, shape (B, ...), and the loss of every example; as `smash` and `losses`."""
         ...
 
     def anchor(self, delta: Array, smashed: Array) -> Array:

@@ -11,6 +11,7 @@ from heron.arrays import to_host
 from heron.client.private import NOISE
 from heron.client.torch_runtime.example_gradients import example_gradients
 from heron.data import Batch
+from heron.metering import count_forwards
 from heron.privacy.secret import Secret
 from heron.privacy.vault import Vault
 from heron.seeds import StepKey
@@ -130,6 +131,16 @@ def test_an_example_whose_loss_is_not_finite_is_left_out_and_not_told() -> None:
 def test_steps_without_an_upload_make_no_pass_for_it() -> None:
     assert released(examples(), upload_period=4)[1] is not None
     assert released(examples(), upload_period=3)[1] is None
+
+
+@pytest.mark.parametrize("upload_period", [3, 4])
+def test_a_step_makes_one_clean_pass_whether_or_not_it_uploads(upload_period: int) -> None:
+    runtime, learner = client(upload_period=upload_period)
+    learner.load({name: tensor.clone() for name, tensor in learner.model().items()}, {})
+    with count_forwards(runtime.local.module["client"]) as forwards:
+        for _ in learner.step(examples(), KEY):
+            pass
+    assert forwards.count == PROBES + 1
 
 
 def parameters(model: dict) -> np.ndarray:

@@ -46,6 +46,9 @@ class ToyRuntime:
     def clean(self, batch: Batch, seed: int) -> tuple[np.ndarray, np.ndarray]:
         return self.smash(batch, seed), self.loss(batch, seed)
 
+    def clean_losses(self, batch: Batch, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.smash(batch, seed), self.losses(batch, seed)
+
     def anchor(self, delta: np.ndarray, smashed: np.ndarray) -> np.ndarray:
         return np.vdot(delta.astype(np.float64), smashed.astype(np.float64))
 

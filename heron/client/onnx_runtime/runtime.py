@@ -122,17 +122,31 @@ class OnnxRuntime:
         """
         if isinstance(self.exact, LinearExactPart):
             return self.exact.losses(batch)
+        return self._by_example(batch, ["losses"], follow=False)[0]
+
+    def clean_losses(self, batch: Batch, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Run a clean pass for smashed data and the loss of every example. Arguments as of `Runtime`.
+
+        Raises:
+            ConfigError: if the criterion of the export gave a mean alone.
+        """
+        if isinstance(self.exact, LinearExactPart):
+            return self.smash(batch, seed), self.exact.losses(batch)
+        smashed, losses = self._by_example(batch, ["smashed", "losses"], follow=True)
+        return smashed, losses
+
+    def _by_example(self, batch: Batch, names: Sequence[str], *, follow: bool) -> list[NDArray[Any]]:
+        """Compute outputs of the clean graph, losses of single examples among them."""
         if "losses" not in self._network.outputs:
             raise ConfigError(
                 "expected a bundle with the losses of single examples, found one whose criterion gives a mean alone; "
                 "export it with a criterion that takes reduction='none'"
             )
-        return np.concatenate(
-            [
-                self._network.clean(inputs, labels, ["losses"], follow=False)["losses"]
-                for inputs, labels, _ in self._network.pieces(batch)
-            ]
-        )
+        found = [
+            self._network.clean(inputs, labels, names, follow=follow)
+            for inputs, labels, _ in self._network.pieces(batch)
+        ]
+        return [_joined([piece[name] for piece in found]) for name in names]
 
     def anchor(self, delta: Array, smashed: Array) -> NDArray[Any]:
         """Compute <delta, z>, shape (), float64. Arguments as of `Runtime`."""

@@ -142,16 +142,28 @@ class LocalNetwork:
             return self._loss(batch, each_loss=each_loss)
 
     @torch.no_grad()
-    def losses_pass(self, batch: TensorBatch, seed: int) -> Tensor:
+    def losses_pass(
+        self, batch: TensorBatch, seed: int, each_smashed: Callable[[Tensor], None] = lambda _: None
+    ) -> Tensor:
         """Compute the local loss of every example at the present parameters, shape (B,).
+
+        Args:
+            batch: B examples.
+            seed: seed of the Dropout masks.
+            each_smashed: called with the smashed data of every micro-batch.
 
         Raises:
             ConfigError: if the criterion gives a mean alone.
         """
         assert self.head is not None  # asked for by clients that have one
-        losses, head = self.criterion.losses, self.module[self.head]
+        losses, head = [], self.module[self.head]
         with self.randomness(seed):
-            return torch.cat([losses(head(self.smash(inputs)), labels) for inputs, labels, _ in self.pieces(batch)])
+            for inputs, labels, _ in self.pieces(batch):
+                smashed = self.smash(inputs)
+                each_smashed(smashed)
+                losses.append(self.criterion.losses(head(smashed), labels))
+                del smashed
+        return torch.cat(losses)
 
     def smash_pass(self, batch: TensorBatch, seed: int) -> Tensor:
         """Compute the smashed data of a batch, detached, without a loss."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from heron.arrays import Array
 from heron.client.runtime import GroupsPass, Head, LayerGroup, Orders
+from heron.client.torch_runtime.collector import Collector
 from heron.client.torch_runtime.exact import TorchExactPart
 from heron.client.torch_runtime.groups_pass import PassThroughGroups
 from heron.client.torch_runtime.network import LocalNetwork, Parts
@@ -107,6 +108,16 @@ class TorchRuntime:
             ConfigError: if the criterion gives a mean alone.
         """
         return self.local.losses_pass(self.local.tensors_of(batch), seed)
+
+    def clean_losses(self, batch: Batch, seed: int) -> tuple[Tensor, Tensor]:
+        """Compute smashed data, shape (B, ...), and the local loss of every example, shape (B,), in one pass.
+
+        Raises:
+            ConfigError: if the criterion gives a mean alone.
+        """
+        smashed = Collector(len(batch))
+        losses = self.local.losses_pass(self.local.tensors_of(batch), seed, smashed.add)
+        return smashed.take(), losses
 
     def anchor(self, delta: Array, smashed: Array) -> Tensor:
         """Compute <delta, z>, shape (), float64."""
