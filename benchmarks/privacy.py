@@ -5,7 +5,7 @@
     python benchmarks/privacy.py --variants
     python benchmarks/privacy.py --draw
 
-digits: five clients of some 230 examples, 640 steps each, Poisson batches of 32, thirty seeds. cifar10_narrow:
+digits: five clients of some 230 examples, 640 steps each, Poisson batches of 32, twenty seeds. cifar10_narrow:
 cifar10-resnet18-small with GroupNorm, five clients of 900 examples, 96 steps each, batches of 64 in micro-batches of
 16, ten seeds; needs the data (`HERON_DATA`). Delta 1e-5, rates that fall on a cosine. Every arm with a grid of rates
 and clips (`privacy_arms.py`) is tuned on the validation split of further seeds, then run at its best point on all

@@ -75,7 +75,7 @@ def _task(name: str, recipe: str, base: tuple[str, ...], tune_seeds: tuple[int, 
 
 
 TASKS = {
-    "digits": _task("digits", "digits-published", _DIGITS, TUNE_SEEDS, 30),
+    "digits": _task("digits", "digits-published", _DIGITS, TUNE_SEEDS, 20),
     "cifar10_narrow": _task("cifar10_narrow", "cifar10-resnet18-small", _CIFAR10, (100,), 10),
 }
 
