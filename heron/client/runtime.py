@@ -198,7 +198,11 @@ class Runtime(Protocol):
         ...
 
     def clean_losses(self, batch: Batch, seed: int) -> tuple[Array, Array]:
-        """Run a clean pass for smashed data, shape (B, ...), and the loss of every example; as `smash` and `losses`."""
+        """Compute smashed data and, in the same pass, the losses of all examples; arguments as of `clean`.
+
+        Returns:
+            Smashed data, shape (B, ...), and the local losses, shape (B,).
+        """
         ...
 
     def anchor(self, delta: Array, smashed: Array) -> Array:

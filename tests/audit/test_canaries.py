@@ -184,10 +184,10 @@ def test_noise_that_is_forgotten_is_seen(epsilon: float, monkeypatch) -> None:
 def test_the_clean_loss_sent_along_is_seen(monkeypatch) -> None:
     learn = PrivateProbingClient._learn
 
-    def telling(self: PrivateProbingClient, batch: object, key: object) -> StepResult:
+    def telling(self: PrivateProbingClient, batch: object, key: object, losses: object) -> StepResult:
         with torch.no_grad():
             loss = self.runtime.loss(batch, 0) if len(batch) else None
-        return StepResult(loss, learn(self, batch, key).projected_gradients)
+        return StepResult(loss, learn(self, batch, key, losses).projected_gradients)
 
     monkeypatch.setattr(PrivateProbingClient, "_learn", telling)
     assert trials(3.0).unnoised(SECRET) == ["train_loss"]
