@@ -21,8 +21,8 @@ from heron.costs.own_network import on_fakes, within_budget
 from heron.data import Examples, Splits, partition
 from heron.data.map_style import check_map_style
 from heron.data.scan import Scan, scan
+from heron.engines.cautions import cautions
 from heron.engines.in_process import Federation
-from heron.engines.refusals import disclosures
 from heron.engines.task import check_task
 from heron.errors import ConfigError
 from heron.ranges import shown
@@ -118,7 +118,7 @@ def train(
     splits = _splits(data, test)
     row = ALGORITHMS[algorithm]
     directory = _directory(out)
-    for line in disclosures(row, settings):
+    for line in cautions(row, settings):
         warnings.warn(line, stacklevel=2)
     with lent(split), process_set_for(settings):
         _check_device(split, settings)

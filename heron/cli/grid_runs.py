@@ -10,7 +10,7 @@ from heron.cli.report import warn
 from heron.cli.workers import run_all
 from heron.config import RunConfig, build_federation, load_splits, use_threads_and_device
 from heron.config.run_files import read_config, write_config
-from heron.engines.refusals import disclosures
+from heron.engines.cautions import cautions
 from heron.errors import CheckpointError
 from heron.runs.lock import locked
 from heron.runs.run_directory import RunDirectory
@@ -34,7 +34,7 @@ def trained(cells: Sequence[Cell], runs: Sequence[Sequence[RunDirectory]], folde
         HeronError: as of `pending_runs`, or if a run fails.
     """
     pending = pending_runs(cells, runs)
-    warn(list(dict.fromkeys(line for _, made in pending for line in disclosures(ALGORITHMS[made.algorithm], made))))
+    warn(list(dict.fromkeys(line for _, made in pending for line in cautions(ALGORITHMS[made.algorithm], made))))
     with locked(folder, lambda line: warn([line])):
         with resumable(folder):
             for run, config in pending:

@@ -17,8 +17,8 @@ from heron.config.run_files import (
     with_rounds,
     write_config,
 )
+from heron.engines.cautions import cautions
 from heron.engines.in_process import Federation
-from heron.engines.refusals import disclosures
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import EventWriter, check_tensorboard, plot_learning_curves, print_run
 from heron.runs.lock import locked
@@ -45,7 +45,7 @@ def train_command(
         sys.stdout.write(f"{_chosen(requested, config)}\n")
     if tensorboard:
         check_tensorboard()
-    warn(disclosures(ALGORITHMS[config.algorithm], config))
+    warn(cautions(ALGORITHMS[config.algorithm], config))
     with locked(directory, lambda line: warn([line])):
         write_config(directory, config)
         _train_and_show(run, config, directory, save_model=save_model, tensorboard=tensorboard)

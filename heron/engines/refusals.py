@@ -162,25 +162,3 @@ def check_client_settings(algorithm: Algorithm, settings: Settings, replays: boo
             f"expected client.keep_state=false with update=scalars, found true with {rule}: the Fed "
             f"Server replays a round from its start and knows no older state; set it, or update=dense"
         )
-
-
-def disclosures(algorithm: Algorithm, settings: Settings) -> list[str]:
-    """Describe what a run's settings disclose that a person may not expect, one line each, for its warnings.
-
-    Args:
-        algorithm: a row of `ALGORITHMS`.
-        settings: settings of the training.
-    """
-    learning = algorithm.learning(settings)
-    sends = learning.sends_scalars and algorithm.orders(learning).probes
-    # Clients of a fleet are sent models.
-    has_fleet = algorithm.has_boundary and "device" in (settings.client.exact, settings.client.memory_budget)
-    if not sends or has_fleet or learning.settings.seed_groups or settings.clients.total == 1:
-        return []
-    others = "" if "update" in algorithm.fixed else ", or update=dense"
-    line = (
-        f"{algorithm.name}: scalars without seed_groups send every client's projected gradients, under its number, to "
-        f"the other clients, who can tell its share of each label from them; set seed_groups, which sends "
-        f"sums{others} (docs/concepts/privacy.md)"
-    )
-    return [line]
