@@ -61,8 +61,8 @@ class Algorithm:
         orders: the order in which each module of its clients learns.
         make_client: builds the learner on a runtime whose parameters learn in these orders.
         run_round: the round protocol, `decoupled_round` or `coupled_round`.
-        make_private: builds the learner whose updates are clipped and noised; None where what its clients become
-            depends on more than their updates, or on gradients.
+        make_private: builds the learner whose updates are clipped and noised; None where there is none, or where what
+            its clients become depends on more than their updates.
         head: what clients compute a local loss with; None where they have none.
         uploads: when they send smashed data.
         answers: what comes back for each upload; None in decoupled rounds.

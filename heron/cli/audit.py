@@ -104,10 +104,13 @@ def _check_applied(asked: Sequence[str], outcomes: Sequence[Mapping[str, Outcome
     idle = [name for name in asked if not any(of_run[name].figures or of_run[name].notes for of_run in outcomes)]
     if not idle:
         return
-    found = f"{', '.join(idle)}, found that no run here is open to it; `heron audit --help` says what each one attacks"
+    found = (
+        f"expected runs to which {', '.join(idle)} can be applied, found none here, which does not say that they are "
+        f"safe; `heron audit --help` says what each attack needs"
+    )
     if len(idle) == len(asked):
-        raise ConfigError(f"expected runs for {found}")
-    warn([f"nothing for {found}"])
+        raise ConfigError(found)
+    warn([found])
 
 
 def _evaluated(run: SavedRun, key: str) -> dict[str, Any]:

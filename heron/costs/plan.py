@@ -109,7 +109,7 @@ def largest_exact(
 def _from_largest(build: BuildSplit, algorithm: Algorithm, settings: Settings) -> Iterator[Exact]:
     """Yield the boundaries to try; of clients of layer groups all exact, exact heads, and none.
 
-    With privacy heads do not learn exactly by themselves.
+    With privacy exact heads of groups that probe are left out.
     """
     if algorithm.orders(algorithm.learning(settings)).groups is None:
         yield from reversed(possible_exact(fake_split(build), algorithm, settings))

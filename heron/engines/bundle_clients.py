@@ -125,12 +125,13 @@ def _check_labels(terms: Terms, examples: ArrayExamples, ignored: int | None) ->
     """Refuse integer labels that are no classes: the server would refuse their uploads, or none could be shown.
 
     A graph of cross-entropy, which leaves one label out, takes another negative one for a class from the end. Without a
-    number of classes in the terms, it is not known which labels are too large.
+    number of classes in the terms, it is not known which labels are too large; with one, servers leave out `IGNORED`.
     """
     labels, num_classes = examples.labels, terms.upload.num_classes
     if labels.dtype.kind not in "iu" or (not num_classes and ignored is None):
         return
-    counted = labels if terms.settings.privacy.label_epsilon else labels[labels != IGNORED]
+    left_out = IGNORED if num_classes else ignored
+    counted = labels if terms.settings.privacy.label_epsilon else labels[labels != left_out]
     odd = counted[(counted < 0) | (counted >= num_classes if num_classes else False)]
     if len(odd):
         allowed = f"from 0 to {num_classes - 1}" if num_classes else "of at least 0"

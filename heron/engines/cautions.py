@@ -1,6 +1,6 @@
 """Lines of warning about a run whose settings are allowed, but may not do what a person expects."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from heron.algorithms import Algorithm
@@ -20,6 +20,7 @@ def cautions(algorithm: Algorithm, settings: Settings) -> list[str]:
 
 
 def _disclosed(algorithm: Algorithm, settings: Settings) -> list[str]:
+    """Describe what other clients learn of one from its scalars."""
     learning = algorithm.learning(settings)
     sends = learning.sends_scalars and algorithm.orders(learning).probes
     # Clients of a fleet are sent models.
@@ -36,15 +37,17 @@ def _disclosed(algorithm: Algorithm, settings: Settings) -> list[str]:
 
 
 def _unused(algorithm: Algorithm, settings: Settings) -> list[str]:
-    """Keys of layer groups that were set for clients without any."""
+    """Describe keys of layer groups that were set for clients without any, one line each."""
     if algorithm.learning(settings).client.learning != "zeroth_order":
         return []
+    grouped = replace(settings, client=replace(settings.client, learning="local_exact"))
+    can_have = algorithm.learning(grouped).client.learning == "local_exact"
     defaults: dict[str, Any] = {field.name: field.default for field in fields(Client)}
     found = {name: getattr(settings.client, name) for name in _OF_LAYER_GROUPS}
     remedy = "set client.learning=local_zeroth_order or local_exact, or leave it out"
-    advice = remedy if algorithm.has_boundary else "leave it out"
+    advice = remedy if can_have else "leave it out"
     return [
-        f"{algorithm.name}: client.{name}={value} changes nothing: its clients learn in no layer groups; {advice}"
+        f"{algorithm.name}: client.{name}={value} changes nothing: its clients have no layer groups; {advice}"
         for name, value in found.items()
         if value != defaults[name]
     ]

@@ -115,10 +115,10 @@ def _check_keys(algorithm: Algorithm, settings: Settings) -> None:
             "the auxiliary network would depend on smashed data, which are not noised",
         ),
         (
-            "client.exact=1 next to privacy.exact_clip",
-            client.exact,
+            f"privacy.exact_clip={Privacy().exact_clip:g}, or heron with client.exact=1 and no layer groups,",
+            settings.privacy.exact_clip,
             learning.has_exact_head or settings.privacy.exact_clip == Privacy().exact_clip,
-            "no gradient of a head is clipped",
+            "no head learns exactly by itself",
         ),
         ("clients.weighting=equal", weighting, weighting == "equal", "the number of examples is not noised"),
         ("estimator.probes of at least 1", probes.probes, probes.probes > 0 or not has_probes, "nothing else learns"),
@@ -131,7 +131,7 @@ def _check_keys(algorithm: Algorithm, settings: Settings) -> None:
         (
             "client.runtime=torch",
             client.runtime,
-            client.runtime == "torch" or client.exact == 1 or (has_probes and client.exact == 0),
+            client.runtime == "torch" or learning.has_exact_head or (has_probes and client.exact == 0),
             "an export has no gradients of single examples",
         ),
     )
@@ -181,4 +181,4 @@ def _reason(algorithm: Algorithm) -> str:
         return "its clients learn from what the Main Server makes of their smashed data, which are not noised"
     if algorithm.downlink_only is not None:
         return "the auxiliary network of its clients is fitted to smashed data, which are not noised"
-    return "its clients learn nothing, or from gradients of which no example's is clipped"
+    return "its clients learn nothing, or nobody clips what an example contributes"

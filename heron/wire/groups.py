@@ -53,8 +53,9 @@ class Client(Checked, section="client"):
         learning: the loss that heron's clients descend below their exact part: `zeroth_order`, the auxiliary network's,
             by probes; `local_zeroth_order` and `local_exact`, one for each group of layers, from a small head of its
             own, by probes (heads exactly if `exact` is not 0) or by gradients within the group.
-        groups: number of these groups; 0 for as many as there are, from activation to activation or a block each.
-        local_pool: side of the map that the head of a group averages its inputs to.
+        groups: number of these groups, of heron and local; 0 for as many as there are, from activation to activation or
+            a block each.
+        local_pool: side of the map that the head of a group averages its inputs to, of heron and local.
         memory_budget: bytes, or a text such as `64MiB`: `exact` becomes the largest whose step fits, and this 0, before
             anything is saved; 0 for none; `device` for that of each client's class in `link.profile`. It replaces a
             recipe's `exact` where it is given. `local_zeroth_order` becomes `local_exact` where that fits. For heron

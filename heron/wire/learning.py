@@ -51,7 +51,7 @@ class Learning:
 
     @property
     def has_exact_head(self) -> bool:
-        """True if the head alone learns exactly, from the loss that probes see, too."""
+        """True if the head alone learns exactly (`client.exact=1`), in a client without layer groups."""
         return self.client.exact == 1 and self.client.learning == "zeroth_order"
 
     @property

@@ -24,8 +24,8 @@ class Privacy(Checked, section="privacy"):
             refused.
         noise: standard deviation of the noise over `clip`; 0 to find it from `epsilon`.
         delta: probability with which the bound may fail; below 1/n of every client with n examples.
-        clip: largest norm of what an example contributes to a step: its projected gradients, or its gradient where all
-            learns exactly, of all layer groups together.
+        clip: largest norm of an example's vector in a step: its projected gradients or, where everything learns
+            exactly, its gradient. The numbers of all layer groups are one vector.
         exact_clip: largest norm of an example's gradient of the head, where that learns exactly (`client.exact=1`).
         sampling: `poisson` draws each example for a step by itself, from the client's secret, so that nobody else knows
             the batch and the noise counts for more; `passes` takes shuffled passes, which anybody can draw again.

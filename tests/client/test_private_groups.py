@@ -15,6 +15,7 @@ from heron.client.private import NOISE
 from heron.client.private_groups import PrivateGroupsClient
 from heron.data import Batch
 from heron.errors import ConfigError
+from heron.metering import count_forwards
 from heron.privacy import VectorMechanism
 from heron.privacy.secret import Secret
 from heron.privacy.vault import Vault
@@ -118,6 +119,14 @@ def test_an_example_moves_all_groups_together_by_at_most_the_clip() -> None:
         moved.append(np.linalg.norm(found - fewer) * PLAN.expected / PLAN.clip)
     # Some examples are clipped, and no group alone has their norm.
     assert 0.99 < max(moved) <= 1 + 1e-6
+
+
+def test_the_clean_pass_of_an_upload_gives_the_losses_that_probes_are_compared_with() -> None:
+    split, learner = client()
+    learner.load({name: tensor.clone() for name, tensor in learner.model().items()}, {})
+    with count_forwards(split.client[0]) as forwards:
+        step_of(learner, examples(4))
+    assert forwards.count == PLAN.probes + 1
 
 
 def test_nothing_is_uploaded_between_uploads() -> None:

@@ -1,7 +1,10 @@
 """A bundle that is tried on a device: all examples are looked at, and only what is true is said of a loss."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from torch.nn.functional import cross_entropy
 
 from heron.arrays import to_host
 from heron.client.onnx_runtime import Bundle
@@ -44,6 +47,17 @@ def test_a_label_that_is_left_out_is_none_too_many(bundle: Bundle) -> None:
     inputs, labels = examples()
     labels[::2] = -100
     assert try_bundle(bundle, ArrayExamples(inputs, labels), steps=1).loss is not None
+
+
+def test_the_label_that_a_criterion_leaves_out_is_allowed() -> None:
+    """Any negative label is one that the criterion may leave out; another one is refused."""
+    inputs, labels = examples()
+    labels[::2] = -1
+    bundle = exported(group_net(), criterion=partial(cross_entropy, ignore_index=-1))
+    assert try_bundle(bundle, ArrayExamples(inputs, labels), steps=1).loss is not None
+    labels[0] = -100
+    with pytest.raises(DataError, match="expected labels of at least 0, found -100"):
+        try_bundle(bundle, ArrayExamples(inputs, labels), steps=1)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

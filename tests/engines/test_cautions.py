@@ -67,11 +67,10 @@ def test_the_command_line_says_it_once(tmp_path, capsys) -> None:
     assert capsys.readouterr().err.count("scalars without seed_groups") == 1
 
 
-@pytest.mark.parametrize("name", ["heron", "cse_fsl", "frozen", "sflv2"])
+@pytest.mark.parametrize("name", ["heron", "ho_fl", "cse_fsl", "frozen"])
 @pytest.mark.parametrize("client", [Client(groups=3), Client(local_pool=2)])
 def test_layer_groups_that_nobody_has_are_told(name: str, client: Client) -> None:
-    (line,) = cautions(ALGORITHMS[name], Settings(client=client))
-    assert "changes nothing" in line
+    (line,) = (line for line in cautions(ALGORITHMS[name], Settings(client=client)) if "changes nothing" in line)
     assert ("client.learning" in line) == (name == "heron")
 
 

@@ -345,7 +345,7 @@ class Mixing(nn.Module):
         ({"client": {"exact": 2}}, r"expected client\.exact of 0 or 1 with privacy, found 2"),
         (
             {"client": {"learning": "local_exact", "exact": 1}, "privacy": {"exact_clip": 0.5}},
-            r"expected client\.exact=1 next to privacy\.exact_clip with privacy, found 1: no gradient of a head",
+            r"expected privacy\.exact_clip=1, or heron .* with privacy, found 0\.5: no head learns exactly by itself",
         ),
         (
             {"client": {"learning": "local_zeroth_order", "exact": 1}},
