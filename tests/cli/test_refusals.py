@@ -120,7 +120,7 @@ def unfinished(finished, tmp_path, capsys):
         ([*DIGITS, "--set", "privacy.noise=2"], "expected client.exact of 0 or 1 with privacy, found 2"),
         (
             [*PRIVATE, "--set", "privacy.exact_clip=2"],
-            "expected client.exact=1 next to privacy.exact_clip",
+            "expected privacy.exact_clip=1, or heron with client.exact=1 and no layer groups, with privacy, found 2",
         ),
         ([*PRIVATE, "--set", "client.local_steps=0"], "expected client.local_steps of at least 1 with privacy"),
         ([*PRIVATE, "--set", "privacy.delta=0.1"], "expected privacy.delta below 1/n"),
@@ -134,7 +134,7 @@ def unfinished(finished, tmp_path, capsys):
         ),
         (
             [*PRIVATE, "--set", "client.learning=local_exact", "--set", "privacy.exact_clip=2"],
-            "expected client.exact=1 next to privacy.exact_clip with privacy, found",
+            "expected privacy.exact_clip=1, or heron with client.exact=1 and no layer groups, with privacy, found 2",
         ),
         ([*PRIVATE, "--algorithm", "frozen"], "expected privacy off with frozen, found privacy"),
         ([*PRIVATE, "--algorithm", "sflv2"], "expected privacy off with sflv2, found privacy"),
