@@ -5,7 +5,7 @@ from typing import Any
 
 from heron.algorithms import ALGORITHMS, Algorithm
 from heron.algorithms.decoupled import decoupled_round
-from heron.wire.groups import Client, Settings
+from heron.wire.groups import Settings
 
 Predicate = Callable[[Algorithm], bool]
 
@@ -32,10 +32,6 @@ def _exports(row: Algorithm) -> bool:
     return row.head == "auxiliary" or (row.head is None and not row.orders(row.learning(Settings())).exact)
 
 
-def _has_layer_groups(row: Algorithm) -> bool:
-    return row.learning(Settings(client=Client(learning="local_exact"))).client.learning == "local_exact"
-
-
 def fixed_settings(row: Algorithm) -> dict[str, Any]:
     """Collect the settings that an algorithm leaves no choice about.
 
@@ -59,8 +55,8 @@ _USERS: dict[str, Predicate] = {
     "client.checkpointing": lambda row: _trains(row) and (row.has_boundary or not _probes(row)),
     "client.upload_period": lambda row: row.uploads == "periodic",
     "client.exact": lambda row: row.has_boundary,
-    "client.groups": _has_layer_groups,
-    "client.local_pool": _has_layer_groups,
+    "client.groups": lambda row: row.can_have_layer_groups,
+    "client.local_pool": lambda row: row.can_have_layer_groups,
     "client.memory_budget": lambda row: row.has_boundary,
     "client.exact_learning_rate": lambda row: row.has_boundary,
     "client.optimizer": lambda row: _trains(row) and len(row.optimizers) > 1,

@@ -13,7 +13,7 @@ from heron.client.runtime import Head, Orders, Runtime
 from heron.client.step import ClientLearner
 from heron.errors import ConfigError
 from heron.privacy.vault import Vault
-from heron.wire.groups import Settings
+from heron.wire.groups import Client, Settings
 from heron.wire.learning import Learning, with_fixed
 from heron.wire.link import Link
 from heron.zo.rules import OptimizerName
@@ -102,6 +102,12 @@ class Algorithm:
             settings = with_fixed(settings, {"client": own})
         candidates = settings.estimator.candidates if self.draws_candidates else 0
         return Learning(with_fixed(settings, self.fixed), candidates=candidates)
+
+    @property
+    def can_have_layer_groups(self) -> bool:
+        """True if a setting can make its clients learn in layer groups."""
+        asked = Settings(client=Client(learning="local_exact"))
+        return self.learning(asked).client.learning == "local_exact"
 
     def client(self, runtime: Runtime, learning: Learning) -> ClientLearner:
         """Build the learner of a client, the private one where privacy is on.

@@ -106,7 +106,7 @@ def _check_applied(asked: Sequence[str], outcomes: Sequence[Mapping[str, Outcome
         return
     found = (
         f"expected runs to which {', '.join(idle)} can be applied, found none here, which does not say that they are "
-        f"safe; `heron audit --help` says what each attack needs"
+        f"safe; docs/guides/audit.md says what each attack needs"
     )
     if len(idle) == len(asked):
         raise ConfigError(found)

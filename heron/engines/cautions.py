@@ -1,6 +1,6 @@
 """Lines of warning about a run whose settings are allowed, but may not do what a person expects."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 from heron.algorithms import Algorithm
@@ -40,12 +40,10 @@ def _unused(algorithm: Algorithm, settings: Settings) -> list[str]:
     """Describe keys of layer groups that were set for clients without any, one line each."""
     if algorithm.learning(settings).client.learning != "zeroth_order":
         return []
-    grouped = replace(settings, client=replace(settings.client, learning="local_exact"))
-    can_have = algorithm.learning(grouped).client.learning == "local_exact"
     defaults: dict[str, Any] = {field.name: field.default for field in fields(Client)}
     found = {name: getattr(settings.client, name) for name in _OF_LAYER_GROUPS}
     remedy = "set client.learning=local_zeroth_order or local_exact, or leave it out"
-    advice = remedy if can_have else "leave it out"
+    advice = remedy if algorithm.can_have_layer_groups else "leave it out"
     return [
         f"{algorithm.name}: client.{name}={value} changes nothing: its clients have no layer groups; {advice}"
         for name, value in found.items()
