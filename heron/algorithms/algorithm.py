@@ -130,8 +130,8 @@ class Algorithm:
         if not settings.needs_secret:
             return self.learning(settings)
         privacy = settings.privacy
-        if privacy.is_on:
-            settings = replace(settings, privacy=replace(privacy, noise=privacy.noise or 1.0))
+        if privacy.fixes_rounds:
+            settings = replace(settings, privacy=replace(privacy, noise=1.0))
         return replace(self.learning(settings), vault=Vault())
 
     def upload_period(self, settings: Settings) -> int | None:

@@ -99,7 +99,7 @@ def canary_bounds(trials: Trials, number: int, seed: int) -> Bounds:
     generator = np.random.default_rng(seed)
     secrets = [Secret(generator.bytes(32)) for _ in range(number)]
     privacy, rate = trials.settings.privacy, trials.rate
-    variance = (privacy.noise * trials.clip) ** 2
+    variance = (privacy.noise_multiplier * trials.clip) ** 2
     blind, seeing, drawn = np.zeros((2, number)), np.zeros((2, number)), np.zeros((2, number), bool)
     for world, is_there in enumerate((True, False)):
         for trial, secret in enumerate(secrets):
@@ -114,7 +114,7 @@ def canary_bounds(trials: Trials, number: int, seed: int) -> Bounds:
         proven=epsilon_bound(blind[0], blind[1], privacy.delta),
         claimed_seen=trials.claims["epsilon_fed_server"],
         proven_seen=epsilon_bound(seeing[0], seeing[1], privacy.delta),
-        noise=1.0 / (distance * privacy.noise) if distance else math.inf,
+        noise=1.0 / (distance * privacy.noise_multiplier) if distance else math.inf,
     )
 
 
@@ -138,8 +138,8 @@ def _epsilon_with(account: PrivacyAccount, view: View, share: float) -> float:
     """Compute epsilon of a run with a share of its noise."""
     if math.isinf(share):
         return 0.0
-    noise = max(share, _LEAST_NOISE) * account.settings.privacy.noise
-    settings = replace(account.settings, privacy=replace(account.settings.privacy, epsilon=0.0, noise=noise))
+    noise = max(share, _LEAST_NOISE) * account.settings.privacy.noise_multiplier
+    settings = replace(account.settings, privacy=replace(account.settings.privacy, epsilon="off", noise=noise))
     sizes = [len(own) for own in view.federation().partition]
     other = PrivacyAccount(settings, sizes, account.rounds, uploads=view.algorithm.uploads != "never")
     other.rounds = list(account.rounds)

@@ -217,7 +217,7 @@ def _settings(view: View, epsilon: float) -> Settings:
         "fed_server": Averaging(),
         "smashed": Smashed(),
         "link": Network(),
-        "privacy": replace(own.privacy, epsilon=epsilon, noise=0.0, label_epsilon=0.0),
+        "privacy": replace(own.privacy, epsilon=epsilon, noise="auto", label_epsilon="off"),
     }
     return replace(_plain(own), **facts)
 

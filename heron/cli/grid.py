@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from heron.analysis import value_text
-from heron.config import RunConfig, assigned_keys, recipe_config, resolve_budget
+from heron.config import RunConfig, assigned_keys, compared_config, recipe_config, resolve_budget
 from heron.config.likeness import flattened
 from heron.errors import ConfigError
 
@@ -86,7 +86,7 @@ def expand_grid(
     ):
         settings = {key: value for key, (_, value) in zip(texts, chosen, strict=True)}
         words = [*assignments, *(f"{key}={text}" for key, (text, _) in zip(texts, chosen, strict=True))]
-        requested = {seed: recipe_config(recipe, algorithm, [*words, f"seed={seed}"]) for seed in seeds}
+        requested = {seed: compared_config(recipe, algorithm, [*words, f"seed={seed}"]) for seed in seeds}
         configs = {seed: resolve_budget(config) for seed, config in requested.items()}
         cells.append(Cell(configs[seeds[0]].algorithm, settings, configs))
     if len({cell.folder for cell in cells}) < len(cells):

@@ -40,6 +40,8 @@ def plan_command(recipe: str, memory: str, algorithm: str, assignments: list[str
     config = recipe_config(recipe, "heron", assignments)
     if assigned_keys(assignments) & {"client.exact", "client.memory_budget"}:
         raise ConfigError("plan chooses client.exact and takes its budget from --memory; drop them from --set")
+    if config.client.learning != "zeroth_order":
+        raise ConfigError(f"plan tries every client.learning, found {config.client.learning}; drop it from --set")
     use_threads_and_device(config)
     configs = list(variants_of(config))
     rows: list[dict[str, Any]] = []

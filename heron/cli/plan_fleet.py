@@ -5,7 +5,14 @@ from typing import Any
 
 from heron.algorithms import ALGORITHMS
 from heron.cli.progress import total_progress
-from heron.config import assigned_keys, plan_cost, recipe_config, resolve_budget, use_threads_and_device
+from heron.config import (
+    assigned_keys,
+    check_without_data,
+    plan_cost,
+    recipe_config,
+    resolve_budget,
+    use_threads_and_device,
+)
 from heron.errors import ConfigError
 from heron.report import print_fleet, print_kernel_note
 from heron.runs.run_directory import write_json
@@ -38,6 +45,7 @@ def plan_fleet(recipe: str, algorithm: str, assignments: list[str], json_path: P
         )
     use_threads_and_device(config)
     fleet = resolve_budget(config)
+    check_without_data(fleet)
     devices = fleet.link.devices
     clients: dict[str, list[int]] = {one.name: [] for one in devices}
     for client_id in range(fleet.clients.total):

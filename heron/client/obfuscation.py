@@ -38,7 +38,7 @@ class Obfuscation:
 
     def __init__(self, terms: Terms, vault: Vault | None) -> None:
         self._smashed = terms.settings.smashed
-        self._label_epsilon = terms.settings.privacy.label_epsilon
+        self._label_budget = terms.settings.privacy.label_budget
         self._num_classes = terms.upload.num_classes
         self._vault = vault
 
@@ -53,7 +53,7 @@ class Obfuscation:
         Raises:
             DataError: if a label is none of the classes.
         """
-        if not self._label_epsilon or not len(batch):
+        if self._label_budget is None or not len(batch):
             return batch
         secret, given_B = self._secret(client_id), to_host(batch.labels)
         true_B = given_B.astype(np.int64)  # sums of narrow labels would overflow
@@ -71,7 +71,8 @@ class Obfuscation:
     @property
     def keeps(self) -> float:
         """Probability that a label stays."""
-        return keep_probability(self._label_epsilon, self._num_classes)
+        assert self._label_budget is not None  # else labels are shown as they are
+        return keep_probability(self._label_budget, self._num_classes)
 
     def smashed(self, smashed: Array, client_id: int, positions_B: NDArray[np.int64]) -> Array:
         """Return smashed data as they are uploaded.
@@ -131,7 +132,7 @@ def obfuscation(terms: Terms, vault: Vault | None) -> Obfuscation | None:
         vault: keeps the secret.
     """
     settings = terms.settings
-    return Obfuscation(terms, vault) if settings.smashed.clip or settings.privacy.label_epsilon else None
+    return Obfuscation(terms, vault) if settings.smashed.clip or settings.privacy.label_budget else None
 
 
 def keep_probability(epsilon: float, num_classes: int) -> float:

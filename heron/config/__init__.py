@@ -10,8 +10,10 @@ from heron.faces import lazy_face
 if TYPE_CHECKING:
     from heron.config.build import build_federation as build_federation
     from heron.config.build import build_run as build_run
+    from heron.config.build import compared_config as compared_config
     from heron.config.build import recipe_config as recipe_config
     from heron.config.changes import settings_with as settings_with
+    from heron.config.costs import check_without_data as check_without_data
     from heron.config.costs import plan_cost as plan_cost
     from heron.config.costs import profile_cost as profile_cost
     from heron.config.costs import resolve_budget as resolve_budget
@@ -53,6 +55,8 @@ else:
             "build_run": "heron.config.build",
             "build_servers": "heron.config.sides",
             "check_choice": "heron.config.problems",
+            "check_without_data": "heron.config.costs",
+            "compared_config": "heron.config.build",
             "export_clients": "heron.config.exports",
             "fingerprint": "heron.config.overrides",
             "free_folder": "heron.config.run_files",

@@ -22,6 +22,7 @@ from heron.runs.run_directory import RunDirectory
 from heron.runs.run_loop import Run
 from heron.wire.groups import Settings
 from heron.wire.network import Network
+from heron.wire.privacy import Privacy
 
 
 def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunConfig:
@@ -41,6 +42,18 @@ def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunCon
     if assigned_keys(assignments) & {"algorithm", "recipe"}:
         raise ConfigError("algorithm and recipe cannot be --set, rates depend on them; give them as arguments")
     return override(RECIPES[recipe].build(algorithm), assignments)
+
+
+def compared_config(recipe: str, algorithm: str, assignments: list[str]) -> RunConfig:
+    """Return the configuration of a row of a comparison; arguments and errors as of `recipe_config`.
+
+    The frozen control is without the guarantee that others have: its clients learn nothing that could be noised. Its
+    labels are shown as theirs are.
+    """
+    config = recipe_config(recipe, algorithm, assignments)
+    if ALGORITHMS[config.algorithm].control != "lower":
+        return config
+    return replace(config, privacy=Privacy(label_epsilon=config.privacy.label_epsilon))
 
 
 def build_run(config: RunConfig, directory: Path | None) -> Run[Federation]:

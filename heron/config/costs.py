@@ -9,10 +9,13 @@ from heron.config.schema import RunConfig
 from heron.costs.budget import with_boundaries
 from heron.costs.client_step import StepCost
 from heron.costs.operations import StepFlops, step_flops
-from heron.costs.plan import largest_exact, plan_step
+from heron.costs.plan import fake_split, largest_exact, plan_step
 from heron.costs.profile import ClientCost, profile_step
-from heron.engines.fleet import is_fleet
+from heron.engines.fleet import check_fleet, is_fleet
+from heron.engines.privacy_refusals import check_private_layers
+from heron.engines.refusals import check_optimizer, check_settings
 from heron.wire.fleet import Exact, exact_of, with_exact
+from heron.wire.groups import Client
 from heron.wire.network import Network
 
 
@@ -32,6 +35,25 @@ def resolve_budget(config: RunConfig) -> RunConfig:
     return with_boundaries(config, lambda own: _exact_that_fits(replace(own, seed=0, link=Network())))
 
 
+def check_without_data(config: RunConfig) -> None:
+    """Refuse a run that would be refused when it starts, as far as neither data nor values of weights tell.
+
+    Args:
+        config: the run, whose budget is resolved.
+
+    Raises:
+        ConfigError: if settings contradict each other or the algorithm.
+        SplitError: if a client's network has layers that privacy cannot be kept with.
+    """
+    algorithm = ALGORITHMS[config.algorithm]
+    if is_fleet(algorithm, config):
+        check_fleet(config)
+    check_settings(algorithm, config)
+    check_optimizer(algorithm, config)
+    if config.privacy.is_on:
+        _check_private_layers(replace(config, seed=0, algorithm="heron", client=Client()))
+
+
 def boundaries_of(config: RunConfig) -> dict[Exact, RunConfig]:
     """List the boundaries of a run's clients, each with the configuration of a run whose clients all have it.
 
@@ -46,13 +68,27 @@ def boundaries_of(config: RunConfig) -> dict[Exact, RunConfig]:
 
 
 @lru_cache(maxsize=64)
+def _check_private_layers(config: RunConfig) -> None:
+    """Refuse the layers of a run's clients; neither the algorithm nor how its clients learn matters."""
+    split = fake_split(partial(config.split.build, config.seed, random_weights=True))
+    for part in (split.client, split.auxiliary):
+        if part is not None:
+            check_private_layers(part)
+
+
+@lru_cache(maxsize=64)
 def _exact_that_fits(config: RunConfig) -> Exact:
     build = partial(config.split.build, config.seed, random_weights=True)
     return largest_exact(build, ALGORITHMS[config.algorithm], config, config.data.example, config.split.criterion)
 
 
 def plan_cost(config: RunConfig) -> StepCost:
-    """Compute the cost of one client step of a run, without data and without memory for the network."""
+    """Compute the cost of one client step of a run, without data and without memory for the network.
+
+    Raises:
+        HeronError: if such a run would be refused, as far as that is known without data.
+    """
+    check_without_data(config)
     build = partial(config.split.build, config.seed, random_weights=True)
     return plan_step(build, ALGORITHMS[config.algorithm], config, config.data.example, config.split.criterion)
 
@@ -61,9 +97,14 @@ def profile_cost(config: RunConfig) -> ClientCost:
     """Measure the cost of one client step of a run on a batch of full size, without data and pre-trained weights.
 
     Of a fleet it is the cost of the client with the largest peak.
+
+    Raises:
+        HeronError: if such a run would be refused, as far as that is known without data.
     """
     use_threads_and_device(config)
-    costs = [_profile(own) for own in boundaries_of(resolve_budget(config)).values()]
+    config = resolve_budget(config)
+    check_without_data(config)
+    costs = [_profile(own) for own in boundaries_of(config).values()]
     return max(costs, key=lambda cost: cost.peak_memory_bytes)
 
 

@@ -1,18 +1,22 @@
 """Likeness of runs: those of one task, in which each algorithm has the settings that its recipe has for it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
-from heron.algorithms import ALGORITHMS
+from heron.algorithms import ALGORITHMS, CONTROLS
 from heron.config.build import recipe_config
 from heron.config.recipes import RECIPES
+from heron.wire.privacy import Privacy
 
 Flat = Mapping[str, Any]
 """A configuration by dotted key."""
 
 # Read by algorithms with an order boundary alone.
 _OF_BOUNDARY = {f"client.{key}" for key in ("exact", "exact_learning_rate", "memory_budget", "learning")}
+
+_OF_UPDATES = {f"privacy.{field.name}" for field in fields(Privacy) if field.name != "label_epsilon"}
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -42,7 +46,7 @@ def distance(config: Flat, other: Flat) -> int | None:
     """Number of keys in which two runs of one task differ; None if they are not of one task.
 
     They may differ in the algorithm, in learning rates, which are tuned for each, in what both have as their recipe has
-    it for their algorithm, and in the order boundary if one of them has none.
+    it for their algorithm, in the order boundary if one of them has none, and in privacy if one is the frozen control.
 
     Args:
         config: of one run.
@@ -52,8 +56,14 @@ def distance(config: Flat, other: Flat) -> int | None:
     if "recipe" in keys:
         return None
     own, has_boundary = [_as_in_recipe(each) for each in (config, other)], _has_boundary(config, other)
+    is_control = CONTROLS["lower"] in (config["algorithm"], other["algorithm"])
     for key in keys:
-        is_tuned = key == "algorithm" or key.endswith("learning_rate") or (key in _OF_BOUNDARY and not has_boundary)
+        is_tuned = (
+            key == "algorithm"
+            or key.endswith("learning_rate")
+            or (key in _OF_BOUNDARY and not has_boundary)
+            or (key in _OF_UPDATES and is_control)  # its clients send none
+        )
         if not is_tuned and not all(key in as_recipe for as_recipe in own):
             return None
     return len(keys)

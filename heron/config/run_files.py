@@ -90,7 +90,7 @@ def with_rounds(config: RunConfig, rounds: int) -> RunConfig:
     if rounds != config.rounds and config.privacy.fixes_rounds:
         raise ConfigError(
             f"expected rounds={config.rounds} for this run, found {rounds}: its noise was found for the budget "
-            f"privacy.epsilon={config.privacy.epsilon:g} and as many rounds; start a new run, or set privacy.noise"
+            f"privacy.epsilon={config.privacy.budget:g} and as many rounds; start a new run, or set privacy.noise"
         )
     if rounds != config.rounds and config.client.schedule != "constant":
         raise ConfigError(

@@ -7,10 +7,10 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from heron.algorithms import ALGORITHMS, CONTROLS
-from heron.config.costs import plan_cost
+from heron.config.costs import check_without_data, plan_cost
 from heron.config.schema import RunConfig
 from heron.costs.plan import fake_split, possible_exact
-from heron.errors import SplitError
+from heron.errors import ConfigError, HeronError, SplitError
 from heron.split import SplitModel, has_batchnorm
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ _HALVINGS = 3
 def variants_of(config: RunConfig) -> Iterator[RunConfig]:
     """The run with every order boundary; with smaller micro-batches, checkpointing, layer groups, other cuts; others.
 
+    Variants that `heron train` would refuse are left out.
+
     Args:
         config: the run; its algorithm has an order boundary.
 
@@ -33,8 +35,17 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
 
     Raises:
         SplitError: if the network cannot be cut as the run has it.
+        ConfigError: if the run with none of its boundaries could be trained, with the reason of the first.
     """
     split = fake_split(partial(config.split.build, config.seed, random_weights=True))
+    own = [_with_client(config, exact=exact) for exact in possible_exact(split, ALGORITHMS[config.algorithm], config)]
+    reasons = [reason for reason in map(_refusal, own) if reason is not None]
+    if len(reasons) == len(own):
+        raise reasons[0]
+    yield from (variant for variant in _all_variants(config, split) if _refusal(variant) is None)
+
+
+def _all_variants(config: RunConfig, split: SplitModel) -> Iterator[RunConfig]:
     for micro_batch, checkpointing in product(_micro_batches(config, split), (False, True)):
         for exact in possible_exact(split, ALGORITHMS[config.algorithm], config):
             # Neither a client without an exact part nor one with an exact head alone keeps activations to recompute.
@@ -50,8 +61,16 @@ def variants_of(config: RunConfig) -> Iterator[RunConfig]:
             continue
         possible = possible_exact(other, ALGORITHMS[config.algorithm], config)
         yield from (_with_client(moved, exact=exact) for exact in possible)
-    names = [name for name in CONTROLS.values() if not config.privacy.is_on or ALGORITHMS[name].make_private]
-    yield from (replace(config, algorithm=name) for name in names)
+    yield from (replace(config, algorithm=name) for name in CONTROLS.values())
+
+
+def _refusal(config: RunConfig) -> HeronError | None:
+    """Return the reason for which a run would be refused; None if nothing speaks against it without data."""
+    try:
+        check_without_data(config)
+    except HeronError as error:
+        return error
+    return None
 
 
 def _layer_local(config: RunConfig) -> Iterator[RunConfig]:
@@ -62,11 +81,11 @@ def _layer_local(config: RunConfig) -> Iterator[RunConfig]:
         ("local_exact", 0),
     ]
     for learning, exact in learnings:
-        if config.privacy.is_on and (learning, exact) == ("local_zeroth_order", 1):
-            continue  # gradients of exact heads are not clipped
         local = _with_client(config, learning=learning, exact=exact)
         try:
             plan_cost(local)
+        except ConfigError:
+            continue
         except SplitError:  # no row of scores for each example
             return
         if local != config:

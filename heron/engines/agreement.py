@@ -62,7 +62,7 @@ def agree(
     check_settings(algorithm, settings)
     _check_network(split, algorithm, settings, as_tensor(example.inputs, settings.device))
     check_optimizer(algorithm, settings)
-    if settings.privacy.label_epsilon:
+    if settings.privacy.label_budget:
         num_classes = label_classes(split, example, torch.device(settings.device))
     local = LocalNetwork(split, criterion, head=algorithm.head, micro_batch=settings.client.micro_batch or None)
     _warn_of_radius(local, algorithm, settings)

@@ -131,7 +131,7 @@ def _check_labels(terms: Terms, examples: ArrayExamples, ignored: int | None) ->
     if labels.dtype.kind not in "iu" or (not num_classes and ignored is None):
         return
     left_out = IGNORED if num_classes else ignored
-    counted = labels if terms.settings.privacy.label_epsilon else labels[labels != left_out]
+    counted = labels if terms.settings.privacy.label_budget else labels[labels != left_out]
     odd = counted[(counted < 0) | (counted >= num_classes if num_classes else False)]
     if len(odd):
         allowed = f"from 0 to {num_classes - 1}" if num_classes else "of at least 0"

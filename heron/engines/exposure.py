@@ -69,6 +69,6 @@ def exposure(algorithm: Algorithm, settings: Settings, sizes: Sequence[int]) -> 
             "claim": "none: noise is drawn once for each example, so that averaging its uploads takes none away, but "
             "uploads from a client part that has changed reveal more than one",
         }
-    if privacy.label_epsilon:
-        shown["label_epsilon"] = privacy.label_epsilon
+    if privacy.label_budget:
+        shown["label_epsilon"] = privacy.label_budget
     return shown

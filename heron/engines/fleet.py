@@ -49,7 +49,7 @@ def agree_all(
     """
     if not is_fleet(algorithm, settings):
         return Agreed(agree(split, algorithm, settings, criterion, example))
-    _check_fleet(settings)
+    check_fleet(settings)
     boundaries: list[Exact] = sorted(
         {exact_of(settings, client_id) for client_id in range(settings.clients.total)},
         key=lambda exact: (exact == "all", exact),
@@ -116,8 +116,11 @@ def _own_parts(split: SplitModel, algorithm: Algorithm) -> Parts:
     return copy.deepcopy(held).train()
 
 
-def _check_fleet(settings: Settings) -> None:
+def check_fleet(settings: Settings) -> None:
     """Refuse what clients with different boundaries cannot have.
+
+    Args:
+        settings: of a run with `client.exact=device`.
 
     Raises:
         ConfigError: naming the key.

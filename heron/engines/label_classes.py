@@ -52,7 +52,7 @@ def check_shown_labels(terms: Terms, dataset: Examples, partition: Sequence[np.n
     Raises:
         DataError: naming the first label.
     """
-    if not terms.settings.privacy.label_epsilon:
+    if terms.settings.privacy.label_budget is None:
         return
     labels_N, num_classes = labels_of(dataset)[np.concatenate(partition)], terms.upload.num_classes
     are_classes = labels_N.ndim == 1 and np.issubdtype(labels_N.dtype, np.integer)

@@ -25,7 +25,7 @@ class PrivacyAccount:
     """Account of what the clients of a run have spent.
 
     Args:
-        settings: of the run; `privacy.noise` is found from the budget if it is 0.
+        settings: of the run; `privacy.noise` is found from the budget if it is `auto`.
         sizes: number of examples of each client.
         planned: number of rounds that each client will take part in.
         uploads: whether a Main Server receives smashed data, which show which examples a batch has.
@@ -62,11 +62,12 @@ class PrivacyAccount:
         self._planned = list(planned)
         self.settings = settings
         self.fixes_rounds = privacy.fixes_rounds
-        if self.fixes_rounds:
-            noise = noise_for(privacy.epsilon, lambda noise: self._spent(planned, noise, sees_batches=False))
+        budget = privacy.budget
+        if budget is not None and self.fixes_rounds:
+            noise = noise_for(budget, lambda noise: self._spent(planned, noise, sees_batches=False))
             self.settings = replace(settings, privacy=replace(privacy, noise=noise))
-        elif privacy.epsilon:
-            self._check_budget(planned)
+        elif budget is not None:
+            self._check_budget(planned, budget)
 
     def charge(self, participants: Sequence[int]) -> None:
         """Charge the participants of a round, before anything of it is computed.
@@ -77,8 +78,8 @@ class PrivacyAccount:
         rounds = list(self.rounds)
         for client_id in participants:
             rounds[client_id] += 1
-        budget = self.settings.privacy.epsilon
-        if budget and self._spent(rounds, self._noise, sees_batches=False) > budget * (1.0 + _SLACK):
+        budget = self.settings.privacy.budget
+        if budget is not None and self._spent(rounds, self._noise, sees_batches=False) > budget * (1.0 + _SLACK):
             spent = self._spent(self.rounds, self._noise, sees_batches=False)
             raise TrainingError(
                 f"expected rounds within privacy.epsilon={budget:g}, found that it is spent ({spent:.4g} so far) and a "
@@ -150,10 +151,9 @@ class PrivacyAccount:
 
     @property
     def _noise(self) -> float:
-        return self.settings.privacy.noise
+        return self.settings.privacy.noise_multiplier
 
-    def _check_budget(self, planned: Sequence[int]) -> None:
-        budget = self.settings.privacy.epsilon
+    def _check_budget(self, planned: Sequence[int], budget: float) -> None:
         needed = self._spent(planned, self._noise, sees_batches=False)
         if needed > budget:
             raise ConfigError(

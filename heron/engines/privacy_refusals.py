@@ -16,6 +16,7 @@ from heron.wire.privacy import Privacy
 from heron.wire.terms import TensorTerm
 
 _LOSS_TOLERANCE = 1e-4
+_NORM_ADVICE = "use GroupNorm or LayerNorm, e.g. split.norm=group where a recipe has it"
 
 
 def check_private_settings(algorithm: Algorithm, settings: Settings) -> None:
@@ -60,26 +61,37 @@ def check_private_network(
         SplitError: naming the layer.
         ConfigError: if the criterion gives a mean alone.
     """
-    advice = "use GroupNorm or LayerNorm, e.g. split.norm=group where a recipe has it"
-    for name, module in local.module.named_modules():
-        if isinstance(module, _BatchNorm):
-            raise SplitError(
-                f"expected no BatchNorm on a client with privacy, found {name!r}: it mixes the examples of a batch, "
-                f"and its statistics leave without noise; {advice}"
-            )
+    check_private_layers(local.module)
     buffers = [term.name for term in tensors if term.role in ("buffer", "unit_buffer")]
     if buffers:
         raise SplitError(
             f"expected no statistics in a client's network with privacy, found {buffers[0]!r}, which would leave "
-            f"without noise; {advice}"
+            f"without noise; {_NORM_ADVICE}"
         )
-    if is_stochastic(local.module):
+    _check_independent(local, examples, device)
+
+
+def check_private_layers(module: nn.Module) -> None:
+    """Refuse layers that mix examples, or draw by their place in the batch; no values of tensors are needed.
+
+    Args:
+        module: the client's network.
+
+    Raises:
+        SplitError: naming the layer.
+    """
+    for name, child in module.named_modules():
+        if isinstance(child, _BatchNorm):
+            raise SplitError(
+                f"expected no BatchNorm on a client with privacy, found {name!r}: it mixes the examples of a batch, "
+                f"and its statistics leave without noise; {_NORM_ADVICE}"
+            )
+    if is_stochastic(module):
         raise SplitError(
-            f"expected no Dropout on a client with privacy, found {_first_stochastic(local.module)!r}: the masks of "
+            f"expected no Dropout on a client with privacy, found {_first_stochastic(module)!r}: the masks of "
             f"an example would depend on its place in the batch; set its p to 0, that of a pre-trained model in its "
             f"config.json"
         )
-    _check_independent(local, examples, device)
 
 
 def _check_independent(local: LocalNetwork, examples: TensorBatch, device: torch.device) -> None:
@@ -171,8 +183,8 @@ def _check_off(privacy: Privacy) -> None:
     changed = [field.name for field in others if getattr(privacy, field.name) != field.default]
     if changed:
         raise ConfigError(
-            f"expected privacy.epsilon or privacy.noise above 0 next to privacy.{changed[0]}, found neither: nothing "
-            f"would be protected; set one, or leave privacy.{changed[0]} out"
+            f"expected a number for privacy.epsilon or privacy.noise next to privacy.{changed[0]}, found neither: "
+            f"nothing would be protected; set one, or leave privacy.{changed[0]} out"
         )
 
 

@@ -149,7 +149,7 @@ def _check_same(request: RoundRequest, terms: Terms, vault: NodeVault, *, keeps:
     """
     found, settings = vault.secret.digest(), terms.settings
     noted = [note.digest for note in vault.journal.notes(f"secret/{request.client_id}")]
-    draws_once = bool(settings.privacy.label_epsilon or settings.smashed.noise)
+    draws_once = bool(settings.privacy.label_budget or settings.smashed.noise)
     is_other = request.secret not in ("", found) and (draws_once or keeps)
     if is_other or (noted and noted[0] != note_digest(found.encode())):
         raise WithheldError(

@@ -231,4 +231,4 @@ class Settings(Checked):
     @property
     def needs_secret(self) -> bool:
         """True if clients draw what nobody else may draw again: noise, batches, labels or masks."""
-        return bool(self.privacy.is_on or self.privacy.label_epsilon or self.smashed.noise or self.secure_sum)
+        return bool(self.privacy.is_on or self.privacy.label_budget or self.smashed.noise or self.secure_sum)

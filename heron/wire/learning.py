@@ -70,7 +70,7 @@ class Learning:
                 more that all together say as much as one would.
         """
         privacy = self.settings.privacy
-        return VectorMechanism(privacy.clip, privacy.noise * math.sqrt(num_parts), self.client.batch_size)
+        return VectorMechanism(privacy.clip, privacy.noise_multiplier * math.sqrt(num_parts), self.client.batch_size)
 
     @property
     def sends_scalars(self) -> bool:

@@ -9,7 +9,7 @@ import heron.cli.compare
 import heron.cli.grid_runs
 import heron.cli.workers
 from heron.cli.main import main
-from heron.config import build_federation, load_splits, recipe_config
+from heron.config import build_federation, from_toml, load_splits, recipe_config
 
 ARGUMENTS = ["compare", "digits", "--algorithms", "heron,cse_fsl,frozen", "--seeds", "0,1", "--set", "rounds=2"]
 
@@ -84,6 +84,20 @@ def test_other_settings_for_one_algorithm_are_refused_before_anything_trains(tmp
     assert main([*arguments, "heron,frozen", "--set", "server.learning_rate=0.5"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_with_privacy_the_frozen_control_is_there_without_noise(tmp_path, capsys):
+    changes = ["rounds=1", "client.exact=0", "client.local_steps=2", "privacy.epsilon=3", "privacy.label_epsilon=2"]
+    words = [word for one in changes for word in ("--set", one)]
+    assert main(["compare", "digits", *words, "--out", str(tmp_path / "all")]) == 0
+    frozen, heron_run = (
+        from_toml((tmp_path / "all" / name / "seed0" / "config.toml").read_text()) for name in ("frozen", "heron")
+    )
+    assert (frozen.privacy.epsilon, frozen.privacy.label_epsilon) == ("off", 2.0)
+    assert heron_run.privacy.epsilon == 3.0
+    rows = json.loads((tmp_path / "all" / "comparison.json").read_text())["rows"]
+    assert all(row["gain_recovered"] is not None for row in rows)
 
 
 @pytest.mark.slow

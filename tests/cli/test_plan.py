@@ -112,6 +112,39 @@ def test_with_privacy_a_plan_has_what_can_be_private(capsys, tmp_path, monkeypat
     assert "chosen: client.exact=1" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", [["plan", "--memory", "10MiB"], ["profile", "--algorithms", "heron,cse_fsl"]])
+@pytest.mark.parametrize(
+    ("recipe", "assignments", "expected"),
+    [
+        ("cifar10-resnet18-small", ["client.exact=1"], "expected no BatchNorm on a client with privacy, found 'norm1'"),
+        ("digits", ["client.exact=0", "client.local_steps=0"], "expected client.local_steps of at least 1 with privacy"),
+        ("digits", ["client.exact=0", "clients.weighting=examples"], "expected clients.weighting=equal with privacy"),
+    ],
+)
+def test_what_could_not_be_trained_is_refused(capsys, command, recipe, assignments, expected):
+    if command[0] == "plan":
+        assignments = [one for one in assignments if not one.startswith("client.exact")]
+    changes = ["privacy.noise=2", "client.local_steps=4", *assignments]
+    assert main([command[0], recipe, *command[1:], *(word for one in changes for word in ("--set", one))]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("heron: ")]
+    assert line.startswith(f"heron: {expected}")
+
+
+def test_a_plan_tries_layer_groups_by_itself(capsys):
+    assert main(["plan", "digits", "--memory", "1MiB", "--set", "client.learning=local_exact"]) == 2
+    assert "plan tries every client.learning, found local_exact; drop it from --set" in capsys.readouterr().err
+
+
+def test_a_variant_that_has_no_export_is_left_out(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("heron.config.variants._NEIGHBOURS", 0)
+    monkeypatch.setattr("heron.config.variants._HALVINGS", 0)
+    path, changes = tmp_path / "plan.json", ["privacy.noise=2", "client.local_steps=4", "client.runtime=onnx"]
+    words = [word for one in changes for word in ("--set", one)]
+    assert main(["plan", "digits", "--memory", "1MiB", *words, "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert {(row["algorithm"], row["learning"]) for row in rows} == {("heron", "zeroth_order")}
+
+
 @pytest.mark.slow
 def test_batch_norm_leaves_no_micro_batches(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("heron.config.variants._NEIGHBOURS", 1)

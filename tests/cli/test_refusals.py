@@ -110,12 +110,21 @@ def unfinished(finished, tmp_path, capsys):
         ),
         (
             [*DIGITS, "--set", "privacy.epsilon=-1"],
-            " privacy.epsilon: expected a finite number of at least 0, found -1",
+            " privacy.epsilon: expected a finite number above 0 or 'off', found -1",
+        ),
+        (
+            [*DIGITS, "--set", "privacy.epsilon=0"],
+            " privacy.epsilon: expected a finite number above 0 or 'off', found 0",
+        ),
+        ([*DIGITS, "--set", "privacy.noise=0"], " privacy.noise: expected a finite number above 0 or 'auto', found 0"),
+        (
+            [*DIGITS, "--set", "privacy.label_epsilon=0"],
+            " privacy.label_epsilon: expected a finite number above 0 or 'off', found 0",
         ),
         ([*DIGITS, "--set", "privacy.clip=0"], " privacy.clip: expected a finite number above 0, found 0"),
         (
             [*DIGITS, "--set", "privacy.clip=2"],
-            "expected privacy.epsilon or privacy.noise above 0 next to privacy.clip",
+            "expected a number for privacy.epsilon or privacy.noise next to privacy.clip",
         ),
         ([*DIGITS, "--set", "privacy.noise=2"], "expected client.exact of 0 or 1 with privacy, found 2"),
         (

@@ -1,7 +1,7 @@
 """Labels and smashed data that are changed: in the same way at every use, with probabilities and norms as said."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from heron.wire.uploads import Smashed
 CLASSES = 5
 
 
-def veil(secret: bytes = bytes(32), *, label_epsilon: float = 0.0, **smashed: Any) -> Obfuscation:
+def veil(secret: bytes = bytes(32), *, label_epsilon: float | Literal["off"] = "off", **smashed: Any) -> Obfuscation:
     upload = UploadTerm((4,), "float32", (), "int64", num_classes=CLASSES)
     chosen = Settings(smashed=Smashed(**smashed), privacy=Privacy(label_epsilon=label_epsilon))
     return Obfuscation(Terms("heron", chosen, (), upload), Vault(Secret(secret)))

@@ -49,6 +49,8 @@ def another(key: str) -> Any:
         return next(choice for choice in get_args(hint) if choice != present)
     if isinstance(present, bool):
         return not present
+    if any(float in (part, get_origin(part), *get_args(part)) for part in get_args(hint)):  # a number, or a word
+        return 0.5
     if isinstance(present, str):
         return f"{present}:0"
     return present + 1 if isinstance(present, int) else present / 2 + 0.125

@@ -75,7 +75,7 @@ def messages_of(parties: Federation, rounds: int = 1) -> list[Message]:
 
 
 def account(planned: int = ROUNDS, *, uploads: bool = True, **privacy: Any) -> PrivacyAccount:
-    settings = changed(PRIVATE, privacy={"noise": 0.0} | privacy)
+    settings = changed(PRIVATE, privacy={"noise": "auto"} | privacy)
     return PrivacyAccount(settings, SIZES, [planned] * 3, uploads=uploads)
 
 
@@ -295,7 +295,7 @@ def test_python_trains_and_tells(tmp_path: Path) -> None:
         examples(),
         settings=PRIVATE,
         rounds=2,
-        privacy={"epsilon": 3.0, "noise": 0.0, "delta": DELTA},
+        privacy={"epsilon": 3.0, "noise": "auto", "delta": DELTA},
         out=tmp_path,
     )
     assert 2.997 <= result.metrics[-1]["epsilon_public"] <= 3.0
@@ -306,7 +306,7 @@ def test_python_trains_and_tells(tmp_path: Path) -> None:
             examples(),
             settings=PRIVATE,
             rounds=3,
-            privacy={"epsilon": 3.0, "noise": 0.0, "delta": DELTA},
+            privacy={"epsilon": 3.0, "noise": "auto", "delta": DELTA},
             out=tmp_path,
         )
 
@@ -341,7 +341,10 @@ class Mixing(nn.Module):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"privacy": {"noise": 0.0}}, r"expected privacy\.epsilon or privacy\.noise above 0 next to privacy\.delta"),
+        ({"privacy": {"noise": "auto"}}, r"expected a number for privacy\.epsilon or privacy\.noise next to privacy\.delta"),
+        ({"privacy": {"epsilon": 0}}, r"privacy\.epsilon: expected a finite number above 0 or 'off', found 0"),
+        ({"privacy": {"noise": 0.0}}, r"privacy\.noise: expected a finite number above 0 or 'auto', found 0\.0"),
+        ({"privacy": {"label_epsilon": 0}}, r"privacy\.label_epsilon: expected a finite number above 0 or 'off'"),
         ({"client": {"exact": 2}}, r"expected client\.exact of 0 or 1 with privacy, found 2"),
         (
             {"client": {"learning": "local_exact", "exact": 1}, "privacy": {"exact_clip": 0.5}},

@@ -17,11 +17,11 @@ from tests.flower.grid import Node, task_identity  # noqa: F401 - a fixture
 from tests.flower.private_parties import flower, grid_of
 
 pytest.importorskip("dp_accounting")
-LABELS = {"privacy": {"noise": 0.0, "delta": 1e-5, "label_epsilon": 3.0}}
+LABELS = {"privacy": {"noise": "auto", "delta": 1e-5, "label_epsilon": 3.0}}
 BUDGET = {"privacy": {"epsilon": 9.0}}
 FOUND = {"fixes_rounds": True}
 TWO = {"clients": {"per_round": 2}}
-OFF = {"noise": 0.0, "delta": 1e-5}
+OFF = {"noise": "auto", "delta": 1e-5}
 
 
 def node(folder: Path | None, **changes: Any) -> Node:

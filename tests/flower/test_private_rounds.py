@@ -30,8 +30,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "central, coded, bundled": {"estimator": {"scheme": "central"}, "update_codec": "int8", "link": {"bundle": True}},
     "part of the clients": {"clients": {"per_round": 2}, "smashed": {"codec": "int8"}},
     "labels and uploads": {"privacy": {"label_epsilon": 3.0}, "smashed": {"clip": 2.0, "noise": 0.1}},
-    "labels alone": {"privacy": {"noise": 0.0, "delta": 1e-5, "label_epsilon": 3.0}},
-    "answered": {"name": "sflv2", "privacy": {"noise": 0.0, "delta": 1e-5, "label_epsilon": 3.0}},
+    "labels alone": {"privacy": {"noise": "auto", "delta": 1e-5, "label_epsilon": 3.0}},
+    "answered": {"name": "sflv2", "privacy": {"noise": "auto", "delta": 1e-5, "label_epsilon": 3.0}},
     "tiny batches": {"client": {"batch_size": 1, "local_steps": 8}},
 }
 
@@ -63,7 +63,7 @@ def test_with_the_same_secret_it_is_the_run_of_one_process(name: str, monkeypatc
 @pytest.mark.parametrize("name", ["sflv2", "heron"])
 def test_labels_are_not_drawn_again_after_a_first_reply_whatever_becomes_of_it(name: str) -> None:
     """A node without a file restarts in the first round: in the middle of it, or with a reply that cannot be used."""
-    changes: dict[str, Any] = {"name": name, "privacy": {"noise": 0.0, "delta": 1e-5, "label_epsilon": 3.0}}
+    changes: dict[str, Any] = {"name": name, "privacy": {"noise": "auto", "delta": 1e-5, "label_epsilon": 3.0}}
     grid = grid_of(federation(**changes))
     node = grid.nodes[11]
     kept = node.tamper

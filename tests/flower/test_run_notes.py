@@ -219,7 +219,7 @@ def drop_next_reply(grid: FakeGrid, client_id: int) -> None:
 @pytest.mark.slow
 def test_a_client_whose_budget_is_spent_is_absent_and_named(caplog: pytest.LogCaptureFixture) -> None:
     """Noise for two rounds: the smallest client, which was asked for one of them twice, has no second one left."""
-    budget = {"rounds": 2, "privacy": {"noise": 0.0, "epsilon": 3.0}}
+    budget = {"rounds": 2, "privacy": {"noise": "auto", "epsilon": 3.0}}
     grid = grid_of(federation(**budget))
     drop_next_reply(grid, 1)
     engine = flower(federation(**budget), grid, retries=1)
@@ -307,7 +307,7 @@ def test_labels_of_a_resumed_run_are_those_that_it_began_with(
     in_file: bool, rounds: int, secrets: Path, tmp_path: Path
 ) -> None:
     """Nodes without files would draw them a second time, and refuse."""
-    labels = {"privacy": {"noise": 0.0, "delta": 1e-5, "label_epsilon": 3.0}} | FORGETFUL
+    labels = {"privacy": {"noise": "auto", "delta": 1e-5, "label_epsilon": 3.0}} | FORGETFUL
     where = secrets if in_file else None
     killed_in_a_round(flower_run(tmp_path / "run", grid_of(federation(**labels), where), **labels), rounds=rounds)
     second = flower_run(tmp_path / "run", grid_of(federation(**labels), where), **labels)
