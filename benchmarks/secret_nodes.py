@@ -130,7 +130,7 @@ class SecretNodes:
             charged = [sum(note.subject == f"charge/{number}" for note in servers) for number in self._clients]
             releases = [_releases(devices[number], number) for number in self._clients]
             made = [len(each) for each in releases]
-            budget = self._nodes.config.privacy.epsilon or math.inf
+            budget = self._nodes.config.privacy.budget or math.inf
             figures |= {"releases": made, "charged": charged, "epsilon": rows[-1]["epsilon_public"]}
             holds |= {
                 "never_undercharged": all(map(int.__ge__, charged, made)) and _never_less(rows, twin_rows),

@@ -1,5 +1,6 @@
 """`heron.train`: every setting of a recipe, for a network of one's own."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_everything_that_a_recipe_can_set_counts() -> None:
     for changes in (
         {"clients": {"weighting": "examples", "partition": "dirichlet"}},
         {"clients": {"per_round": 2}},
-        {"clients": {"dropout": 0.6}},
+        {"clients": {"dropout": 0.4}},
         {"client": {"schedule": "cosine"}},
         {"client": {"exact": 1}},
         {"server": {"refresh_auxiliary": True}},
@@ -152,6 +153,13 @@ def test_everything_that_a_recipe_can_set_counts() -> None:
         {"update_codec": "int8"},
     ):
         assert comparable(trained(**changes).metrics) != comparable(plain.metrics), changes
+
+
+def test_a_run_without_any_update_says_so(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="no round had an update: the model is as it began"):
+        result = trained(clients={"dropout": 0.99}, out=tmp_path)
+    assert {row["clients"] for row in result.metrics} == {0}
+    assert json.loads((tmp_path / "summary.json").read_text())["rounds_without_update"] == len(result.metrics)
 
 
 def test_simulated_time_and_a_memory_budget_of_an_own_network() -> None:

@@ -17,8 +17,8 @@ from heron.lm import CausalLmSplit, ClassifierSplit, load_tokenizer, save_classi
 from heron.lm.pretrained import located
 from heron.report import ExportedModel, model_card
 from heron.runs.checkpoint import load_checkpoint
+from heron.runs.model_file import model_bytes
 from heron.runs.run_directory import RunDirectory, read_json
-from heron.runs.run_loop import model_bytes
 from heron.split import SplitModel
 
 

@@ -45,10 +45,18 @@ def recipe_config(recipe: str, algorithm: str, assignments: list[str]) -> RunCon
 
 
 def compared_config(recipe: str, algorithm: str, assignments: list[str]) -> RunConfig:
-    """Return the configuration of a row of a comparison; arguments and errors as of `recipe_config`.
+    """Return the configuration of a row of a comparison.
 
     The frozen control is without the guarantee that others have: its clients learn nothing that could be noised. Its
     labels are shown as theirs are.
+
+    Args:
+        recipe: name of the recipe.
+        algorithm: name of the algorithm.
+        assignments: changes, as `key=value`, for all rows.
+
+    Raises:
+        ConfigError: if a name, key or value is not known or not in range.
     """
     config = recipe_config(recipe, algorithm, assignments)
     if ALGORITHMS[config.algorithm].control != "lower":

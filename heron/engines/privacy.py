@@ -12,6 +12,7 @@ from typing import Any
 from heron.algorithms import Algorithm
 from heron.data.order import num_local_steps
 from heron.engines.participants import drawn_participants
+from heron.engines.privacy_limits import limits_of
 from heron.engines.refusals import check_settings
 from heron.errors import CheckpointError, ConfigError, TrainingError
 from heron.privacy import Releases, hidden_epsilon, noise_for, seen_epsilon
@@ -123,6 +124,8 @@ class PrivacyAccount:
             "sampling": privacy.sampling,
             "client_rounds": max(self.rounds),
         }
+        if limits := limits_of(self.settings, self.sizes, self.figures()["epsilon_public"]):
+            covered["limits"] = limits
         if not self._uploads:
             return covered
         return covered | {
@@ -238,5 +241,5 @@ def _check_delta(delta: float, largest: int) -> None:
     if delta >= 1.0 / largest:
         raise ConfigError(
             f"expected privacy.delta below 1/n = {1.0 / largest:.3g} of the client with the most examples, {largest}, "
-            f"found {delta:g}; lower it, e.g. to {0.1 / largest:.0e}"
+            f"found {delta:g}; lower it, e.g. to {0.01 / largest:.0e}"
         )

@@ -49,12 +49,16 @@ class VectorMechanism:
 
     def __post_init__(self) -> None:
         """Refuse a mechanism that would protect nothing."""
-        if not (_LEAST_CLIP <= self.clip <= _MOST_CLIP and 0.0 < self.noise <= _MOST_NOISE and self.batch_size >= 1):
+        if not _LEAST_CLIP <= self.clip <= _MOST_CLIP:
             raise ConfigError(
-                f"expected a clip from {_LEAST_CLIP:g} to {_MOST_CLIP:g}, noise in (0, {_MOST_NOISE:g}] and an "
-                f"expected batch of at least 1, found {self.clip:g}, {self.noise:g} and {self.batch_size}; set "
-                f"privacy.clip and privacy.noise"
+                f"expected a clip from {_LEAST_CLIP:g} to {_MOST_CLIP:g}, found {self.clip:g}; set privacy.clip"
             )
+        if not 0.0 < self.noise <= _MOST_NOISE:
+            raise ConfigError(
+                f"expected noise above 0 and of at most {_MOST_NOISE:g}, found {self.noise:g}; set privacy.noise"
+            )
+        if self.batch_size < 1:
+            raise ConfigError(f"expected a batch of at least 1, found {self.batch_size}; set client.batch_size")
 
     def clipped_sum(self, vectors_BD: NDArray[np.floating]) -> NDArray[np.int64]:
         """Clip each example's vector and add them up; a vector with NaN or infinity counts as zero.

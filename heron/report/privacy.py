@@ -62,8 +62,17 @@ def statement_text(summary: Mapping[str, Any]) -> str:
     return (
         f"Noise of {said['noise_over_each_clip']:.4g} times the norm that examples are clipped to ({clips}), sampling="
         f"{said['sampling']}; rounds of the client with most: {said['client_rounds']}. It is for {said['unit']}, and "
-        f"covers {said['covers']}.{rest}"
+        f"covers {said['covers']}.{rest}{''.join(f' {limit}' for limit in limits_of_run(summary))}"
     )
+
+
+def limits_of_run(summary: Mapping[str, Any]) -> list[str]:
+    """Return what weakens a guarantee, one sentence each; none where nothing does, or there is no guarantee.
+
+    Args:
+        summary: of a complete run.
+    """
+    return list(summary.get("privacy", {}).get("limits", []))
 
 
 def exposure_cells(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from heron.algorithms import CONTROLS
 from heron.analysis import Quality, quality_of, value_text
 from heron.config import PaperCost
-from heron.report.privacy import COVERED, PARTIES, epsilon_text, exposure_cells, exposure_note
+from heron.report.privacy import COVERED, PARTIES, epsilon_text, exposure_cells, exposure_note, limits_of_run
 from heron.report.units import bytes_text, flops_text, percent_text, seconds_text
 from heron.zo.kernels import NUMBA_BYTES, KernelName
 
@@ -96,23 +96,32 @@ def print_run(recipe: str, summary: Row, folder: Path) -> None:
     for direction in ("uplink", "downlink"):
         for kind, count in summary[f"{direction}_bytes_by_kind"].items():
             table.add_row(f"{direction} {kind}", bytes_text(count))
-    table.add_row("time", f"{summary['elapsed_s']:.1f} s")
-    if "delta" in summary:
-        for key, party in PARTIES.items():
-            table.add_row(f"epsilon against {party}", epsilon_text(summary, key))
-        table.add_row("at delta", f"{summary['delta']:g}")
-    for heading, text in exposure_cells(summary).items():
+    for heading, text in _cells_of_run(summary).items():
         table.add_row(heading, text)
-    if "simulated_s" in summary:
-        table.add_row("simulated time", seconds_text(summary["simulated_s"]))
     console = console_or_pipe()
     console.print(f"{recipe}: {summary['algorithm']}, round {summary['round']}", style="italic", highlight=False)
     console.print(table)
     if "delta" in summary:
         console.print(COVERED, style="dim", highlight=False)
+    for limit in limits_of_run(summary):
+        console.print(limit, highlight=False, markup=False, soft_wrap=True)
     if note := exposure_note(summary):
         console.print(note, style="dim", highlight=False)
     console.print(f"results in {folder}", highlight=False, markup=False)
+
+
+def _cells_of_run(summary: Row) -> dict[str, str]:
+    """Write how long a run took and what it disclosed, by heading."""
+    cells = {"time": f"{summary['elapsed_s']:.1f} s"}
+    if "rounds_without_update" in summary:
+        cells["rounds without update"] = f"{summary['rounds_without_update']} of {summary['round']}"
+    if "delta" in summary:
+        cells |= {f"epsilon against {party}": epsilon_text(summary, key) for key, party in PARTIES.items()}
+        cells["at delta"] = f"{summary['delta']:g}"
+    cells |= exposure_cells(summary)
+    if "simulated_s" in summary:
+        cells["simulated time"] = seconds_text(summary["simulated_s"])
+    return cells
 
 
 def print_kernel_note(kernel: KernelName) -> None:

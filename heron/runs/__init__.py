@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from heron.runs.evaluation import Evaluation as Evaluation
     from heron.runs.evaluation import evaluate as evaluate
     from heron.runs.measures import Measure as Measure
+    from heron.runs.model_file import model_bytes as model_bytes
     from heron.runs.run_directory import Metrics as Metrics
     from heron.runs.run_directory import RunDirectory as RunDirectory
     from heron.runs.run_directory import read_json as read_json
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from heron.runs.run_loop import Engine as Engine
     from heron.runs.run_loop import Observer as Observer
     from heron.runs.run_loop import Run as Run
-    from heron.runs.run_loop import model_bytes as model_bytes
 else:
     __getattr__, __dir__ = lazy_face(
         __name__,
@@ -31,7 +31,7 @@ else:
             "RunDirectory": "heron.runs.run_directory",
             "evaluate": "heron.runs.evaluation",
             "load_checkpoint": "heron.runs.checkpoint",
-            "model_bytes": "heron.runs.run_loop",
+            "model_bytes": "heron.runs.model_file",
             "read_json": "heron.runs.run_directory",
             "save_checkpoint": "heron.runs.checkpoint",
             "write_json": "heron.runs.run_directory",

@@ -78,6 +78,8 @@ def check_origin(path: Path, found: Mapping[str, Any], own: Mapping[str, Any]) -
         if name.startswith(_SETTING):
             key = name.removeprefix(_SETTING)
             expected, differs = f"{key}={found[name]!r}, with which the run there began", f"{value!r}"
+            if key == "rounds":
+                differs += ", on which step sizes or noise of all its rounds depend"
         raise CheckpointError(
             f"{path}: expected {expected}, found {differs}; give the same to continue it, or another out= for a new run"
         )

@@ -3,12 +3,12 @@
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from heron.data import Splits
@@ -19,9 +19,9 @@ from heron.files import write_atomically
 from heron.runs.checkpoint import load_checkpoint, save_checkpoint
 from heron.runs.evaluation import evaluate
 from heron.runs.measures import Measure
+from heron.runs.model_file import model_bytes
 from heron.runs.origin import check_origin
 from heron.runs.run_directory import Metrics, RunDirectory
-from heron.split import SplitModel
 
 Observer = Callable[[Metrics], None]
 """A function that is called with each round's metrics."""
@@ -157,6 +157,8 @@ class Run(Generic[EngineT]):
             row = self._row(result, earlier_s + time.perf_counter() - started)
             self._record(row)
             observe(row)
+        if self.metrics and self._num_without_update() == len(self.metrics):
+            warnings.warn("no round had an update: the model is as it began; see `clients` of each row", stacklevel=2)
         return self.metrics
 
     def summary(self) -> dict[str, Any]:
@@ -168,6 +170,7 @@ class Run(Generic[EngineT]):
         return {
             **final,
             **({"client_exact": exact} if servers.algorithm.has_boundary else {}),
+            **({"rounds_without_update": without} if (without := self._num_without_update()) else {}),
             **({} if servers.account is None else {"privacy": servers.account.statement()}),
             **({"exposure": servers.exposure} if servers.exposure else {}),
             "uplink_bytes_by_kind": ledger.by_kind("uplink"),
@@ -183,6 +186,10 @@ class Run(Generic[EngineT]):
         """Write the joined model {theta_c, theta_s} to the run directory as safetensors."""
         assert self.directory is not None  # only callers with a directory call this
         write_atomically(self.directory.model, model_bytes(self.federation.servers.load_global_model()))
+
+    def _num_without_update(self) -> int:
+        """Number of rounds in which no client replied, or none of a sum under masks could be read."""
+        return sum(not row["clients"] or "secure_sum" in row.get("faults", {}) for row in self.metrics)
 
     def _record(self, row: Metrics) -> None:
         self.metrics.append(row)
@@ -231,16 +238,6 @@ class Run(Generic[EngineT]):
             if result is not None:
                 row |= result.metrics(name)
         return row
-
-
-def model_bytes(split: SplitModel) -> bytes:
-    """The joined model {theta_c, theta_s} as the content of a file of safetensors.
-
-    Args:
-        split: the cut network, on any device; tensors that share memory are written one by one.
-    """
-    joined = split.joined_state_dict()
-    return save({name: tensor.cpu().contiguous().clone() for name, tensor in joined.items()})
 
 
 def _number(value: float) -> float | None:

@@ -107,7 +107,7 @@ class MaskedFedServer(ScalarFedServer):
         except MessageError as error:
             self._sums = {}
             self.faults, self.no_update = {"secure_sum": 1}, str(error)
-            warnings.warn(f"round {self._round_index}: no update: {error}", stacklevel=2)
+            warnings.warn(f"round {self._round_index + 1}: no update: {error}", stacklevel=2)
 
     def average(self) -> tuple[float, int]:
         """Take the steps along the summed scalars; without sums keep everything.

@@ -117,7 +117,11 @@ def test_with_privacy_a_plan_has_what_can_be_private(capsys, tmp_path, monkeypat
     ("recipe", "assignments", "expected"),
     [
         ("cifar10-resnet18-small", ["client.exact=1"], "expected no BatchNorm on a client with privacy, found 'norm1'"),
-        ("digits", ["client.exact=0", "client.local_steps=0"], "expected client.local_steps of at least 1 with privacy"),
+        (
+            "digits",
+            ["client.exact=0", "client.local_steps=0"],
+            "expected client.local_steps of at least 1 with privacy",
+        ),
         ("digits", ["client.exact=0", "clients.weighting=examples"], "expected clients.weighting=equal with privacy"),
     ],
 )

@@ -300,7 +300,10 @@ def test_python_trains_and_tells(tmp_path: Path) -> None:
     )
     assert 2.997 <= result.metrics[-1]["epsilon_public"] <= 3.0
     assert result.metrics[-1]["client_loss"] is None
-    with pytest.raises(CheckpointError, match="expected rounds=2, with which the run there began, found 3"):
+    with pytest.raises(
+        CheckpointError,
+        match="expected rounds=2, with which the run there began, found 3, on which step sizes or noise",
+    ):
         heron.train(
             split_model(),
             examples(),
@@ -341,7 +344,10 @@ class Mixing(nn.Module):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"privacy": {"noise": "auto"}}, r"expected a number for privacy\.epsilon or privacy\.noise next to privacy\.delta"),
+        (
+            {"privacy": {"noise": "auto"}},
+            r"expected a number for privacy\.epsilon or privacy\.noise next to privacy\.delta",
+        ),
         ({"privacy": {"epsilon": 0}}, r"privacy\.epsilon: expected a finite number above 0 or 'off', found 0"),
         ({"privacy": {"noise": 0.0}}, r"privacy\.noise: expected a finite number above 0 or 'auto', found 0\.0"),
         ({"privacy": {"label_epsilon": 0}}, r"privacy\.label_epsilon: expected a finite number above 0 or 'off'"),
@@ -453,6 +459,19 @@ def test_the_statement_names_the_clips_that_count(name: str, client: dict[str, A
     said = federation(name, client=client, **changes).servers.account.statement()
     assert {key for key in said if key in ("clip", "exact_clip")} == clips
     assert said["noise_over_each_clip"] == pytest.approx(said["noise"] * len(clips) ** 0.5)
+
+
+def test_the_statement_says_what_weakens_it() -> None:
+    assert "limits" not in federation().servers.account.statement()
+    parties = federation(client={"batch_size": 30}, privacy={"noise": 0.1})
+    assert parties.servers.account.statement()["limits"] == [
+        "Sampling hides nothing of a client with 24 examples: all are in every step, with client.batch_size=30."
+    ]
+    parties.run_round()
+    (little, _) = parties.servers.account.statement()["limits"]
+    assert little.startswith("An epsilon of ")
+    passes = federation(client={"batch_size": 30}, privacy={"sampling": "passes"})
+    assert "limits" not in passes.servers.account.statement()
 
 
 def test_layer_groups_learn_under_noise_and_cost_the_same_epsilon() -> None:

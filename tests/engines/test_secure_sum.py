@@ -206,7 +206,7 @@ def test_a_round_of_too_few_survivors_ends_without_an_update_and_the_run_goes_on
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             result = parties.run_round()
-        assert [str(one.message).startswith(f"round {result.round_index}: no update") for one in told] == (
+        assert [str(one.message).startswith(f"round {result.round_index + 1}: no update") for one in told] == (
             [True] if result.faults else []
         )
         if result.faults:
@@ -225,7 +225,7 @@ def test_a_lost_answer_ends_the_round_by_name() -> None:
     parties.ask = lambda requests: ask(
         [one for one in requests if not (isinstance(one, Unmasking) and one.client_id == 1)]
     )
-    with pytest.warns(UserWarning, match=r"round 0: no update: expected client 1 to tell the mask"):
+    with pytest.warns(UserWarning, match=r"round 1: no update: expected client 1 to tell the mask"):
         result = parties.run_round()
     assert result.faults == {"secure_sum": 1}
     parties.ask = ask

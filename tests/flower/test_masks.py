@@ -118,7 +118,7 @@ def test_a_sum_that_cannot_be_told_ends_the_round_without_an_update_and_without_
     lose(grid, {2}, "train.round")
     lose(grid, {1}, "train.masks")
     asked = len(grid.handled)
-    with pytest.warns(UserWarning, match="round 1: no update: expected client 1 to tell the mask .* with client 2"):
+    with pytest.warns(UserWarning, match="round 2: no update: expected client 1 to tell the mask .* with client 2"):
         result = engine.run_round()
     assert (result.num_replies, result.faults) == (0, {"late": 2, "secure_sum": 1})
     assert "no update run=1 round=1 reason=" in caplog.text

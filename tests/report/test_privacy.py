@@ -1,5 +1,6 @@
 """Privacy in reports: figures for every party, and what they do not cover beside them."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -85,6 +86,7 @@ def test_the_statement_is_in_words():
     whole = {key: value for key, value in SUMMARY["privacy"].items() if key not in ("does_not_cover", "exact_clip")}
     assert "(clip 1)" in statement_text({"privacy": whole})
     assert statement_text({"privacy": whole}).endswith("covers updates.")
+    assert statement_text({"privacy": whole | {"limits": ["One.", "Two."]}}).endswith("covers updates. One. Two.")
 
 
 def test_the_card_has_the_statement_and_what_uploads_show():
@@ -97,8 +99,11 @@ def test_the_card_has_the_statement_and_what_uploads_show():
 
 def test_the_table_after_a_run(tmp_path, capsys):
     summary = ROW | SPENT | {"elapsed_s": 1.0, "algorithm": "heron"}
+    summary |= {"rounds_without_update": 3, "privacy": {"limits": ["Sampling hides nothing."]}}
     print_run("digits", summary | {"uplink_bytes_by_kind": {}, "downlink_bytes_by_kind": {}}, tmp_path)
     shown = capsys.readouterr().out
+    assert re.search(rf"rounds without update +│ +3 of {ROW['round']}", shown)
+    assert "Sampling hides nothing." in shown
     assert "epsilon against Main Server" in shown
     assert COVERED in shown
 
