@@ -47,7 +47,7 @@ def summarise(groups: Sequence[RunGroup], *, lower: str, upper: str, distance: D
         Rows in the order of `groups`. `test_accuracy` is the mean over the seeds, next to
         `test_accuracy_standard_error` and `test_accuracies`; if runs are judged by perplexity, `perplexity` replaces
         `accuracy` in these names. `gain_recovered` is that of `gains_recovered`. `simulated_s` is present if all runs
-        have it.
+        have it. So is `epsilon_public`, that of the run that has spent most, with its `delta`.
 
     Raises:
         ReportError: if some runs are judged by accuracy and others by perplexity.
@@ -158,12 +158,22 @@ def _row(group: RunGroup, quality: Quality) -> dict[str, Any]:
         "downlink_bytes_by_kind": _mean_by_kind([run["downlink_bytes_by_kind"] for run in runs]),
         "elapsed_s": statistics.fmean(run["elapsed_s"] for run in runs),
         "client_cost": dict(group.cost),
-        **({"simulated_s": statistics.fmean(run["simulated_s"] for run in runs)} if _all_simulated(runs) else {}),
+        **(
+            {"simulated_s": statistics.fmean(run["simulated_s"] for run in runs)}
+            if _all_have("simulated_s", runs)
+            else {}
+        ),
+        **(_most_spent(runs) if _all_have("epsilon_public", runs) else {}),
     }
 
 
-def _all_simulated(runs: Sequence[Summary]) -> bool:
-    return all("simulated_s" in run for run in runs)
+def _all_have(key: str, runs: Sequence[Summary]) -> bool:
+    return all(key in run for run in runs)
+
+
+def _most_spent(runs: Sequence[Summary]) -> dict[str, Any]:
+    most = max(runs, key=lambda run: float(run["epsilon_public"]))
+    return {key: most[key] for key in ("epsilon_public", "delta")}
 
 
 def mean_and_error(values: Sequence[float | None]) -> tuple[float | None, float | None]:

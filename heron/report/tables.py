@@ -67,6 +67,8 @@ def print_comparison(recipe: str, rows: Sequence[Row], seeds: Sequence[int], **r
         lower, upper = CONTROLS["lower"], CONTROLS["upper"]
         formula = f"gain recovered = ({quality.name} - {lower}) / ({upper} - {lower})"
         console.print(formula, style="dim", highlight=False)
+    if any("epsilon_public" in row for row in rows):
+        console.print(COVERED, style="dim", highlight=False)
 
 
 def print_comparison_note(folder: Path, note: str) -> None:
@@ -165,8 +167,12 @@ def print_costs(recipe: str, rows: Sequence[Row], paper: Mapping[str, PaperCost]
 def _cost_columns(
     rows: Sequence[Row], reached: Mapping[str, float | None], quality: Quality
 ) -> dict[str, Callable[[Row], str]]:
-    """Columns of simulated time and of the cost of reaching the target, if there are any."""
+    """Columns of privacy spent, of simulated time and of the cost of reaching the target, if there are any."""
     columns: dict[str, Callable[[Row], str]] = {}
+    deltas = {f"{row['delta']:g}" for row in rows if "delta" in row}
+    if deltas:
+        heading = f"epsilon, public, at delta {' or '.join(sorted(deltas))}"
+        columns[heading] = lambda row: epsilon_text(row, "epsilon_public")
     simulated = any("simulated_s" in row for row in rows)
     if simulated:
         columns["simulated time"] = lambda row: seconds_text(row.get("simulated_s"))

@@ -57,6 +57,13 @@ def test_rows_hold_means_and_standard_errors() -> None:
     assert first_order["gain_recovered"] == 1
 
 
+def test_privacy_spent_is_that_of_the_run_that_has_spent_most() -> None:
+    spent = [summary(0.7, 1) | {"epsilon_public": epsilon, "delta": 1e-5} for epsilon in (2.0, 3.0, 1.0)]
+    private, frozen = compared([group("heron", {}, spent), group("frozen", {}, [summary(0.5, 1)])])
+    assert (private["epsilon_public"], private["delta"]) == (3.0, 1e-5)
+    assert "epsilon_public" not in frozen
+
+
 def test_gain_recovered_where_lower_is_better() -> None:
     assert gain_recovered(30, 50, 10, PERPLEXITY) == 0.5
     assert str(gain_recovered(50, 50, 10, PERPLEXITY)) == "0.0"  # and not -0.0

@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 import heron.report.grid_plots
 from heron.analysis import row_label
 from heron.report import plot_grid, print_comparison, print_run
+from heron.report.privacy import COVERED
 
 MIB = 2**20
 
@@ -230,6 +231,27 @@ def test_without_varied_keys_the_traffic_is_listed_by_kind(capsys):
     output = capsys.readouterr().out
     assert "digits: seed 7" in output
     assert "uplink smashed" in output
+    assert "epsilon" not in output
+
+
+def test_privacy_spent_is_a_column_with_its_limit_below(capsys):
+    row = {
+        "settings": {"rounds": 2},
+        "test_accuracy": 0.5,
+        "test_accuracy_standard_error": None,
+        "gain_recovered": None,
+        "client_cost": {"peak_memory_bytes": 2**20, "flops_per_step": 10**9},
+        "uplink_bytes_by_kind": {"smashed": 1},
+        "downlink_bytes_by_kind": {"model": 1},
+        "elapsed_s": 1.0,
+    }
+    private = row | {"algorithm": "heron", "epsilon_public": 2.998, "delta": 1e-5}
+    print_comparison("digits", [private, row | {"algorithm": "frozen"}], [7])
+    output = capsys.readouterr().out
+    assert "epsilon, public, at delta 1e-05" in output
+    last = [line.split("│")[-2].strip() for line in output.splitlines() if line.startswith(("│ heron", "│ frozen"))]
+    assert last == ["3", "-"]
+    assert COVERED in output
 
 
 def test_tables_of_runs_judged_by_perplexity(capsys):
