@@ -13,6 +13,14 @@ from heron.report.privacy import COVERED
 
 MIB = 2**20
 
+COSTS = {
+    "client_cost": {"peak_memory_bytes": 2**20, "flops_per_step": 10**9},
+    "uplink_bytes_by_kind": {"smashed": 1},
+    "downlink_bytes_by_kind": {"model": 1},
+    "elapsed_s": 1.0,
+}
+ROW = {"test_accuracy": 0.5, "test_accuracy_standard_error": None, "gain_recovered": None, **COSTS}
+
 
 def grid(algorithms, vary, accuracy=lambda algorithm, *values: 0.5, error=0.01, key="test_accuracy"):
     rows, metrics = [], []
@@ -197,10 +205,7 @@ def test_a_table_folds_no_cell_in_a_pipe(capsys, monkeypatch):
             "test_accuracy": 0.5,
             "test_accuracy_standard_error": 0.1,
             "gain_recovered": None,
-            "client_cost": {"peak_memory_bytes": 2**20, "flops_per_step": 10**9},
-            "uplink_bytes_by_kind": {"smashed": 1},
-            "downlink_bytes_by_kind": {"model": 1},
-            "elapsed_s": 1.0,
+            **COSTS,
         }
     ]
     print_comparison("digits", rows, [0, 1])
@@ -216,17 +221,7 @@ def test_a_table_folds_no_cell_in_a_pipe(capsys, monkeypatch):
 
 
 def test_without_varied_keys_the_traffic_is_listed_by_kind(capsys):
-    row = {
-        "algorithm": "heron",
-        "settings": {},
-        "test_accuracy": 0.5,
-        "test_accuracy_standard_error": None,
-        "gain_recovered": None,
-        "client_cost": {"peak_memory_bytes": 2**20, "flops_per_step": 10**9},
-        "uplink_bytes_by_kind": {"smashed": 1},
-        "downlink_bytes_by_kind": {"model": 1},
-        "elapsed_s": 1.0,
-    }
+    row = ROW | {"algorithm": "heron", "settings": {}}
     print_comparison("digits", [row], [7])
     output = capsys.readouterr().out
     assert "digits: seed 7" in output
@@ -235,18 +230,9 @@ def test_without_varied_keys_the_traffic_is_listed_by_kind(capsys):
 
 
 def test_privacy_spent_is_a_column_with_its_limit_below(capsys):
-    row = {
-        "settings": {"rounds": 2},
-        "test_accuracy": 0.5,
-        "test_accuracy_standard_error": None,
-        "gain_recovered": None,
-        "client_cost": {"peak_memory_bytes": 2**20, "flops_per_step": 10**9},
-        "uplink_bytes_by_kind": {"smashed": 1},
-        "downlink_bytes_by_kind": {"model": 1},
-        "elapsed_s": 1.0,
-    }
-    private = row | {"algorithm": "heron", "epsilon_public": 2.998, "delta": 1e-5}
-    print_comparison("digits", [private, row | {"algorithm": "frozen"}], [7])
+    frozen = ROW | {"algorithm": "frozen", "settings": {"rounds": 2}}
+    private = frozen | {"algorithm": "heron", "epsilon_public": 2.998, "delta": 1e-5}
+    print_comparison("digits", [private, frozen], [7])
     output = capsys.readouterr().out
     assert "epsilon, public, at delta 1e-05" in output
     last = [line.split("│")[-2].strip() for line in output.splitlines() if line.startswith(("│ heron", "│ frozen"))]
@@ -262,10 +248,7 @@ def test_tables_of_runs_judged_by_perplexity(capsys):
             "test_perplexity": 25.789,
             "test_perplexity_standard_error": 0.5,
             "gain_recovered": 0.5,
-            "client_cost": {"peak_memory_bytes": 2**20, "flops_per_step": 10**9},
-            "uplink_bytes_by_kind": {"smashed": 1},
-            "downlink_bytes_by_kind": {"model": 1},
-            "elapsed_s": 1.0,
+            **COSTS,
         }
     ]
     print_comparison("words", rows, [0, 1])
