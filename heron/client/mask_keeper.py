@@ -107,8 +107,8 @@ class MaskKeeper:
         held, who = self._memory.mask_state(client_id), _who(round_index, client_id)
         if held is not None and round_index < held.round_index:
             raise WithheldError(
-                f"{who}: expected a round from {held.round_index} on, in which it has had masks, found an earlier one: "
-                f"other values under the same masks would be open; start a new run"
+                f"{who}: expected a round from {held.round_index + 1} on, in which it has had masks, found an earlier "
+                f"one: other values under the same masks would be open; start a new run"
             )
         if held is not None and round_index == held.round_index and (held.covered or held.peers == peers):
             if held.peers != peers:
@@ -202,4 +202,4 @@ class MaskKeeper:
 
 
 def _who(round_index: int, client_id: int) -> str:
-    return f"client {client_id} in round {round_index}"
+    return f"client {client_id} in round {round_index + 1}"

@@ -38,7 +38,7 @@ class Masks:
             MessageError: if they are not there, are too few, or are not those of before.
         """
         client_id, round_index = broadcast.client_id, broadcast.round_index
-        who = f"broadcast to client {client_id} in round {round_index}"
+        who = f"broadcast to client {client_id} in round {round_index + 1}"
         roster = broadcast.model.get(ROSTER)
         if roster is None or len(roster.shape) != 2:
             raise MessageError(f"{who}: expected the clients that it has masks with, found none; set secure_sum=false")

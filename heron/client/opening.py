@@ -64,7 +64,7 @@ class Opener:
         theta = fitting(broadcast.model, self._like)
         if theta is None:
             raise MessageError(
-                f"broadcast to client {broadcast.client_id} in round {broadcast.round_index}: expected all tensors "
+                f"broadcast to client {broadcast.client_id} in round {broadcast.round_index + 1}: expected all tensors "
                 f"of theta in their shapes, found others; both sides need the same network"
             )
         return theta

@@ -115,6 +115,6 @@ def check_mask_members(settings: Settings, participants: Sequence[Sequence[int]]
         if size < LEAST_MEMBERS:
             raise ConfigError(
                 f"expected at least {LEAST_MEMBERS} clients of a seed group in a round with secure_sum, found {size} "
-                f"of group {group} in round {round_index}; raise clients.total or clients.per_round, or lower "
+                f"of group {group} in round {round_index + 1}; raise clients.total or clients.per_round, or lower "
                 f"seed_groups"
             )

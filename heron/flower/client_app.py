@@ -96,7 +96,7 @@ def _work(message: "Message", context: "Context", build: ClientBuilder) -> objec
     check_examples(request, terms, len(clients.data(client_id)))
     if clients.masks is not None and isinstance(vault, NodeVault):
         clients.masks.keeper = keeper_of(vault, context.run_id, context.state)
-    say("at work", run=context.run_id, round=request.round_index, client=client_id, step=request.step)
+    say("at work", run=context.run_id, round=request.round_index + 1, client=client_id, step=request.step)
     return ClientWork(clients, ClientStore(context.state)).reply(request)
 
 

@@ -89,17 +89,17 @@ class FlowerFederation:
         faults = FaultLog(self._run_id, round_index)
         deliveries: dict[int, Delivery] = {}
         for attempt in range(self._settings.retries + 1):
-            say("round begins", run=self._run_id, round=round_index, attempt=attempt, clients=len(participants))
+            say("round begins", run=self._run_id, round=round_index + 1, attempt=attempt, clients=len(participants))
             result = self._attempt(participants, enough, deliveries, faults)
             if result is not None:
-                say("round is over", run=self._run_id, round=round_index, replies=result.num_replies)
+                say("round is over", run=self._run_id, round=round_index + 1, replies=result.num_replies)
                 if result.faults:
-                    warn("no update", run=self._run_id, round=round_index, reason=self._masks.no_update)
+                    warn("no update", run=self._run_id, round=round_index + 1, reason=self._masks.no_update)
                 counts = sorted([*result.faults.items(), *faults.counts.items()])
                 return replace(result, participants=participants, faults=dict(counts))
         raise TrainingError(
-            f"expected the rounds of at least {enough} of {len(participants)} clients in round {round_index}, found "
-            f"fewer in {self._settings.retries + 1} attempts: {faults.summary()}; {faults.advice()}"
+            f"expected the rounds of at least {enough} of {len(participants)} clients in round {round_index + 1}, "
+            f"found fewer in {self._settings.retries + 1} attempts: {faults.summary()}; {faults.advice()}"
         )
 
     def keep_states_in(self, folder: Path, run: str = "") -> None:

@@ -80,7 +80,7 @@ class FaultLog:
         """Count a fault and log it."""
         self.counts[fault] += 1
         facts = {"reason": reason} if reason else {}
-        warn("client at fault", run=self._run_id, round=self._round_index, client=client_id, fault=fault, **facts)
+        warn("client at fault", run=self._run_id, round=self._round_index + 1, client=client_id, fault=fault, **facts)
 
     def advice(self) -> str:
         """Text on what to do about a round for which too few clients replied."""

@@ -60,7 +60,7 @@ class Gatherer:
                     self._open_anew(client_id, faults)  # and charge what it has yet to release
                 continue
             if asks:
-                say("snapshot asked for", round=self._servers.next_round, client=client_id)
+                say("snapshot asked for", round=self._servers.next_round + 1, client=client_id)
                 self._open_anew(client_id, faults)
                 continue
             deliveries[client_id] = delivery

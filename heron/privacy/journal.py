@@ -144,8 +144,8 @@ class Journal:
             first = next((note.digest for note in self.notes(subject) if note.round_index == round_index), None)
             if first is not None and first != note_digest(content):
                 raise WithheldError(
-                    f"expected the same {subject.partition('/')[0]} in round {round_index} as before, found another: "
-                    f"both together would tell what neither does; it is held back, and the next round goes on"
+                    f"expected the same {subject.partition('/')[0]} in round {round_index + 1} as before, found "
+                    f"another: both together would tell what neither does; it is held back, and the next round goes on"
                 )
             if first is not None:
                 return

@@ -91,7 +91,7 @@ class NodeVault(Vault):
 
     def _check(self, round_index: int, client_id: int, number: int) -> None:
         planned, charged = self._allowance.planned, self._allowance.charged
-        who = f"client {client_id} in round {round_index}"
+        who = f"client {client_id} in round {round_index + 1}"
         if number > planned:
             raise WithheldError(
                 f"{who}: expected at most {planned} private releases, which the run's settings plan for this client, "

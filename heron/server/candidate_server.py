@@ -142,8 +142,8 @@ class CandidateFedServer(ScalarFedServer):
         limit = self._learning.settings.client.local_steps or _MAX_STEPS
         if reply.num_steps > limit:
             raise MessageError(
-                f"client {reply.client_id} in round {reply.round_index}: expected at most {limit} local steps, found "
-                f"{reply.num_steps}; both sides need the same client.local_steps"
+                f"client {reply.client_id} in round {reply.round_index + 1}: expected at most {limit} local steps, "
+                f"found {reply.num_steps}; both sides need the same client.local_steps"
             )
         return self._candidates.size * (1 + self._is_pro)
 

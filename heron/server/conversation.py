@@ -34,7 +34,7 @@ def converse(
     if _all_handled(link, fed_server.broadcast(round_index, client_id), handle):
         return
     if not _all_handled(link, fed_server.snapshot(round_index, client_id), handle):
-        raise MessageError(f"client {client_id} in round {round_index}: asks for the snapshot that it was sent")
+        raise MessageError(f"client {client_id} in round {round_index + 1}: asks for the snapshot that it was sent")
 
 
 def _check_sender(message: FromClient, broadcast: Broadcast) -> None:
@@ -43,7 +43,7 @@ def _check_sender(message: FromClient, broadcast: Broadcast) -> None:
 
 
 def _place(message: FromClient | Broadcast) -> str:
-    return f"client {message.client_id} in round {message.round_index}"
+    return f"client {message.client_id} in round {message.round_index + 1}"
 
 
 def _all_handled(link: Link, broadcast: Broadcast, handle: Callable[[Upload | Reply], Answer | None]) -> bool:

@@ -196,14 +196,14 @@ class FedServer:
             expected, found = _signature(start), _signature(tensors)
             odd = min(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             raise MessageError(
-                f"reply of client {reply.client_id} in round {reply.round_index}: {odd!r} should be "
+                f"reply of client {reply.client_id} in round {reply.round_index + 1}: {odd!r} should be "
                 f"{expected.get(odd, 'absent')}, found {found.get(odd, 'none')}"
             )
-        self._check_values(tensors, f"client {reply.client_id} in round {reply.round_index} (local loss {loss})")
+        self._check_values(tensors, f"client {reply.client_id} in round {reply.round_index + 1} (local loss {loss})")
         if math.isinf(loss):
             raise TrainingError(
-                f"expected a finite local loss of client {reply.client_id} in round {reply.round_index}, found {loss}; "
-                f"lower client.learning_rate or check its data"
+                f"expected a finite local loss of client {reply.client_id} in round {reply.round_index + 1}, found "
+                f"{loss}; lower client.learning_rate or check its data"
             )
         return tensors
 

@@ -77,8 +77,8 @@ class _Lane:
         if self._replayer is None:
             if isinstance(reply, ScalarReply):
                 raise MessageError(
-                    f"client {reply.client_id} in round {reply.round_index}: expected a ClientReply, found scalars; it "
-                    f"has another boundary than its terms"
+                    f"client {reply.client_id} in round {reply.round_index + 1}: expected a ClientReply, found "
+                    f"scalars; it has another boundary than its terms"
                 )
             return {}
         num_probes = self._replayer.num_probes

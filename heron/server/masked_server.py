@@ -60,7 +60,7 @@ class MaskedFedServer(ScalarFedServer):
         self._covered, self._sums, self.no_update = {}, {}, ""
         known = self.seats.acquaint(link.ask, round_index, participants)
         for client_id in sorted(set(participants) - set(known)):
-            raise MessageError(f"client {client_id} in round {round_index}: expected its public key, found none")
+            raise MessageError(f"client {client_id} in round {round_index + 1}: expected its public key, found none")
         self.seats.seat(participants)
 
     def forget_keys(self) -> None:
@@ -153,7 +153,7 @@ class MaskedFedServer(ScalarFedServer):
         return walks  # sums of groups, divided by the weight of all
 
     def _read(self, reply: Reply) -> Covered:
-        who = f"reply of client {reply.client_id} in round {reply.round_index}"
+        who = f"reply of client {reply.client_id} in round {reply.round_index + 1}"
         circle = self.seats.circle_of(reply.client_id)
         if circle is None:
             raise MessageError(f"{who}: expected one of a participant, found another one")
@@ -197,7 +197,7 @@ class MaskedFedServer(ScalarFedServer):
             client_id: rows_of(
                 answer.revealed,
                 (len(self.seats.neighbours(client_id)), NUM_BYTES),
-                f"answer of client {client_id} in round {self._round_index}",
+                f"answer of client {client_id} in round {self._round_index + 1}",
             )
             for client_id, answer in answers.items()
             if isinstance(answer, Unmasked)

@@ -196,7 +196,7 @@ def checked_scalars(reply: Reply, num_scalars: int, num_probes: int) -> NDArray[
         MessageError: if the reply holds none, or others.
         TrainingError: if one is not finite.
     """
-    who = f"client {reply.client_id} in round {reply.round_index}"
+    who = f"client {reply.client_id} in round {reply.round_index + 1}"
     if not isinstance(reply, ScalarReply):
         raise MessageError(
             f"{who}: expected a ScalarReply, found {type(reply).__name__}; it runs another algorithm or update"

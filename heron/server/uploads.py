@@ -79,7 +79,7 @@ def clean_upload(upload: Upload) -> SmashedData:
         upload = unpack_upload(upload)
     if not isinstance(upload, SmashedData):
         raise MessageError(
-            f"client {upload.client_id} in round {upload.round_index}: expected SmashedData, found "
+            f"client {upload.client_id} in round {upload.round_index + 1}: expected SmashedData, found "
             f"{type(upload).__name__}; both sides need the same algorithm"
         )
     return upload

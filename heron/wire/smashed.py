@@ -54,7 +54,7 @@ def unpack_upload(upload: PackedData, *, max_elements: int = MAX_ELEMENTS) -> Sm
     labels: Any = plain(upload.labels)
     if not smashed.ndim or not labels.ndim or len(labels) != len(smashed):
         raise MessageError(
-            f"client {upload.client_id} in round {upload.round_index}: expected as many labels as examples, found "
+            f"client {upload.client_id} in round {upload.round_index + 1}: expected as many labels as examples, found "
             f"labels of shape {tuple(labels.shape)[:8]} for smashed data of shape {tuple(smashed.shape)}"
         )
     if dtype_name(labels) in _INTEGERS:

@@ -124,7 +124,7 @@ def reply(**changes) -> ScalarReply:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"projected_gradients": torch.ones(5)}, MessageError, r"client 1 in round 0: expected .* shape \(6,\)"),
+        ({"projected_gradients": torch.ones(5)}, MessageError, r"client 1 in round 1: expected .* shape \(6,\)"),
         ({"projected_gradients": torch.ones(6).double()}, MessageError, "found float64"),
         ({"projected_gradients": torch.tensor([1.0, torch.nan] * 3)}, TrainingError, "NaN or infinity from client 1"),
         ({"model": {"client.0.weight": torch.ones(3)}}, MessageError, "client.0.weight"),

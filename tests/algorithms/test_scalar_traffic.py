@@ -210,20 +210,20 @@ def test_the_downlink_of_a_run_is_smaller_than_that_of_its_dense_twin() -> None:
 
 
 BAD = [
-    ({"projected_gradients": torch.ones(5)}, MessageError, r"client 1 in round 1: expected .* shape \(6,\)"),
+    ({"projected_gradients": torch.ones(5)}, MessageError, r"client 1 in round 2: expected .* shape \(6,\)"),
     ({"projected_gradients": torch.ones(2, 3)}, MessageError, r"found float32 \(2, 3\)"),
     ({"projected_gradients": torch.ones(6).double()}, MessageError, "found float64"),
     ({"projected_gradients": torch.ones(6).int()}, MessageError, "found int32"),
-    ({"num_steps": 2**62}, MessageError, "client 1 in round 1: expected projected gradients"),
+    ({"num_steps": 2**62}, MessageError, "client 1 in round 2: expected projected gradients"),
     ({"num_examples": 0}, MessageError, "expected 1 to 2147483647 examples, found 0"),
     ({"num_examples": 2**31}, MessageError, "found 2147483648"),
     ({"projected_gradients": torch.tensor([1.0, torch.nan] * 3)}, TrainingError, "NaN or infinity from client 1"),
     ({"projected_gradients": torch.tensor([1.0, torch.inf] * 3)}, TrainingError, "NaN or infinity from client 1"),
-    ({"train_loss": torch.tensor(torch.inf)}, TrainingError, "client 1 in round 1"),
+    ({"train_loss": torch.tensor(torch.inf)}, TrainingError, "client 1 in round 2"),
     ({"model": {}}, MessageError, "'mean' should be"),
     ({"model": {"mean": torch.zeros(3)}}, MessageError, "'mean' should be"),
     ({"model": {"mean": torch.zeros(2), "theta": torch.zeros(100)}}, MessageError, "'theta' should be"),
-    ({"model": {"mean": torch.tensor([0.0, torch.nan])}}, TrainingError, "client 1 in round 1"),
+    ({"model": {"mean": torch.tensor([0.0, torch.nan])}}, TrainingError, "client 1 in round 2"),
 ]
 
 

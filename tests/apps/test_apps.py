@@ -59,7 +59,7 @@ def test_a_run_is_resumed_from_its_directory_alone(tmp_path) -> None:
     run_server(nodes(), rounds=3, set=SMALL, out=str(whole))
     grid = nodes()
     stop_after(grid, 2)
-    with pytest.raises(Exception, match="round 2"):
+    with pytest.raises(Exception, match="round 3"):
         run_server(grid, rounds=3, set=SMALL, out=str(cut), retries=0, round_timeout_s=0.2)
     assert len(rows_of(cut)) == 2
     run_server(nodes(), resume=str(cut), recipe="ignored")

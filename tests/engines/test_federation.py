@@ -60,7 +60,7 @@ def test_an_update_that_is_not_finite_names_the_client() -> None:
     poisoned = torch.utils.data.TensorDataset(inputs, data.tensors[1])
     settings = Settings(client=Client(batch_size=8))
     parties = Federation(split_model(), ALGORITHMS["heron"], poisoned, partition(), settings)
-    with pytest.raises(TrainingError, match="client 1 in round 0"):
+    with pytest.raises(TrainingError, match="client 1 in round 1"):
         parties.run_round()
 
 

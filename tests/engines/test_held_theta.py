@@ -268,7 +268,7 @@ def test_a_log_is_used_where_it_starts_at_or_before_what_is_held(held: int, base
 )
 def test_a_snapshot_that_is_not_theta_is_refused_and_not_kept(model: dict[str, Tensor]) -> None:
     store = ClientStates()
-    with pytest.raises(MessageError, match="client 0 in round 3: expected all tensors of theta") as caught:
+    with pytest.raises(MessageError, match="client 0 in round 4: expected all tensors of theta") as caught:
         opener(store).open(ModelBroadcast(3, 0, model))
     assert "\n" not in str(caught.value)
     assert store.index() == {}
@@ -348,7 +348,7 @@ class Answering:
 def test_a_client_that_asks_for_a_snapshot_twice_is_refused_in_one_line() -> None:
     parties = federation(clients())
     link = Answering([SnapshotRequest(0, 2)], [SnapshotRequest(0, 2)])
-    with pytest.raises(MessageError, match=r"^client 2 in round 0: asks for the snapshot that it was sent$"):
+    with pytest.raises(MessageError, match=r"^client 2 in round 1: asks for the snapshot that it was sent$"):
         converse(link, parties.fed_server, 0, 2, lambda _: None)
     assert kinds(link.sent) == "SS"
 
@@ -364,11 +364,11 @@ def test_messages_of_another_round_or_client_and_late_requests_are_refused() -> 
         with pytest.raises(MessageError, match=text):
             converse(Answering(list(said)), parties.fed_server, round_index, client_id, handled.append)
 
-    refused("client 0 in round 1: expected its messages, found client 0 in round 0", reply, round_index=1)
-    refused("client 1 in round 0: expected its messages, found client 0 in round 0", upload, client_id=1)
-    refused("client 0 in round 0: expected its messages, found client 1 in round 0", SnapshotRequest(0, 1))
+    refused("client 0 in round 2: expected its messages, found client 0 in round 1", reply, round_index=1)
+    refused("client 1 in round 1: expected its messages, found client 0 in round 1", upload, client_id=1)
+    refused("client 0 in round 1: expected its messages, found client 1 in round 1", SnapshotRequest(0, 1))
     assert handled == []
-    refused("client 0 in round 0: asks for a snapshot in the middle of its round", upload, SnapshotRequest(0, 0))
+    refused("client 0 in round 1: asks for a snapshot in the middle of its round", upload, SnapshotRequest(0, 0))
     assert handled == [upload]
 
 

@@ -300,7 +300,7 @@ def test_values_beyond_a_sum_are_refused_on_the_client() -> None:
     [
         ("heron", {"update": "dense"}, r"expected update=scalars with secure_sum, found dense"),
         ("heron", {"seed_groups": 0}, r"expected seed_groups of at least 1 with secure_sum, found 0"),
-        ("heron", {"seed_groups": 3}, r"at least 3 clients of a seed group in a round .*found 2 of group 1 in round 0"),
+        ("heron", {"seed_groups": 3}, r"at least 3 clients of a seed group in a round .*found 2 of group 1 in round 1"),
         (
             "heron",
             {"clients": {"per_round": 2}},
@@ -343,7 +343,7 @@ def test_messages_of_other_rounds_and_strangers_are_refused() -> None:
     parties = federation()
     parties.run_round()
     masks, server = parties.clients.masks, parties.fed_server
-    with pytest.raises(MessageError, match="client 0 in round 7: expected to be asked about masks of a round"):
+    with pytest.raises(MessageError, match="client 0 in round 8: expected to be asked about masks of a round"):
         masks.keeper.answer(Unmasking(7, 0, np.zeros(6, bool), np.zeros((6, 48), np.uint8)))
     with pytest.raises(MessageError, match="expected bytes of shape"):
         masks.keeper.answer(Unmasking(0, 0, np.zeros(6, bool), np.zeros((6, 47), np.uint8)))

@@ -84,7 +84,7 @@ def test_a_round_that_never_has_enough_leaves_the_servers_as_they_were(name: str
     before = {key: tensor.clone() for key, tensor in engine.state()[0].items()}
     facts = engine.state()[1]
     tamper(node_of(grid, 2), lambda parcel: None)
-    with pytest.raises(TrainingError, match="at least 3 of 3 clients in round 1, found fewer in 2 attempts: late 2"):
+    with pytest.raises(TrainingError, match="at least 3 of 3 clients in round 2, found fewer in 2 attempts: late 2"):
         engine.run_round()
     assert_equal(engine.state()[0], before)
     after = engine.state()[1]

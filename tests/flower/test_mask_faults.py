@@ -217,7 +217,7 @@ def test_messages_that_come_again_get_the_same_answer_and_no_other(replay) -> No
     fault, reason = refusal(asked(node, question_0[0]))  # of a round that is over
     assert fault == "lost"
     fault, reason = refusal(asked(node, round_0[0]))
-    assert (fault, "expected a round from 1 on" in reason) == ("withheld", True)
+    assert (fault, "expected a round from 2 on" in reason) == ("withheld", True)
     flip = lambda it: replace(it, arrived=np.arange(6) > 0)  # noqa: E731
     fault, reason = refusal(asked(node, question_1[0], flip))
     assert (fault, "expected one list of those that are missing, found a second one" in reason) == ("declined", True)

@@ -121,7 +121,7 @@ def test_a_sum_that_cannot_be_told_ends_the_round_without_an_update_and_without_
     with pytest.warns(UserWarning, match="round 2: no update: expected client 1 to tell the mask .* with client 2"):
         result = engine.run_round()
     assert (result.num_replies, result.faults) == (0, {"late": 2, "secure_sum": 1})
-    assert "no update run=1 round=1 reason=" in caplog.text
+    assert "no update run=1 round=2 reason=" in caplog.text
     kinds = [kind for _, kind in grid.handled[asked:]]
     assert (kinds.count("train.round"), kinds.count("train.masks")) == (7, 6), "nobody was asked twice"
     assert model_of(engine) == after_first

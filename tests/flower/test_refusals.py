@@ -172,7 +172,7 @@ def test_a_client_that_sends_it_is_as_good_as_absent(
     result = engine.run_round()
     assert result.faults == {fault: 1}
     assert (result.num_replies, result.participants) == (2, [0, 1, 2])
-    assert f"round=0 client=1 fault={fault}" in caplog.text
+    assert f"round=1 client=1 fault={fault}" in caplog.text
     assert "secrets" not in caplog.text
     node_of(grid, 1).tamper = honest
     engine._nodes.wait_for([1], 1, 10.0)

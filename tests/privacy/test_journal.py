@@ -26,7 +26,7 @@ def test_what_a_subject_is_is_settled_once(in_file: bool, tmp_path: Path) -> Non
     for _ in range(2):
         journal.commit(3, "answer/0", b"one")
     journal.commit(4, "answer/0", b"another")
-    with pytest.raises(WithheldError, match="expected the same answer in round 3 as before, found another") as refused:
+    with pytest.raises(WithheldError, match="expected the same answer in round 4 as before, found another") as refused:
         journal.commit(3, "answer/0", b"another")
     assert "\n" not in str(refused.value)
     assert len(journal.notes("answer/0")) == 2

@@ -59,7 +59,7 @@ def test_a_further_release_than_allowed_is_held_back(allowed: str, expected: str
     drawn(vault(store), 0, b"model")
     drawn(vault(store), 0, b"another model")
     before = store.read()
-    with pytest.raises(WithheldError, match=f"client 0 in round 1: expected .*{expected}") as refused:
+    with pytest.raises(WithheldError, match=f"client 0 in round 2: expected .*{expected}") as refused:
         drawn(vault(store, **{allowed: 2}), 1, b"model")
     assert "\n" not in str(refused.value)
     assert store.read() == before, "what is held back is not counted"
@@ -76,7 +76,7 @@ def test_the_same_round_with_another_answer_is_held_back() -> None:
         own[-1].open_round(0, 0, lambda: b"model")
     own[0].close_round(0, 0, b"sent")
     own[1].close_round(0, 0, b"sent")
-    with pytest.raises(WithheldError, match="expected the same answer in round 0 as before"):
+    with pytest.raises(WithheldError, match="expected the same answer in round 1 as before"):
         own[2].close_round(0, 0, b"other")
     further = vault(store)
     further.open_round(0, 0, lambda: b"another model")

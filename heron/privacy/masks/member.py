@@ -63,7 +63,7 @@ class Member:
     ) -> None:
         if len(peers) < 2 or client_id in peers:
             raise MessageError(
-                f"client {client_id} in round {round_index}: expected masks with at least 2 other clients, found "
+                f"client {client_id} in round {round_index + 1}: expected masks with at least 2 other clients, found "
                 f"{len(peers)}; more clients have to take part"
             )
         self._client_id = client_id
@@ -115,7 +115,7 @@ class Member:
                 sealed for this client.
         """
         asked = tuple(map(bool, arrived))
-        who = f"client {self._client_id} in round {self._round_index}"
+        who = f"client {self._client_id} in round {self._round_index + 1}"
         if len(asked) != len(self._pairs) or len(sealed_shares) != len(self._pairs):
             raise MessageError(f"{who}: expected to answer for {len(self._pairs)} neighbours, found {len(asked)}")
         if self._told not in (None, asked):
@@ -137,7 +137,7 @@ class Member:
             return unsealed(self._pairs[peer].channel, content, upwards=self._client_id > peer)
         except MessageError as error:
             raise MessageError(
-                f"client {self._client_id} in round {self._round_index}: {error}, from client {peer}"
+                f"client {self._client_id} in round {self._round_index + 1}: {error}, from client {peer}"
             ) from error
 
     def _drawn(self, purpose: str, number: int) -> int:

@@ -68,7 +68,7 @@ def test_one_list_of_the_missing_is_answered_and_no_second_one() -> None:
     table = summed(VALUES)
     arrived, shares = table.asked(0)
     assert table.members[0].reveal(arrived, shares) == table.members[0].reveal(arrived, shares)
-    with pytest.raises(MessageError, match=r"client 0 in round 3: expected one list .*found a second one"):
+    with pytest.raises(MessageError, match=r"client 0 in round 4: expected one list .*found a second one"):
         table.members[0].reveal([False, *arrived[1:]], shares)
 
 
