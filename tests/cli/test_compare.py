@@ -96,8 +96,10 @@ def test_with_privacy_the_frozen_control_is_there_without_noise(tmp_path, capsys
     )
     assert (frozen.privacy.epsilon, frozen.privacy.label_epsilon) == ("off", 2.0)
     assert heron_run.privacy.epsilon == 3.0
-    rows = json.loads((tmp_path / "all" / "comparison.json").read_text())["rows"]
-    assert all(row["gain_recovered"] is not None for row in rows)
+    rows = {row["algorithm"]: row for row in json.loads((tmp_path / "all" / "comparison.json").read_text())["rows"]}
+    # There is a gain to recover if noise and one round happen to leave one.
+    has_gain = rows["cse_fsl"]["test_accuracy"] > rows["frozen"]["test_accuracy"]
+    assert all((row["gain_recovered"] is not None) == has_gain for row in rows.values())
 
 
 @pytest.mark.slow

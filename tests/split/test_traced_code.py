@@ -92,10 +92,12 @@ class FunctionalDropout(Twice):
 def test_code_that_depends_on_the_mode_is_refused_around_the_cut_and_kept_elsewhere():
     with pytest.raises(SplitError, match=r"depends on self\.training"):
         cut(FunctionalDropout(), after="first", example=EXAMPLE)
+    torch.manual_seed(0)  # with some weights no input of the Dropout is above 0
     network = nn.Sequential(nn.Linear(4, 4), FunctionalDropout())
     split = cut(network, after="0", example=EXAMPLE)
     assert torch.equal(split.eval()(EXAMPLE), split(EXAMPLE))
-    assert not torch.equal(split.train()(EXAMPLE), split(EXAMPLE))
+    split.train()
+    assert any(not torch.equal(split(EXAMPLE), split(EXAMPLE)) for _ in range(20))
 
 
 def test_numbers_drawn_while_tracing_do_not_become_constants_silently():
