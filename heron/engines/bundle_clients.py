@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from heron.algorithms import ALGORITHMS
 from heron.arrays import to_host
 from heron.client.onnx_runtime.bundle import Bundle, check_terms
+from heron.client.onnx_runtime.manifest import Manifest
 from heron.client.onnx_runtime.runtime import OnnxRuntime
 from heron.client.onnx_runtime.tokens import check_tokens
 from heron.data.arrays_file import ArrayExamples
@@ -103,7 +104,7 @@ def fitting(bundle: Bundle, terms: Terms, examples: ArrayExamples) -> ArrayExamp
     if terms.pairs != "none" and len(examples) == 1:
         raise DataError("expected at least 2 examples, because the network does not work with one, found 1; use more")
     _check_finite(examples.inputs)
-    _check_labels(terms, examples, bundle.manifest.ignored)
+    _check_labels(terms, examples, bundle.manifest)
     labels = examples.labels.astype(terms.upload.labels_dtype, copy=False)
     return ArrayExamples(examples.inputs, labels, pixels=examples.pixels)
 
@@ -121,16 +122,17 @@ def _check_finite(inputs: NDArray[Any]) -> None:
             )
 
 
-def _check_labels(terms: Terms, examples: ArrayExamples, ignored: int | None) -> None:
+def _check_labels(terms: Terms, examples: ArrayExamples, manifest: Manifest) -> None:
     """Refuse integer labels that are no classes: the server would refuse their uploads, or none could be shown.
 
-    A graph of cross-entropy, which leaves one label out, takes another negative one for a class from the end. Without a
-    number of classes in the terms, it is not known which labels are too large; with one, servers leave out `IGNORED`.
+    A graph of cross-entropy takes a negative label for a class from the end. Without a number of classes in the terms,
+    it is not known which labels are too large; with one, servers leave out `IGNORED`. Labels of a criterion of the
+    user's own may be anything.
     """
     labels, num_classes = examples.labels, terms.upload.num_classes
-    if labels.dtype.kind not in "iu" or (not num_classes and ignored is None):
+    if labels.dtype.kind not in "iu" or not (num_classes or manifest.has_classes):
         return
-    left_out = IGNORED if num_classes else ignored
+    left_out = IGNORED if num_classes else manifest.ignored
     counted = labels if terms.settings.privacy.label_budget else labels[labels != left_out]
     odd = counted[(counted < 0) | (counted >= num_classes if num_classes else False)]
     if len(odd):

@@ -39,7 +39,7 @@ from heron.export.refusals import check_exportable, check_weights
 from heron.export.scores import embedding_of, longest_of, slice_graph, unembedding_of
 from heron.files import write_atomically
 from heron.split import persistent_buffers
-from heron.split.criterion import Criterion, MeanLoss
+from heron.split.criterion import Criterion, MeanLoss, takes_classes
 from heron.tensors import as_tensor
 from heron.wire.blob import save_arrays
 from heron.wire.terms import Terms, decode_terms, encode_terms
@@ -106,6 +106,7 @@ def make_bundle(
     longest, unembedding = longest_of(passes), unembedding_of(passes, as_tensor(batch.inputs), criterion)
     is_linear = not _statistics(parts) and passes.has_linear_head(as_tensor(batch.inputs), as_tensor(batch.labels))
     has_head, is_text = algorithm.head is not None, longest is not None
+    has_classes = takes_classes(criterion) or _refuses_negative(passes, batch)
     contents = _graphs(passes, batch, arrays, unembedding, has_head=has_head, is_text=is_text)
     contents[TERMS], embedding = encode_terms(terms), _table(passes, contents)
     buffers = persistent_buffers(parts)
@@ -130,6 +131,7 @@ def make_bundle(
         has_loss=has_head,
         linear_head=is_linear,
         ignored=MeanLoss(criterion).ignored,
+        has_classes=has_classes,
         unembedding=unembedding,
         embedding=embedding,
         pixels=pixels,
@@ -144,6 +146,18 @@ def make_bundle(
     bundle = Bundle(manifest, terms, graphs, frozen)
     check_export(bundle, split, terms, batch, criterion)
     return bundle, contents
+
+
+def _refuses_negative(passes: ClientPasses, batch: Batch) -> bool:
+    """Return whether the loss cannot be had for labels of -1, as with a cross-entropy inside an own criterion."""
+    labels = as_tensor(batch.labels)
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        return False
+    try:
+        passes.clean(as_tensor(batch.inputs), torch.full_like(labels, -1), passes.arrays())
+    except (IndexError, RuntimeError):
+        return True
+    return False
 
 
 def _table(passes: ClientPasses, graphs: Mapping[FileName, bytes]) -> str | None:

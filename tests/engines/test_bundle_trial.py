@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from heron.arrays import to_host
@@ -58,6 +59,24 @@ def test_the_label_that_a_criterion_leaves_out_is_allowed() -> None:
     labels[0] = -100
     with pytest.raises(DataError, match="expected labels of at least 0, found -100"):
         try_bundle(bundle, ArrayExamples(inputs, labels), steps=1)
+
+
+def hinge(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Mean loss of two classes whose labels are -1 and 1."""
+    return (1 - labels * outputs[:, 0]).relu().mean()
+
+
+def own_cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    return cross_entropy(outputs, labels)
+
+
+def test_labels_of_an_own_criterion_may_be_anything_that_it_takes() -> None:
+    inputs, labels = examples()
+    signs = 2 * (labels % 2) - 1
+    trial = try_bundle(exported(group_net(), criterion=hinge), ArrayExamples(inputs, signs), steps=1)
+    assert trial.loss is not None
+    with pytest.raises(DataError, match="expected labels of at least 0, found -1"):
+        try_bundle(exported(group_net(), criterion=own_cross_entropy), ArrayExamples(inputs, signs), steps=1)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -17,7 +17,7 @@ from heron.wire.blob import DTYPES
 from heron.wire.plain import from_plain, to_plain
 from heron.wire.terms import Size, UploadTerm
 
-VERSION = 2
+VERSION = 3
 """Version of the bundle's format."""
 OPSET = 20
 """Version of the standard operators that the graphs use."""
@@ -101,13 +101,13 @@ class Manifest:
         linear_head: whether exactly one linear layer under cross-entropy is trained, on the activations at the order
             boundary, and nothing mixes examples.
         ignored: label that does not count in it; None where all do.
+        has_classes: whether integer labels are surely classes, as those of cross-entropy are.
         unembedding: array of one row per token, shape (V, D), whose products with hidden states are the scores of a
             language model, computed slice by slice; None where the clean graph computes the loss.
         embedding: array of one row per token, of which the graphs read the rows of the inputs' tokens and are given no
             others; None where inputs are no tokens.
         pixels: scaling of inputs that are pixels, for files of examples; None where it is not known.
-        longest: largest number of positions of a sequence of tokens, whose length is free; None where all inputs have
-            one shape.
+        longest: most positions of a sequence of tokens, whose length is free; None where inputs have one shape.
         files: of the bundle, the manifest left out.
     """
 
@@ -126,6 +126,7 @@ class Manifest:
     has_loss: bool
     linear_head: bool
     ignored: int | None
+    has_classes: bool
     unembedding: str | None
     embedding: str | None
     pixels: Pixels | None
