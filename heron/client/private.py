@@ -63,18 +63,21 @@ class PrivateClient(Learner):
         if self._upload_period is None or key.local_step % self._upload_period or not len(batch):
             yield None
             return self._learn(batch, key, None)
-        smashed, losses_B = self.clean(batch, key)
+        smashed, losses_B = self.clean_pass(batch, key)
         yield smashed
         del smashed  # handed over: what follows needs its room
         return self._learn(batch, key, losses_B)
 
-    def clean(self, batch: Batch, key: StepKey) -> tuple[Array, Array | None]:
+    def clean_pass(self, batch: Batch, key: StepKey) -> tuple[Array, Array | None]:
         """Run a clean pass: smashed data, shape (B, ...), and the losses of all examples where probes need them."""
         return self.runtime.smash(batch, key.seed("dropout")), None
 
     @abstractmethod
     def _learn(self, batch: Batch, key: StepKey, losses_B: Array | None) -> StepResult:
-        """Learn from the released numbers of a batch alone, which may be empty, and whose losses may be known."""
+        """Release numbers of a batch, which may be empty, and learn from these alone.
+
+        Losses are those of a clean pass, if there was one that computed them.
+        """
 
     def _release(
         self, total_D: NDArray[np.int64], key: StepKey, mechanism: VectorMechanism, purpose: str = NOISE
@@ -120,10 +123,10 @@ class PrivateProbingClient(PrivateClient):
                 "client: its gradients are not clipped; set both, or leave [privacy] out"
             )
 
-    def clean(self, batch: Batch, key: StepKey) -> tuple[Array, Array | None]:
+    def clean_pass(self, batch: Batch, key: StepKey) -> tuple[Array, Array | None]:
         """Run a clean pass, whose losses one-sided probes are compared with."""
         if self.probed is None or self.probed.estimator.scheme != "one_sided":
-            return super().clean(batch, key)
+            return super().clean_pass(batch, key)
         return self.runtime.clean_losses(batch, key.seed("dropout"))
 
     def vectors(self, batch: Batch, key: StepKey, losses_B: Array | None = None) -> NDArray[np.floating]:
@@ -132,7 +135,7 @@ class PrivateProbingClient(PrivateClient):
         Args:
             batch: B examples; there may be none.
             key: the step's place.
-            losses_B: of the examples, if `clean` has computed them.
+            losses_B: of the examples, if `clean_pass` has computed them.
 
         Returns:
             Shape (B, P), neither clipped nor noised: nothing that may leave.
@@ -150,7 +153,7 @@ class PrivateProbingClient(PrivateClient):
         if losses_B is None and estimator.scheme == "one_sided":
             losses_B = losses()
         vectors_PB = estimator.projected_gradients_(probed.theta, losses, seeds, losses_B)
-        return read_vectors(vectors_PB).T.astype(np.float64)  # a copy: nothing of the device's memory is kept
+        return read_vectors(vectors_PB.T).astype(np.float64)  # a copy: nothing of the device's memory is kept
 
     def descend(self, released_P: NDArray[np.float64], key: StepKey) -> StepResult:
         """Take the step that released numbers make.
@@ -241,5 +244,5 @@ def noised(
 
 
 def read_vectors(vectors_BD: Array) -> NDArray[np.floating]:
-    """Return vectors on the host; zeros of their shape in a step that is planned, whose numbers do not exist."""
-    return np.zeros(tuple(vectors_BD.shape)) if is_fake(vectors_BD) else to_host(vectors_BD)
+    """Return vectors on the host; none, shape (0, D), in a step that is planned, whose numbers do not exist."""
+    return np.zeros((0, vectors_BD.shape[1])) if is_fake(vectors_BD) else to_host(vectors_BD)

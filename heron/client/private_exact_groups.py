@@ -2,7 +2,7 @@
 
 Group g has the gradient of example i's loss at its own head. The gradients of all groups are ONE vector of an example,
 which is clipped, summed and noised; then every group takes its part of what came out. It is DP-SGD (Abadi et al., CCS
-2016) in which no gradient crosses a group, and what a group has of an example is gone before the next piece of a batch.
+2016) in which no gradient crosses a group. Gradients of one micro-batch are held at a time.
 
 `G` layer groups, `B` examples of a batch, which may be 0, `b` of a micro-batch, `D` values of all groups.
 """
@@ -12,16 +12,17 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from heron.client.layer_local import LayerLocalClient, group_key
-from heron.client.private import PrivateGradientClient, noised
+from heron.client.layer_local import group_key
+from heron.client.private import PrivateGradientClient
+from heron.client.private_layers import PrivateLayersClient
 from heron.client.runtime import Runtime
-from heron.client.step import StepGenerator, StepResult
+from heron.client.step import StepGenerator
 from heron.data import Batch
 from heron.seeds import StepKey
 from heron.wire.learning import Learning
 
 
-class PrivateExactGroupsClient(LayerLocalClient[PrivateGradientClient]):
+class PrivateExactGroupsClient(PrivateLayersClient[PrivateGradientClient]):
     """A client whose layer groups learn exactly from losses of their own, with differential privacy for each example.
 
     Args:
@@ -31,27 +32,23 @@ class PrivateExactGroupsClient(LayerLocalClient[PrivateGradientClient]):
     """
 
     def __init__(self, runtime: Runtime, learning: Learning, *, upload_period: int) -> None:
-        super().__init__(runtime, lambda group: PrivateGradientClient(group, learning, upload_period=upload_period))
-        assert learning.vault is not None  # whoever makes private clients gives them one
+        super().__init__(
+            runtime,
+            lambda group: PrivateGradientClient(group, learning, upload_period=upload_period),
+            learning,
+            upload_period=upload_period,
+        )
         self._runtime = runtime
-        self._vault = learning.vault
-        self._mechanism = learning.mechanism(num_parts=1)
         self._micro_batch = learning.client.micro_batch
-        self._upload_period = upload_period
         self._sizes = [learner.num_values for learner, _ in self._groups]
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
         """Make one noised step: all groups learn when the gradients of all examples have been clipped."""
-        uploads = key.local_step % self._upload_period == 0
-        yield self._runtime.smash(batch, key.seed("dropout")) if uploads and len(batch) else None
+        yield self._runtime.smash(batch, key.seed("dropout")) if self._uploads(batch, key) else None
         total_D = np.zeros(sum(self._sizes), np.int64)
         for piece in self._pieces(batch):
             total_D += self._mechanism.clipped_sum(self._vectors(piece, key))
-        released_D = noised(total_D, key, self._mechanism, self._vault)
-        parts = np.split(released_D, np.cumsum(self._sizes)[:-1])
-        for (learner, _), part_D in zip(self._groups, parts, strict=True):
-            learner.descend(part_D, key)
-        return StepResult(None)
+        return self._descend(total_D, self._sizes, [key] * len(self._sizes), key)
 
     def _pieces(self, batch: Batch) -> Iterator[Batch]:
         """Yield the micro-batches of a batch."""

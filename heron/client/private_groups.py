@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from heron.client.layer_local import LayerLocalClient, group_key
-from heron.client.private import PrivateProbingClient, noised
+from heron.client.layer_local import group_key
+from heron.client.private import PrivateProbingClient
+from heron.client.private_layers import PrivateLayersClient
 from heron.client.runtime import Runtime
-from heron.client.step import StepGenerator, StepResult
+from heron.client.step import StepGenerator
 from heron.data import Batch
 from heron.errors import ConfigError
 from heron.seeds import StepKey
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class PrivateGroupsClient(LayerLocalClient[PrivateProbingClient]):
+class PrivateGroupsClient(PrivateLayersClient[PrivateProbingClient]):
     """A client whose layer groups probe losses of their own, with differential privacy for each example.
 
     Args:
@@ -46,11 +47,12 @@ class PrivateGroupsClient(LayerLocalClient[PrivateProbingClient]):
                 "expected client.exact=0 with client.learning=local_zeroth_order and privacy, found exact heads, whose "
                 "gradients are not clipped; set it, or client.learning=local_exact, or leave [privacy] out"
             )
-        super().__init__(runtime, lambda group: PrivateProbingClient(group, learning, upload_period=upload_period))
-        assert learning.vault is not None  # whoever makes private clients gives them one
-        self._vault = learning.vault
-        self._mechanism = learning.mechanism(num_parts=1)
-        self._upload_period = upload_period
+        super().__init__(
+            runtime,
+            lambda group: PrivateProbingClient(group, learning, upload_period=upload_period),
+            learning,
+            upload_period=upload_period,
+        )
 
     def step(self, batch: Batch, key: StepKey) -> StepGenerator:
         """Make one noised step: all groups probe at the parameters that they have, and learn when all have probed."""
@@ -61,19 +63,15 @@ class PrivateGroupsClient(LayerLocalClient[PrivateProbingClient]):
             if not len(batch):
                 vectors.append(learner.vectors(batch, own))
                 continue
-            outputs, losses_B = learner.clean(batch, own)
+            outputs, losses_B = learner.clean_pass(batch, own)
             vectors.append(learner.vectors(batch, own, losses_B))
             batch = Batch(outputs, batch.labels)
             del outputs, losses_B
         smashed, losses_B = None, None
-        if len(batch) and key.local_step % self._upload_period == 0:
-            smashed, losses_B = last.clean(batch, keys[-1])
+        if self._uploads(batch, key):
+            smashed, losses_B = last.clean_pass(batch, keys[-1])
         yield smashed
         del smashed  # handed over
         vectors.append(last.vectors(batch, keys[-1], losses_B))
         total = self._mechanism.clipped_sum(np.concatenate(vectors, axis=1))
-        released = noised(total, key, self._mechanism, self._vault)
-        parts = np.split(released, len(self._groups))
-        for (learner, _), own, part_P in zip(self._groups, keys, parts, strict=True):
-            learner.descend(part_P, own)
-        return StepResult(None)
+        return self._descend(total, [vector.shape[1] for vector in vectors], keys, key)

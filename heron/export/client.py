@@ -136,16 +136,20 @@ def make_bundle(
         embedding=embedding,
         pixels=pixels,
         longest=longest,
-        files=tuple(
-            BundleFile(name, len(content), hashlib.blake2b(content, digest_size=32).hexdigest())
-            for name, content in contents.items()
-        ),
+        files=_files(contents),
     )
     graphs: dict[str, bytes] = {name: content for name, content in contents.items() if name in {CLEAN, PROBE, SLICE}}
     check_terms(manifest, terms)
     bundle = Bundle(manifest, terms, graphs, frozen)
     check_export(bundle, split, terms, batch, criterion)
     return bundle, contents
+
+
+def _files(contents: Mapping[FileName, bytes]) -> tuple[BundleFile, ...]:
+    return tuple(
+        BundleFile(name, len(content), hashlib.blake2b(content, digest_size=32).hexdigest())
+        for name, content in contents.items()
+    )
 
 
 def _refuses_negative(passes: ClientPasses, batch: Batch) -> bool:

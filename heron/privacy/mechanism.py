@@ -26,6 +26,7 @@ from heron.errors import ConfigError
 
 _STEPS = 2.0**30  # grid points from 0 to the clip: a sum over 2^31 examples fits 64 bits
 _BELOW = 1.0 - 2.0**-50  # so that a scaled vector is not longer than the clip by rounding
+_AT_ONCE = 8192  # numbers that are clipped at once, 64 KiB in float64; or one vector, if it is longer
 _MOST_NOISE = 1e6  # 30 + 20 + 4 bits of the largest draw are exact in float64
 _LEAST_CLIP, _MOST_CLIP = 1e-100, 1e100  # squares of what is near the clip neither vanish nor overflow
 
@@ -71,14 +72,22 @@ class VectorMechanism:
         Returns:
             The sum in grid points, shape (D,); those of micro-batches add up exactly.
         """
-        vectors = np.asarray(vectors_BD, np.float64)
-        vectors = np.where(np.isfinite(vectors).all(1, keepdims=True), vectors, 0.0)
-        with np.errstate(over="ignore"):  # a vector whose norm is infinite becomes zero
-            norms = np.sqrt(np.square(vectors).sum(1, keepdims=True))
-        factors = np.where(norms > self.clip, _BELOW * self.clip / np.maximum(norms, self.clip), 1.0)
-        points = np.trunc(vectors * factors * (_STEPS / self.clip)).astype(np.int64)
-        total: NDArray[np.int64] = points.sum(0)
+        num_examples, width = vectors_BD.shape
+        at_once = max(1, _AT_ONCE // max(1, width))
+        total: NDArray[np.int64] = np.zeros(width, np.int64)
+        for start in range(0, num_examples, at_once):
+            # A copy in this order, so that a norm does not depend on the order in memory of what came in.
+            total += self._clipped_points(np.array(vectors_BD[start : start + at_once], np.float64, order="C")).sum(0)
         return total
+
+    def _clipped_points(self, rows_bD: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Clip a few vectors in place and put them on the grid."""
+        rows_bD[~np.isfinite(rows_bD).all(1)] = 0.0
+        with np.errstate(over="ignore"):  # a vector whose norm is infinite becomes zero
+            norms = np.sqrt(np.square(rows_bD).sum(1, keepdims=True))
+        rows_bD *= np.where(norms > self.clip, _BELOW * self.clip / np.maximum(norms, self.clip), 1.0)
+        rows_bD *= _STEPS / self.clip
+        return np.trunc(rows_bD, out=rows_bD).astype(np.int64)
 
     def release(self, total_D: NDArray[np.int64], normals_D: NDArray[np.float64]) -> NDArray[np.float64]:
         """Add noise to a sum and divide by the expected size of a batch.

@@ -65,7 +65,7 @@ def test_steps_equal_plain_loops(name: str, changes: dict, micro_batch: int) -> 
         expected, outputs = private_exact_step(groups, cross_entropy, pairs, PLAN, normals)
         found, smashed = step_of(learner, batch, local_step)
         np.testing.assert_allclose(found, expected, atol=1e-8)
-        lengths.append(np.linalg.norm(expected - PLAN.noise * PLAN.clip * normals / PLAN.expected))
+        lengths.append(np.linalg.norm(found - PLAN.noise * PLAN.clip * normals / PLAN.expected))
         if number:
             torch.testing.assert_close(smashed, torch.cat(outputs))
         else:
@@ -73,7 +73,7 @@ def test_steps_equal_plain_loops(name: str, changes: dict, micro_batch: int) -> 
     module = nn.ModuleDict({"client": client_part, "local_heads": heads, "auxiliary": auxiliary})
     for parameter, tensor in module.state_dict().items():
         torch.testing.assert_close(learner.model()[parameter], tensor, rtol=0, atol=1e-8)
-    assert lengths[0] > 0 == round(lengths[1], 9)
+    assert lengths[0] > 1e-3 > 1e-7 > lengths[1]  # a batch without examples moves nothing but by noise
 
 
 def test_an_example_moves_all_groups_together_by_at_most_the_clip() -> None:

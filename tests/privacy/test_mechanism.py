@@ -1,6 +1,7 @@
 """The mechanism: one example more or less moves the release by at most the clip, however the batch is taken apart."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -41,6 +42,37 @@ def test_neighbouring_batches_differ_by_at_most_the_clip(
     noise = SECRET.normals(with_it.shape, "noise", 0)
     moved = mechanism.release(with_it, noise) - mechanism.release(without_it, noise)
     assert np.linalg.norm(moved) <= clip / 4 * (1 + 1e-9)
+
+
+def whole_sum(vectors_BD: np.ndarray, clip: float) -> np.ndarray:
+    """The sum of a whole batch at once, as it is written down."""
+    vectors = np.array(vectors_BD, np.float64, order="C")
+    vectors[~np.isfinite(vectors).all(1)] = 0
+    with np.errstate(over="ignore"):
+        norms = np.sqrt((vectors**2).sum(1, keepdims=True))
+    factors = np.where(norms > clip, (1 - 2.0**-50) * clip / np.maximum(norms, clip), 1)
+    return np.trunc(vectors * factors * (2.0**30 / clip)).astype(np.int64).sum(0)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(0, 5), (1, 1), (1, 9_000), (5_000, 1), (33, 8), (3_000, 4), (40, 777), (5, 20_000)])
+def test_vectors_are_clipped_a_few_at_a_time_to_the_same_bits(shape: tuple[int, int], order: str) -> None:
+    vectors = np.random.default_rng(0).normal(0, 3 / math.sqrt(shape[1]), shape).astype(np.float32)
+    vectors[3:4] = np.nan
+    received = np.array(vectors, order=order)
+    found = VectorMechanism(2.0, 1.0, 1).clipped_sum(received)
+    np.testing.assert_array_equal(found, whole_sum(vectors, 2.0))
+    np.testing.assert_array_equal(received, vectors)  # what came in is as it was
+
+
+def test_clipping_takes_little_memory_besides() -> None:
+    vectors = np.ones((200, 50_000), np.float32)  # 38 MiB
+    mechanism = VectorMechanism(1.0, 1.0, 1)
+    tracemalloc.start()
+    mechanism.clipped_sum(vectors)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 5 * 8 * 50_000  # the sum, and one vector with its points
 
 
 def test_a_vector_within_the_clip_is_left_alone_and_a_longer_one_keeps_its_direction() -> None:

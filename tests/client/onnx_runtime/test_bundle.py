@@ -64,7 +64,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a bit of the terms": (lambda folder: flip(folder / "terms.json"), "terms.json: expected the digest"),
     "half a graph": (lambda folder: truncate(folder / CLEAN), r"clean.onnx: expected \d+ bytes, found \d+"),
     "swapped graphs": (lambda folder: shutil.copy(folder / "probe.onnx", folder / CLEAN), "clean.onnx: expected"),
-    "another version": (lambda folder: edit(folder, lambda found: found.update(version=1)), "version 2, found 1"),
+    "another version": (lambda folder: edit(folder, lambda found: found.update(version=1)), "version 3, found 1"),
     "another opset": (lambda folder: edit(folder, lambda found: found.update(opset=18)), "opset 20, found 18"),
     "a name outside": (
         lambda folder: edit(folder, lambda found: found["files"][0].update(name="../clean.onnx")),
