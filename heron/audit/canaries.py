@@ -100,13 +100,14 @@ def canary_bounds(trials: Trials, number: int, seed: int) -> Bounds:
     secrets = [Secret(generator.bytes(32)) for _ in range(number)]
     privacy, rate = trials.settings.privacy, trials.rate
     variance = (privacy.noise_multiplier * trials.clip) ** 2
+    absent = math.log1p(-rate) if rate < 1 else -math.inf  # in a pass every example is there
     blind, seeing, drawn = np.zeros((2, number)), np.zeros((2, number)), np.zeros((2, number), bool)
     for world, is_there in enumerate((True, False)):
         for trial, secret in enumerate(secrets):
             released_D, has_canary, has_other = trials.run(secret, is_there=is_there)
             ratio = _log_ratio(released_D - has_other * other_D, canary_D, variance)
             guessed = _log_ratio(released_D - rate * other_D, canary_D, variance)
-            blind[world, trial] = np.logaddexp(math.log1p(-rate), math.log(rate) + guessed)
+            blind[world, trial] = np.logaddexp(absent, math.log(rate) + guessed)
             seeing[world, trial], drawn[world, trial] = has_canary * ratio, has_canary
     distance = gaussian_distance(*(scores[of_world] for scores, of_world in zip(seeing, drawn, strict=True)))
     return Bounds(
@@ -140,7 +141,6 @@ def _epsilon_with(account: PrivacyAccount, view: View, share: float) -> float:
         return 0.0
     noise = max(share, _LEAST_NOISE) * account.settings.privacy.noise_multiplier
     settings = replace(account.settings, privacy=replace(account.settings.privacy, epsilon="off", noise=noise))
-    sizes = [len(own) for own in view.federation().partition]
-    other = PrivacyAccount(settings, sizes, account.rounds, uploads=view.algorithm.uploads != "never")
+    other = PrivacyAccount(settings, account.sizes, account.rounds, uploads=view.algorithm.uploads != "never")
     other.rounds = list(account.rounds)
     return other.figures()["epsilon_public"]

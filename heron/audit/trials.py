@@ -197,7 +197,7 @@ def _settings(view: View, epsilon: float) -> Settings:
     sends_scalars = orders.probes and orders.groups is None
     client = replace(
         own.client,
-        batch_size=1,
+        batch_size=1 if own.privacy.sampling == "poisson" else _EXAMPLES,  # a pass has all of them
         micro_batch=0,
         local_steps=1,
         optimizer="sgd",

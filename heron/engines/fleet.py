@@ -153,6 +153,6 @@ def check_fleet(settings: Settings) -> None:
         )
     if settings.privacy.is_on:
         raise ConfigError(
-            "expected privacy off with client.exact=device, found privacy: gradients of exact parts are not clipped; "
-            "leave [privacy] out, or set client.exact=0"
+            "expected privacy off with client.exact=device, found privacy: its account is of clients that all release "
+            "the same numbers; leave [privacy] out, or set one client.exact of 0 or 1 for all"
         )

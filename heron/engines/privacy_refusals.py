@@ -160,7 +160,7 @@ def _learning_rows(client: Client) -> tuple[tuple[str, object, bool, str], ...]:
         (
             "client.exact of 0 or 1",
             client.exact,
-            client.exact in (0, 1) or client.learning == "local_exact",
+            client.exact in (0, 1) or client.learning != "zeroth_order",
             "gradients of layers below the head are not clipped",
         ),
         (

@@ -85,7 +85,7 @@ class FaultLog:
     def advice(self) -> str:
         """Text on what to do about a round for which too few clients replied."""
         if self.counts.keys() == {"withheld"}:
-            return "clients hold back what they may not tell: a privacy budget may be spent; see the log"
+            return "clients hold back what would tell too much: a privacy budget may be spent; see the log"
         return "see the log, lower min_clients or raise round_timeout_s, and resume"
 
     def summary(self) -> str:

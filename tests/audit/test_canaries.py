@@ -232,3 +232,16 @@ def test_too_little_noise_is_seen(epsilon: float, monkeypatch) -> None:
     normals = Secret.normals
     monkeypatch.setattr(Secret, "normals", lambda *given: 0.5 * normals(*given))
     assert bounds(epsilon, 400).noise < 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon", [1.0, 3.0])
+@pytest.mark.parametrize("seed", [0, 1])  # an order of the run's seed must not leave the canary out
+def test_in_passes_a_claim_is_kept_and_too_little_noise_is_seen(epsilon: float, seed: int, monkeypatch) -> None:
+    made = trials(epsilon, "heron", "privacy.sampling=passes", f"seed={seed}")
+    found = canary_bounds(made, 400, seed=5)
+    assert not found.is_broken
+    assert 1.0 <= found.noise < 1.33
+    normals = Secret.normals
+    monkeypatch.setattr(Secret, "normals", lambda *given: 0.5 * normals(*given))
+    assert canary_bounds(made, 400, seed=5).noise < 1.0

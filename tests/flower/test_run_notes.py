@@ -315,5 +315,5 @@ def test_labels_of_a_resumed_run_are_those_that_it_began_with(
     if in_file:
         assert len(second.train()) == 4
         return
-    with pytest.raises(TrainingError, match="withheld 3; clients hold back what they may not tell"):
+    with pytest.raises(TrainingError, match="withheld 3; clients hold back what would tell too much"):
         second.train()
