@@ -14,6 +14,27 @@ __version__ = "0.1.0"
 
 # `heron.zo` alone should not import federation, nor `heron --help` torch.
 if TYPE_CHECKING:
+    import heron.algorithms
+    import heron.analysis
+    import heron.audit
+    import heron.client
+    import heron.config
+    import heron.costs
+    import heron.curvature
+    import heron.data
+    import heron.deploy
+    import heron.engines
+    import heron.export
+    import heron.flower
+    import heron.lm
+    import heron.metering
+    import heron.privacy
+    import heron.report
+    import heron.runs
+    import heron.server
+    import heron.split
+    import heron.wire
+    import heron.zo  # noqa: F401 - all of these bind `heron`, which has them as attributes
     from heron.training import TrainResult as TrainResult
     from heron.training import train as train
     from heron.wire.groups import Averaging as Averaging
@@ -41,4 +62,27 @@ else:
             "TrainResult": "heron.training",
             "train": "heron.training",
         },
+        packages=(
+            "algorithms",
+            "analysis",
+            "audit",
+            "client",
+            "config",
+            "costs",
+            "curvature",
+            "data",
+            "deploy",
+            "engines",
+            "export",
+            "flower",
+            "lm",
+            "metering",
+            "privacy",
+            "report",
+            "runs",
+            "server",
+            "split",
+            "wire",
+            "zo",
+        ),
     )

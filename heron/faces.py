@@ -4,7 +4,7 @@ A face imports nothing itself, so that a process loads the modules that it uses 
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -27,7 +27,9 @@ def extra_named() -> Iterator[None]:
         raise MissingExtraError("torch", "train") from error
 
 
-def lazy_face(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def lazy_face(
+    package: str, homes: Mapping[str, str], packages: Sequence[str] = ()
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make `__getattr__` and `__dir__` of a package.
 
     The face imports the same names under `TYPE_CHECKING`, for type checkers and editors, and assigns the result in the
@@ -41,6 +43,7 @@ def lazy_face(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], A
     Args:
         package: name of the package.
         homes: module that defines each public name.
+        packages: names of packages in it that are imported when they are asked for, too.
 
     Returns:
         The two functions. `__getattr__` keeps what it has imported in the package; where PyTorch is missing it raises
@@ -48,6 +51,9 @@ def lazy_face(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], A
     """
 
     def get(name: str) -> Any:
+        if name in packages:
+            with extra_named():
+                return import_module(f"{package}.{name}")
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         with extra_named():
@@ -56,6 +62,6 @@ def lazy_face(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], A
         return value
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *homes})
+        return sorted({*vars(sys.modules[package]), *homes, *packages})
 
     return get, names

@@ -84,8 +84,11 @@ def _trained(
 ) -> tuple[Path, list[Path]]:
     """Train the runs of a recipe that are not finished; return the folder of the audit and the runs' directories."""
     if len(sources) > 1:
-        missing = next(source for source in sources if not is_folder_of_runs(source))
-        raise ConfigError(f"expected one recipe, or directories of runs alone, found {missing!r} among {len(sources)}")
+        recipe = next(source for source in sources if not is_folder_of_runs(source))
+        raise ConfigError(
+            f"expected one recipe, or folders of runs alone, found the recipe {recipe!r} among {len(sources)}; audit "
+            f"it by itself"
+        )
     if "seed" in assigned_keys(assignments):
         raise ConfigError("audit takes its seeds from --seeds, found --set seed")
     (recipe,) = sources

@@ -5,6 +5,7 @@ from pathlib import Path
 import tomli_w
 
 from heron.config.overrides import from_toml, override, to_toml
+from heron.config.problems import nearest
 from heron.config.recipes import RECIPES
 from heron.config.schema import RunConfig
 from heron.errors import CheckpointError, ConfigError
@@ -25,13 +26,16 @@ def is_folder_of_runs(source: str) -> bool:
         source: name of a recipe, or a run directory or folder of them.
 
     Raises:
-        ConfigError: if it is the name of a recipe and a folder with a run.
+        ConfigError: if it is the name of a recipe and a folder with a run, or neither a recipe nor a folder.
     """
     folder = Path(source)
-    if not folder.is_dir():
-        return False
-    if source not in RECIPES:
-        return True
+    if not folder.is_dir() and source not in RECIPES:
+        what = "a file" if folder.exists() else f"neither{nearest(source, RECIPES)}"
+        raise ConfigError(
+            f"expected a recipe or a folder of runs, found {source!r}, which is {what}; recipes: {', '.join(RECIPES)}"
+        )
+    if source not in RECIPES or not folder.is_dir():
+        return folder.is_dir()
     if any(folder.rglob(RunDirectory(folder).config.name)):
         raise ConfigError(
             f"expected a recipe or a folder of runs, found {source!r}, which is both; write "

@@ -47,6 +47,9 @@ def collect_runs(paths: Sequence[Path]) -> list[SavedRun]:
     found: dict[Path, None] = {}
     for path in paths:
         runs = sorted(config.parent for config in path.rglob("config.toml"))
+        if not path.is_dir():
+            found_there = "a file" if path.exists() else "nothing"
+            raise ReportError(f"expected a run directory or a folder of runs, found {found_there} at {path}")
         if not runs:
             raise ReportError(f"expected a run directory or a folder of runs, found no config.toml in or below {path}")
         found |= dict.fromkeys(runs)

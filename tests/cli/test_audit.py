@@ -84,7 +84,7 @@ def test_runs_are_audited_at_once_as_one_after_the_other(tmp_path: Path, monkeyp
         (["digit"], "digit"),
         (["digits", "--attacks", "decode"], "decode"),
         (["digits", "--examples", "3"], "expected --examples of at least 16, found 3"),
-        (["digits", "frozen"], "expected one recipe, or directories of runs alone, found 'digits' among 2"),
+        (["digits", "frozen"], "expected one recipe, or folders of runs alone, found the recipe 'digits' among 2"),
         (["digits", "--vary", "smashed.codec"], "expected --vary key=value,value"),
         (["digits", "--set", "seed=3"], "audit takes its seeds from --seeds, found --set seed"),
     ],

@@ -15,7 +15,15 @@ def test_a_recipe_stays_one_next_to_a_folder_of_its_name(tmp_path: Path, monkeyp
     Path("digits").mkdir()
     assert not is_folder_of_runs("digits"), "a bundle or anything else of this name"
     assert is_folder_of_runs("./digits")
-    assert not is_folder_of_runs("elsewhere")
+    for missing, hint in (
+        ("elsewhere", "which is neither; recipes: digits, "),
+        ("digts", "did you mean 'digits'"),
+    ):
+        with pytest.raises(ConfigError, match=f"expected a recipe or a folder of runs, found '{missing}', .*{hint}"):
+            is_folder_of_runs(missing)
+    Path("a-file").touch()
+    with pytest.raises(ConfigError, match="found 'a-file', which is a file"):
+        is_folder_of_runs("a-file")
     Path("elsewhere").mkdir()
     assert is_folder_of_runs("elsewhere")
 
@@ -46,4 +54,4 @@ def test_audit_names_the_recipe_among_several_sources(tmp_path: Path, monkeypatc
     Path("digits").mkdir()
     Path("other").mkdir()
     assert main(["audit", "other", "digits"]) == 2
-    assert "expected one recipe, or directories of runs alone, found 'digits' among 2" in capsys.readouterr().err
+    assert "expected one recipe, or folders of runs alone, found the recipe 'digits' among 2" in capsys.readouterr().err
