@@ -1,6 +1,6 @@
 """Audit of a run: attacks on what leaves its clients, measured. They train models of their own, never the run's.
 
-Read in this order: `view`, `decoder`, `labels`, `attacks`, `grid`; `bounds`, `trials`, `canaries`.
+Read in this order: `observer`, `view`, `decoder`, `labels`, `attacks`, `grid`; `bounds`, `trials`, `canaries`.
 """
 
 from heron.faces import extra_named
@@ -14,10 +14,11 @@ with extra_named():
     from heron.audit.grid import Case, rows_of
     from heron.audit.labels import linear_probe
     from heron.audit.membership import auc
+    from heron.audit.observer import Seen
     from heron.audit.outcome import Outcome
     from heron.audit.similarity import ssim
     from heron.audit.trials import Trials
-    from heron.audit.view import Seen, View, check_examples, make_view
+    from heron.audit.view import View, check_examples, make_view
 
 __all__ = [
     "ATTACKS",

@@ -7,54 +7,27 @@ it talks to the Fed Server. Its own data are of the same kind as the clients', a
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from heron.algorithms import Algorithm
-from heron.client.obfuscation import obfuscation
-from heron.data import Batch, Examples, Splits, fetch, num_examples
-from heron.engines.agreement import agree
+from heron.audit.observer import Observer, Seen
+from heron.data import Batch, Examples, Splits, fetch, num_examples, partition
+from heron.data.scan import scan
+from heron.engines.in_process import Federation
 from heron.errors import ConfigError
-from heron.privacy.secret import NUM_BYTES, Secret
-from heron.privacy.vault import Vault
 from heron.seeds import derive_seed
 from heron.split import SplitModel
 from heron.split.criterion import Criterion
 from heron.tensors import as_tensor
 from heron.wire.groups import Settings
-from heron.wire.messages import SmashedData
-from heron.wire.smashed import pack_upload, unpack_upload
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from heron.arrays import Array
-    from heron.engines.in_process import Federation
 
 _MOST_KNOWN, _MOST_TEXTS = 2_000, 256  # a text has many tokens to learn from
 _LEAST_KNOWN, _LEAST_VICTIMS = 16, 16
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Examples with their uploads, as an attacker receives these.
-
-    Attributes:
-        inputs: shape (n, ...).
-        labels: shape (n, ...).
-        smashed: as uploaded, float32, shape (n, ...); None where the algorithm uploads nothing.
-        shown: labels as uploaded, shape (n, ...); None where nothing is.
-    """
-
-    inputs: Tensor
-    labels: Tensor
-    smashed: Tensor | None
-    shown: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +53,7 @@ class View:
     splits: Splits
     victims: Seen
     known: Seen
-    federation: "Callable[[], Federation]"
+    federation: Callable[[], Federation]
     seed: int
 
     @property
@@ -120,21 +93,21 @@ def make_view(
     split: SplitModel,
     algorithm: Algorithm,
     settings: Settings,
-    criterion: Criterion,
     splits: Splits,
-    federation: "Callable[[], Federation]",
     *,
-    examples: int,
+    criterion: Criterion = cross_entropy,
+    federation: Callable[[], Federation] | None = None,
+    examples: int = 256,
 ) -> View:
     """Let an attacker see a run's trained network and what clients would upload with it.
 
     Args:
-        split: the trained network.
-        algorithm: a row of `ALGORITHMS`.
+        split: the trained network, equipped as `heron.train` leaves it.
+        algorithm: a row of `heron.algorithms.ALGORITHMS`.
         settings: of the run.
-        criterion: mean loss over a batch.
         splits: its data; validation and test examples are the attacker's own.
-        federation: builds the run anew.
+        criterion: mean loss over a batch.
+        federation: builds the run anew, before its first round; by default one that begins at the trained network.
         examples: most victims.
 
     Raises:
@@ -160,68 +133,29 @@ def make_view(
         splits,
         victims=observer.seen(victims, 0),
         known=observer.seen(known, 1),
-        federation=federation,
+        federation=federation or _beginning_at(split, algorithm, settings, splits, criterion),
         seed=seed,
     )
 
 
-class Observer:
-    """Receiver of uploads: computes and packs smashed data the way a client of the run does.
+def _beginning_at(
+    split: SplitModel, algorithm: Algorithm, settings: Settings, splits: Splits, criterion: Criterion
+) -> Callable[[], Federation]:
+    """Return a function that builds a run which begins at a trained network."""
 
-    Args:
-        split: the trained network; copied.
-        algorithm: a row of `ALGORITHMS`.
-        settings: of the run.
-        criterion: mean loss over a batch.
-        examples: a few.
-        num_classes: C; labels are in [0, C).
-        seed: of Dropout masks, of the rounding of codecs, and in place of a device's secret.
-    """
+    def build() -> Federation:
+        clients = settings.clients
+        shares = partition(
+            clients.partition,
+            scan(splits.train).labels,
+            num_clients=clients.total,
+            alpha=clients.alpha,
+            seed=settings.seed,
+            groups=splits.groups,
+        )
+        return Federation(copy.deepcopy(split), algorithm, splits.train, shares, settings, criterion)
 
-    def __init__(
-        self,
-        split: SplitModel,
-        algorithm: Algorithm,
-        settings: Settings,
-        criterion: Criterion,
-        examples: Batch,
-        *,
-        num_classes: int,
-        seed: int,
-    ) -> None:
-        self._uploads = algorithm.uploads != "never"
-        self._settings = settings
-        self._seed = seed
-        parts = copy.deepcopy(split).train()
-        few = Batch(examples.inputs[:2], examples.labels[:2])
-        terms = agree(parts, algorithm, settings, criterion, few, num_classes=num_classes)
-        vault = Vault(Secret(np.random.default_rng(seed).bytes(NUM_BYTES)))
-        self._veil = obfuscation(terms, vault)
-        self._runtime = algorithm.torch_runtime(parts, criterion, settings)
-
-    def seen(self, batch: Batch, client_id: int) -> Seen:
-        """Return a client's examples with their uploads, made batch by batch of `client.batch_size`."""
-        inputs, labels = as_tensor(batch.inputs), as_tensor(batch.labels)
-        if not self._uploads:
-            return Seen(inputs, labels, None)
-        size, pieces, shown = self._settings.client.batch_size, [], []
-        for number, start in enumerate(range(0, len(labels), size)):
-            piece = Batch(inputs[start : start + size], labels[start : start + size])
-            positions = np.arange(start, start + len(piece))
-            piece = piece if self._veil is None else self._veil.batch(piece, client_id, positions)
-            seed = derive_seed("audited uploads", self._seed, client_id, number)
-            pieces.append(self._upload(piece, client_id, positions, seed))
-            shown.append(as_tensor(piece.labels, self._settings.device))
-        return Seen(inputs, labels, torch.cat(pieces), torch.cat(shown))
-
-    def _upload(self, batch: Batch, client_id: int, positions: NDArray[np.int64], seed: int) -> Tensor:
-        smashed: Array = self._runtime.smash(batch, seed)
-        if self._veil is not None:
-            smashed = self._veil.smashed(smashed, client_id, positions)
-        codec = self._settings.smashed
-        if codec.packs:
-            smashed = unpack_upload(pack_upload(SmashedData(0, 0, 0, smashed, batch.labels), codec, seed)).smashed
-        return as_tensor(smashed, self._settings.device).float()
+    return build
 
 
 def _drawn(dataset: Examples, count: int, multiple: int, seed: int, device: torch.device) -> Batch | None:

@@ -91,9 +91,9 @@ def audit_run(directory: Path, attacks: Sequence[str], examples: int) -> dict[st
         split,
         ALGORITHMS[config.algorithm],
         config,
-        config.split.criterion,
         splits,
-        lambda: build_federation(config, splits),
+        criterion=config.split.criterion,
+        federation=lambda: build_federation(config, splits),
         examples=examples,
     )
     return run_attacks(view, attacks)

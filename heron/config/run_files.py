@@ -60,7 +60,8 @@ def read_config(directory: Path) -> RunConfig:
     if text.startswith(f'recipe = "{OWN_NETWORK}"\n'):
         raise CheckpointError(
             f"expected the run of a recipe in {directory}, found one of heron.train, whose network and data are not in "
-            f"its files; repeat the call with this folder as out"
+            f"its files; go on in Python: the same call with this folder as out returns the trained network, and "
+            f"heron.audit.make_view takes it"
         )
     return from_toml(text)
 

@@ -47,11 +47,7 @@ def view_of(split: SplitModel) -> View:
 
     splits = Splits(sequences(40), sequences(200), sequences(20), num_classes=61)
     settings = Settings(client=Client(batch_size=8))
-
-    def no_federation() -> None:
-        raise AssertionError
-
-    return make_view(split, ALGORITHMS["heron"], settings, token_cross_entropy, splits, no_federation, examples=40)
+    return make_view(split, ALGORITHMS["heron"], settings, splits, criterion=token_cross_entropy, examples=40)
 
 
 @pytest.mark.slow

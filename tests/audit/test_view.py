@@ -8,6 +8,7 @@ from heron.audit.decoder import decode
 from heron.audit.inversion import invert
 from heron.data import Splits
 from heron.errors import ConfigError
+from heron.tensors import as_tensor
 from heron.wire.messages import PackedData, SmashedData
 from heron.wire.smashed import unpack_upload
 from tests.audit.views import digits_view
@@ -76,7 +77,19 @@ def test_an_attacker_needs_data_of_its_own() -> None:
     empty = torch.utils.data.Subset(view.splits.test, [])
     splits = Splits(view.splits.train, empty, empty, 10)
     with pytest.raises(ConfigError, match=r"expected at least 16 validation and test examples .* found 0; raise"):
-        make_view(view.split, view.algorithm, view.settings, view.criterion, splits, view.federation, examples=64)
+        make_view(view.split, view.algorithm, view.settings, splits, examples=64)
+
+
+def test_without_a_federation_a_run_begins_at_the_trained_network() -> None:
+    view = digits_view()
+    own = make_view(view.split, view.algorithm, view.settings, view.splits, examples=64)
+    start = {name: tensor.clone() for name, tensor in view.split.state_dict().items()}
+    built, other = own.federation(), view.federation()
+    assert list(map(len, built.partition)) == list(map(len, other.partition))
+    for name, tensor in built.fed_server.global_model().items():
+        assert torch.equal(as_tensor(tensor), start[name])
+    built.run_round()
+    assert all(torch.equal(start[name], tensor) for name, tensor in own.split.state_dict().items())
 
 
 @pytest.mark.slow
@@ -91,4 +104,4 @@ def test_white_box_inversion_of_a_wide_cut_is_nearly_exact() -> None:
 def test_too_few_victims_are_refused_as_on_the_command_line() -> None:
     view = digits_view()
     with pytest.raises(ConfigError, match="expected examples of at least 16, found 3"):
-        make_view(view.split, view.algorithm, view.settings, view.criterion, view.splits, view.federation, examples=3)
+        make_view(view.split, view.algorithm, view.settings, view.splits, examples=3)

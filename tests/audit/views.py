@@ -17,9 +17,9 @@ def view_of(config: RunConfig, rounds: int = 0, examples: int = 64) -> View:
         federation.load_global_model(),
         ALGORITHMS[config.algorithm],
         config,
-        config.split.criterion,
         splits,
-        lambda: build_federation(config, splits),
+        criterion=config.split.criterion,
+        federation=lambda: build_federation(config, splits),
         examples=examples,
     )
 

@@ -44,7 +44,10 @@ def test_they_are_not_resumed_without_their_network(folder, capsys):
     for words in (["train", "--resume"], ["export", "--out", str(folder / "exported")]):
         assert main([*words, str(folder / "heron")]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert "whose network and data are not in its files; repeat the call with this folder as out" in line
+        assert (
+            "whose network and data are not in its files; go on in Python: the same call with this folder as out"
+            in line
+        )
 
 
 def test_more_rounds_continue_and_a_run_in_work_is_not_complete(tmp_path):
