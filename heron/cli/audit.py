@@ -6,12 +6,13 @@ from typing import Any
 
 from heron.analysis import quality_of
 from heron.audit import ATTACKS, Case, Outcome, check_examples, figures_of, rows_of
-from heron.cli.audit_runs import audit_all, check_auditable
+from heron.cli.audit_needs import check_needs
+from heron.cli.audit_runs import audit_all, check_auditable, standing
 from heron.cli.grid import expand_grid
 from heron.cli.grid_runs import run_directories, trained
 from heron.cli.report import warn
 from heron.config import assigned_keys, check_choice, is_folder_of_runs
-from heron.config.run_files import free_folder
+from heron.config.run_files import free_folder, read_config
 from heron.errors import CheckpointError, ConfigError, MissingExtraError
 from heron.report import plot_audit, print_audit, write_audit_page
 from heron.report.collect import SavedRun, collect_runs
@@ -53,8 +54,13 @@ def audit_command(
             raise ConfigError("the directories of runs say everything; drop --algorithms, --seeds, --set and --vary")
         folder, directories = out or free_folder(Path("audit")), [Path(source) for source in sources]
     else:
-        folder, directories = _trained(sources, algorithms or ["heron"], seeds or [0], assignments, vary, out)
+        folder, directories = _trained(
+            sources, algorithms or ["heron"], seeds or [0], assignments, vary, out, attacks or []
+        )
     runs = collect_runs(directories)
+    configs = [read_config(run.path) for run in runs]
+    check_needs(attacks or [], configs)
+    warn(standing(runs))
     groups = group_runs(runs)
     label_of = {run.path: group.label for group in groups for run in group.runs}
     ordered = [run for group in groups for run in group.runs]
@@ -81,6 +87,7 @@ def _trained(
     assignments: list[str],
     vary: list[str],
     out: Path | None,
+    attacks: Sequence[str],
 ) -> tuple[Path, list[Path]]:
     """Train the runs of a recipe that are not finished; return the folder of the audit and the runs' directories."""
     if len(sources) > 1:
@@ -93,9 +100,10 @@ def _trained(
         raise ConfigError("audit takes its seeds from --seeds, found --set seed")
     (recipe,) = sources
     grid = expand_grid(recipe, algorithms, seeds, assignments, vary)
-    for cell in grid.cells:
-        for config in cell.configs.values():
-            check_auditable(config)
+    configs = [config for cell in grid.cells for config in cell.configs.values()]
+    for config in configs:
+        check_auditable(config)
+    check_needs(attacks, configs)
     folder = out or free_folder(Path("runs") / f"{recipe}-audit")
     runs = run_directories(grid.cells, folder / "runs")
     with trained(grid.cells, runs, folder):

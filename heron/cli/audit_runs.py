@@ -14,6 +14,7 @@ from heron.config import RunConfig, build_federation, load_splits, use_threads_a
 from heron.config.run_files import read_config
 from heron.engines.fleet import is_fleet
 from heron.errors import ConfigError
+from heron.report.collect import SavedRun
 
 
 def audit_all(directories: Sequence[Path], attacks: Sequence[str], examples: int) -> list[dict[str, Outcome]]:
@@ -52,6 +53,20 @@ def audit_all(directories: Sequence[Path], attacks: Sequence[str], examples: int
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
             return [future.result() for future in futures]
+
+
+def standing(runs: Sequence[SavedRun]) -> list[str]:
+    """Say of unfinished runs after which round they are attacked, one line each.
+
+    Args:
+        runs: that are audited.
+    """
+    return [
+        f"{run.path}: attacked as it is after round {run.metrics[-1]['round']} of {run.config['rounds']}; a claimed "
+        f"epsilon is that of all rounds"
+        for run in runs
+        if not run.summary
+    ]
 
 
 def check_auditable(config: RunConfig) -> None:

@@ -18,13 +18,22 @@ ImagePair = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Images in [0, 1], and what an attack rebuilt of them, shape (n, C, H, W) each."""
 
 _PIPE_WIDTH = 220
-NOTE = (
+_ATTACKERS = (
     "Attackers know the client's part and the run's validation and test examples, and see what clients of the trained "
-    "model upload. SSIM: likeness to the true image, 1 for the image itself; a figure is to be compared with that of "
-    "somebody who sees nothing (mean image, guessed). Distance correlation: 0 for independent, 1 for alike; membership "
-    "AUC: 0.5 is a guess. An attack that fails proves nothing: a better one may not."
+    "model upload."
 )
-"""Meaning of the figures, for the table and the page."""
+_MEANINGS = (
+    (("decoder_ssim", "inversion_ssim"), "SSIM: likeness to the true image, 1 for the image itself."),
+    (
+        ("mean_ssim", "token_guess", "label_guess"),
+        "A figure is to be compared with that of somebody who sees nothing (mean image, guessed).",
+    ),
+    (("distance_correlation",), "Distance correlation: 0 for independent, 1 for alike."),
+    (("membership_auc",), "Membership AUC: 0.5 is a guess."),
+    (("epsilon_claimed",), "A bound on epsilon above the claim proves a mistake; one below proves nothing."),
+)
+"""Names of figures, and what is said where a table has one of them."""
+_LAST = "An attack that fails proves nothing: a better one may not."
 
 
 def print_audit(title: str, rows: Sequence[Row], figures: Mapping[str, Figure], quality: Quality) -> None:
@@ -76,9 +85,15 @@ def audit_cells(
 
 
 def notes_of(rows: Sequence[Row]) -> list[str]:
-    """Return the meaning of the columns, and the notes of the attacks."""
+    """Return the meaning of the columns that there are, and the notes of the attacks.
+
+    Args:
+        rows: as of `heron.audit.rows_of`.
+    """
+    found = {key for row in rows for key in row["figures"]}
+    meaning = [text for keys, text in _MEANINGS if not found.isdisjoint(keys)]
     notes = dict.fromkeys(f"{row['label']}: {note}" for row in rows for note in row["notes"])
-    return [NOTE, *notes]
+    return [" ".join([_ATTACKERS, *meaning, _LAST]), *notes]
 
 
 def plot_audit(pictures: Mapping[str, ImagePair], path: Path) -> None:

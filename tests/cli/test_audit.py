@@ -30,7 +30,7 @@ def test_a_run_is_audited_and_a_page_shows_reconstructions(tmp_path: Path, capsy
     assert main(["train", "digits", *QUICK, "--out", str(run)]) == 0
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     assert main(["audit", str(run), "--attacks", "tokens", "--examples", "64", "--out", str(out)]) == 2
-    assert "expected runs to which tokens can be applied, found none here" in capsys.readouterr().err
+    assert "expected for tokens texts, found digits: take a recipe with texts" in capsys.readouterr().err
     assert not out.exists()
     attacks = "decoder,labels,membership,dependence"
     assert main(["audit", str(run), "--attacks", f"{attacks},scalars", "--examples", "64", "--out", str(out)]) == 0
@@ -50,6 +50,21 @@ def test_a_run_is_audited_and_a_page_shows_reconstructions(tmp_path: Path, capsy
     shown = capsys.readouterr().out
     assert "labels read %" in shown
     assert str(out / "audit.html") in shown
+
+
+@pytest.mark.slow
+def test_of_an_unfinished_run_it_is_said_where_it_stands(tmp_path: Path, capsys) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "digits", *QUICK, "--set", "rounds=2", "--out", str(run)]) == 0
+    words = ["audit", str(run), "--attacks", "dependence", "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "attacked as it is" not in said.err
+    assert "Distance correlation: 0 for independent" in said.out
+    assert "SSIM" not in said.out, "what no column has is not explained"
+    (run / "summary.json").unlink()
+    assert main(words) == 0
+    assert f"{run}: attacked as it is after round 2 of 2; a claimed epsilon" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -87,6 +102,12 @@ def test_runs_are_audited_at_once_as_one_after_the_other(tmp_path: Path, monkeyp
         (["digits", "frozen"], "expected one recipe, or folders of runs alone, found the recipe 'digits' among 2"),
         (["digits", "--vary", "smashed.codec"], "expected --vary key=value,value"),
         (["digits", "--set", "seed=3"], "audit takes its seeds from --seeds, found --set seed"),
+        (["digits", "--attacks", "canaries"], "expected for canaries a claim of privacy, found none: set privacy.eps"),
+        (["digits", "--attacks", "scalars,tokens"], "update=scalars, found dense updates: set it, with an algorithm"),
+        (
+            ["digits", "--algorithms", "decomfl", "--attacks", "labels"],
+            "expected for labels smashed data, found decomfl, which uploads none: take another algorithm",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_one_line(arguments, message: str, tmp_path: Path, capsys) -> None:
