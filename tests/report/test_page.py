@@ -181,7 +181,7 @@ def test_what_cannot_be_shown_is_one_line(tmp_path, capsys, spoil, reason):
 
 
 def test_an_absent_or_huge_file_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(ReportError, match="found no config"):
+    with pytest.raises(ReportError, match="found nothing at"):
         collect_runs([tmp_path / "nowhere"])
     run = save_run(tmp_path)
     monkeypatch.setattr("heron.report.collect._MAX_FILE_BYTES", 100)
