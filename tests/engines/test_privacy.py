@@ -360,6 +360,10 @@ class Mixing(nn.Module):
             {"client": {"learning": "local_zeroth_order", "exact": 1}},
             r"expected client\.exact=0 with client\.learning=local_zeroth_order with privacy, found 1: gradients of",
         ),
+        (
+            {"client": {"learning": "local_zeroth_order", "exact": 2}},
+            r"expected client\.exact=0 with client\.learning=local_zeroth_order with privacy, found 2: gradients of",
+        ),
         ({"client": {"local_steps": 0}}, r"expected client\.local_steps of at least 1 with privacy"),
         ({"clients": {"weighting": "examples"}}, r"expected clients\.weighting=equal with privacy"),
         ({"server": {"refresh_auxiliary": True}}, r"expected server\.refresh_auxiliary=false with privacy"),
