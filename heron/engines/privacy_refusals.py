@@ -39,11 +39,6 @@ def check_private_settings(algorithm: Algorithm, settings: Settings) -> None:
             f"or leave [privacy] out"
         )
     _check_keys(algorithm, settings)
-    if not settings.client.local_steps:
-        raise ConfigError(
-            "expected client.local_steps of at least 1 with privacy, found 0: the length of a pass tells how many "
-            "examples a client has; set a number"
-        )
 
 
 def check_private_network(
@@ -146,12 +141,20 @@ def _check_keys(algorithm: Algorithm, settings: Settings) -> None:
             client.runtime == "torch" or learning.has_exact_head or (has_probes and client.exact == 0),
             "an export has no gradients of single examples",
         ),
+        (
+            "client.local_steps of at least 1",
+            client.local_steps,
+            client.local_steps > 0,
+            "the length of a pass tells how many examples a client has",
+        ),
     )
-    for allowed, found, holds, reason in expected:
-        if not holds:
-            raise ConfigError(
-                f"expected {allowed} with privacy, found {str(found).lower()}: {reason}; set it, or leave [privacy] out"
-            )
+    odd = [(allowed, str(found).lower(), reason) for allowed, found, holds, reason in expected if not holds]
+    if len(odd) == 1:
+        ((allowed, found, reason),) = odd
+        raise ConfigError(f"expected {allowed} with privacy, found {found}: {reason}; set it, or leave [privacy] out")
+    if odd:
+        listed = "; ".join(f"{allowed}, found {found}: {reason}" for allowed, found, reason in odd)
+        raise ConfigError(f"expected with privacy {listed}; set these, or leave [privacy] out")
 
 
 def _learning_rows(client: Client) -> tuple[tuple[str, object, bool, str], ...]:

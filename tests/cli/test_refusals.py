@@ -126,7 +126,15 @@ def unfinished(finished, tmp_path, capsys):
             [*DIGITS, "--set", "privacy.clip=2"],
             "expected a number for privacy.epsilon or privacy.noise next to privacy.clip",
         ),
-        ([*DIGITS, "--set", "privacy.noise=2"], "expected client.exact of 0 or 1 with privacy, found 2"),
+        (
+            [*DIGITS, "--set", "privacy.noise=2"],  # both at once, so that nobody is told twice
+            "expected with privacy client.exact of 0 or 1, found 2: gradients of layers below the head are not clipped; "
+            "client.local_steps of at least 1, found 0: the length of a pass tells how many examples a client has; set",
+        ),
+        (
+            [*DIGITS, "--set", "privacy.noise=2", "--set", "client.exact=1"],
+            "expected client.local_steps of at least 1 with privacy, found 0",
+        ),
         (
             [*PRIVATE, "--set", "privacy.exact_clip=2"],
             "expected privacy.exact_clip=1, or heron with client.exact=1 and no layer groups, with privacy, found 2",
